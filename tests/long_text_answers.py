@@ -85,14 +85,14 @@ class LongTextModel:
         again = re.search(r"^Write this section again(?: in about (\d+) words)?", text, re.MULTILINE)
         if again:
             return self._say(int(again[1] or 30))
-        bullets = re.search(r"Write (\d+) bullets", text)
+        bullets = re.search(r"^Write (\d+) bullets about (.*?) \(", text, re.MULTILINE)
         if bullets:
-            title = re.search(r'section \d+, "(.*?)"', text)
-            return f"- {title[1] if title else ''}: {self._say(10)}\n" + "".join(
+            return f"- {bullets[2]}: {self._say(10)}\n" + "".join(
                 f"- {self._say(10)}\n" for _ in range(int(bullets[1]) - 1)
             )
-        asked = re.search(r"about (\d+) words(?: about this)?(?:: (.*))?", text)
-        return self.paragraph(asked[2] or "", int(asked[1])) if asked else self._say(30)
+        words = re.search(r"about (\d+) words", text)
+        point = re.search(r"should know about (.*?) \(|^Now explain (.*), in about", text, re.MULTILINE)
+        return self.paragraph(next(filter(None, point.groups())) if point else "", int(words[1]) if words else 30)
 
     def paragraph(self, point: str, words: int) -> str:
         """Return about so many words about a point."""
@@ -104,15 +104,16 @@ class LongTextModel:
 
     def outline(self, text: str) -> str:
         """Return the outline that a prompt asks for."""
-        shape = {name: int(number) for number, name in re.findall(r"(\d+) (chapters|sections|points)", text)}
+        counts = re.findall(r"(Chapters|Sections): (\d+)|(\d+) (sections|points?)\b", text.splitlines()[-1])
+        shape = {(name or other).lower().rstrip("s"): int(number or more) for name, number, more, other in counts}
         names, titles = iter(unique_sentences(5000)), iter(_TITLES)
         lines: list[str] = []
-        for _ in range(shape.get("chapters", 1)):
-            if "chapters" in shape:
+        for _ in range(shape.get("chapter", 1)):
+            if "chapter" in shape:
                 lines.append(f"## {next(titles, _title(next(names)))}")
-            for _ in range(shape["sections"]):
-                lines.append(f"{'###' if 'chapters' in shape else '##'} {next(titles, _title(next(names)))}")
-                lines += [f"- {_title(next(names))}" for _ in range(shape.get("points", 1))]
+            for _ in range(shape["section"]):
+                lines.append(f"{'###' if 'chapter' in shape else '##'} {next(titles, _title(next(names)))}")
+                lines += [f"- {_title(next(names))}" for _ in range(shape.get("point", 1))]
         return "\n".join(lines) + "\n"
 
 

@@ -107,7 +107,8 @@ _TRANSLATE = re.compile(r"Translate into (\w+):\n\n(.*)", re.DOTALL)
 
 
 _LONG_TEXT = re.compile(
-    r"Write the outline of|^This is the outline of|^Next paragraph|^More bullets|^This is the section", re.MULTILINE
+    r"Write the outline of|^Explain in about|^Now explain|^Add something new|^Write (?:more|\d+) bullets|^This is the section",
+    re.MULTILINE,
 )
 LONG_TEXT = LongTextModel()
 

@@ -33,10 +33,12 @@ from llmcli.tasks.generate.sentence_forms import (
     cited_marks,
     is_complete,
     join_sentences,
+    read_marks,
     split_sentences,
+    strip_item,
     strip_marks,
 )
-from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
+from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
@@ -289,7 +291,7 @@ class _LongTextWriter:
         """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it."""
         section = self._sections[number]
         paragraphs = trim_paragraphs(draft.paragraphs, section.words or 0)
-        cited, unfounded = cite_paragraphs(
+        cited, wrong_numbers = cite_paragraphs(
             [names.correct(paragraph) for paragraph in paragraphs], self._facts[number], self._sources, quotes, known
         )
         text = ("\n" if self._plan.form.is_list else "\n\n").join(cited)
@@ -297,7 +299,7 @@ class _LongTextWriter:
         problems = find_problems(section, draft, text, words)
         problems += [f"the address {each} stands in no source" for each in self._unknown_addresses(text)]
         problems += find_wrong_language(text, self._plan.language)
-        problems += [f"the number {each} stands in no source" for each in unfounded]
+        problems += wrong_numbers
         problems += unrestored_warnings(draft.unrestored)
         problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(text)]
         return WrittenSection(
@@ -337,23 +339,31 @@ def cite_paragraphs(
     quotes: NumberedQuotes,
     known: frozenset[str],
 ) -> tuple[list[str], list[str]]:
-    """Return paragraphs whose sentences cite quotes by their numbers in the text, and numbers that stand in no source.
+    """Return paragraphs whose sentences cite quotes by their numbers in the text, and what is wrong with other numbers.
 
     The marks of the model are those of ``facts``; without sources, none is kept and no number is looked for.
     """
     if not sources:
         return [strip_marks(paragraph) for paragraph in paragraphs], []
-    cited, unfounded = [], dict[str, None]()
+    cited, problems = [], dict[str, None]()
     for paragraph in paragraphs:
         sentences = []
-        for sentence in split_sentences(paragraph):
-            plain = strip_marks(sentence)
+        for sentence in split_sentences(read_marks(paragraph, len(facts))):
+            plain = strip_marks(sentence).strip()
             marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
-            found = cite_sentence(plain, marked, facts, sources, known)
-            unfounded |= dict.fromkeys(found.unfounded)
+            found = cite_sentence(strip_item(plain), marked, facts, sources, known)
+            problems |= dict.fromkeys(describe_numbers(found))
             sentences.append(add_marks(plain, [quotes.number(quote) for quote in found.quotes]))
         cited.append(join_sentences(sentences))
-    return cited, [*unfounded]
+    return cited, [*problems]
+
+
+def describe_numbers(cited: CitedSentence) -> list[str]:
+    """Return what is wrong with the numbers of a sentence."""
+    return [
+        *(f"the number {number} stands in no source" for number in cited.unfounded),
+        *(f'the number {number} is another one in "{quote.line}"' for number, quote in cited.misplaced),
+    ]
 
 
 def add_marks(sentence: str, numbers: Sequence[int]) -> str:

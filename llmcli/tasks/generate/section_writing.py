@@ -50,13 +50,14 @@ _META = re.compile(
     r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
     r"|(?:as an ai|i am an ai|i'm an ai|i hope this|let me know|please (?:let|note that i)|feel free to|would you like)\b"
     r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
+    r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|(?:the text|it) (?:talks about|is written)\b"
     r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
     re.IGNORECASE,
 )
 """Sentences that speak to the user or about the text, by their beginning."""
 _ABOUT_TEXT = re.compile(
     r"\b(?:next|last|first|second|third|final|following|previous|above|this|these|each|another|a|the) (?:\w+ )?paragraphs?\b"
-    r"|\bparagraphs?\b.{0,30}\b\d+|\babout \d+ words\b|\bthis (?:section|essay|passage)\b"
+    r"|\bparagraphs?\b.{0,30}\b\d+|\b\d+ words\b|\bthis (?:section|essay|passage)\b"
     r"|\b(?:write|say|use|add|start|begin|end)\b.{0,60}\b(?:paragraph|sentence|section|word|heading|bullet)s?\b",
     re.IGNORECASE,
 )
@@ -70,6 +71,7 @@ _MIN_ITEM_WORDS = 8
 _HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
+_TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|div|h[1-6]|ul|ol|li)(?: [^<>]{0,80})?/?>", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
 _MAX_END_CHARS = 5
 _DANGLING = (",", ":", ";")
@@ -401,7 +403,7 @@ def balance_quotes(paragraph: str) -> str:
 
 def drop_headings(text: str) -> str:
     """Return a text without lines that are headings or rules, and without a fence around it."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("```", "~~~"))]
+    lines = [line for line in _TAG.sub("", text).splitlines() if not line.lstrip().startswith(("```", "~~~"))]
     return "\n".join("" if _HEADING_LINE.fullmatch(line) else line for line in lines)
 
 

@@ -10,6 +10,8 @@ from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
 
 MIN_SAME_SHARE = 0.85
 """Two sentences that share so much of their words (Dice coefficient), and all numbers, say the same."""
+_ITEM_MARK = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)]) ")
+_ROUND_MARK = re.compile(r"[ \t]?\((\d{1,2})\)(?=[.,;:!?\s]|\Z)")
 _MARK = re.compile(r"[ \t]?\[\d{1,4}\]")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE_END = re.compile(
@@ -46,7 +48,7 @@ def join_sentences(sentences: Iterable[str]) -> str:
 
 def is_item(sentence: str) -> bool:
     """Whether a sentence begins with the mark of a list."""
-    return re.match(r"(?:[-*+\u2022]|\d{1,3}[.)]) ", sentence) is not None
+    return _ITEM_MARK.match(sentence) is not None
 
 
 def is_complete(sentence: str) -> bool:
@@ -57,6 +59,16 @@ def is_complete(sentence: str) -> bool:
 def strip_marks(text: str) -> str:
     """Return a text without the numbers of quotes, such as [1]."""
     return _MARK.sub("", text)
+
+
+def strip_item(sentence: str) -> str:
+    """Return a sentence without the mark of a list before it."""
+    return _ITEM_MARK.sub("", sentence)
+
+
+def read_marks(text: str, count: int) -> str:
+    """Return a text in which the numbers of up to ``count`` quotes have brackets, also those that a model wrote as (1)."""
+    return _ROUND_MARK.sub(lambda match: f" [{match[1]}]" if 0 < int(match[1]) <= count else match[0], text)
 
 
 def cited_marks(text: str) -> list[int]:

@@ -26,6 +26,8 @@ _MAX_FACTS = 6
 """Of a section: more would take longer to read than the section takes to write."""
 _MIN_COMMON = 2
 """Words that a sentence and a quote that it cites have in common, where the model has chosen the quote."""
+_MIN_MORE = 2
+"""Words more that a sentence has in common with a quote that has another number than with the one that has its own."""
 _MIN_COVERED = 0.6
 """Share of the words of a sentence in a quote, from which it cites the quote although the model does not say so."""
 _PROSE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*_`]{0,3}\Z")
@@ -103,10 +105,14 @@ def content_terms(text: str) -> frozenset[str]:
 
 @frozen
 class CitedSentence:
-    """The quotes that a sentence cites, and its numbers that stand in no source."""
+    """The quotes that a sentence cites, and its numbers that stand in no source, or belong to something else there.
+
+    ``misplaced`` has each of the latter with the quote that says most of what the sentence says, with another number.
+    """
 
     quotes: tuple[Quote, ...]
     unfounded: tuple[str, ...]
+    misplaced: tuple[tuple[str, Quote], ...] = ()
 
 
 def cite_sentence(
@@ -120,6 +126,7 @@ def cite_sentence(
     terms, numbers = content_terms(sentence), find_numbers(sentence)
     chosen: dict[tuple[str, int], Quote] = {}
     unfounded: list[str] = []
+    misplaced: list[tuple[str, Quote]] = []
     for number in sorted(numbers):
         if any(number in find_numbers(quote.text) for quote in chosen.values()):
             continue
@@ -129,6 +136,8 @@ def cite_sentence(
         quote = quote or sources.find_number(number, sentence)
         if quote is not None:
             chosen[quote.source, quote.start] = quote
+            rival = _find_rival(terms, numbers, quote, facts)
+            misplaced += [(number, rival)] if rival is not None else []
         elif number not in known:
             unfounded.append(number)
     if not numbers:
@@ -139,4 +148,14 @@ def cite_sentence(
             best = max(facts, key=lambda each: len(terms & content_terms(each.text)), default=None)
             if best is not None and len(terms & content_terms(best.text)) >= _MIN_COVERED * len(terms):
                 chosen[best.source, best.start] = best
-    return CitedSentence(tuple(chosen.values()), tuple(unfounded))
+    return CitedSentence(tuple(chosen.values()), tuple(unfounded), tuple(misplaced))
+
+
+def _find_rival(terms: frozenset[str], numbers: frozenset[str], quote: Quote, facts: Sequence[Quote]) -> Quote | None:
+    """Return the fact with other numbers that says much more of a sentence than the quote with its number; None if none does."""
+    others = [each for each in facts if find_numbers(each.text) and not numbers & find_numbers(each.text)]
+    best = max(others, key=lambda each: len(terms & content_terms(each.text)), default=None)
+    if best is None:
+        return None
+    more = len(terms & content_terms(best.text)) - len(terms & content_terms(quote.text))
+    return best if more >= _MIN_MORE else None

@@ -16,7 +16,14 @@ from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
-from llmcli.tasks.generate.long_text import SLIDE_END, SOURCES_TITLE, add_marks, format_entry, format_quote
+from llmcli.tasks.generate.long_text import (
+    SLIDE_END,
+    SOURCES_TITLE,
+    add_marks,
+    describe_numbers,
+    format_entry,
+    format_quote,
+)
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, OutlineSection, section_paths
 from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE, clean_answer
@@ -24,8 +31,10 @@ from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
     cited_marks,
     join_sentences,
+    read_marks,
     split_paragraphs,
     split_sentences,
+    strip_item,
     strip_marks,
 )
 from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
@@ -150,17 +159,17 @@ class _SectionReviser:
         outside = self._revision.text[: self._section.start] + self._revision.text[self._section.end :]
         names = NameGlossary([outside, self._revision.wish, *self._sources.texts()])
         lines = dict(self._known_quotes)
-        cited, unfounded = [], dict[str, None]()
+        cited, wrong_numbers = [], dict[str, None]()
         for paragraph in map(names.correct, paragraphs):
             sentences = []
             for sentence in split_sentences(paragraph):
-                marked, missing = self._cite(sentence, lines)
-                unfounded |= dict.fromkeys(missing)
+                marked, wrong = self._cite(sentence, lines)
+                wrong_numbers |= dict.fromkeys(wrong)
                 sentences.append(marked)
             cited.append(join_sentences(sentences))
         body = ("\n" if self._is_list else "\n\n").join(cited)
         words = count_words(strip_marks(body))
-        problems = [f"the number {number} stands in no source" for number in unfounded]
+        problems = [*wrong_numbers]
         wanted = self._revision.words
         if wanted is not None and abs(words - wanted) > LENGTH_TOLERANCE * wanted:
             problems.append(f"it has {words:,} words, not about {wanted:,}")
@@ -218,14 +227,15 @@ class _SectionReviser:
         raise EmptyAnswer(self._section.title)
 
     def _cite(self, sentence: str, lines: dict[int, str]) -> tuple[str, Sequence[str]]:
-        """Return a sentence with the numbers of its quotes, old ones first, and its numbers without a source.
+        """Return a sentence with the numbers of its quotes, old ones first, and what is wrong with its other numbers.
 
         A number that the old section has without a quote, or that the user asks for, needs none.
         """
-        plain = strip_marks(sentence)
+        sentence = read_marks(sentence, len(self._facts))
+        plain = strip_marks(sentence).strip()
         if not (self._sources or lines):
             return plain, ()
-        numbers, terms = find_numbers(plain), content_terms(plain)
+        numbers, terms = find_numbers(strip_item(plain)), content_terms(plain)
         kept = [
             mark
             for mark, line in self._known_quotes.items()
@@ -239,10 +249,10 @@ class _SectionReviser:
             f"{self._revision.wish}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
         )
         given = [self._facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(self._facts)]
-        found = cite_sentence(plain, given, self._facts, self._sources, known | covered)
+        found = cite_sentence(strip_item(plain), given, self._facts, self._sources, known | covered)
         marks = [*kept] if numbers & covered else []
         marks += [_number_of(quote, lines) for quote in found.quotes]
-        return add_marks(plain, [*dict.fromkeys(marks)]), found.unfounded
+        return add_marks(plain, [*dict.fromkeys(marks)]), describe_numbers(found)
 
 
 def _number_of(quote: Quote, lines: dict[int, str]) -> int:
