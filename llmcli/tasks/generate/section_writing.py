@@ -37,7 +37,7 @@ MAX_WORDS_SHARE = 1.15
 FULL_SHARE = 0.95
 """Of its words, from which a section needs no further paragraph."""
 _MIN_PARAGRAPH_WORDS = 20
-_RUN_ON_SHARE = 1.3
+_RUN_ON_SHARE = 1.25
 """Of the wanted words, where an answer without an end of a sentence is ended."""
 _MAX_HEADING_WORDS = 12
 _TOKENS_PER_WORD = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.tasks.generate.name_spelling import NameGlossary
-from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, split_sentences
+from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, read_marks, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,16 @@ def test_names_that_are_nearly_spelled_so():
         ("Viesmann", "Viessmann"),
         ("Hermrann", "Herrmann"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("It is loud (1). It is old(2), too (3).", "It is loud [1]. It is old [2], too (3)."),
+        ("It was built (1987).", "It was built (1987)."),
+        ("The act of (2) is none", "The act of [2] is none"),
+    ],
+)
+def test_marks_in_round_brackets(text, read):
+    """Are those of quotes, if there are as many."""
+    assert read_marks(text, 2) == read

@@ -50,3 +50,12 @@ def test_a_mark_of_the_model_that_fits_nothing():
     assert cite_sentence("Winters are cold.", [price], [price], FACTS, frozenset()).quotes == ()
     found = cite_sentence("Subsidies lower the price.", [subsidy], [price, subsidy], FACTS, frozenset())
     assert [quote.text for quote in found.quotes] == ["Subsidies pay 35 percent of the price."]
+
+
+def test_a_number_of_something_else():
+    """Is named with the quote that says most of what the sentence says, with another number."""
+    facts = FACTS.search(["costs", "noise"])
+    found = cite_sentence("A heat pump costs 35 euros of that price on average.", [], facts, FACTS, frozenset())
+    ((number, quote),) = found.misplaced
+    assert (number, quote.text) == ("35", "A heat pump costs 21,400 euros on average.")
+    assert cite_sentence("Of the price, 35 percent are paid.", [], facts, FACTS, frozenset()).misplaced == ()
