@@ -9,7 +9,6 @@ from llmcli.errors import BadDocument
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.generate.outline import (
     FORMS,
     TOP_LEVEL,
@@ -20,7 +19,7 @@ from llmcli.tasks.generate.outline import (
     parse_outline,
     section_paths,
 )
-from llmcli.tasks.generate.sentence_forms import SentenceSet
+from llmcli.tasks.generate.sentence_forms import SentenceSet, trim_dangling
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun, run_task
@@ -194,11 +193,7 @@ def _drop_repeated(sections: Sequence[OutlineSection], title: str) -> Iterable[O
 
 def _trim(section: OutlineSection) -> OutlineSection:
     """Return a section without words at the end of its lines that the longest line has cut off from the rest."""
-    return replace(section, title=_trim_line(section.title), points=tuple(map(_trim_line, section.points)))
-
-
-def _trim_line(line: str) -> str:
-    words = line.split()
-    while len(words) >= _MAX_WORDS - 2 and (words[-1].casefold() in STOP_WORDS or words[-1].endswith(",")):
-        del words[-1]
-    return " ".join(words)
+    title, *points = (
+        trim_dangling(line) if len(line.split()) >= _MAX_WORDS else line for line in (section.title, *section.points)
+    )
+    return replace(section, title=title, points=tuple(points))

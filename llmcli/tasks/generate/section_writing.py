@@ -22,8 +22,10 @@ from llmcli.tasks.generate.sentence_forms import (
     split_paragraphs,
     split_sentences,
     strip_marks,
+    trim_dangling,
 )
 from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.summarize.summary_options import count_words
@@ -71,6 +73,7 @@ _MIN_ITEM_WORDS = 8
 _HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
+_BULLET_LINE = r"LINE: /[\p{L}\p{N}][^\s]{0,30}( [^\s]{1,30}){2,19}/"
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|div|h[1-6]|ul|ol|li)(?: [^<>]{0,80})?/?>", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
 _MAX_END_CHARS = 5
@@ -307,7 +310,14 @@ class SectionWriter:
 
     async def _ask(self, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
         self._budget.reserve(words)
-        answer = await self._run.ask(request, may_end=_long_enough(words, is_list=self._plan.form.is_list))
+        if self._plan.form.is_list:
+            bullets = max(1, round(words / self._plan.form.point_words))
+            grammar = f'start: bullet{{{bullets}}}\nbullet: "- " LINE "\\n"\n{_BULLET_LINE}\n'
+            answer, _ = await ask_constrained(
+                self._run, request, [lambda each: replace(each, grammar=grammar), unconstrained]
+            )
+        else:
+            answer = await self._run.ask(request, may_end=_long_enough(words))
         generated = count_words(answer.text)
         draft.generated += generated
         self._budget.settle(words, generated)
@@ -327,7 +337,7 @@ class SectionWriter:
             raise ContextOverflow(self._plan.outline.title, tokens=tokens + words, context=info.context)
 
 
-def _long_enough(words: int, *, is_list: bool) -> Callable[[str], bool]:
+def _long_enough(words: int) -> Callable[[str], bool]:
     """Return a function that takes the pieces of an answer, and returns whether it may end there."""
     text = ""
 
@@ -336,7 +346,7 @@ def _long_enough(words: int, *, is_list: bool) -> Callable[[str], bool]:
         text += piece
         if not any(map(str.isspace, piece)) and len(piece) < words:
             return False
-        ends = "\n" in piece if is_list else _ENDS.search(text, max(0, len(text) - len(piece) - _MAX_END_CHARS))
+        ends = _ENDS.search(text, max(0, len(text) - len(piece) - _MAX_END_CHARS))
         length = count_words(text)
         return (bool(ends) and length >= words) or length >= _RUN_ON_SHARE * words
 
@@ -415,6 +425,7 @@ def _clean_bullets(text: str, said: SentenceSet, *, is_cut: bool) -> tuple[list[
         items = [sentence for line in lines for sentence in split_sentences(line)]
     if is_cut and items and not text.endswith("\n") and not is_complete(items[-1]):
         del items[-1]
+    items = [item if is_complete(item) else trim_dangling(item) for item in items]
     kept = [item for item in items if any(map(str.isalnum, item)) and not _META.match(item)]
     new = [item for item in kept if said.add(item)]
     return [f"{_BULLET}{item}" for item in new], len(kept) - len(new)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from llmcli.documents.sentences import find_sentences
+from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
 
 MIN_SAME_SHARE = 0.85
@@ -54,6 +55,16 @@ def is_item(sentence: str) -> bool:
 def is_complete(sentence: str) -> bool:
     """Whether a sentence ends with its mark."""
     return _SENTENCE_END.search(strip_marks(sentence)) is not None
+
+
+def trim_dangling(line: str) -> str:
+    """Return a line that was cut at a word without words at its end that need another one: of, the, and."""
+    words = line.split()
+    while len(words) > 1 and (words[-1].casefold().strip(",;") in STOP_WORDS or words[-1].endswith((",", ";"))):
+        kept = words.pop().rstrip(",;")
+        if kept.casefold() not in STOP_WORDS:
+            words.append(kept)
+    return " ".join(words)
 
 
 def strip_marks(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.tasks.generate.name_spelling import NameGlossary
-from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, read_marks, split_sentences
+from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, read_marks, split_sentences, trim_dangling
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,18 @@ def test_names_that_are_nearly_spelled_so():
 def test_marks_in_round_brackets(text, read):
     """Are those of quotes, if there are as many."""
     assert read_marks(text, 2) == read
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("what neighbours say about the", "what neighbours say about"),
+        ("cost depends,", "cost depends"),
+        ("a great example of", "a great example"),
+        ("the old roof", "the old roof"),
+        ("of the", "of"),
+    ],
+)
+def test_a_line_that_was_cut(line, kept):
+    """Ends with a word that needs no other."""
+    assert trim_dangling(line) == kept
