@@ -56,6 +56,7 @@ def unique_sentences(start: int = 0) -> Iterator[str]:
         yield f"The {' '.join(chosen)} {_spell(number)}."
 
 
+_REVISED_FROM = 20_000
 _TITLES = (
     "Heat loss", "Costs", "Noise", "Radiators", "Subsidies", "Installers", "Neighbours", "Maintenance", "Electricity",
     "Insulation", "Outlook", "Mistakes",
@@ -84,7 +85,8 @@ class LongTextModel:
             return self.outline(text)
         again = re.search(r"^Write this section again(?: in about (\d+) words)?", text, re.MULTILINE)
         if again:
-            return self._say(int(again[1] or 30))
+            new = unique_sentences(_REVISED_FROM)
+            return " ".join(next(new) for _ in range(round(int(again[1] or 30) / 10)))
         bullets = re.search(r"^Write (\d+) bullets about (.*?) \(", text, re.MULTILINE)
         if bullets:
             return f"- {bullets[2]}: {self._say(10)}\n" + "".join(

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 FIND = '{"command": "find . -type f -size +1G -mtime -7", "explanation": "Lists large files."}'
 ANSWERS = {
+    "about: Heat pumps in old houses\nSections: 2, each with 3 points.": (
+        "## Heating and cooling\n- how it is used in the old houses\n- how they are made of materials\n"
+        "- reused to make new ones\n## Energy efficiency\n- how they help reduce energy consumption\n- how they work\n"
+        "- what people use them for\n"
+    ),
     "What is the capital of France?": "The capital of France is Paris.",
     "When does the workshop open again?": (
         "The workshop will be open again on Monday, 4 May, and the roof will be repaired after the storm."
@@ -115,13 +120,14 @@ LONG_TEXT = LongTextModel()
 
 def answer_text(said: str) -> str:
     """Return the answer to what a user says."""
-    if _LONG_TEXT.search(said):
-        return LONG_TEXT.write(said)
     asked = _TRANSLATE.search(said)
     if asked:
         found = [known for start, known in TRANSLATIONS.items() if asked[2].startswith(start)]
         return found[0].get(asked[1], RUNAWAY) if found else RUNAWAY
-    return next((answer for part, answer in ANSWERS.items() if part in said), "This is the answer of the model.")
+    known = next((answer for part, answer in ANSWERS.items() if part in said), None)
+    if known is None and _LONG_TEXT.search(said):
+        return LONG_TEXT.write(said)
+    return "This is the answer of the model." if known is None else known
 
 
 PARAMETERS = 134_515_008
