@@ -241,7 +241,7 @@ def measure_model(path: str, words: int, threads: int | None, keep: str | None) 
         with common.open_engine(model, options) as backend:
             started = time.process_time()
             result, plan, used, _ = write(backend, words)
-            print(f"{Path(model).name}: {json.dumps(describe(result))}")
+            print(f"{Path(model).name}: {json.dumps(describe(result))}", flush=True)
             if plan is None:
                 return
             usage = sum((each.usage for each in used[1:]), start=used[0].usage)
