@@ -9,8 +9,10 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
 
-MIN_SAME_SHARE = 0.85
-"""Two sentences that share so much of their words (Dice coefficient), and all numbers, say the same."""
+MIN_SAME_SHARE = 0.75
+"""Two sentences that share so much of their words (Dice coefficient), stop words aside, and all numbers, say the same."""
+_MIN_COMPARED_WORDS = 5
+"""Of a sentence that may be nearly the same: shorter ones are headings and exclamations, of which only equal ones repeat."""
 _ITEM_MARK = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)]) ")
 _ROUND_MARK = re.compile(r"[ \t]?\((\d{1,2})\)(?=[.,;:!?\s]|\Z)")
 _MARK = re.compile(r"[ \t]?\[\d{1,4}\]")
@@ -104,8 +106,8 @@ class SentenceSet:
             return True
         if terms in self._exact:
             return False
-        words, numbers = frozenset(terms), find_numbers(plain)
-        if len(words) > 2 and any(  # noqa: PLR2004 (shorter ones are headings and exclamations: only equal ones repeat)
+        words, numbers = frozenset(terms) - STOP_WORDS, find_numbers(plain)
+        if len(words) >= _MIN_COMPARED_WORDS and any(
             2 * len(words & other) >= MIN_SAME_SHARE * (len(words) + len(other))
             for other in self._candidates(words, numbers)
         ):

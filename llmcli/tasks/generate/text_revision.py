@@ -213,10 +213,16 @@ class _SectionReviser:
         request = make_request(
             "revise", messages, self._prompt, self._options, max_tokens=limit, repetition=RepetitionPolicy.SUMMARY
         )
-        outside = revision.text[: self._section.start] + revision.text[self._section.end :]
+        others = [
+            revision.text[each.start : each.end]
+            for each in self._sections
+            if each != self._section and each.title != SOURCES_TITLE
+        ]
         for _ in range(_MAX_ATTEMPTS):
             answer = await self._run.ask(request)
-            said = SentenceSet(sentence for part in split_paragraphs(outside) for sentence in split_sentences(part))
+            said = SentenceSet(
+                sentence for text in others for part in split_paragraphs(text) for sentence in split_sentences(part)
+            )
             paragraphs, _ = clean_answer(answer, said, is_list=self._is_list)
             if paragraphs:
                 return paragraphs

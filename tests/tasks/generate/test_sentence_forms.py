@@ -20,6 +20,12 @@ from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, re
         ),
         ("The roof loses 40 percent of the heat.", "The roof loses 50 percent of the heat.", True),
         ("The roof loses heat.", "The walls lose warmth in winter.", True),
+        (
+            "Cats can dream about their dreams, a fact shared by many animals including humans.",
+            "Cats can dream of their dreams, a truth shared by many animals including humans.",
+            False,
+        ),
+        ("In winter, the heat pump needs more electricity.", "In summer, the heat pump needs less electricity.", True),
         ("Costs.", "Noise.", True),
     ],
 )
