@@ -52,7 +52,7 @@ _META = re.compile(
     r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
     r"|(?:as an ai|i am an ai|i'm an ai|i hope this|let me know|please (?:let|note that i)|feel free to|would you like)\b"
     r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
-    r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|(?:the text|it) (?:talks about|is written)\b"
+    r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|the text\b|it (?:talks about|is written)\b"
     r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
     re.IGNORECASE,
 )
