@@ -49,7 +49,8 @@ from llmcli.types import Progress, Request, Result, TaskEvent
 
 SOURCES_TITLE = "Sources"
 SLIDE_END = "---"
-_MAX_PENDING_SECTIONS = 32
+_MAX_PENDING_SECTIONS = 6
+"""Sections that are written at a time: of more, the conversations do not stay evaluated in a context of usual size."""
 _MAX_ROUNDS = 2
 """Times that sections which lost repeated sentences go on."""
 _MIN_SECTION_SHARE = 0.75

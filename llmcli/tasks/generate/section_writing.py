@@ -389,6 +389,7 @@ def _clean_sentence(sentence: str) -> str:
     """Return a sentence of a paragraph: without the mark of a list, if it is long, and without words that end a text."""
     item = _ITEM.fullmatch(sentence)
     words = item[1] if item and is_complete(sentence) and len(sentence.split()) > _MIN_ITEM_WORDS else sentence
+    words = " ".join(words.split())  # lines of a paragraph are none of the text
     ending = _ENDING.match(words)
     return words[ending.end()].upper() + words[ending.end() + 1 :] if ending else words
 
