@@ -194,8 +194,8 @@ class _LongTextWriter:
         self._drafts = [*drafts] or [SectionDraft() for _ in self._sections]
         self._facts = [facts.search(section_queries(plan.outline, section)) for section in self._sections]
         self._save = on_change
-        generated = sum(draft.generated for draft in self._drafts)
-        self._budget = WordBudget(plan.words, generated)
+        wanted = [section.words or 0 for section in self._sections]
+        self._budget = WordBudget(wanted, [draft.generated for draft in self._drafts])
         requests = SectionRequests(prompts, options, plan)
         self._writer = SectionWriter(run, requests, plan, options, self._budget, self._report_change)
 

@@ -231,22 +231,26 @@ class SectionRequests:
 
 
 class WordBudget:
-    """The words that may still be generated for the whole text."""
+    """The words that may still be generated: each section has as many as it is to have, and all share some more.
 
-    def __init__(self, words: int, generated: int = 0) -> None:
-        self._left = round(MAX_WORDS_SHARE * words) - generated
+    ``wanted`` are the words of the sections, ``generated`` those of their answers so far.
+    """
 
-    def allows(self, words: int) -> bool:
-        """Whether an answer of so many words may be asked for."""
-        return words <= self._left
+    def __init__(self, wanted: Sequence[int], generated: Sequence[int]) -> None:
+        self._left = [*wanted]
+        self._shared = round((MAX_WORDS_SHARE - 1) * sum(wanted))
+        for number, words in enumerate(generated):
+            self.spend(number, words)
 
-    def reserve(self, words: int) -> None:
-        """Count an answer that is asked for."""
-        self._left -= words
+    def allows(self, number: int, words: int) -> bool:
+        """Whether section ``number`` may have an answer of so many words."""
+        return words - max(0, self._left[number]) <= self._shared
 
-    def settle(self, reserved: int, generated: int) -> None:
-        """Count the words of the answer itself."""
-        self._left += reserved - generated
+    def spend(self, number: int, words: int) -> None:
+        """Count words that are asked for; negative ones were not generated."""
+        before = max(0, -self._left[number])
+        self._left[number] -= words
+        self._shared -= max(0, -self._left[number]) - before
 
 
 class SectionWriter:
@@ -288,7 +292,7 @@ class SectionWriter:
             else:
                 words = round(left / (points - draft.asked))
             words = max(words, self._plan.form.point_words if self._plan.form.is_list else _MIN_PARAGRAPH_WORDS)
-            if draft.asked and not self._budget.allows(words):
+            if not self._budget.allows(number, words):
                 break
             if not await self._add_paragraph(number, draft, words, facts, said) and draft.asked > points:
                 break
@@ -300,16 +304,17 @@ class SectionWriter:
         request = self._requests.following(number, draft, words, facts)
         if not draft.turns:
             self._require_fit(request, words)
-        added = await self._ask(draft, request, words, said)
-        again = None if added or not self._budget.allows(words) else make_retry(request, self._options)
+        added = await self._ask(number, draft, request, words, said)
+        again = None if added or not self._budget.allows(number, words) else make_retry(request, self._options)
         if again is not None:
-            added = await self._ask(draft, again, words, said)
+            added = await self._ask(number, draft, again, words, said)
         draft.asked += 1
         self._on_change()
         return added
 
-    async def _ask(self, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
-        self._budget.reserve(words)
+    async def _ask(self, number: int, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
+        """Add the usable paragraphs of an answer to the draft; return whether there are any."""
+        self._budget.spend(number, words)
         if self._plan.form.is_list:
             bullets = max(1, round(words / self._plan.form.point_words))
             grammar = f'start: bullet{{{bullets}}}\nbullet: "- " LINE "\\n"\n{_BULLET_LINE}\n'
@@ -320,7 +325,7 @@ class SectionWriter:
             answer = await self._run.ask(request, may_end=_long_enough(words))
         generated = count_words(answer.text)
         draft.generated += generated
-        self._budget.settle(words, generated)
+        self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
         paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list, talks=self._talks)
