@@ -292,7 +292,7 @@ class SectionWriter:
             else:
                 words = round(left / (points - draft.asked))
             words = max(words, self._plan.form.point_words if self._plan.form.is_list else _MIN_PARAGRAPH_WORDS)
-            if not self._budget.allows(number, words):
+            if draft.asked and not self._budget.allows(number, words):
                 break
             if not await self._add_paragraph(number, draft, words, facts, said) and draft.asked > points:
                 break
