@@ -49,7 +49,7 @@ from llmcli.types import Progress, Request, Result, TaskEvent
 
 SOURCES_TITLE = "Sources"
 SLIDE_END = "---"
-_MAX_PENDING_SECTIONS = 6
+_MAX_PENDING_SECTIONS = 4
 """Sections that are written at a time: of more, the conversations do not stay evaluated in a context of usual size."""
 _MAX_ROUNDS = 2
 """Times that sections which lost repeated sentences go on."""

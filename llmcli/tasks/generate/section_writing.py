@@ -409,12 +409,21 @@ def _is_talk(sentence: str, *, talks: bool) -> bool:
 
 def balance_quotes(paragraph: str) -> str:
     """Return a paragraph without quotation marks around all of it, and without one that has no other."""
-    inner = paragraph[1:-1]
-    if paragraph[:1] == paragraph[-1:] == '"' and '"' not in inner:
-        return inner
-    if paragraph.count('"') % 2 == 0:
-        return paragraph
-    return paragraph.removesuffix('"') if paragraph.endswith('"') else paragraph.replace('"', "", 1)
+    for opening, closing in (('"', '"'), ("\u201c", "\u201d")):
+        inner = paragraph[1:-1]
+        if paragraph.startswith(opening) and paragraph.endswith(closing) and not {opening, closing} & {*inner}:
+            return inner
+        if opening == closing:
+            lone = paragraph.count(opening) % 2
+            opens, closes = lone and not paragraph.endswith(closing), lone
+        else:
+            opens = paragraph.count(opening) > paragraph.count(closing)
+            closes = paragraph.count(opening) < paragraph.count(closing)
+        if opens:
+            paragraph = paragraph.replace(opening, "", 1)
+        elif closes:
+            paragraph = paragraph.removesuffix(closing)
+    return paragraph
 
 
 def drop_headings(text: str) -> str:
