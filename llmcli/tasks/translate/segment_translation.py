@@ -11,7 +11,7 @@ from llmcli.documents.formats.markup.message_markdown import lost_lines
 from llmcli.documents.segments import Segment, Span
 from llmcli.documents.text_cutting import split_sentences
 from llmcli.errors.incomplete_results import AnswerRefused
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, is_truncated
 from llmcli.tasks.runner.task_run import TaskRun
@@ -121,6 +121,7 @@ class _SegmentAttempts:
         self._task = task
         self._segment = task.segment
         self._masked = task.masked
+        self._around = task.around
         self._counts_emphasis, self._counts_lines = counts_emphasis(task.segment), counts_lines(task.segment)
         self._has_terms = bool(translator.brief.glossary.find_translated(task.masked.text))
         self._attempts = 0
@@ -128,7 +129,10 @@ class _SegmentAttempts:
         self._last_invalid = ""  # the last answer that is no translation
 
     async def translate(self) -> SegmentTranslation:
-        """Translate all pieces, then review the whole if there were problems."""
+        """Translate all pieces, then review the whole if there were problems.
+
+        What a model refuses may stand beside the segment: it is then asked about the segment alone.
+        """
         abandoned: _PieceAbandonedError | None = None
         whole: str | None = None
         try:
@@ -136,6 +140,9 @@ class _SegmentAttempts:
         except _PieceAbandonedError as error:
             abandoned = error
         except AnswerRefused as refusal:
+            if self._around.preceding_text or self._around.following_text:
+                self._around = replace(self._around, preceding_text="", following_text="")
+                return await self.translate()
             self._problems.append(f"{refusal.subject} refuses to answer: {refusal.detail}")
             return SegmentTranslation(None, tuple(self._problems), self._attempts, refusal=refusal)
         reviewed = await self._review(whole)
@@ -198,7 +205,7 @@ class _SegmentAttempts:
             piece.text,
             max_translation_tokens(piece.tokens),
             source=self._task.source,
-            around=self._task.around,
+            around=self._around,
             terms=self._terms_in(piece),
             marks=self._example_mask(piece),
             problems=problems,
