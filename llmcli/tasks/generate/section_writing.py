@@ -42,7 +42,9 @@ _MIN_PARAGRAPH_WORDS = 20
 _RUN_ON_SHARE = 1.25
 """Of the wanted words, where an answer without an end of a sentence is ended."""
 _MAX_HEADING_WORDS = 12
-_TOKENS_PER_WORD = 4
+_TOKENS_PER_WORD = 4.0
+"""The most that languages have; after the first answers, their own rate bounds the others."""
+_MIN_MEASURED_WORDS = 100
 _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
 _REMEMBERED_TURNS = 6
@@ -175,6 +177,8 @@ class SectionRequests:
     def __init__(self, prompts: PromptLibrary, options: GenerationOptions, plan: LongTextPlan) -> None:
         self._options, self._plan = options, plan
         self._first, self._next = prompts.get(PROMPT), prompts.get(NEXT_PROMPT)
+        self.tokens_per_word = _TOKENS_PER_WORD
+        """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
     def first(self, number: int, words: int, facts: Sequence[str]) -> Request:
         """Return the request for the first paragraph of section ``number``, from 0 among those that are written."""
@@ -216,7 +220,7 @@ class SectionRequests:
         return self._make(f"{number}.{draft.asked}", messages, words)
 
     def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
-        limit = max(_MIN_TOKENS, _TOKENS_PER_WORD * words)
+        limit = max(_MIN_TOKENS, round(self.tokens_per_word * _RUN_ON_SHARE * words))
         limit = min(limit, self._options.max_tokens or limit)
         return make_request(
             name,
@@ -267,6 +271,7 @@ class SectionWriter:
     ) -> None:
         self._run, self._requests, self._plan = run, requests, plan
         self._options, self._budget, self._on_change = options, budget, on_change
+        self._measured_words = self._measured_tokens = 0
         self._talks = bool(_TEXT_TERMS & {*find_terms(plan.outline.to_markdown().replace(" words)", ""))})
 
     async def write(self, number: int, draft: SectionDraft, facts: Sequence[str], known: Iterable[str] = ()) -> None:
@@ -325,6 +330,7 @@ class SectionWriter:
             answer = await self._run.ask(request, may_end=_long_enough(words))
         generated = count_words(answer.text)
         draft.generated += generated
+        self._measure(answer.finished.usage.completion_tokens, generated)
         self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
@@ -333,6 +339,13 @@ class SectionWriter:
         if paragraphs:
             draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, paragraphs))
         return bool(paragraphs)
+
+    def _measure(self, tokens: int, words: int) -> None:
+        """Count an answer, to bound the later ones by the tokens of a word."""
+        if tokens:
+            self._measured_tokens, self._measured_words = self._measured_tokens + tokens, self._measured_words + words
+        if self._measured_words >= _MIN_MEASURED_WORDS:
+            self._requests.tokens_per_word = min(_TOKENS_PER_WORD, self._measured_tokens / self._measured_words)
 
     def _require_fit(self, request: Request, words: int) -> None:
         """Raise ``ContextOverflow`` if the context has no room for a paragraph."""
