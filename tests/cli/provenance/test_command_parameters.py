@@ -29,8 +29,10 @@ VERBS = {
 NAMES = {
     "against", "answer", "backend", "calibrate", "calibration", "column", "delimiter", "draft", "evaluate",
     "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",
-    "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "output_format", "plot",
-    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "stop_repetition", "style", "summary", "to", "update",
+    "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "outline", "output_format",
+    "plot",
+    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "sources", "stop_repetition", "style", "summary", "to",
+    "update",
     "weights",
 }  # fmt: skip
 """Parameters of verbs whose values are names, and no texts of the user."""

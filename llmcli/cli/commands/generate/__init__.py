@@ -22,12 +22,12 @@ from llmcli.errors import UsageError
 @command(
     examples="""
       llm generate --list
+      llm generate report "Heat pumps in old houses" --words 5000 -o report.md
       llm generate email --list
       llm generate email --var topic="a later meeting" --var tone=formal
       llm generate article --var topic=tides --var text=@notes.txt
       llm generate poem --var topic=rain --seed 7
       llm generate email -f people.csv --var tone=formal -o emails.csv
-      llm generate report "Heat pumps in old houses" --words 5000 -o report.md
       llm generate article "What the study shows" --from notes/ --from study.pdf -o article.md
       llm generate book "A winter garden" --outline-only -o outline.md
       llm generate book --outline outline.md -o book.docx
@@ -43,9 +43,7 @@ def generate(
     ] = None,
     topic: Annotated[
         list[str] | None,
-        Argument(
-            metavar="[TOPIC]...", help="What a report, article, book or slides are about; with --revise, the change."
-        ),
+        Argument(metavar="[TOPIC]...", help="Of a report, article, book, slides; or the change."),
     ] = None,
     *,
     var: VariablesOption = None,
@@ -55,39 +53,37 @@ def generate(
     ] = None,
     outline: Annotated[
         str | None,
-        Option(
-            "--outline", metavar="FILE", help="The sections and their points (Markdown; default: the model makes it)."
-        ),
+        Option("--outline", metavar="FILE", help="Sections and points (Markdown; default: the model's)."),
     ] = None,
     outline_only: Annotated[bool, Option("--outline-only", help="Write only the outline, to be edited.")] = False,
-    edit: Annotated[bool, Option("--edit", help="Edit the outline in your editor before the rest is written.")] = False,
+    edit: Annotated[bool, Option("--edit", help="Edit the outline before the rest is written.")] = False,
     sources: Annotated[
         list[str] | None,
-        Option("--from", metavar="FILE", help="A document or directory whose facts are cited; repeatable."),
+        Option("--from", metavar="FILE", help="Documents whose facts are cited; repeatable."),
     ] = None,
     words: Annotated[
         int | None,
-        Option("--words", min=20, max=1_000_000, metavar="N", help="Length of a report, article, book or slides."),
+        Option("--words", min=20, max=1_000_000, metavar="N", help="Length of the text."),
     ] = None,
     language: Annotated[
         str,
         Option(
             "--language",
             metavar="LANG",
-            help="Language of a report, article, book or slides: fr, French.",
+            help="Language of the text: fr, French.",
             autocompletion=completers.languages,
         ),
     ] = "",
     revise: Annotated[
         str | None,
-        Option("--revise", metavar="SECTION", help="Write this section of the file of -o again, and keep all others."),
+        Option("--revise", metavar="SECTION", help="Write this section of -o again, keep the others."),
     ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Show sections, calls, tokens and time; run no model.")] = False,
     show_list: Annotated[
         bool,
         Option(
             "--list",
-            help="List the kinds (kind, description), or the variables of KIND (variable, default, choices, description).",
+            help="List the kinds, or the variables of KIND with default, choices, description.",
         ),
     ] = False,
 ) -> int:
