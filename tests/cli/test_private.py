@@ -78,7 +78,7 @@ def test_stored_files_are_private(run, home, server, tmp_path):
     run("ask", "hello " * 200, "--max-tokens", "2")
     with source.open("rb") as stdin:
         run("chat", "--session", "work", "--max-tokens", "2", stdin=stdin)
-    run("translate", "--to", "fr", str(source), "-o", str(tmp_path / "out.txt"), "--base-url", server.url)
+    run("translate", "--to", "fr", str(source), "-o", str(tmp_path / "out.txt"), "--base-url", server.url, code=3)
     run("models", "tune")
     run("prompts", "new", "generate/haiku", "--from", "generate/poem")
     run("config", "edit", env={"EDITOR": str(editor)})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, UsageError
-from llmcli.files.atomic_file import atomic_write
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
@@ -32,6 +31,8 @@ def check_report_path(option: str, path: str) -> None:
 
 def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
     """Write a file beside the output of a command. Raises as ``atomic_write`` does."""
+    from llmcli.files.atomic_file import atomic_write
+
     with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
         if file.direct:
             with ctx.console.open_writer(file.fd, path) as writer:
