@@ -184,6 +184,12 @@ def _write_letter(document: Any) -> None:
     paragraph.add_run(" at 10:00.")
 
 
+def _write_report(document: Any) -> None:
+    """Write a Word document without formatting."""
+    document.add_heading("Bicycle workshop", 1)
+    document.add_paragraph("Bring a friend.")
+
+
 def write_documents(directory: Path) -> None:
     """Write documents of other formats."""
     rows = "".join(f"{number},{'North' if number % 3 else 'South'},{number % 40}\n" for number in range(3000))
@@ -193,7 +199,7 @@ def write_documents(directory: Path) -> None:
         "contract.pdf": make_pdf(NOTES),
         "slides.pptx": make_pptx(),
         "letter.docx": make_docx(_write_letter),
-        "report.docx": make_docx(_write_letter),
+        "report.docx": make_docx(_write_report),
         "letters/may.eml": make_email(text=NOTES),
         "page.html": f"<!DOCTYPE html><nav>Home</nav><p>{NOTES}</p>".encode(),
         "login.pdf": b"<!DOCTYPE html><p>Log in to read this report.</p>",
