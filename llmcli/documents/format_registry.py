@@ -201,6 +201,12 @@ def describe_format(name: str) -> str:
     return _ENTRIES[name].description or f"{name} text"
 
 
+def describe_archive_suffix(name: str) -> str:
+    """Return what a file with this name is, "" if it is no archive that can be translated."""
+    known = _find_entry(PurePath(name).suffix[1:], "translator")
+    return known.description if known is not None and (known.zip_types or known.zip_member) else ""
+
+
 def may_be_utf16(name: str) -> bool:
     """Whether a file with this name may be in UTF-16."""
     known = _find_entry(PurePath(name).suffix[1:], "translator")

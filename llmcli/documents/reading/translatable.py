@@ -5,9 +5,16 @@ Other commands read an archive by its reader (``source_reader``), or refuse it: 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from llmcli.documents.format_registry import describe_format, find_format, find_translatable_archive, load_format
+from llmcli.documents.format_registry import (
+    describe_archive_suffix,
+    describe_format,
+    find_format,
+    find_translatable_archive,
+    load_format,
+)
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.reading.document import (
     OLE_SIGNATURE,
@@ -19,6 +26,12 @@ from llmcli.documents.reading.document import (
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.errors import BadDocument, UsageError
 from llmcli.interrupt import Interrupt, run_interruptible
+
+_FLAT_OPENDOCUMENT = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
+    rb"<(?:[\w.-]+:)?document\s[^>]*urn:oasis:names:tc:opendocument:xmlns:office:1\.0"
+)
+_SNIFFED_BYTES = 100_000
 
 
 def read_translatable(name: str, interrupt: Interrupt | None = None) -> Document:
@@ -35,14 +48,31 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
     """
     if data.startswith(OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
         raise BadDocument(name, detail="it is encrypted; save it without a password")
+    _refuse_marked_up(data, name)
     try:
         found = find_translatable_archive(data, name) if data.startswith(ZIP_SIGNATURE) else None
         if found is None:
+            _refuse_other_archive(data, name)
             return open_document(data, name, path)
         text = load_format(found).extract_text(data)
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
     return Document(name, text, path, data=data, format_name=found)
+
+
+def _refuse_marked_up(data: bytes, name: str) -> None:
+    """Raise ``BadDocument`` for a document of an office program whose words stand between marks in a text."""
+    if data.startswith(b"{\\rtf"):
+        raise BadDocument(name, detail="it is Rich Text Format; save it as .docx with Word or LibreOffice")
+    if _FLAT_OPENDOCUMENT.match(data, 0, _SNIFFED_BYTES):
+        raise BadDocument(name, detail="it is a flat OpenDocument; save it as .odt, .ods or .odp with LibreOffice")
+
+
+def _refuse_other_archive(data: bytes, name: str) -> None:
+    """Raise ``BadDocument`` for an archive, or nothing at all, with the name of an archive that can be translated."""
+    description = describe_archive_suffix(name)
+    if description and (not data or data.startswith(ZIP_SIGNATURE)):
+        raise BadDocument(detail=f"it is {'another archive' if data else 'empty'}, not {description}")
 
 
 def refuse_untranslatable(data: bytes, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
+from llmcli.documents.format_registry import document_format_by_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.translatable import read_translatable
 from llmcli.errors import InputError, MissingError, UsageError
@@ -150,14 +151,19 @@ def _check_output(options: PlanOptions) -> str:
         )
     if (
         not output_paths.is_pattern(output)
-        and private_files.exists(Path(output))
         and not output_paths.is_directory(output)
+        and (private_files.exists(Path(output)) or _is_file_name(output))
     ):
         raise UsageError(
             f"several translations cannot go into one file, {output}",
             detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
         )
     return output
+
+
+def _is_file_name(output: str) -> bool:
+    """Whether a path that may not exist yet is that of a document, by its suffix."""
+    return not output.endswith("/") and document_format_by_suffix(output) is not None
 
 
 def _find_earlier_outputs(

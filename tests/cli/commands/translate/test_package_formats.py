@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, run
+from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, odf_part, run
 from scripted import Reply, last_message
 
 from llmcli.cli.input.inputs import count_characters
@@ -226,6 +226,18 @@ def test_an_edited_picture_is_no_finished_translation(llm, data):
         ("a.txt", DOCX, "it is a Word document, not what its name says; rename it"),
         ("a.docx", make_word("<w:p>"), "word/document.xml: mismatched tag"),
         ("a.zip", make_archive({"a.txt": "Good"}), "ZIP"),
+        ("zip.docx", make_archive({"a.txt": "Good"}), "it is another archive, not a Word document"),
+        *(
+            (f"empty.{kind}", b"", "it is empty, not ")
+            for kind in ("docx", "pptx", "xlsx", "epub", "odt", "ods", "odp")
+        ),
+        ("a.rtf", b"{\\rtf1\\ansi Good day.}", "it is Rich Text Format; save it as .docx with Word or LibreOffice"),
+        (
+            "a.fodt",
+            odf_part("<text:p>Good</text:p>", root="document").encode(),
+            "it is a flat OpenDocument; save it as .odt",
+        ),
+        ("a.txt", odf_part("<text:p>Good</text:p>", root="document").encode(), "with LibreOffice"),
         ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "it is encrypted"),
     ],
 )
@@ -236,6 +248,19 @@ def test_other_files_are_refused(llm, data, name, content, problem):
     assert (run_.code, run_.backend) == (65, None)
     assert problem in run_.err.splitlines()[0]
     assert not Path("out.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "code"), [("one.docx", 2), ("one.md", 2), ("one.docx/", 0), ("there.docx", 0), ("one", 0)]
+)
+def test_several_documents_do_not_go_into_a_new_directory_with_the_name_of_a_file(llm, data, output, code):
+    """Such a name means a file, unless the directory exists."""
+    Path("there.docx").mkdir()
+    Path("b.docx").write_bytes(DOCX)
+    run_ = translate(llm, "a.docx", "b.docx", "-o", output)
+    assert run_.code == code
+    assert Path(output).exists() == (code == 0)
+    assert (f"several translations cannot go into one file, {output}" in run_.err) == (code == 2)
 
 
 def test_options_that_do_not_fit_an_archive(llm, data):
