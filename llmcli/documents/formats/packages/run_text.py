@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 
 from llmcli.documents.formats.packages.nested_regions import replace_with_references
 from llmcli.documents.formats.packages.paragraph_items import (
@@ -27,6 +28,9 @@ from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.fast_dataclass import field, frozen, slotted
+
+_KEPT_BLANKS = 2
+"""Blanks in a row whose formatting somebody chose."""
 
 
 @frozen
@@ -85,6 +89,7 @@ class _Mark:
 class _TextBuilder:
     """Collects the text of items, with marks."""
 
+    source: str
     prefix: str
     syntax: RunSyntax
     texts: list[str] = field(default_factory=list)
@@ -99,7 +104,7 @@ class _TextBuilder:
     def add_items(self, items: Sequence[Item], base: str) -> None:
         """Add items in whose text ``base`` is the formatting without marks."""
         style, number, held = base, 0, list[Inline]()
-        for item in items:
+        for item in _keep_blanks(items, base, self.source):
             if isinstance(item, Inline):
                 held.append(item)
                 continue
@@ -170,6 +175,24 @@ def base_style(items: Sequence[Item], syntax: RunSyntax) -> str:
     return min(sizes, key=lambda style: (style.count("\n"), -sizes[style]), default=next(iter(syntax.openings), ""))
 
 
+def _keep_blanks(items: Sequence[Item], base: str, source: str) -> Iterator[Item]:
+    """Yield the items, with several blanks in a row that have a formatting of their own (a line of a form) as one thing.
+
+    A single blank separates words: its formatting is that of the words around it.
+    """
+
+    def blank_style(item: Item) -> str | None:
+        return item.style if isinstance(item, Words) and not item.text.strip() and item.style != base else None
+
+    for style, group in groupby(items, key=blank_style):
+        same = list(group)
+        words = [item for item in same if isinstance(item, Words)]
+        if style is None or sum(len(item.text) for item in words) < _KEPT_BLANKS:
+            yield from same
+        else:
+            yield Inline([(style, source[item.start : item.end]) for item in words])
+
+
 def _all_words(items: Sequence[Item]) -> Iterator[str]:
     for item in items:
         if isinstance(item, Words):
@@ -188,7 +211,7 @@ def _mark_prefix(words: str) -> str:
 
 def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: Place) -> Segment | None:
     base = base_style(items, syntax)
-    builder = _TextBuilder(_mark_prefix("".join(_all_words(items))), syntax)
+    builder = _TextBuilder(source, _mark_prefix("".join(_all_words(items))), syntax)
     builder.add_items(items, base)
     text = "".join(builder.texts)
     core = text.strip()

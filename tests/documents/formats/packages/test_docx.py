@@ -103,6 +103,16 @@ def test_translations_are_written_in_runs_with_the_old_formatting():
     ).replace("<w:t>!", '<w:t xml:space="preserve"> jetzt!')
 
 
+def test_underlined_blanks_of_a_form_stay():
+    """A line to write on is a mark; one blank between words is not."""
+    line = run(" " * 30, "<w:u/>")
+    body = paragraph(run("Name: "), line, run(" Date: "), run(" ", "<w:u/>"), run("today"), run(" " * 9, "<w:u/>"))
+    assert texts(body) == ["Name: <x1/> Date:  today"]
+    assert written(body, "Datum: heute, Name: <x1/> hier") == paragraph(
+        run("Datum: heute, Name: "), line, run(" hier"), run(" " * 9, "<w:u/>")
+    )
+
+
 def test_the_same_translation_changes_nothing():
     """A document whose translations are all None, or their sources, is the same bytes."""
     data = make_word(

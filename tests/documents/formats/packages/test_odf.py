@@ -54,6 +54,14 @@ def test_what_a_translator_reads(content, text):
     assert texts(f"<text:p>{content}</text:p>", before=REVISION) == [text]
 
 
+def test_underlined_blanks_of_a_form_stay():
+    """Spaces that have a span of their own are a mark."""
+    line = span('<text:s text:c="30"/>')
+    content = f"<text:p>Name: {line}<text:s/>Date</text:p>"
+    assert texts(content) == ["Name: <x1/> Date"]
+    assert written(content, "Datum, Name: <x1/> hier") == f"<text:p>Datum, Name: {line} hier</text:p>"
+
+
 def test_translations_are_written_with_spans_and_spaces():
     """No span is left without words."""
     content = f"<text:p>Good {span('day')}, {span('you', 'T2')}!</text:p>"

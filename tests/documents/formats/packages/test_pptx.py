@@ -87,3 +87,11 @@ def test_python_pptx_reads_the_translation_with_the_same_structure():
     assert one.shapes[2].chart.chart_title.text_frame.text == "By regïön"
     assert one.notes_slide.notes_text_frame.text == "Say hellö"
     assert [cell.text for row in two.shapes[1].table.rows for cell in row.cells] == ["Quarter", "Sales", "Q1", "77"]
+
+
+def test_underlined_blanks_of_a_form_stay():
+    """They are a mark."""
+    line = run(" " * 20, '<a:rPr u="sng"/>')
+    text, segments = split(f"<p:sp>{paragraph(run('Name: '), line, run(' Date'))}</p:sp>")
+    assert [segment.text for segment in segments] == ["Name: <x1/> Date"]
+    assert f"{run('Datum, Name: ')}{line}{run(' hier')}" in FORMAT.join(text, segments, ["Datum, Name: <x1/> hier"])

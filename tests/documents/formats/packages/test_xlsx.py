@@ -36,6 +36,14 @@ def test_cells_with_words_are_translated():
     ) in out
 
 
+def test_underlined_blanks_of_a_form_stay():
+    """They are a mark."""
+    line = '<r><rPr><u/></rPr><t xml:space="preserve">          </t></r>'
+    text, segments = split(f"<si><r><t>Name:</t></r>{line}<r><t>Date</t></r></si>")
+    assert [segment.text for segment in segments] == ["Name:<x1/>Date"]
+    assert f"<r><t>Datum</t></r>{line}<r><t>hier</t></r>" in FORMAT.join(text, segments, ["Datum<x1/>hier"])
+
+
 def test_texts_that_something_knows_by_their_words_stay():
     """Columns of tables and pivot tables, texts in formulas, filters and lists of values."""
     known = ["Month", "Total cost", "Region", "yes", "A &amp; B", "Open", "Closed", "March"]
