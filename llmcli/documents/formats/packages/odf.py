@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
+from llmcli.documents.formats.packages.formula_texts import is_known, known_texts
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, matching_names
 from llmcli.documents.formats.packages.paragraph_items import (
     Border,
@@ -37,8 +38,10 @@ _RANGE_IDS = ("name", "id", "change-id")
 _SPAN_CONTENT = frozenset({"text:s", "text:tab", "text:line-break", "text:soft-page-break"})
 """What may be in a span beside words, so that it is a run."""
 _MAX_SPACES = 1000
-_FORMULA = re.compile(r"\b(?:formula|condition)=\"([^\"]*)\"")
-_LITERAL = re.compile(r'"((?:[^"]|"")*)"')
+_FORMULA = re.compile(r"\b(?:formula|condition|expression)=(?:\"([^\"]*)\"|'([^']*)')")
+_NAME = re.compile(
+    r"<table:(?:table|named-range|named-expression|database-range)\s[^<>]*?\btable:name=(?:\"([^\"]*)\"|'([^']*)')"
+)
 _SPACES = re.compile(" {2,}")
 _REVISION_ATTRIBUTES = frozenset({"rsid", "paragraph-rsid"})
 
@@ -57,13 +60,10 @@ class OdfFormat(PackageFormat):
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a file, except for those that a formula knows."""
         del facts
-        known = {
-            literal.replace('""', '"').strip().casefold()
-            for match in _FORMULA.finditer(part.text)
-            for literal in _LITERAL.findall(decode_references(match[1]))
-        }
+        formulas, names = _attribute_values(_FORMULA, part.text), _attribute_values(_NAME, part.text)
+        known = frozenset(known_texts(formulas, names))
         for segment in _OdfPart(part).segments():
-            if segment.kind != "cell" or strip_marks(segment).strip().casefold() not in known:
+            if segment.kind != "cell" or not is_known(strip_marks(segment), known):
                 yield segment
 
 
@@ -201,6 +201,11 @@ class _OdfPart(XmlPart):
         if isinstance(last, Words):
             last.run_end = span.end
         return items
+
+
+def _attribute_values(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    for match in pattern.finditer(text):
+        yield decode_references(match[1] if match[1] is not None else match[2])
 
 
 def _write_text(prefix: str, words: str) -> str:

@@ -56,6 +56,9 @@ _RUN_CONTENT = frozenset({"w:t", "a:t", "x:t", "w:noBreakHyphen", "w:softHyphen"
 """What is read of a run; a run of other things is one thing."""
 _IGNORED_PROPERTIES = frozenset({"w:lang", "w:noProof"})
 _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "smtClean", "smtId", "bmk"})
+_XSTRING = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_LIKE_XSTRING = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
@@ -125,7 +128,9 @@ class OfficePart(XmlPart):
         properties = mark.child("rPr") or mark.child("endParaRPr")
         base = None if properties is None else self._style(properties)
         prefix = paragraph.prefix
-        return items, RunSyntax(openings, f"</{prefix}r>", partial(_write_text, f"{prefix}t"), base)
+        is_cell = self.name_of(paragraph).startswith("x:")
+        write = partial(_write_xstring if is_cell else _write_text, f"{prefix}t")
+        return items, RunSyntax(openings, f"</{prefix}r>", write, base)
 
     def _read_items(self, elements: Sequence[XmlElement], openings: dict[str, str]) -> list[Item]:
         """Return the items of elements in a paragraph; ``openings`` gets the beginnings of its runs."""
@@ -136,8 +141,7 @@ class OfficePart(XmlPart):
                 items += self._read_run(child, openings)
             elif name == "x:t":
                 openings.setdefault("", "")
-                words = element_text(self.text, child)
-                items.append(Words(words, "", child.start, child.end))
+                items.append(Words(self._read_text(child, name), "", child.start, child.end))
             elif self._is_group(child, name):
                 items.append(self._read_group(child, openings))
             elif (border := self._read_range(child, name)) is not None:
@@ -216,8 +220,9 @@ class OfficePart(XmlPart):
 
     def _read_text(self, element: XmlElement, name: str) -> str:
         words = element_text(self.text, element)
-        if name != "x:t":
-            words = words.replace("\n", " ")
+        if name == "x:t":
+            return decode_xstring(words)
+        words = words.replace("\n", " ")
         return words if name != "w:t" or element.get("xml:space") == "preserve" else words.strip(" ")
 
     def _style(self, properties: XmlElement) -> str:
@@ -227,6 +232,20 @@ class OfficePart(XmlPart):
         ]
         children = [self.raw(each) for each in properties.children if self.name_of(each) not in _IGNORED_PROPERTIES]
         return "".join(f"{each}\n" for each in [*attributes, *children])
+
+
+def decode_xstring(text: str) -> str:
+    """Return a text of SpreadsheetML (ST_Xstring) without its escapes; its line ends are line feeds."""
+    if "_x" not in text:
+        return text
+    characters = _XSTRING.sub(lambda match: chr(int(match[1], 16)), text)
+    decoded = characters.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return decoded.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _write_xstring(name: str, words: str) -> str:
+    escaped = _LIKE_XSTRING.sub("_x005F_", words)
+    return _write_text(name, _NOT_IN_XML.sub(lambda match: f"_x{ord(match[0]):04X}_", escaped))
 
 
 def _write_text(name: str, words: str) -> str:

@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
+from llmcli.documents.formats.packages.formula_texts import comparable, is_known, known_texts
 from llmcli.documents.formats.packages.office_part import (
     DRAWING_NAMES,
     DRAWING_TYPES,
     OfficePart,
+    decode_xstring,
     find_office_parts,
 )
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
@@ -22,6 +24,8 @@ from llmcli.documents.formats.packages.run_text import strip_marks
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references
 from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Edit, Segment
+from llmcli.documents.text_lines import line_at
+from llmcli.errors import BadDocument
 
 _SHEET = r"xl/(work|chart|dialog)sheets/sheet\d*\.xml"
 _TYPES = (
@@ -46,8 +50,11 @@ _KNOWN_NAME = re.compile(rb"<(?:\w+:)?(?:tableColumn|cacheField)\s[^<>]*?\bname=
 _TOTAL = re.compile(rb"<(?:\w+:)?tableColumn\s[^<>]*?\btotalsRowLabel=(?:\"([^\"<]*)\"|'([^'<]*)')")
 _FILTER = re.compile(rb"<(?:\w+:)?(?:filter|customFilter)\s[^<>]*?\bval=(?:\"([^\"<]*)\"|'([^'<]*)')")
 _FORMULA = re.compile(rb"<(?:\w+:)?(?:f|formula|formula1|formula2|definedName)(?:\s[^<>]*)?>([^<]*)")
-_LITERAL = re.compile(r'"((?:[^"]|"")*)"')
-_NEWLINE = re.compile(r"_x000[aAdD]_|[\r\n]+")
+_NAME = re.compile(rb"<(?:\w+:)?(?:sheet|definedName)\s[^<>]*?\bname=(?:\"([^\"<]*)\"|'([^'<]*)')")
+_CELL = re.compile(r"<(?:\w+:)?(si|is)(?:\s[^<>]*)?>(.*?)</(?:\w+:)?\1>", re.DOTALL)
+_CELL_TEXT = re.compile(r"<(?:\w+:)?t(?:\s[^<>]*)?>([^<]*)")
+MAX_CELL_CHARACTERS = 32_767
+"""Characters of a cell, in UTF-16: with more, Excel calls the file damaged."""
 
 
 class XlsxFormat(PackageFormat):
@@ -63,17 +70,35 @@ class XlsxFormat(PackageFormat):
 
     def find_facts(self, package: ZipPackage) -> Facts:
         """Return the texts that formulas, tables and pivot tables know."""
-        known = {
-            _comparable(text) for name in package.names if name.endswith(".xml") for text in _known_texts(package, name)
-        }
-        return {"known": sorted(known - {""})}
+        formulas, names, known = list[str](), list[str](), set[str]()
+        for name in package.names:
+            if re.match(r"xl/(tables/|pivotCache/pivotCacheDefinition).*\.xml\Z", name):
+                data = package.read(name)
+                known.update(map(comparable, [*_values(_KNOWN_NAME, data), *_values(_TOTAL, data)]))
+                formulas += _values(_FORMULA, data)
+            elif re.match(r"xl/((work|chart|dialog)sheets/.*|workbook)\.xml\Z", name):
+                data = package.read(name)
+                known.update(map(comparable, _values(_FILTER, data)))
+                formulas += _values(_FORMULA, data)
+                names += _values(_NAME, data)
+        return {"known": sorted((known | known_texts(formulas, names)) - {""})}
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a file that nothing knows by their words."""
         known = frozenset(facts.get("known", ()))
         for segment in _SheetPart(part).segments():
-            if segment.kind != "cell" or _comparable(strip_marks(segment)) not in known:
+            if segment.kind != "cell" or not is_known(strip_marks(segment), known):
                 yield segment
+
+    def check_part(self, part: Part) -> None:
+        """Raise ``BadDocument`` if a file is not well-formed, or has a cell that is too long for Excel."""
+        super().check_part(part)
+        for match in _CELL.finditer(part.text):
+            if len(match[2]) > MAX_CELL_CHARACTERS:
+                words = decode_xstring(decode_references("".join(_CELL_TEXT.findall(match[2]))))
+                if len(words.encode("utf-16-le", "surrogatepass")) > 2 * MAX_CELL_CHARACTERS:
+                    detail = f"a cell has more than {MAX_CELL_CHARACTERS:,} characters"
+                    raise BadDocument(line=line_at(part.text, match.start()), detail=detail)
 
 
 class _SheetPart(OfficePart):
@@ -92,31 +117,10 @@ class _SheetPart(OfficePart):
         return tuple(Edit(self.offset + each.start, self.offset + each.end, "") for each in guides)
 
 
-def _known_texts(package: ZipPackage, name: str) -> Iterator[str]:
-    """Yield the names of columns and the texts in formulas and filters of a file."""
-    if name.startswith(("xl/tables/", "xl/pivotCache/pivotCacheDefinition")):
-        data = package.read(name)
-        yield from _attribute_values(_KNOWN_NAME, data)
-        yield from _attribute_values(_TOTAL, data)
-    elif re.match(r"xl/(work|chart|dialog)sheets/|xl/workbook\.xml", name):
-        data = package.read(name)
-        yield from _attribute_values(_FILTER, data)
-        for match in _FORMULA.finditer(data):
-            for literal in _LITERAL.findall(decode_references(match[1].decode("utf-8", "replace"))):
-                text = literal.replace('""', '"')
-                yield text
-                yield from text.split(",")  # a list of allowed values
-
-
-def _attribute_values(pattern: re.Pattern[bytes], data: bytes) -> Iterator[str]:
+def _values(pattern: re.Pattern[bytes], data: bytes) -> Iterator[str]:
     for match in pattern.finditer(data):
-        value = match[1] if match[1] is not None else match[2]
-        yield decode_references(value.decode("utf-8", "replace"))
-
-
-def _comparable(text: str) -> str:
-    """Return a text as Excel compares it: in any case. Line ends in names have an escape."""
-    return _NEWLINE.sub(" ", text).strip().casefold()
+        value = next((group for group in match.groups() if group is not None), b"")
+        yield decode_xstring(decode_references(value.decode("utf-8", "replace")))
 
 
 FORMAT = XlsxFormat()

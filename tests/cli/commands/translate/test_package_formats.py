@@ -263,6 +263,16 @@ def test_several_documents_do_not_go_into_a_new_directory_with_the_name_of_a_fil
     assert (f"several translations cannot go into one file, {output}" in run_.err) == (code == 2)
 
 
+def test_a_cell_that_would_be_too_long_for_excel_keeps_its_source(llm, data):
+    """It is reported as any other text that was left untranslated."""
+    long = "word and text " * 2300
+    Path("a.xlsx").write_bytes(make_workbook(f"<si><t>{long.strip()}</t></si><si><t>Short text</t></si>"))
+    run_ = llm("translate", "--pseudo", "accents", "--no-tm", "a.xlsx", "-o", "b.xlsx")
+    assert run_.code == 3 and "left untranslated: the translation would make the xlsx invalid" in run_.err
+    strings = contents(Path("b.xlsx").read_bytes())["xl/sharedStrings.xml"]
+    assert long.strip() in strings and "Short" not in strings
+
+
 def test_options_that_do_not_fit_an_archive(llm, data):
     """--format of another format, and --mark, which needs comments."""
     run_ = translate(llm, "a.docx", "--format", "markdown", "-o", "b.docx")

@@ -115,6 +115,19 @@ def test_cells_that_are_computed_or_known_stay():
     assert texts(content, ODS, kind="spreadsheet") == ["Words"]
 
 
+def test_criteria_constants_and_names_for_indirect_stay():
+    """A criterion begins with an operator; a constant has a name; INDIRECT makes a reference of a cell's text."""
+    cell = "<table:table-cell{}><text:p>{}</text:p></table:table-cell>"
+    names = "<table:named-expression table:name='C' table:expression='&quot;Pending&quot;'/><table:named-range table:name='MyRange'/>"
+    formula = cell.format(' table:formula="of:=COUNTIF([.A1:.A9];&quot;&lt;&gt;Done&quot;){}"', "5")
+    known = "".join(
+        cell.format("", words) for words in ("Done", "Pending", "MyRange", "Two words", "$'Two words'.B2", "Free")
+    )
+    content = f'<table:table table:name="Two words">{formula}{known}{names}</table:table>'
+    assert texts(content.format("+INDIRECT([.B1])"), ODS) == ["Free"]
+    assert texts(content.format(""), ODS) == ["MyRange", "Two words", "$'Two words'.B2", "Free"]
+
+
 def test_slides_have_titles():
     """They are the context of the other texts."""
     frame = "<draw:frame{}><draw:text-box><text:p>{}</text:p></draw:text-box></draw:frame>"

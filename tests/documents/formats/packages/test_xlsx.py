@@ -58,6 +58,46 @@ def test_texts_that_something_knows_by_their_words_stay():
     assert [segment.text for segment in segments] == ["Free"]
 
 
+def test_criteria_of_formulas_and_names_for_indirect_stay():
+    """A criterion begins with an operator; INDIRECT makes a reference of a cell's text."""
+    known = ["Pending review", "Done", "Low level", "Other sheet", "MyRange", "'Other sheet'!B2", "Costs"]
+    names = '<sheets><sheet name="Costs"/><sheet name="Other sheet"/></sheets><definedNames><definedName name="MyRange">A1</definedName></definedNames>'
+    sheet = '<row><c><f>COUNTIF(A:A,"=Pending review")+COUNTIF(A:A,"&lt;&gt;Done")+COUNTIF(A:A,"&gt;=Low level"){}</f></c></row>'
+    workbook = f'<workbook xmlns="{SHEET}">{names}</workbook>'
+    strings = "".join(map(cell, [*known, "Free"]))
+    _, segments = split(strings, sheet.format("+INDIRECT(B1)"), workbook=workbook)
+    assert [segment.text for segment in segments] == ["Free"]
+    _, segments = split(strings, sheet.format(""), workbook=workbook)
+    assert [segment.text for segment in segments] == [*known[3:], "Free"]
+
+
+def test_escapes_of_characters_are_no_words():
+    """A line end is one, others are protected; what only looks like an escape in a translation is escaped."""
+    strings = (
+        cell("Two_x000D_\nlines")
+        + cell("A bell_x0007_ rings")
+        + cell("Say _x005F_x0041_ now")
+        + cell("Total_x000a_cost")
+    )
+    table = f'<table xmlns="{SHEET}"><tableColumn id="2" name="Total_x000D__x000A_cost"/></table>'
+    text, segments = split(strings, **{"tables/table1": table})
+    assert [segment.text for segment in segments] == ["Two\nlines", "A bell\x07 rings", "Say _x0041_ now"]
+    assert [span.kind for span in segments[1].protected] == ["control"]
+    out = FORMAT.join(text, segments, ["Zwei\nZeilen _x000D_", "Es läutet\x07", "Sag _x0041_"])
+    assert '<si><t xml:space="preserve">Zwei\nZeilen _x005F_x000D_</t></si>' in out
+    assert cell("Es läutet_x0007_") + cell("Sag _x005F_x0041_") in out
+
+
+def test_a_cell_is_no_longer_than_excel_allows():
+    """A character beyond the first 65,536 counts twice; markup and escapes do not count."""
+    text, segments = split(cell("Good") + "<si><r><t>Good &amp; </t></r><r><rPr><b/></rPr><t>day</t></r></si>")
+    long = "a" * 32_767
+    assert FORMAT.check(FORMAT.join(text, segments, [long, f"&<g1>{long[1:]}</g1>"])) == ""
+    for words in (long + "a", long[1:] + "\U0001f6b2"):
+        assert "more than 32,767 characters" in FORMAT.check(FORMAT.join(text, segments, [words, None]))
+        assert "more than 32,767 characters" in FORMAT.check(FORMAT.join(text, segments, [None, f"{words}<g1>b</g1>"]))
+
+
 def test_inline_strings_and_comments():
     """A sheet is read only if texts stand in it."""
     comment = f'<comments xmlns="{SHEET}"><comment ref="A1"><text><r><t>Why so</t></r></text></comment></comments>'
