@@ -121,11 +121,16 @@ def make_odf(content, kind="text", before="", **parts):
 XHTML = '<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>{}</body></html>'
 
 
-def make_book(*chapters, title="12", contents="", more=""):
-    """Return an EPUB with these chapters; ``contents`` is that of the table of contents, ``more`` stands in the metadata."""
+def make_book(*chapters, title="12", contents="", more="", more_files=()):
+    """Return an EPUB with these chapters; ``contents`` is that of the table of contents, ``more`` stands in the metadata.
+
+    ``more_files``: other files with their types and texts.
+    """
+    others = dict(more_files)
     names = [f"c{number}.xhtml" for number in range(1, len(chapters) + 1)]
     items = "".join(f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>' for name in names)
-    order = "".join(f'<itemref idref="{name}"/>' for name in names)
+    items += "".join(f'<item id="{name}" href="{name}" media-type="{kind}"/>' for name, (kind, _) in others.items())
+    order = "".join(f'<itemref idref="{name}"/>' for name in [*names, *others])
     files = {
         "mimetype=": "application/epub+zip",
         "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
@@ -135,6 +140,7 @@ def make_book(*chapters, title="12", contents="", more=""):
         f'<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest><spine toc="ncx">{order}</spine></package>',
         "OEBPS/toc.ncx": f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/">{contents}</ncx>',
         **{f"OEBPS/{name}": XHTML.format(chapter) for name, chapter in zip(names, chapters, strict=True)},
+        **{f"OEBPS/{name}": text for name, (_, text) in others.items()},
     }
     return make_archive(files)
 

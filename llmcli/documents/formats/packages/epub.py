@@ -18,7 +18,7 @@ from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import replace
 
-_PAGE, _CONTENTS = "application/xhtml+xml", "application/x-dtbncx+xml"
+_PAGE, _HTML, _CONTENTS = "application/xhtml+xml", "text/html", "application/x-dtbncx+xml"
 
 
 class EpubFormat(PackageFormat):
@@ -30,7 +30,7 @@ class EpubFormat(PackageFormat):
     def find_parts(self, package: ZipPackage) -> list[str]:
         """Return the chapters in reading order, other pages, the table of contents, and what has the title."""
         book = open_book(package)
-        pages = [file.name for file in (*book.spine, *book.files) if file.media_type == _PAGE]
+        pages = [file.name for file in (*book.spine, *book.files) if file.media_type in {_PAGE, _HTML}]
         contents = [file.name for file in book.files if file.media_type == _CONTENTS]
         names = dict.fromkeys(name for name in [*pages, *contents, book.name] if name in package.names)
         if book.encrypted & names.keys():
@@ -38,21 +38,26 @@ class EpubFormat(PackageFormat):
         return list(names)
 
     def find_facts(self, package: ZipPackage) -> Facts:
-        """Return which files are no pages."""
+        """Return which files are no pages, and which are HTML that need not be XML."""
         book = open_book(package)
-        return {"plain": [book.name, *(file.name for file in book.files if file.media_type == _CONTENTS)]}
+        return {
+            "plain": [book.name, *(file.name for file in book.files if file.media_type == _CONTENTS)],
+            "html": [file.name for file in book.files if file.media_type == _HTML],
+        }
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a page as those of HTML, and those of other files by their elements."""
         if part.name in facts.get("plain", ()):
             yield from _BookPart(part).segments()
             return
-        for segment in html_format.XHTML.split(part.text, ""):
+        page = html_format.FORMAT if part.name in facts.get("html", ()) else html_format.XHTML
+        for segment in page.split(part.text, ""):
             yield replace(segment, start=segment.start + part.offset, end=segment.end + part.offset, part=part.name)
 
-    def check_part(self, part: Part) -> None:
-        """Raise ``BadDocument`` if a file is not well-formed."""
-        require_well_formed(part.text)
+    def check_part(self, part: Part, facts: Facts) -> None:
+        """Raise ``BadDocument`` if a file that has to be XML is not well-formed."""
+        if part.name not in facts.get("html", ()):
+            require_well_formed(part.text)
 
 
 class _BookPart(XmlPart):

@@ -62,8 +62,9 @@ class PackageFormat(DocumentFormat):
         del package
         return {}
 
-    def check_part(self, part: Part) -> None:
+    def check_part(self, part: Part, facts: Facts) -> None:
         """Raise ``BadDocument`` if a file is invalid."""
+        del facts
         require_well_formed(part.text)
 
     def extract_text(self, data: bytes) -> str:
@@ -118,9 +119,10 @@ class PackageFormat(DocumentFormat):
         """Parse all files again."""
         name = ""
         try:
-            for part in self._require_parts(text)[0]:
+            parts, facts = self._require_parts(text)
+            for part in parts:
                 name = f"{part.name}: "
-                self.check_part(part)
+                self.check_part(part, facts)
         except BadDocument as error:
             return f"line {error.line or 1}: {name}{error.detail}"
         return ""

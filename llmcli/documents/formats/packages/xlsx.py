@@ -51,7 +51,7 @@ _TOTAL = re.compile(rb"<(?:\w+:)?tableColumn\s[^<>]*?\btotalsRowLabel=(?:\"([^\"
 _FILTER = re.compile(rb"<(?:\w+:)?(?:filter|customFilter)\s[^<>]*?\bval=(?:\"([^\"<]*)\"|'([^'<]*)')")
 _FORMULA = re.compile(rb"<(?:\w+:)?(?:f|formula|formula1|formula2|definedName)(?:\s[^<>]*)?>([^<]*)")
 _NAME = re.compile(rb"<(?:\w+:)?(?:sheet|definedName)\s[^<>]*?\bname=(?:\"([^\"<]*)\"|'([^'<]*)')")
-_CELL = re.compile(r"<(?:\w+:)?(si|is)(?:\s[^<>]*)?>(.*?)</(?:\w+:)?\1>", re.DOTALL)
+_CELL = re.compile(r"<(?:\w+:)?(?:si|is)[\s>]")
 _CELL_TEXT = re.compile(r"<(?:\w+:)?t(?:\s[^<>]*)?>([^<]*)")
 MAX_CELL_CHARACTERS = 32_767
 """Characters of a cell, in UTF-16: with more, Excel calls the file damaged."""
@@ -90,15 +90,17 @@ class XlsxFormat(PackageFormat):
             if segment.kind != "cell" or not is_known(strip_marks(segment), known):
                 yield segment
 
-    def check_part(self, part: Part) -> None:
+    def check_part(self, part: Part, facts: Facts) -> None:
         """Raise ``BadDocument`` if a file is not well-formed, or has a cell that is too long for Excel."""
-        super().check_part(part)
-        for match in _CELL.finditer(part.text):
-            if len(match[2]) > MAX_CELL_CHARACTERS:
-                words = decode_xstring(decode_references("".join(_CELL_TEXT.findall(match[2]))))
+        super().check_part(part, facts)
+        starts = [match.start() for match in _CELL.finditer(part.text)]
+        for start, end in zip(starts, [*starts[1:], len(part.text)], strict=True):
+            if end - start > MAX_CELL_CHARACTERS:
+                written = "".join(_CELL_TEXT.findall(part.text, start, end))
+                words = decode_xstring(decode_references(written))
                 if len(words.encode("utf-16-le", "surrogatepass")) > 2 * MAX_CELL_CHARACTERS:
                     detail = f"a cell has more than {MAX_CELL_CHARACTERS:,} characters"
-                    raise BadDocument(line=line_at(part.text, match.start()), detail=detail)
+                    raise BadDocument(line=line_at(part.text, start), detail=detail)
 
 
 class _SheetPart(OfficePart):

@@ -48,6 +48,20 @@ def test_elements_in_one_tag_end_there():
     assert FORMAT.check(out) == ""
 
 
+def test_a_chapter_may_be_html():
+    """Such as older books have; it need not be well-formed XML."""
+    page = "<title>12</title><p>One<br>two &nbsp; <b>three</b><p>Four"
+    data = make_book("<p>Five</p>", more_files={"old.html": ("text/html", page)})
+    text = FORMAT.extract_text(data)
+    segments = FORMAT.split(text, "de")
+    assert [(segment.text, segment.part.removeprefix("OEBPS/")) for segment in segments] == [
+        ("Five", "c1.xhtml"), ("One<br>two &nbsp; <b>three</b>", "old.html"), ("Four", "old.html"),
+    ]  # fmt: skip
+    out = FORMAT.join(text, segments, [None, "Eins<br>zwei &nbsp; <b>drei</b>", "Vier"])
+    assert "<title>12</title><p>Eins<br>zwei &nbsp; <b>drei</b><p>Vier" in out
+    assert FORMAT.check(out) == ""
+
+
 def test_the_type_of_a_book_stays_its_first_file():
     """Uncompressed, as reading systems need it; the reader of books reads the translation."""
     data = make_epub("<h1>One</h1><p>Words here</p>", "<p>Two</p>")
