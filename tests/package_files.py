@@ -93,6 +93,7 @@ _ODF = {
     "table": "table",
     "style": "style",
     "presentation": "presentation",
+    "fo": "xsl-fo-compatible",
 }
 
 
@@ -118,13 +119,13 @@ def make_odf(content, kind="text", before="", **parts):
     return make_archive(files)
 
 
-XHTML = '<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>{}</body></html>'
+XHTML = '<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"{}><head><title/></head><body>{}</body></html>'
 
 
-def make_book(*chapters, title="12", contents="", more="", more_files=()):
+def make_book(*chapters, title="12", contents="", more="", more_files=(), root=""):
     """Return an EPUB with these chapters; ``contents`` is that of the table of contents, ``more`` stands in the metadata.
 
-    ``more_files``: other files with their types and texts.
+    ``more_files``: other files with their types and texts; ``root``: attributes of the pages.
     """
     others = dict(more_files)
     names = [f"c{number}.xhtml" for number in range(1, len(chapters) + 1)]
@@ -139,7 +140,10 @@ def make_book(*chapters, title="12", contents="", more="", more_files=()):
         f"<dc:title>{title}</dc:title>{more}</metadata><manifest>{items}"
         f'<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest><spine toc="ncx">{order}</spine></package>',
         "OEBPS/toc.ncx": f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/">{contents}</ncx>',
-        **{f"OEBPS/{name}": XHTML.format(chapter) for name, chapter in zip(names, chapters, strict=True)},
+        **{
+            f"OEBPS/{name}": XHTML.format(f" {root}" if root else "", chapter)
+            for name, chapter in zip(names, chapters, strict=True)
+        },
         **{f"OEBPS/{name}": text for name, (_, text) in others.items()},
     }
     return make_archive(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -85,6 +86,11 @@ class DocumentFormat(ABC):
         if segment.kind == "cue":
             return detect_newline(text)
         return separate_block(text, line_lead(text, segment)) if segment.kind in BLOCK_KINDS else " / "
+
+
+def declared_language(source: str) -> str:
+    """Return the pattern of a BCP 47 code that declares the language ``source``, or any if that is unknown."""
+    return rf"(?i:{re.escape(source.partition('-')[0]) or '[a-z]{2,3}'}(?:[-_][a-z0-9]+)*)"
 
 
 def locate(text: str, offset: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
+from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat, declared_language
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
 from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
@@ -101,10 +101,10 @@ class HtmlFormat(DocumentFormat):
         root = next((token for token in tokenize_html(text) if token.kind == "open"), None)
         if root is None or root.name != "html":
             return text
-        declared = re.compile(rf"{re.escape(source.partition('-')[0]) or '[a-z]{2,3}'}(?:-[\w-]+)?\Z", re.IGNORECASE)
+        declared = declared_language(source)
         pairs = [pair for pair in parse_attributes(text, root) if pair.name in {"lang", "xml:lang"}]
         for pair in reversed(pairs):
-            if declared.match(text[pair.start : pair.end]):
+            if re.fullmatch(declared, text[pair.start : pair.end]):
                 text = text[: pair.start] + target + text[pair.end :]
         return text
 

@@ -14,6 +14,7 @@ from llmcli.documents.formats.packages.office_part import (
     DRAWING_TYPES,
     OfficePart,
     find_office_parts,
+    replace_run_languages,
 )
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, find_elements
@@ -21,17 +22,19 @@ from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Segment
 
 _WORD = r".*wordprocessingml\."
+_STYLES = "word/styles.xml"
 _TYPES = (
     rf"{_WORD}(document|template)\.main\+xml|.*ms-word\.(document|template)\.macroEnabled(Template)?\.main\+xml",
     *(rf"{_WORD}{kind}\+xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
     *DRAWING_TYPES,
+    rf"{_WORD}(styles|settings)\+xml",
 )
 _NAMES = (
     r"word/document\.xml",
     *(rf"word/{kind}\d*\.xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
     *(rf"word/{name}" for name in DRAWING_NAMES),
+    rf"{_STYLES}|word/settings\.xml",
 )
-_STYLES = "word/styles.xml"
 _HEADING_NAME = re.compile(r"heading (\d)\Z", re.IGNORECASE)
 
 
@@ -42,7 +45,7 @@ class DocxFormat(PackageFormat):
     description = "a Word document"
 
     def find_parts(self, package: ZipPackage) -> list[str]:
-        """Return the text and what belongs to it."""
+        """Return the text and what belongs to it, and the files that say its language."""
         return find_office_parts(package, _TYPES, _NAMES)
 
     def find_facts(self, package: ZipPackage) -> Facts:
@@ -56,8 +59,13 @@ class DocxFormat(PackageFormat):
         return {"headings": [f"{level} {name}" for name, level in levels if level]}
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
-        """Return the paragraphs of a file."""
-        return _WordPart(part, facts).segments()
+        """Return the paragraphs of a file; styles and settings have none."""
+        return () if re.search(r"/(styles|settings)\d*\.xml\Z", part.name) else _WordPart(part, facts).segments()
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a file with another language of its runs, styles and properties."""
+        text = super().replace_part_language(part, facts, source, target)
+        return replace_run_languages(text, source, target)
 
 
 class _WordPart(OfficePart):

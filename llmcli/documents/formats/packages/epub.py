@@ -5,9 +5,11 @@ Source: EPUB 3.3 (W3C), and for the older table of contents Open Packaging Forma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+from llmcli.documents.formats.document_format import declared_language
 from llmcli.documents.formats.markup import html_format
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
 from llmcli.documents.formats.packages.xml_part import XmlPart
@@ -50,14 +52,25 @@ class EpubFormat(PackageFormat):
         if part.name in facts.get("plain", ()):
             yield from _BookPart(part).segments()
             return
-        page = html_format.FORMAT if part.name in facts.get("html", ()) else html_format.XHTML
-        for segment in page.split(part.text, ""):
+        for segment in _page_format(part, facts).split(part.text, ""):
             yield replace(segment, start=segment.start + part.offset, end=segment.end + part.offset, part=part.name)
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a page, a table of contents or a package document with another language at its root."""
+        if part.name not in facts.get("plain", ()):
+            return _page_format(part, facts).replace_language(part.text, (), source, target)
+        text = super().replace_part_language(part, facts, source, target)
+        declared = rf"(<(?:[\w.-]+:)?(?:package|ncx)\s[^<>]*?\bxml:lang=[\"']){declared_language(source)}(?=[\"'])"
+        return re.sub(declared, rf"\g<1>{target}", text, count=1)
 
     def check_part(self, part: Part, facts: Facts) -> None:
         """Raise ``BadDocument`` if a file that has to be XML is not well-formed."""
         if part.name not in facts.get("html", ()):
             require_well_formed(part.text)
+
+
+def _page_format(part: Part, facts: Facts) -> html_format.HtmlFormat:
+    return html_format.FORMAT if part.name in facts.get("html", ()) else html_format.XHTML
 
 
 class _BookPart(XmlPart):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
+from llmcli.documents.formats.document_format import declared_language
 from llmcli.documents.formats.packages.formula_texts import is_known, known_texts
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, matching_names
 from llmcli.documents.formats.packages.paragraph_items import (
@@ -65,6 +66,14 @@ class OdfFormat(PackageFormat):
         for segment in _OdfPart(part).segments():
             if segment.kind != "cell" or not is_known(strip_marks(segment), known):
                 yield segment
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a file with another language of its styles and its property."""
+        text = super().replace_part_language(part, facts, source, target)
+        language, *more = target.split("-")
+        country = next((each for each in more if len(each) == 2), "none")  # noqa: PLR2004 (ISO 3166)
+        declared = rf'(\bfo:language="){declared_language(source)}("\s+fo:country=")[\w-]*(?=")'
+        return re.sub(declared, rf"\g<1>{language}\g<2>{country}", text)
 
 
 class _OdfPart(XmlPart):

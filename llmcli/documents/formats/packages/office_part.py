@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
+from llmcli.documents.formats.document_format import declared_language
 from llmcli.documents.formats.packages.nested_regions import replace_with_references
 from llmcli.documents.formats.packages.package_format import Part, natural_order
 from llmcli.documents.formats.packages.paragraph_items import (
@@ -59,6 +60,7 @@ _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "
 _XSTRING = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _LIKE_XSTRING = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+_LANGUAGE_TAG = re.compile(r"<(?:\w+:)?(?:lang|themeFontLang|rPr|endParaRPr|defRPr)\s[^<>]*>")
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
@@ -88,6 +90,16 @@ def find_office_parts(package: ZipPackage, types: Iterable[str], names: Iterable
             if re.fullmatch(kind, declared[name]) if name in declared else re.fullmatch(pattern, name):
                 found[name] = None
     return list(found)
+
+
+def replace_run_languages(text: str, source: str, target: str) -> str:
+    """Return a file whose runs and styles have the language ``target`` where they had ``source``.
+
+    A spelling checker goes by it. Of an unknown source, the languages for other scripts stay.
+    """
+    names = "val|eastAsia|bidi" if source else "val"
+    declared = re.compile(rf"((?:\blang|:(?:{names}))=[\"']){declared_language(source)}(?=[\"'])")
+    return _LANGUAGE_TAG.sub(lambda tag: declared.sub(rf"\g<1>{target}", tag[0]), text)
 
 
 class OfficePart(XmlPart):

@@ -7,10 +7,11 @@ what a format needs to know of the other files, and their checksums: so two docu
 from __future__ import annotations
 
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from llmcli.documents.formats.document_format import PART_MARK, DocumentFormat
+from llmcli.documents.formats.document_format import PART_MARK, DocumentFormat, declared_language
 from llmcli.documents.formats.packages.nested_regions import join_nested
 from llmcli.documents.formats.packages.zip_patch import replace_files
 from llmcli.documents.formats.xml_files.xml_elements import require_well_formed
@@ -115,6 +116,22 @@ class PackageFormat(DocumentFormat):
         """Return the text with the translations in their regions, which may be in each other."""
         return join_nested(text, segments, translations)
 
+    def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
+        """Return a document whose files declare the language ``target`` where they declare ``source``."""
+        del segments
+        parts, facts = self._require_parts(text)
+        for part in reversed(parts):
+            new = self.replace_part_language(part, facts, source, target)
+            text = text[: part.offset] + new + text[part.offset + len(part.text) :]
+        return text
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return the text of a file that declares the language ``target`` where it declared ``source``: its property."""
+        del facts
+        return re.sub(
+            rf"(<dc:language(?:\s[^<>]*)?>\s*){declared_language(source)}(?=\s*<)", rf"\g<1>{target}", part.text
+        )
+
     def check(self, text: str) -> str:
         """Parse all files again."""
         name = ""
@@ -162,14 +179,10 @@ def _decode(data: bytes, name: str) -> tuple[str, str]:
 
 def natural_order(name: str) -> list[tuple[int, str]]:
     """Return the key that sorts "slide2.xml" before "slide10.xml"."""
-    import re
-
     return [(int(word), "") if word.isdigit() else (0, word) for word in re.split(r"(\d+)", name)]
 
 
 def matching_names(package: ZipPackage, patterns: Iterable[str]) -> Iterator[str]:
     """Yield the files that match each pattern in turn."""
-    import re
-
     for pattern in patterns:
         yield from sorted((name for name in package.names if re.fullmatch(pattern, name)), key=natural_order)

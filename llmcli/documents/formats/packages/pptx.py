@@ -13,6 +13,7 @@ from llmcli.documents.formats.packages.office_part import (
     DRAWING_TYPES,
     OfficePart,
     find_office_parts,
+    replace_run_languages,
 )
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement
@@ -48,6 +49,11 @@ class PptxFormat(PackageFormat):
         """Return the paragraphs of a file."""
         del facts
         return _SlidePart(part).segments()
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a file with another language of its runs, styles and properties."""
+        text = super().replace_part_language(part, facts, source, target)
+        return replace_run_languages(text, source, target)
 
 
 class _SlidePart(OfficePart):

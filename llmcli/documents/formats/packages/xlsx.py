@@ -18,6 +18,7 @@ from llmcli.documents.formats.packages.office_part import (
     OfficePart,
     decode_xstring,
     find_office_parts,
+    replace_run_languages,
 )
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
 from llmcli.documents.formats.packages.run_text import strip_marks
@@ -101,6 +102,11 @@ class XlsxFormat(PackageFormat):
                 if len(words.encode("utf-16-le", "surrogatepass")) > 2 * MAX_CELL_CHARACTERS:
                     detail = f"a cell has more than {MAX_CELL_CHARACTERS:,} characters"
                     raise BadDocument(line=line_at(part.text, start), detail=detail)
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a file with another language of its runs, styles and properties."""
+        text = super().replace_part_language(part, facts, source, target)
+        return replace_run_languages(text, source, target)
 
 
 class _SheetPart(OfficePart):

@@ -11,7 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, odf_part, run
+from package_files import (
+    make_archive,
+    make_book,
+    make_odf,
+    make_slides,
+    make_word,
+    make_workbook,
+    odf_part,
+    run,
+    word_part,
+)
 from scripted import Reply, last_message
 
 from llmcli.cli.input.inputs import count_characters
@@ -271,6 +281,61 @@ def test_a_cell_that_would_be_too_long_for_excel_keeps_its_source(llm, data):
     assert run_.code == 3 and "left untranslated: the translation would make the xlsx invalid" in run_.err
     strings = contents(Path("b.xlsx").read_bytes())["xl/sharedStrings.xml"]
     assert long.strip() in strings and "Short" not in strings
+
+
+LANGUAGES = {
+    "a.docx": (
+        make_word(
+            "<w:p>{}</w:p><w:p>{}</w:p>".format(
+                run("Good day", '<w:lang w:val="en-GB"/>'), run(" bonjour", '<w:lang w:val="fr-FR"/>')
+            ),
+            styles=word_part(
+                '<w:docDefaults><w:rPr><w:lang w:val="en-US" w:bidi="ar-SA"/></w:rPr></w:docDefaults>', "styles"
+            ),
+            settings=word_part('<w:themeFontLang w:val="en"/>', "settings"),
+        ),
+        {
+            "document": ['w:val="el"', 'w:val="fr-FR"'],
+            "styles": ['w:val="el"', 'w:bidi="ar-SA"'],
+            "settings": ['w:val="el"'],
+        },
+    ),
+    "a.pptx": (
+        make_slides(
+            "<p:sp><a:p><a:r><a:rPr lang='en-US'/><a:t>Good day</a:t></a:r><a:endParaRPr lang='de-DE'/></a:p></p:sp>"
+        ),
+        {"slide1": ["rPr lang='el'", "lang='de-DE'"]},
+    ),
+    "a.odt": (
+        make_odf(
+            "<text:p>Good day</text:p>",
+            styles=odf_part("", '<style:text-properties fo:language="en" fo:country="US" style:country-asian="CN"/>'),
+            meta=odf_part("<dc:language>en-US</dc:language>"),
+        ),
+        {"styles": ['fo:language="el" fo:country="none"'], "meta": ["<dc:language>el</dc:language>"]},
+    ),
+    "a.epub": (
+        make_book("<p>Good day</p>", more="<dc:language>en</dc:language>", root='lang="en" xml:lang="en-GB"'),
+        {"c1.xhtml": ['lang="el" xml:lang="el"'], "book.opf": ["<dc:language>el</dc:language>"]},
+    ),
+}
+"""Documents that declare their language, and what their translations declare."""
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_document_declares_the_language_of_its_translation(llm, data, name):
+    """Where it declared that of its source; and an update finds its record."""
+    source, expected = LANGUAGES[name]
+    Path(name).write_bytes(source)
+    out = f"out.{name[2:]}"
+    argv = ("translate", "--from", "en", "--to", "el", name, "--update", out)
+    for _ in range(2):
+        run_ = llm(*argv, answer=well)
+        assert (run_.code, run_.err) == (0, "")
+    parts = contents(Path(out).read_bytes())
+    for part, declared in expected.items():
+        text = next(text for key, text in parts.items() if part in key)
+        assert [each for each in declared if each not in text] == []
 
 
 def test_options_that_do_not_fit_an_archive(llm, data):
