@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import ClassVar
 
 from llmcli.documents.formats.packages.formula_texts import comparable, is_known, known_texts
@@ -95,7 +96,7 @@ class XlsxFormat(PackageFormat):
         """Raise ``BadDocument`` if a file is not well-formed, or has a cell that is too long for Excel."""
         super().check_part(part, facts)
         starts = [match.start() for match in _CELL.finditer(part.text)]
-        for start, end in zip(starts, [*starts[1:], len(part.text)], strict=True):
+        for start, end in pairwise([*starts, len(part.text)]):
             if end - start > MAX_CELL_CHARACTERS:
                 written = "".join(_CELL_TEXT.findall(part.text, start, end))
                 words = decode_xstring(decode_references(written))

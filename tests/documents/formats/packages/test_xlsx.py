@@ -90,6 +90,7 @@ def test_escapes_of_characters_are_no_words():
 
 def test_a_cell_is_no_longer_than_excel_allows():
     """A character beyond the first 65,536 counts twice; markup and escapes do not count."""
+    assert FORMAT.check(split("")[0]) == ""
     text, segments = split(cell("Good") + "<si><r><t>Good &amp; </t></r><r><rPr><b/></rPr><t>day</t></r></si>")
     long = "a" * 32_767
     assert FORMAT.check(FORMAT.join(text, segments, [long, f"&<g1>{long[1:]}</g1>"])) == ""
