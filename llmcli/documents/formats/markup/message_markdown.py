@@ -37,19 +37,24 @@ _MIN_COUNTS = {_EMPTY_LINE_NAME: 1, "list items": 2, "numbered items": 2, "headi
 # ---- spans -----------------------------------------------------------------------------------------------------------
 
 
-def protect_markdown(text: str, spans: Sequence[Span]) -> list[Span]:
+def protect_markdown(text: str, spans: Sequence[Span], elements: Sequence[Span] = ()) -> list[Span]:
     """Return the protected ``spans`` of a message with its code and links, which take in the spans inside of them.
 
-    What would cut another span is no Markdown. ``spans`` are in order and disjoint, and so is the result.
+    What would cut another span is no Markdown, nor what has one of the ``elements`` in it: spans that are no text in the
+    document. Both are in order and disjoint, and so is the result.
     """
     if not any(sign in text for sign in _MARKDOWN_SIGNS):
         return list(spans)
-    before = _SpanIndex(spans)
-    code = [span for span in _find_code(text) if not before.is_cut_by(span)]
-    links = [ends for ends in _find_links(text, _SpanIndex(code)) if not any(map(before.is_cut_by, ends))]
+    before, apart = _SpanIndex(spans), _SpanIndex(elements)
+
+    def may_be(span: Span) -> bool:
+        return not (before.is_cut_by(span) or apart.overlaps(span))
+
+    code = [*filter(may_be, _find_code(text))]
+    links = [ends for ends in _find_links(text, _SpanIndex(code)) if all(map(may_be, ends))]
     found = _in_order([*code, *(span for ends in links for span in ends)])
     around = _SpanIndex(found)
-    found += [span for span in _find_autolinks(text) if not around.overlaps(span) and not before.is_cut_by(span)]
+    found += [span for span in _find_autolinks(text) if not around.overlaps(span) and may_be(span)]
     around = _SpanIndex(_in_order(found))
     return _in_order([*found, *(span for span in spans if not around.overlaps(span))])
 

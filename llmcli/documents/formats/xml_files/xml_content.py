@@ -212,9 +212,10 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
             loose, content.doubles_percent = find_message_syntax(visible)
         else:
             loose = find_spans(visible, content.syntax.kinds)
+    elements = [span for span, _ in fixed if span.kind in {"tag", "code"}]
     fixed += [(span, content.write_literally(content.text[span.start : span.end])) for span in loose]
     fixed.sort(key=lambda pair: pair[0].start)
-    content.spans = tuple(protect_markdown(content.text, [span for span, _ in fixed]))
+    content.spans = tuple(protect_markdown(content.text, [span for span, _ in fixed], elements))
     content.written = tuple(_write_spans(content, fixed))
 
 

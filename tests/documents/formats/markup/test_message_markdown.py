@@ -7,6 +7,7 @@ from row_table import all_rows
 
 from llmcli.documents.formats.markup.message_markdown import has_emphasis, lost_lines, protect_markdown
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
+from llmcli.documents.segments import Span
 
 
 def protected(text):
@@ -105,3 +106,11 @@ def test_many_signs(piece):
     assert protect_markdown(text, []) is not None
     assert has_emphasis(text, []) is False
     assert lost_lines(text, text) == ""
+
+
+def test_an_element_is_never_in_code_or_a_link():
+    """Elements of XML are no text: backticks around them are signs of their own."""
+    text = "Press `<b>x</b>` or [it](<b>)."
+    elements = [Span(at, at + len(tag), "tag") for at, tag in ((7, "<b>"), (11, "</b>"), (25, "<b>"))]
+    assert protect_markdown(text, elements, elements) == elements
+    assert [span.kind for span in protect_markdown(text, elements)] == ["code", "link", "target"]
