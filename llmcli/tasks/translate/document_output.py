@@ -86,7 +86,7 @@ class DocumentOutput:
         return line - self._part_lines[bisect_left(self._part_lines, line) - 1] if self._part_lines else line
 
     def _place(self, state: SegmentState) -> str:
-        """Return where people find a segment: its first words in an archive, whose lines nobody sees."""
+        """Return where people find a segment: its first words in an archive, whose lines are not shown."""
         if not state.segment.part:
             return f"line {self.line_number(state)}"
         words = shorten(_MARK.sub("", state.segment.text), _SHOWN_CHARS, placeholder="\u2026")

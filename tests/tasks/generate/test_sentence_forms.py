@@ -75,7 +75,7 @@ def test_names_get_their_case(text, corrected):
 
 
 def test_names_that_are_nearly_spelled_so():
-    """Are reported, not changed: somebody else may be meant."""
+    """Are reported, not changed: another person may be meant."""
     names = NameGlossary(TEXTS)
     assert names.misspelled("The pumps of Viesmann, Viessmann's and Vaillant, and Hermrann.") == [
         ("Viesmann", "Viessmann"),

@@ -30,7 +30,7 @@ from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.fast_dataclass import field, frozen, slotted
 
 _KEPT_BLANKS = 2
-"""Blanks in a row whose formatting somebody chose."""
+"""Blanks in a row with a formatting of their own."""
 
 
 @frozen

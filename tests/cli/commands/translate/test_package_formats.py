@@ -157,7 +157,7 @@ def test_layouts_of_two_languages(llm, data, name):
 def test_directories_updates_and_checks(llm, data, name):
     """As for other formats: finished outputs stay, edits are kept, problems are listed."""
     Path("in").mkdir()
-    Path("in", f"~${name[1:]}").write_bytes(b"\x04Jane\0\0")  # somebody has it open
+    Path("in", f"~${name[1:]}").write_bytes(b"\x04Jane\0\0")  # it is open in Word
     Path("in", name).write_bytes(DOCUMENTS[name][0])
     argv = ("translate", "--from", "en", "--to", "el", "in", "-o", "out")
     assert llm(*argv, answer=well).code == 0
