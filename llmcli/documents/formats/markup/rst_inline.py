@@ -15,6 +15,8 @@ from llmcli.documents.formats.markup.markup_text import MarkupPart, MarkupText, 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
+_MAX_EMPHASIS_CHARS = 1000
+"""Characters of emphasized words: without an end for it, a delimiter would be searched for in the whole paragraph."""
 _START = r"(?<![^\s'\"(\[{<\-/:\u2010-\u2014\u2018\u201c\u2019\u00ab\u00a1\u00bf])"
 _END = r"(?![^\s'\")\]}>\-/:.,;!?\\\u2010-\u2014\u2019\u201d\u00bb\u2026\u3001\u3002])"
 _ROLE = r":[A-Za-z][\w:.+-]{0,60}:"
@@ -27,8 +29,8 @@ _MARKUP = re.compile(
     rf"|(?P<substitution>{_START}\|(?!\s)[^|\n]{{1,100}}+(?<!\s)\|(?:__?)?{_END})"
     rf"|(?P<footnote>{_START}\[(?:\d{{1,9}}|#[\w.-]{{0,100}}|\*|[A-Za-z][\w.-]{{0,100}})\]_{_END})"
     rf"|(?P<reference>(?<![\w.:+-])[A-Za-z0-9]++(?:[-_.:+](?=[A-Za-z0-9])[A-Za-z0-9]++)*+__?(?!\w){_END})"
-    rf"|(?P<strong>{_START}\*\*(?![\s*])(?P<bold>(?:[^*\\]|\\.|\*(?!\*))++)(?<!\s)\*\*{_END})"
-    rf"|(?P<emphasis>{_START}\*(?![\s*])(?P<italic>(?:[^*\\]|\\.|(?<=\s)\*)++)(?<!\s)\*{_END})",
+    rf"|(?P<strong>{_START}\*\*(?![\s*])(?P<bold>(?:[^*\\]|\\.|\*(?!\*)){{1,{_MAX_EMPHASIS_CHARS}}}+)(?<!\s)\*\*{_END})"
+    rf"|(?P<emphasis>{_START}\*(?![\s*])(?P<italic>(?:[^*\\]|\\.|(?<=\s)\*){{1,{_MAX_EMPHASIS_CHARS}}}+)(?<!\s)\*{_END})",
     re.DOTALL,
 )
 _TITLED = re.compile(r"(?P<words>.*?\S)(?P<target>\s+<(?P<inner>[^<>]+)>)\Z", re.DOTALL)
