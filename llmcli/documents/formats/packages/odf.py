@@ -15,9 +15,9 @@ from llmcli.documents.formats.document_format import declared_language
 from llmcli.documents.formats.packages.formula_texts import is_known, known_texts
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, matching_names
 from llmcli.documents.formats.packages.paragraph_items import (
-    Border,
     Inline,
     Item,
+    RangeEnd,
     Words,
     fold_ranges,
     make_group,
@@ -184,9 +184,9 @@ class _OdfPart(XmlPart):
         return self.read_other(child, style if name in _SPAN_CONTENT else None)
 
     @staticmethod
-    def _border(key: str, role: str, element: XmlElement, inline: Inline) -> Border:
+    def _border(key: str, role: str, element: XmlElement, inline: Inline) -> RangeEnd:
         start, end = element.start, element.end
-        return Border(key, role, inline.pieces[0], start, end, start, end, elements=inline.elements)
+        return RangeEnd(key, role, inline.pieces[0], start, end, start, end, elements=inline.elements)
 
     def _read_span(self, span: XmlElement, openings: dict[str, str]) -> list[Item]:
         opening = self.text[span.start : span.content_start]

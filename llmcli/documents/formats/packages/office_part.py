@@ -16,10 +16,10 @@ from llmcli.documents.formats.packages.nested_regions import replace_with_refere
 from llmcli.documents.formats.packages.package_format import Part, natural_order
 from llmcli.documents.formats.packages.paragraph_items import (
     FIELD,
-    Border,
     Inline,
     Item,
     Piece,
+    RangeEnd,
     Words,
     element_text,
     fold_ranges,
@@ -167,7 +167,7 @@ class OfficePart(XmlPart):
             return self._instruction(element.get(f"{element.prefix}instr")) in _FIELDS_WITH_TEXT
         return name in _GROUPS and not element.is_empty
 
-    def _holds_text(self, start: Border, instruction: str) -> bool:
+    def _holds_text(self, start: RangeEnd, instruction: str) -> bool:
         return start.key != FIELD or self._instruction(instruction) in _FIELDS_WITH_TEXT
 
     @staticmethod
@@ -197,7 +197,7 @@ class OfficePart(XmlPart):
             self._hidden_ids.add(key)
         if key in self._hidden_ids:
             return Inline([piece], is_hidden=True)
-        return Border(key, role.lower(), piece, element.start, element.end, element.start, element.end)
+        return RangeEnd(key, role.lower(), piece, element.start, element.end, element.start, element.end)
 
     def _read_run(self, run: XmlElement, openings: dict[str, str]) -> Iterator[Item]:
         if run.is_empty:
@@ -223,10 +223,10 @@ class OfficePart(XmlPart):
                 yield Words(hyphen, style, child.start, child.end, begin, end)
             elif name == "w:fldChar":
                 role = {"begin": "start", "end": "end"}.get(child.get(f"{child.prefix}fldCharType"), "middle")
-                yield Border(FIELD, role, (style, self.raw(child)), child.start, child.end, begin, end)
+                yield RangeEnd(FIELD, role, (style, self.raw(child)), child.start, child.end, begin, end)
             elif name == "w:instrText":
                 piece = (style, self.raw(child))
-                yield Border(FIELD, "note", piece, child.start, child.end, note=element_text(self.text, child))
+                yield RangeEnd(FIELD, "note", piece, child.start, child.end, note=element_text(self.text, child))
             else:
                 yield self.read_other(child, style)
 

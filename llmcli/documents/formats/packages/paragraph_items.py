@@ -68,7 +68,7 @@ class Group:
 
 
 @slotted
-class Border:
+class RangeEnd:
     """One end of a range or a field, until both are found.
 
     ``role`` is "start", "middle" (after which a field's result stands), "note" (a part of its instruction) or "end".
@@ -85,7 +85,7 @@ class Border:
     elements: tuple[XmlElement, ...] = ()
 
 
-Item = Words | Inline | Group | Border
+Item = Words | Inline | Group | RangeEnd
 
 
 def element_text(text: str, element: XmlElement) -> str:
@@ -100,7 +100,7 @@ def markup_text(raw: str) -> str:
     return decode_references(raw.replace("\r\n", "\n"))
 
 
-def fold_ranges(items: Sequence[Item], source: str, opens: Callable[[Border, str], bool]) -> list[Item]:
+def fold_ranges(items: Sequence[Item], source: str, opens: Callable[[RangeEnd, str], bool]) -> list[Item]:
     """Return the items with their ranges and fields as groups, or as one thing if ``opens`` says no.
 
     ``opens`` gets the start of a range and the notes in it. A border without its partner is a thing of its own, and an
@@ -109,8 +109,8 @@ def fold_ranges(items: Sequence[Item], source: str, opens: Callable[[Border, str
     found: list[Item] = []
     starts: dict[str, list[int]] = {}
     for item in items:
-        if not isinstance(item, Border) or item.role != "end":
-            if isinstance(item, Border) and item.role == "start":
+        if not isinstance(item, RangeEnd) or item.role != "end":
+            if isinstance(item, RangeEnd) and item.role == "start":
                 starts.setdefault(item.key, []).append(len(found))
             found.append(item)
             continue
@@ -131,21 +131,21 @@ def make_group(source: str, tags: tuple[str, str], items: list[Item], element: X
     return Inline([*opening, *_pieces(items, source), *closing], tuple(own_elements(items)))
 
 
-def _pop_start(places: list[int], found: Sequence[Item], key: str) -> tuple[int, Border] | None:
+def _pop_start(places: list[int], found: Sequence[Item], key: str) -> tuple[int, RangeEnd] | None:
     """Return the last start of a range that is not in another one, and its index."""
     while places:
         at = places.pop()
         start = found[at] if at < len(found) else None
-        if isinstance(start, Border) and (start.role, start.key) == ("start", key):
+        if isinstance(start, RangeEnd) and (start.role, start.key) == ("start", key):
             return at, start
     return None
 
 
 def _fold_range(
-    start: Border, inside: Sequence[Item], last: Border, source: str, opens: Callable[[Border, str], bool]
+    start: RangeEnd, inside: Sequence[Item], last: RangeEnd, source: str, opens: Callable[[RangeEnd, str], bool]
 ) -> Item:
-    middle = next((i for i, each in enumerate(inside) if isinstance(each, Border) and each.role == "middle"), -1)
-    notes = "".join(each.note for each in inside if isinstance(each, Border))
+    middle = next((i for i, each in enumerate(inside) if isinstance(each, RangeEnd) and each.role == "middle"), -1)
+    notes = "".join(each.note for each in inside if isinstance(each, RangeEnd))
     opening = [start.piece, *_pieces(inside[: middle + 1], source)]
     rest = [_as_inline(each) for each in inside[middle + 1 :]]
     depth = 1 + max((each.depth for each in inside if isinstance(each, Inline | Group)), default=0)
@@ -164,7 +164,7 @@ def region_start(item: Item) -> tuple[int, str | None]:
     """Return where the region of a segment begins, and the formatting of the run that is open there."""
     if isinstance(item, Group):
         return item.start, item.before
-    assert isinstance(item, Words | Border)
+    assert isinstance(item, Words | RangeEnd)
     if item.run_start is not None:
         return item.run_start, None
     return item.start, item.style if isinstance(item, Words) else item.piece[0]
@@ -174,14 +174,14 @@ def region_end(item: Item) -> tuple[int, str | None]:
     """Return where the region of a segment ends, and the formatting of the run that is open there."""
     if isinstance(item, Group):
         return item.end, item.after
-    assert isinstance(item, Words | Border)
+    assert isinstance(item, Words | RangeEnd)
     if item.run_end is not None:
         return item.run_end, None
     return item.end, item.style if isinstance(item, Words) else item.piece[0]
 
 
 def _as_inline(item: Item) -> Item:
-    return Inline([item.piece], item.elements) if isinstance(item, Border) else item
+    return Inline([item.piece], item.elements) if isinstance(item, RangeEnd) else item
 
 
 def _pieces(items: Sequence[Item], source: str) -> list[Piece]:
@@ -192,7 +192,7 @@ def _pieces(items: Sequence[Item], source: str) -> list[Piece]:
             found.append((item.style, source[item.start : item.end]))
         elif isinstance(item, Inline):
             found += item.pieces
-        elif isinstance(item, Border):
+        elif isinstance(item, RangeEnd):
             found.append(item.piece)
         else:
             found += [*item.opening, *_pieces(item.items, source), *item.closing]

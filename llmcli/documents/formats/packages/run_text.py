@@ -48,7 +48,7 @@ class RunSyntax:
 
 
 @frozen
-class Place:
+class ParagraphContext:
     """Where a paragraph is: what its segments share."""
 
     offset: int
@@ -57,7 +57,7 @@ class Place:
     path: tuple[str, ...] = ()
 
 
-def paragraph_segment(source: str, items: Sequence[Item], syntax: RunSyntax, place: Place) -> Segment | None:
+def paragraph_segment(source: str, items: Sequence[Item], syntax: RunSyntax, place: ParagraphContext) -> Segment | None:
     """Return the segment of a paragraph, None if it has no words."""
     trimmed = _trim(list(items))
     return _make_segment(source, trimmed, syntax, place) if trimmed else None
@@ -209,7 +209,7 @@ def _mark_prefix(words: str) -> str:
     return prefix
 
 
-def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: Place) -> Segment | None:
+def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: ParagraphContext) -> Segment | None:
     base = base_style(items, syntax)
     builder = _TextBuilder(source, _mark_prefix("".join(_all_words(items))), syntax)
     builder.add_items(items, base)
@@ -226,7 +226,7 @@ def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: Plac
         return None
     (start, before), (end, after) = region_start(items[0]), region_end(items[-1])
     own = list(own_elements(items))
-    writing = _Writing(
+    writing = _WriteContext(
         core, replace_with_references(source, start, end, own, place.offset), syntax, base, builder.marks, builder.hidden, (text[:first], text[first + len(core) :]), before, after,
         protected_texts(core, shifted),
     )  # fmt: skip
@@ -253,7 +253,7 @@ def _protect(text: str, marks: Sequence[Span]) -> list[Span]:
 
 
 @frozen
-class _Writing:
+class _WriteContext:
     """What it takes to write a translation: ``before`` and ``after`` are the formattings of runs that are open there."""
 
     text: str
@@ -268,7 +268,7 @@ class _Writing:
     wanted: tuple[str, ...]
 
 
-def _encode(translation: str, *, writing: _Writing) -> str:
+def _encode(translation: str, *, writing: _WriteContext) -> str:
     """Return a translation as runs."""
     translation = translation.strip()
     if translation == writing.text:

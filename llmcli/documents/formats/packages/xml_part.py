@@ -10,7 +10,7 @@ from typing import ClassVar
 from llmcli.documents.formats.packages.nested_regions import replace_with_references
 from llmcli.documents.formats.packages.package_format import Part
 from llmcli.documents.formats.packages.paragraph_items import Inline, Item, own_elements
-from llmcli.documents.formats.packages.run_text import Place, RunSyntax, paragraph_segment, strip_marks
+from llmcli.documents.formats.packages.run_text import ParagraphContext, RunSyntax, paragraph_segment, strip_marks
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_attribute, find_elements
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
@@ -141,11 +141,11 @@ class XmlPart:
         for element in own_elements(items):
             yield from self._segments_in(element)
 
-    def _place(self, kind: str) -> Place:
-        return Place(self.offset, self._name, kind, tuple(words for _, words in self._headings))
+    def _place(self, kind: str) -> ParagraphContext:
+        return ParagraphContext(self.offset, self._name, kind, tuple(words for _, words in self._headings))
 
 
-def _attribute_segment(attribute: XmlAttribute, place: Place) -> Segment | None:
+def _attribute_segment(attribute: XmlAttribute, place: ParagraphContext) -> Segment | None:
     """Return the segment of an attribute that people read; None for one without words, or with the name of a picture."""
     core = attribute.value.strip()
     spans = find_spans(core, MESSAGE_KINDS)

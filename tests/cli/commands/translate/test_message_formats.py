@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
-from scripted import Reply, last_message
+from lying_translators import LIES, well
+from scripted import last_message
 
 from llmcli.documents.format_registry import find_format
 
@@ -58,19 +59,6 @@ BROKEN = {
     "a.xcstrings": '{"strings": []}', "a.resx": "<root>&x;</root>", "a.ts": "<TS><message>", "a.ftl": "a = { b\n", "a.ipynb": '{"cells": [',
 }  # fmt: skip
 each_file = pytest.mark.parametrize("name", SOURCES)
-
-
-def well(request):
-    return greek(last_message(request).rpartition(":\n\n")[2])
-
-
-LIES = {
-    "drop": lambda request: MARK.sub("", well(request)),
-    "double": lambda request: MARK.sub(r"\g<0> \g<0>", well(request)),
-    "swap": lambda request: well(request).replace("[#1]", "[#0]").replace("[#2]", "[#1]").replace("[#0]", "[#2]"),
-    "fence": lambda request: f"```\n{MARK.sub('', well(request))}\n```",
-    "endless": lambda _: Reply("blah " * 3000, stalls=True),
-}
 
 
 @pytest.fixture

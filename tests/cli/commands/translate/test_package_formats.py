@@ -10,7 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from document_texts import MARK, greek
+from document_texts import greek
+from lying_translators import LIES, well
 from package_files import (
     make_archive,
     make_book,
@@ -22,7 +23,6 @@ from package_files import (
     run,
     word_part,
 )
-from scripted import Reply, last_message
 
 from llmcli.cli.input.inputs import count_characters
 from llmcli.documents.formats.packages.zip_patch import replace_files
@@ -52,19 +52,6 @@ DOCUMENTS = {
 }  # fmt: skip
 """Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
-
-
-def well(request):
-    return greek(last_message(request).rpartition(":\n\n")[2])
-
-
-LIES = {
-    "drop": lambda request: MARK.sub("", well(request)),
-    "double": lambda request: MARK.sub(r"\g<0> \g<0>", well(request)),
-    "swap": lambda request: well(request).replace("[#1]", "[#0]").replace("[#2]", "[#1]").replace("[#0]", "[#2]"),
-    "fence": lambda request: f"```\n{MARK.sub('', well(request))}\n```",
-    "endless": lambda _: Reply("blah " * 3000, stalls=True),
-}
 
 
 @pytest.fixture
