@@ -29,7 +29,7 @@ def attention_profile(kernels: dict[tuple[bool, str], AttentionCosts], copy: flo
 
 def shorten_measurements(monkeypatch) -> None:
     """Measure very little, so that a tiny model takes a fraction of a second."""
-    for name, value in {"PROMPT_ROWS": 32, "_DEEP_ROWS": 16, "_OWN": 8, "_SHALLOW": 4}.items():
+    for name, value in {"PROMPT_ROWS": 32, "_OWN": 8, "_SHALLOW": 4}.items():
         assert hasattr(microbenchmark, name)
         monkeypatch.setattr(microbenchmark, name, value)
     monkeypatch.setattr(divergence, "_CHUNK_TOKENS", 64)

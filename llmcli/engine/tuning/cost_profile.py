@@ -8,7 +8,6 @@ prompts, single answers and batches, and differently on each processor. A job's 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -19,6 +18,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
+from llmcli.models.footprint import max_over_layers
 from llmcli.models.gguf.header import Header
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import (
@@ -42,6 +42,9 @@ _SEPARATE_BUFFERS_GAIN = 0.98
 
 _TILE_ROWS = 64
 """Tokens of a prompt from which llama.cpp's flash attention evaluates them together (``GGML_FA_TILE_Q``)."""
+
+_FULL_LAYERS = 0.25
+"""The part of the layers of a model with a sliding window that attend to all: a sixth in Gemma 3, half in gpt-oss."""
 
 ATTENTION_KERNELS = ((True, "f16"), (False, "f16"), (True, "q8_0"), (True, "bf16"))
 """(flash attention, cache type): llama.cpp allows a quantized cache with flash attention only."""
@@ -138,7 +141,7 @@ class CostProfile:
     ) -> float:
         """Estimate the seconds of a job with a type of weights.
 
-        ``window``: tokens that most layers attend to, 0 for all; flash attention skips the cells before it.
+        ``window``: as for ``attended_cells``.
         """
         costs = self.kernels[settings.flash_attention, settings.kv_type]
         times = self._times(weights)
@@ -151,13 +154,18 @@ class CostProfile:
         before = shape.shared + prompt / 2
         if settings.unified and width > 1:  # a prompt also attends to the cells of present sequences
             before = max(before, buffer / 2 if count <= width else buffer)
-        near = window if window and settings.flash_attention else math.inf
+        window = window if settings.flash_attention else 0
         total = shape.shared * times.prompt
-        total += shape.shared * _linear_cost(costs.prompt_costs(shape.shared), min(shape.shared / 2, near))
+        total += shape.shared * _linear_cost(costs.prompt_costs(shape.shared), attended_cells(shape.shared / 2, window))
         # separate buffers are evaluated together up to the length of the shortest prompt (``_cheapest``, planner.py)
         rows = int(prompt * width) if settings.unified else min(shape.prompts) - shape.shared
-        total += count * prompt * (times.prompt + _linear_cost(costs.prompt_costs(rows), min(before, near)))
-        first, rest = _linear_cost(costs.single, min(seen, near)), _linear_cost(costs.separate, min(seen, near))
+        total += (
+            count * prompt * (times.prompt + _linear_cost(costs.prompt_costs(rows), attended_cells(before, window)))
+        )
+        first, rest = (
+            _linear_cost(costs.single, attended_cells(seen, window)),
+            _linear_cost(costs.separate, attended_cells(seen, window)),
+        )
         if settings.unified:
             rest = costs.unified[0] + costs.unified[1] * buffer + costs.unified[2] * seen
         step = first + (BATCH_ROWS * rest - first) * (width - 1) / (BATCH_ROWS - 1)
@@ -184,6 +192,14 @@ class CostProfile:
         gain *= 1.0 if settings.unified else _SEPARATE_BUFFERS_GAIN
         gain *= 1.0 if settings.flash_attention else _PLAIN_ATTENTION_GAIN
         return self.estimate_seconds(shape, settings, window, weights) / gain
+
+
+def attended_cells(cells: float, window: int) -> float:
+    """Return the cells that cost as much as ``cells`` do with flash attention, which skips those before a window.
+
+    ``window``: tokens that most layers attend to, 0 if all layers attend to all.
+    """
+    return cells if not window else _FULL_LAYERS * cells + (1 - _FULL_LAYERS) * min(cells, window)
 
 
 def _linear_cost(costs: tuple[float, float], cells: float) -> float:
@@ -216,17 +232,20 @@ def save_profile(profile: CostProfile, path: Path, threads: int) -> None:
 # ---- without a measurement ---------------------------------------------------------------------------------------------
 
 _ASSUMED_COSTS = {
-    (True, "f16"): AttentionCosts((0.0, 1.4e-10), (0.0, 3e-10), (0.0, 4.6e-11, 7e-11), (3e-8, 4.5e-10)),
-    (False, "f16"): AttentionCosts((5.5e-8, 1.4e-10), (0.0, 3e-10), (1.9e-7, 1.6e-10, 0.0), (1.3e-7, 5e-11)),
-    (True, "q8_0"): AttentionCosts((4.1e-8, 6e-10), (0.0, 7e-10), (4e-8, 4.1e-11, 6.5e-10), (4e-8, 4.1e-10)),
-    (True, "bf16"): AttentionCosts((4e-9, 3.9e-10), (0.0, 5e-10), (0.0, 3.9e-11, 3.7e-10), (1e-8, 9.3e-10)),
+    (True, "f16"): AttentionCosts((0.0, 2.6e-11), (0.0, 1.5e-10), (0.0, 1e-11, 7.5e-11), (0.0, 9e-11)),
+    (False, "f16"): AttentionCosts((1e-9, 2.6e-11), (1e-8, 1.4e-10), (5e-9, 3e-11, 4.6e-11), (3.5e-8, 2e-11)),
+    (True, "q8_0"): AttentionCosts((2e-9, 1.2e-10), (2e-8, 2e-10), (0.0, 8e-12, 1.3e-10), (0.0, 1.7e-10)),
+    (True, "bf16"): AttentionCosts((0.0, 1e-10), (2e-8, 2e-10), (0.0, 1e-11, 1.2e-10), (0.0, 1.5e-10)),
 }
-"""By heads x elements of a head x layers, measured with 2 threads of a processor with AVX-512 (llama.cpp of
+"""By heads x elements of a head x layers, measured for two models with 2 threads of a processor with AVX-512 (llama.cpp of
 llama-cpp-python 0.3.36): better than no estimate."""
-_ASSUMED_COPY_S = 5.8e-10
+_ASSUMED_COPY_S = 4.5e-10
 _ASSUMED_BYTES_PER_S = 1e10
-"""Bytes of weights read a second for each step; a token of a prompt or a batch costs a part of that."""
-_ASSUMED_PROMPT_SHARE, _ASSUMED_BATCH_SHARE = 0.2, 0.4
+"""Bytes of weights read a second for each step."""
+_ASSUMED_PROMPT_SHARES = {"bf16": 0.17}
+_ASSUMED_PROMPT_SHARE, _ASSUMED_BATCH_SHARE = 0.4, 0.4
+"""Of the time of a step with one token, a token of a batch takes a part; one of a prompt a part of the time of its layers, less
+if they are stored in the type in which the processor multiplies."""
 
 
 def assumed_profile(header: Header, single: float | None = None) -> CostProfile:
@@ -234,15 +253,28 @@ def assumed_profile(header: Header, single: float | None = None) -> CostProfile:
 
     ``single``: the seconds of a token of one answer on this machine, if they are known.
     """
-    size = header.arch_integer("embedding_length") or 0
+    heads = max_over_layers(header.arch_integer_per_layer("attention.head_count"))
+    size = heads * (header.arch_integer("attention.key_length") or 0) or header.arch_integer("embedding_length") or 0
     kv_heads, layers = header.kv_heads, header.block_count or 0
     if isinstance(kv_heads, tuple):
         layers = sum(count > 0 for count in kv_heads)
     units = size * layers
     single = single or header.size / _ASSUMED_BYTES_PER_S
-    times = StepTimes(*(share * single for share in (_ASSUMED_PROMPT_SHARE, 1.0, *(_ASSUMED_BATCH_SHARE,) * 2)))
+    batch = _ASSUMED_BATCH_SHARE * single
+    weights = {
+        name: WeightsMeasurement(
+            header.size, StepTimes(share * single * _layers_share(header), single, batch, batch), 0.0
+        )
+        for name, share in {ORIGINAL_WEIGHTS: _ASSUMED_PROMPT_SHARE, **_ASSUMED_PROMPT_SHARES}.items()
+    }
     return CostProfile(
         {kernel: costs.scaled(units) for kernel, costs in _ASSUMED_COSTS.items()},
         _ASSUMED_COPY_S * units,
-        WeightsTable({ORIGINAL_WEIGHTS: WeightsMeasurement(header.size, times, 0.0)}),
+        WeightsTable(weights),
     )
+
+
+def _layers_share(header: Header) -> float:
+    """Return the part of the weights that are in layers: a prompt needs the output matrix for its last token alone."""
+    layers = sum(tensor.nbytes for tensor in header.tensors if tensor.name.startswith("blk."))
+    return layers / header.weights_bytes if layers else 1.0

@@ -14,7 +14,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.tuning.cost_profile import AttentionCosts
+from llmcli.engine.tuning.cost_profile import AttentionCosts, attended_cells
 from llmcli.errors import InternalError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
@@ -22,8 +22,6 @@ from llmcli.weights_times import BATCH_ROWS, PROMPT_ROWS, WIDE_ROWS, StepTimes
 
 _SHALLOW = 64
 """Tokens before those that are timed without the cost of a long context."""
-_DEEP_ROWS = 128
-"""Tokens of the prompt's chunk that is timed after ``PROMPT_ROWS`` others."""
 _OWN = 128
 """Tokens of each sequence of a batch."""
 _TRIES = 4
@@ -122,7 +120,7 @@ def open_stopwatch(model: Model, config: ContextConfig, interrupt: Interrupt) ->
 def context_config(threads: int, *, flash_attention: bool = True, kv_type: str = "f16") -> ContextConfig:
     """Return the context in which one kernel is timed."""
     return ContextConfig(
-        cells=BATCH_ROWS * (_OWN + 16) + PROMPT_ROWS + 2 * _DEEP_ROWS,
+        cells=BATCH_ROWS * (_OWN + 16) + 2 * PROMPT_ROWS,
         sequences=WIDE_ROWS + 1,
         batch=PROMPT_ROWS,
         flash_attention=flash_attention,
@@ -158,11 +156,12 @@ def time_attention(
     """
     rows = range(1, BATCH_ROWS + 1)
     config = context_config(threads, flash_attention=flash_attention, kv_type=kv_type)
-    deep = PROMPT_ROWS + _DEEP_ROWS
+    deep = 2 * PROMPT_ROWS
+    window = model.sliding_window if flash_attention else 0
     with open_stopwatch(model, config, interrupt) as one:
         one.step((0, 0, 1))
         one.clear()
-        first, second = one.prompt(0, PROMPT_ROWS), one.prompt(PROMPT_ROWS, _DEEP_ROWS)
+        first, second = (one.prompt(start, PROMPT_ROWS) for start in (0, PROMPT_ROWS))
         single_deep = one.decode((0, deep), tries=_SINGLE_TRIES)
         one.share(PROMPT_ROWS, BATCH_ROWS)
         shared = one.decode(*((row, PROMPT_ROWS) for row in rows))
@@ -195,8 +194,12 @@ def time_attention(
     buffer = (distinct - shallow) / (BATCH_ROWS * _OWN - _OWN)
     buffer = min(max(0.0, buffer), max(0.0, both))
     costs = AttentionCosts(
-        prompt=_fit_line((PROMPT_ROWS / 2, first), (PROMPT_ROWS + _DEEP_ROWS / 2, second), base.prompt),
-        single=_fit_line((_OWN, single), (deep, single_deep), base.single),
+        prompt=_fit_line(
+            (attended_cells(PROMPT_ROWS / 2, window), first),
+            (attended_cells(1.5 * PROMPT_ROWS, window), second),
+            base.prompt,
+        ),
+        single=_fit_line((_OWN, single), (attended_cells(deep, window), single_deep), base.single),
         unified=(shallow - both * _OWN - base.batch, buffer, max(0.0, both - buffer)),
         separate=_fit_line((0, alone), (_OWN, own), base.batch),
     )
