@@ -28,6 +28,7 @@ from llmcli.models.footprint import (
     state_batch_tokens,
 )
 from llmcli.models.gguf.header import Header
+from llmcli.settings import ORIGINAL_WEIGHTS
 
 EXPECTED_ANSWER_TOKENS = 512
 """Tokens of an answer without its own limit."""
@@ -261,14 +262,16 @@ class Planner:
         return best
 
     def estimate_seconds(self, shape: JobShape, single: float | None = None) -> float:
-        """Return how long a job takes with the settings that are the best for it.
+        """Return how long a job takes with the settings that are the best for it, from loading the model on.
 
         ``single``: the seconds of a token of one answer, used if the model was not measured.
         """
         if not self.profile.measured:
             self.profile = assumed_profile(self._header, single)
         settings = self._cheapest(self.allowed_settings, shape, None, None)
-        return self.profile.estimate_seconds(shape, settings, self._sliding_window, self._weights)
+        types = self.profile.weights.types
+        load_s = types.get(self._weights, types[ORIGINAL_WEIGHTS]).load_s
+        return load_s + self.profile.estimate_seconds(shape, settings, self._sliding_window, self._weights)
 
     def smaller_settings(self, current: CacheSettings) -> CacheSettings | None:
         """Return settings that need less memory than the ``current`` ones; None if there are none."""
