@@ -62,12 +62,15 @@ def find_form_problem(text: str, style: str) -> str:
 
 _WORDS_OF_LINE = r"/[^\n]*\p{L}[^\n]*/"
 _WORD = r"[^\n ]{1,40}"
+_WORD_WITHIN = r"([^\n ]{0,39}[^\n .!?]|[^\n ]{1,3})"
+"""A word that ends no sentence; a short one may be an abbreviation."""
 _ITEMS = rf"""ITEM: "- " {_WORDS_OF_LINE}
 items: ITEM ("\n" ITEM){{0,11}}
 """
 _GRAMMARS = {
     BULLETS: f"start: items\n{_ITEMS}",
-    HEADLINE: f"start: LINE\nLINE: /{_WORD}( {_WORD}){{0,{_MAX_HEADLINE_WORDS - 1}}}/ & {_WORDS_OF_LINE}\n",
+    # one word more than is right, so that a headline that does not end by itself is seen
+    HEADLINE: f"start: LINE\nLINE: /({_WORD_WITHIN} ){{0,{_MAX_HEADLINE_WORDS}}}{_WORD}/ & {_WORDS_OF_LINE}\n",
     MINUTES: 'start: "## Topics\\n" items ("\\n\\n## Decisions\\n" items)? ("\\n\\n## Tasks\\n" items)?\n' + _ITEMS,
 }
 

@@ -205,8 +205,7 @@ class _WrittenSummary:
             return draft
         answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
-        better = self._plan.is_better(answer.text, draft.text) or (cut and not self._plan.form_problem(answer.text))
-        return answer if complete and better else draft
+        return answer if complete and (cut or self._plan.is_better(answer.text, draft.text)) else draft
 
     def _clean(self, answer: Answer) -> Answer:
         return replace(answer, text=clean_summary(answer.text, self._plan.style)) if self._plan.checks_form else answer

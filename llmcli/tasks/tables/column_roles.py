@@ -13,6 +13,7 @@ from llmcli.tasks.tables.table_loader import Table
 MAX_CATEGORIES = 20
 """Distinct values of a column that groups rows."""
 _MIN_ROWS_PER_CATEGORY = 2
+_MIN_PROSE_WORDS = 8
 _MOST = 0.9
 """The share of values that have to be of a kind."""
 _IDENTIFIER_NAME = re.compile(r"(?:^|[\W_])(?:id|key|code|no|nr|number|zip|index|uuid|row|line)$", re.IGNORECASE)
@@ -63,11 +64,22 @@ class ColumnFacts:
     low: float = 0.0
     high: float = 0.0
     unread: str = ""
+    words: float = 0.0
 
     @property
     def quoted(self) -> str:
         """The name in SQL."""
         return quote_name(self.name)
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it holds sentences, whose words are no names of rows."""
+        return not self.numeric and self.words >= _MIN_PROSE_WORDS
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether some of its numbers are negative and others positive."""
+        return self.numeric and self.low < 0 < self.high
 
     @property
     def holds_number(self) -> str:
@@ -93,9 +105,12 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         f"TOTAL({column} GLOB '{_DATE_GLOB}'), MIN(CASE WHEN {number} THEN {column} END), "
         f"MAX(CASE WHEN {number} THEN {column} END), "
         f"MIN(CASE WHEN NOT {number} AND {column} GLOB '*[0-9]*' THEN {column} END), "
-        f"TOTAL({_is_whole_date(column, '-')}), TOTAL({_is_whole_date(column, '/')}) FROM {quote_name(table.name)}"
+        f"TOTAL({_is_whole_date(column, '-')}), TOTAL({_is_whole_date(column, '/')}), "
+        f"AVG(1 + LENGTH({column}) - LENGTH(REPLACE({column}, ' ', ''))) FROM {quote_name(table.name)}"
     )
-    filled, distinct, numbers, integers, dates, low, high, unread, dashed, slashed = database.query(statement).rows[0]
+    filled, distinct, numbers, integers, dates, low, high, unread, dashed, slashed, words = database.query(
+        statement
+    ).rows[0]
     count, different = int(filled or 0), int(distinct or 0)
     role = ColumnRole.OTHER
     has_years = _FIRST_YEAR <= float(low or 0) <= float(high or 0) <= _LAST_YEAR
@@ -125,6 +140,7 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         low=float(low or 0),
         high=float(high or 0),
         unread=str(unread or ""),
+        words=float(words or 0),
     )
 
 

@@ -125,6 +125,7 @@ class ConditionReader:
         self._take_limit()
         self._take_values()
         self._take_numbers()
+        self._take_signs()
         self._take_months()
         self._take_truth_values()
 
@@ -336,6 +337,30 @@ class ConditionReader:
         self.add(f"SUBSTR({self._only_date().quoted}, 9, 2) = '{number:02}'")
         self.rest.pop(at)
         return True
+
+    def _take_signs(self) -> None:
+        """Take "negative" and "positive": of a column beside the word, or of the only one with both kinds of numbers."""
+        while (
+            at := next((at for at, link in enumerate(self.rest) if link.kind is SchemaLinkKind.SIGN), None)
+        ) is not None:
+            link = self.rest[at]
+            beside = [
+                each for place in (at - 1, at + 1) if 0 <= place < len(self.rest) for each in self.rest[place].columns
+            ]
+            columns = [column for column in link.columns if column in beside] or link.columns
+            if len(columns) != 1:
+                raise NoTemplateFits
+            kind = "below" if link.direction == "<" else "above"
+            self.assumptions.append(f'"{link.text}" is taken for {columns[0].name} {kind} 0')
+            self.add_number(columns[0]).add(f"{columns[0].quoted} {link.direction} 0")
+            self.rest.pop(at)
+            for place in (at, at - 1):  # "a negative rating", "the rating is negative", "how many ratings are negative"
+                if 0 <= place < len(self.rest) and columns[0] in self.rest[place].columns:
+                    counted = place > 0 and self.rest[place - 1].cue is QuestionCue.COUNT
+                    self.rest[place : place + 1] = (
+                        [replace(link, kind=SchemaLinkKind.ROWS, columns=())] if counted else []
+                    )
+                    break
 
     def _take_months(self) -> None:
         while (

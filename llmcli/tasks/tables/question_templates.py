@@ -130,19 +130,28 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
     if links and words[0].key not in _YES_OR_NO:
         query = _read_links(vocabulary, _take_counted_noun(links))
         has_unknown = any(link.kind is SchemaLinkKind.UNKNOWN for link in links)
-        if has_unknown and query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql):
+        counts_all = query is not None and " WHERE " not in query.sql and not _holds_only_prose(vocabulary)
+        if has_unknown and query is not None and (query.template not in _COUNTS or counts_all):
             query = None  # "how many widows are there" does not ask for all rows
     return QuestionReading(tuple(links), query, tuple(vocabulary.columns))
+
+
+def _holds_only_prose(vocabulary: TableVocabulary) -> bool:
+    """Whether no column of a table can say of which kind a row is, so that a noun means all rows."""
+    texts = [column for column in vocabulary.columns if not column.numeric and column.role is not ColumnRole.DATE]
+    return bool(texts) and all(column.is_prose for column in texts)
 
 
 def _take_counted_noun(links: Sequence[SchemaLink]) -> list[SchemaLink]:
     """Return the links, where an unknown noun after "how many" names the rows ("how many reviews are negative")."""
     found = [*links]
     for at, (before, link) in enumerate(pairwise(links), 1):
+        is_signed = before.kind is SchemaLinkKind.SIGN and at > 1  # "how many negative reviews"
+        cue = links[at - 2].cue if is_signed else before.cue
         key = link.words[0].key
         is_noun = link.kind is SchemaLinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
         is_noun = is_noun and key not in _KINDS_OF_PEOPLE
-        if is_noun and before.cue in {QuestionCue.COUNT, QuestionCue.SHARE}:
+        if is_noun and cue in {QuestionCue.COUNT, QuestionCue.SHARE}:
             found[at] = replace(link, kind=SchemaLinkKind.ROWS)
     return found
 

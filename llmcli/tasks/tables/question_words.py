@@ -114,9 +114,16 @@ _PLAIN = _split(
     "contains contained found appear appears appeared occur occurs occurred happen happened happens live lives "
     "lived living come comes came belong belongs get got gets make made makes built produced use uses using "
     "measured take lie lies lay located placed place value values rate rates amount according called named like say "
-    "said s t kind"
+    "said s t kind mention mentions mentioned mentioning about"
 )
 """Words that do not change what a question asks."""
+_SEARCH_VERBS = _split(
+    "mention mentions mentioned mentioning contain contains containing about say says saying include includes"
+)
+"""Words of a question about what texts say."""
+_SIGNS = dict.fromkeys(_split("negative negativ negativen négatif négative négatifs négatives"), "<") | dict.fromkeys(
+    _split("positive positiv positiven positif positifs positives"), ">"
+)
 _UNITS = _split(
     "mm cm m km kg g mg t lb lbs ft mi mph kmh l ml percent % pct usd eur dollars dollar euros euro degrees "
     "celsius fahrenheit years meters metres kilometers kilometres grams kilograms pounds inches feet miles liters "
@@ -256,6 +263,16 @@ def is_plain(word: QuestionWord, *, language: str = "en") -> bool:
     """Whether a word does not change what a question asks."""
     extra = _GERMAN if language == "de" else _FRENCH if language == "fr" else frozenset()
     return not word.quoted and (word.key in _PLAIN or word.key in extra)
+
+
+def is_search_verb(word: QuestionWord) -> bool:
+    """Whether a word says that texts are searched ("how many reviews mention the price")."""
+    return not word.quoted and word.key in _SEARCH_VERBS
+
+
+def parse_sign(key: str) -> str | None:
+    """Return "<" for "negative", ">" for "positive", None for another word: how such numbers compare with 0."""
+    return _SIGNS.get(key)
 
 
 def question_language(words: Sequence[QuestionWord]) -> str:

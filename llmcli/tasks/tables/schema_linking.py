@@ -17,10 +17,12 @@ from llmcli.tasks.tables.question_words import (
     comparative_of,
     find_cue,
     is_plain,
+    is_search_verb,
     is_unit,
     is_unit_name,
     name_words,
     other_names,
+    parse_sign,
     question_language,
     relation,
     singular,
@@ -50,6 +52,7 @@ class SchemaLinkKind(StrEnum):
     SUPERLATIVE = "superlative"
     NUMBER = "number"
     MONTH = "month"
+    SIGN = "sign"
     PLAIN = "plain"
     UNKNOWN = "unknown"
 
@@ -192,6 +195,7 @@ class TableVocabulary:
             or self._link_cue(words, cue)
             or self._link_rows(words[0])
             or (self._link_plain(words[0]) if plain else None)
+            or self._link_sign(words[0])
             or self._link_derived(words)
             or SchemaLink(SchemaLinkKind.UNKNOWN, (words[0],))
         )
@@ -248,6 +252,12 @@ class TableVocabulary:
     def _link_plain(self, word: QuestionWord) -> SchemaLink:
         """Return that a word changes nothing; in capitals it is a name ("US", "discipline A")."""
         return SchemaLink(SchemaLinkKind.UNKNOWN if self._is_in_capitals(word) else SchemaLinkKind.PLAIN, (word,))
+
+    def _link_sign(self, word: QuestionWord) -> SchemaLink | None:
+        """Return "negative" or "positive" where columns have numbers of both kinds; ``direction``: "<" or ">"."""
+        sign = None if word.quoted else parse_sign(word.key)
+        columns = tuple(column for column in self.columns if column.has_signs)
+        return SchemaLink(SchemaLinkKind.SIGN, (word,), columns=columns, direction=sign) if sign and columns else None
 
     def _is_in_capitals(self, word: QuestionWord) -> bool:
         if word.text == "I" or word is self._question[0]:
@@ -390,11 +400,20 @@ class TableVocabulary:
         return not is_name or any(each.endswith(_DEMONYM_ENDS) for each in (word.key, key))
 
     def _match_contained(self, words: Sequence[QuestionWord]) -> tuple[ValueMatch, ...]:
-        """Return the texts that have the words among others, if these are texts of one column."""
+        """Return the texts that have the words among others, if these are texts of one column.
+
+        Sentences are searched only for quoted words, and for those after a verb such as "mention".
+        """
         if len(words[0].key) < _MIN_ABBREVIATION or any(word.number is not None for word in words):
             return ()
         key = " ".join(part for word in words for part in _TOKEN.findall(word.key))
-        found = [self._find_in_texts(column, key) for column in self.columns if column.name in self._texts]
+        earlier = self._question[: next(at for at, word in enumerate(self._question) if word is words[0])]
+        searched = words[0].quoted or any(map(is_search_verb, earlier))
+        found = [
+            self._find_in_texts(column, key)
+            for column in self.columns
+            if column.name in self._texts and (searched or not column.is_prose)
+        ]
         matches = tuple(match for match in found if match is not None)
         return matches if len(matches) == 1 else ()
 

@@ -130,17 +130,32 @@ def test_a_summary_in_the_wrong_form_is_written_once_more(builtin, first, second
 )
 def test_a_second_summary_can_only_have_the_form(style, draft, right, wrong):
     """The grammar of the rewrite admits texts of the form and no others."""
-    llguidance = pytest.importorskip("llguidance")
-    grammar = llguidance.grammar_from("lark", form_grammar(draft, style))
-    tokenizer = llguidance.LLTokenizer("byte")
-
-    def admits(text):
-        matcher = llguidance.LLMatcher(tokenizer, grammar)
-        data = list(text.encode())
-        return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
-
-    assert admits(right) and not admits(wrong)
+    grammar = form_grammar(draft, style)
+    assert admits(grammar, right) and not admits(grammar, wrong)
     assert find_form_problem(right, style) == "" != find_form_problem(wrong, style)
+
+
+def test_a_second_headline_is_one_sentence():
+    """It ends with its first sentence, where an abbreviation is no end; one that does not end by itself is seen."""
+    grammar = form_grammar(TEXT, "headline")
+    assert admits(grammar, "The roof of Dr. Ann leaks.") and not admits(grammar, TEXT)
+    endless = " ".join(["word"] * 31)
+    assert admits(grammar, endless) and find_form_problem(endless, "headline") == "is no headline: it has 31 words"
+
+
+def admits(grammar, text):
+    """Whether a text is one of a grammar."""
+    llguidance = pytest.importorskip("llguidance")
+    matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), llguidance.grammar_from("lark", grammar))
+    data = list(text.encode())
+    return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+
+def test_a_complete_summary_takes_the_place_of_a_cut_one(builtin):
+    """Both have the wrong form; one of them ended by itself."""
+    endless = " ".join(["word"] * 31)
+    events, _ = run(builtin, Reply("One.\nTwo.", reason=FinishReason.LENGTH), endless, style="headline")
+    assert result(events).text == endless and isinstance(result(events).incomplete, WrongSummaryForm)
 
 
 def test_there_is_no_grammar_for_other_forms():

@@ -289,6 +289,52 @@ def test_words_within_texts():
     assert ask("How many cars use uk?", table) is None and ask("How many are from the US?", table) is None
 
 
+REVIEWS = Table(
+    "rated",
+    ("text", "rating"),
+    (
+        ("this player has no picture at all, and the reviews did not say it", -2.5),
+        ("a negative surprise: it broke after a week, and nobody helped me", -1.0),
+        ("the picture is sharp and the sound is better than I hoped", 3.0),
+        ("I would buy it again, since my old one had never been so good", 2.5),
+        ("it does what it should do, and the battery lasts for a week", 0.0),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "count"),
+    [
+        ("How many reviews are there?", 5),
+        ("How many reviews are negative?", 2),
+        ("How many negative reviews are there?", 2),
+        ("How many rows have a negative rating?", 2),
+        ("How many ratings are positive?", 2),
+        ("How many reviews have a positive rating?", 2),
+        ("How many reviews mention a picture?", 2),
+        ('How many reviews contain "negative"?', 1),
+        ("How many reviews have a rating below zero?", 2),
+    ],
+)
+def test_sentences_are_searched_only_on_request(question, count):
+    """A word of the question that some sentence has does not ask for it; the sign of a number is a condition."""
+    assert ask(question, REVIEWS) == ("count", [[count]])
+
+
+def test_the_sign_of_a_number_is_said():
+    """Which column is meant by "negative" stands in the warnings."""
+    with TableDatabase([REVIEWS], Interrupt()) as database:
+        query = read_question(TableVocabulary(database, REVIEWS), "How many reviews are negative?").query
+    assert query is not None and query.assumptions == ('"negative" is taken for rating below 0',)
+
+
+def test_a_sign_that_two_columns_have_has_no_template():
+    """Two columns have negative numbers, and the question names none of them."""
+    table = Table("days", ("day", "low", "high"), (("mon", -1, 2), ("tue", -3, -1), ("wed", 1, 4)))
+    assert ask("How many days are negative?", table) is None
+    assert ask("How many days have a negative low?", table) == ("count", [[2]])
+
+
 def test_what_is_taken_for_what_is_said():
     """Where a word could name texts of two columns, and for a part of a text."""
     table = Table("t", ("country", "capital", "area"), [["Peru", "Lima", 5], ["Mexico", "Mexico", 7], ["Chad", "X", 9]])
