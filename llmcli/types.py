@@ -5,6 +5,7 @@ Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``Tas
 
 from __future__ import annotations
 
+import array
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -101,7 +102,9 @@ class Request:
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
     ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last one.
     ``repetition``: which repetition of a text ends its answer or its reasoning. ``max_chars``: an answer with more characters
-    ends at once, wherever it is generated, since it is of no use.
+    ends at once, wherever it is generated, since it is of no use. ``embeds``: texts for the embeddings of a server, instead of
+    ``messages``, which is answered with ``Embeddings`` of ``dimensions`` numbers each, None for as many as the server gives;
+    models on this machine have ``hidden_states``.
     """
 
     id: str
@@ -130,6 +133,8 @@ class Request:
     state_layers: tuple[int, ...] = ()
     repetition: RepetitionPolicy = RepetitionPolicy.OFF
     max_chars: int | None = None
+    embeds: tuple[str, ...] = ()
+    dimensions: int | None = None
 
     @property
     def needs_only_states(self) -> bool:
@@ -221,6 +226,14 @@ class HiddenStates:
 
 
 @frozen
+class Embeddings:
+    """The vector of each text that a request ``embeds``, in their order, as a server computed them."""
+
+    id: str
+    vectors: tuple[array.array[float], ...]
+
+
+@frozen
 class TokenLogprobs:
     """Natural-log probability of a token (bytes, perhaps no UTF-8) before sampling; ``top``: of the most likely ones."""
 
@@ -289,7 +302,16 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished
+Event = (
+    TextDelta
+    | ReasoningDelta
+    | CandidateScores
+    | HiddenStates
+    | Embeddings
+    | TokenLogprobs
+    | RequestProgress
+    | Finished
+)
 
 
 @frozen

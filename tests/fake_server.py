@@ -228,6 +228,20 @@ def stream_answer(text: str | Callable[[dict], str] = last_message, *, seconds: 
     return behave
 
 
+def embed_texts(vector: Callable[[str], list[float]], **more) -> Behaviour:
+    """Answer with a vector for each text, the last one first; ``more`` goes into the answer."""
+
+    def behave(handler: _Handler, body: dict) -> None:
+        data = [
+            {"object": "embedding", "index": index, "embedding": vector(text)}
+            for index, text in enumerate(body["input"])
+        ]
+        usage = {"prompt_tokens": sum(map(len, body["input"])), "total_tokens": 0}
+        handler.give(200, {"object": "list", "data": data[::-1], "usage": usage, **more})
+
+    return behave
+
+
 def complete_answer(message: dict, **more) -> Behaviour:
     """Answer like a server without streaming; ``more`` goes into the choice."""
 

@@ -238,7 +238,7 @@ class RedactingJob(DelegatingJob):
 
 
 def _open_request(request: Request, sent: RedactedRequest) -> _OpenRequest:
-    may_repeat = bool(sent.used) and not request.carries and not request.candidates
+    may_repeat = bool(sent.used) and not (request.carries or request.candidates or request.embeds)
     return _OpenRequest(
         request,
         sent,

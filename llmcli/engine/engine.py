@@ -29,7 +29,7 @@ from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import is_long_request
-from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.errors import ContextOverflow, InternalError, LlmError, Unsupported, UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob
 from llmcli.state_layers import load_layers
@@ -271,6 +271,8 @@ class Engine:
 
     def _make_sequence(self, request: Request, sink: EventSink) -> Sequence:
         check_session(request.session)
+        if request.embeds:
+            raise Unsupported("embeddings", detail="models on this machine give hidden states")
         token_lists, inside = self._tokenize_prompt(request)
         return self._setup.sequence_builder.build(request, sink, token_lists, inside=inside)
 

@@ -16,6 +16,8 @@ CHAT_URL, COMPLETIONS_URL = "/v1/chat/completions", "/v1/completions"
 RESPONSES_URL, EMBEDDINGS_URL = "/v1/responses", "/v1/embeddings"
 BATCH_URLS = (CHAT_URL, RESPONSES_URL, EMBEDDINGS_URL, COMPLETIONS_URL)
 """The paths to which a request of a batch may go."""
+_PROMPT_FIELDS = {COMPLETIONS_URL: "prompt", RESPONSES_URL: "input", EMBEDDINGS_URL: "input"}
+"""The field with the prompt, where it is not ``messages``."""
 _OK_STATUS = 200
 
 
@@ -65,12 +67,12 @@ def dump_batch_answer(custom_id: str | None, status: int, body: Mapping[str, Any
     return _dump_line(custom_id, response, None)
 
 
-def dump_batch_failure(custom_id: str | None, error: Exception) -> dict[str, Any]:
-    """Return the line of a request that failed: a response with the status of its error, or the error of a bad line."""
+def dump_batch_failure(custom_id: str | None, url: Any, error: Exception) -> dict[str, Any]:
+    """Return the line of a request to ``url`` that failed: a response with the status of its error, or the error of a bad line."""
     from llmcli.openai_api.http_errors import dump_error, dump_exception
 
     if not isinstance(error, BadBatchRequest):
-        return dump_batch_answer(custom_id, *dump_exception(error))
+        return dump_batch_answer(custom_id, *dump_exception(error, _PROMPT_FIELDS.get(url, "messages")))
     if error.status:
         body = dump_error(error.status, error.detail, param=error.param, code=error.code or None)
         return dump_batch_answer(custom_id, error.status, body)

@@ -2,14 +2,16 @@
 
 Source: the OpenAI API reference, "Create embeddings"; ``base64`` is the vector's little-endian 32-bit floats.
 ``pooling`` is an extension: the states of a text become one vector as their mean, or as the last of them.
+Requests and answers of our own servers, and answers of others.
 """
 
 from __future__ import annotations
 
 import array
 import base64
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcli.fast_dataclass import frozen
@@ -89,7 +91,30 @@ def build_embedding_response(
 
 
 def _encode_base64(vector: array.array[float]) -> str:
+    floats = array.array("f", vector)
     if sys.byteorder == "big":
-        vector = vector[:]
-        vector.byteswap()
-    return base64.b64encode(vector.tobytes()).decode()
+        floats.byteswap()
+    return base64.b64encode(floats.tobytes()).decode()
+
+
+def parse_embedding_response(answer: Mapping[str, Any], count: int) -> tuple[array.array[float], ...]:
+    """Return the vectors of a server's answer to ``count`` texts, as numbers or base64. Raises ``ValueError``."""
+    try:
+        given = {int(item["index"]): item["embedding"] for item in answer["data"]}
+        vectors = tuple(_parse_vector(given[number]) for number in range(count))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError("it is not one vector for each text") from error
+    if len(given) != count or len({len(vector) for vector in vectors}) != 1 or not len(vectors[0]):
+        raise ValueError("it is not one vector for each text")
+    if not all(math.isfinite(number) for vector in vectors for number in vector):
+        raise ValueError("its vectors have components that are no numbers")
+    return vectors
+
+
+def _parse_vector(given: Any) -> array.array[float]:
+    if not isinstance(given, str):
+        return array.array("d", given)
+    floats = array.array("f", base64.b64decode(given, validate=True))
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats

@@ -53,6 +53,7 @@ def dump_exception(problem: Exception, prompt: str = "messages") -> tuple[int, d
         detail = detail.replace(path, subject)
     if isinstance(problem, ContextOverflow):
         message = f"the prompt has {problem.tokens} tokens, the context {problem.context}"
+        message = message if problem.tokens else f"{subject}: {detail}"  # a server's words
         return status, dump_error(status, message, param=prompt, code="context_length_exceeded")
     if isinstance(problem, MissingError | ModelNotDownloaded):
         words = f"there is no model {subject!r} here"

@@ -5,6 +5,7 @@ Source: the OpenAI API reference, "The response object" and "Streaming events".
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets
 import time
@@ -13,9 +14,9 @@ from typing import Any
 
 from llmcli.openai_api.http_errors import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
-from llmcli.openai_api.responses import ChoiceBuilder
+from llmcli.openai_api.responses import ChoiceBuilder, dump_logprob
 from llmcli.openai_api.responses_request import ParsedResponseRequest
-from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall
+from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, TextDelta, TokenLogprobs, ToolCall
 
 _NOT_OFFERED = {
     "background": False,
@@ -48,6 +49,7 @@ class ResponseBuilder:
         self._created = int(time.time())
         self._output: list[dict[str, Any]] = []
         self._has_open_item = False
+        self._new_logprobs: list[dict[str, Any]] = []  # of tokens whose text is no part of a message yet
         self._sequence_number = 0
         self._status = "in_progress"
         self._finished: Finished | None = None
@@ -61,8 +63,12 @@ class ResponseBuilder:
             yield from self._add_piece("reasoning", event.text)
         elif isinstance(event, TextDelta):
             yield from self._add_pieces(self._choice.add_text(event.text))
+        elif isinstance(event, TokenLogprobs):
+            self._new_logprobs.append(dump_logprob(event))
         elif isinstance(event, Finished):
             yield from self._add_pieces([*self._choice.add_text("", last=True), *event.tool_calls])
+            if self._has_open_item and self._output[-1]["type"] == "message":
+                self._take_logprobs()
             self._finished = event
             self._status = "completed" if event.reason is FinishReason.STOP else "incomplete"
             yield from self._close_item(self._status)
@@ -104,16 +110,24 @@ class ResponseBuilder:
             yield from self._close_item("completed")
             yield from self._open_text_item(kind)
         self._output[-1]["content"][0]["text"] += text
-        yield self._dump_text_event("delta", delta=text)
+        more = {"logprobs": self._take_logprobs()} if kind == "message" else {}
+        yield self._dump_text_event("delta", delta=text, **more)
+
+    def _take_logprobs(self) -> list[dict[str, Any]]:
+        """Add the log-probabilities of new tokens to the open message, and return them."""
+        taken, self._new_logprobs = self._new_logprobs, []
+        self._output[-1]["content"][0]["logprobs"] += taken
+        return taken
 
     def _open_text_item(self, kind: str) -> Iterator[dict[str, Any]]:
         new_item, new_part = _NEW_TEXT_ITEMS[kind], _NEW_TEXT_PARTS[kind]
         prefix = "rs" if kind == "reasoning" else "msg"
         yield from self._open_item({"id": _make_id(prefix), "type": kind, "status": "in_progress", **new_item})
-        self._output[-1]["content"] = [dict(new_part)]
-        yield self._dump_event("response.content_part.added", **self._place(), content_index=0, part=dict(new_part))
+        self._output[-1]["content"] = [copy.deepcopy(new_part)]
+        yield self._dump_event("response.content_part.added", **self._place(), content_index=0, part=new_part)
 
     def _add_call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
+        self._new_logprobs.clear()  # those of the call
         yield from self._close_item("completed")
         item = {"id": _make_id("fc"), "type": "function_call", "status": "in_progress"}
         item |= {"call_id": call.id, "name": call.name, "arguments": ""}
@@ -138,15 +152,14 @@ class ResponseBuilder:
         item["status"] = status
         if item["type"] in _NEW_TEXT_PARTS:
             (part,) = item["content"]
-            yield self._dump_text_event("done", text=part["text"])
+            more = {"logprobs": part["logprobs"]} if item["type"] == "message" else {}
+            yield self._dump_text_event("done", text=part["text"], **more)
             yield self._dump_event("response.content_part.done", **self._place(), content_index=0, part=part)
         yield self._dump_event("response.output_item.done", output_index=len(self._output) - 1, item=item)
 
     def _dump_text_event(self, what: str, **fields: Any) -> dict[str, Any]:
-        item = self._output[-1]
-        more: dict[str, Any] = {"logprobs": []} if item["type"] == "message" else {}
-        name = f"response.{item['content'][0]['type']}.{what}"
-        return self._dump_event(name, **self._place(), content_index=0, **fields, **more)
+        name = f"response.{self._output[-1]['content'][0]['type']}.{what}"
+        return self._dump_event(name, **self._place(), content_index=0, **fields)
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self._output[-1]["id"], "output_index": len(self._output) - 1}

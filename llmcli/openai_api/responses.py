@@ -91,7 +91,7 @@ class ChatFormat:
             message["content"] = answer.text or None
         if answer.tool_calls:
             message["tool_calls"] = [_dump_tool_call(call) for call in answer.tool_calls]
-        logprobs = None if answer.logprobs is None else {"content": [_dump_chat_logprob(e) for e in answer.logprobs]}
+        logprobs = None if answer.logprobs is None else {"content": [dump_logprob(e) for e in answer.logprobs]}
         return {"index": answer.index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}
 
     def dump_opening(self) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ class ChatFormat:
         return {"delta": {"reasoning_content": text}}
 
     def dump_logprobs(self, answer: ChoiceBuilder, event: TokenLogprobs) -> dict[str, Any]:  # noqa: ARG002 (the protocol's)
-        return {"delta": {}, "logprobs": {"content": [_dump_chat_logprob(event)]}}
+        return {"delta": {}, "logprobs": {"content": [dump_logprob(event)]}}
 
     def dump_finish(self, answer: ChoiceBuilder) -> dict[str, Any]:
         return {"delta": {}, "finish_reason": answer.finish_reason}
@@ -229,7 +229,8 @@ def _dump_tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _dump_chat_logprob(event: TokenLogprobs) -> dict[str, Any]:
+def dump_logprob(event: TokenLogprobs) -> dict[str, Any]:
+    """Return the log-probability of a token as chat completions and responses have it."""
     return _dump_token(event.token, event.logprob) | {"top_logprobs": [_dump_token(*other) for other in event.top]}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from llmcli.fast_dataclass import field, frozen
 from llmcli.openai_api.fields import (
     MAX_INT32,
+    MAX_TOP_LOGPROBS,
     FieldError,
     Fields,
     parse_answer_format,
@@ -22,8 +23,9 @@ from llmcli.openai_api.requests import ParsedRequest, is_reasoning_effort
 from llmcli.openai_api.tool_calls import Tool, ToolChoice, parse_function_tools, parse_required_names
 from llmcli.types import Message, Priority, Request, Role, ToolCall
 
-_INCLUDABLE = frozenset({"reasoning.encrypted_content"})
-"""What may be included. It has no effect, since reasoning is in the response as text."""
+_LOGPROBS = "message.output_text.logprobs"
+_INCLUDABLE = frozenset({_LOGPROBS, "reasoning.encrypted_content"})
+"""What may be included. The second has no effect, since reasoning is in the response as text."""
 
 MAX_INCLUDED = 16
 
@@ -37,7 +39,8 @@ class ParsedResponseRequest(ParsedRequest):
 
 def parse_response_request(fields: Fields) -> ParsedResponseRequest:
     """Return the request. Raises ``FieldError``."""
-    _refuse_background(fields)
+    if fields.boolean("background"):
+        raise FieldError("background", "background is not supported: this server stores nothing")
     tool_choice, schema, messages, reasoning = _parse_prompt(fields)
     longest = fields.integer("max_output_tokens", 1, MAX_INT32)
     base = Request(
@@ -48,6 +51,7 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
         schema=schema if schema is not None else tool_choice.call_schema(),
         priority=Priority.INTERACTIVE,
         reasoning=reasoning,
+        logprobs=_parse_logprobs(fields),
         tools=tool_choice.tools,
         ignore_eos=fields.boolean("ignore_eos"),
         repetition=fields.repetition(longest),
@@ -88,13 +92,16 @@ def _refuse_stored_state(fields: Fields) -> None:
         raise FieldError("truncation", "truncation must be disabled")
 
 
-def _refuse_background(fields: Fields) -> None:
-    """Refuse what a response cannot do in the background, and what it cannot include."""
-    if fields.boolean("background"):
-        raise FieldError("background", "background is not supported: this server stores nothing")
-    for number, name in enumerate(fields.strings("include", MAX_INCLUDED)):
+def _parse_logprobs(fields: Fields) -> int | None:
+    """Return the number of most likely tokens to include with each token; None: no log-probabilities are included."""
+    included = fields.strings("include", MAX_INCLUDED)
+    for number, name in enumerate(included):
         if name not in _INCLUDABLE:
             raise FieldError(f"include[{number}]", f"include[{number}]: {name!r} is not supported")
+    count = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS) or 0
+    if count and _LOGPROBS not in included:
+        raise FieldError("top_logprobs", f"top_logprobs requires include: {_LOGPROBS}")
+    return count if _LOGPROBS in included else None
 
 
 def _parse_tools(fields: Fields) -> ToolChoice:
@@ -155,6 +162,7 @@ def _repeated_fields(fields: Fields, base: Request) -> dict[str, Any]:
         "text": {"format": (fields.get("text") or {}).get("format") or {"type": "text"}},
         "tool_choice": "auto" if choice is None else choice,
         "tools": [_dump_tool(tool) for tool in fields.get("tools") or ()],
+        "top_logprobs": base.logprobs or 0,
         "top_p": base.sampling.top_p,
     }
 

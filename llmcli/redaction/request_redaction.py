@@ -51,6 +51,7 @@ def redact_request(redactor: Redactor, request: Request) -> RedactedRequest:
         request,
         messages=tuple(_redact_message(message, change) for message in request.messages),
         prompt=None if request.prompt is None else change(request.prompt),
+        embeds=tuple(map(change, request.embeds)),
         candidates=tuple(map(change, request.candidates)),
         labels=tuple(map(change, request.labels)),
         schema=None if request.schema is None else _redact_schema(request.schema, change),
@@ -79,6 +80,7 @@ def _texts(request: Request) -> Iterator[str]:
             yield from _strings(call.arguments)
     if request.prompt is not None:
         yield request.prompt
+    yield from request.embeds
     yield from request.candidates
     yield from request.labels
     yield from _strings(request.schema)

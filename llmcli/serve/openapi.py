@@ -114,6 +114,7 @@ _RESPONSES: _JsonObject = {
     "stream": _BOOLEAN,
     "stream_options": {"type": "object", "properties": {"include_obfuscation": {"const": False}}},
     "include": _strings(responses_request.MAX_INCLUDED),
+    "top_logprobs": _integer(0, fields.MAX_TOP_LOGPROBS),
     "background": {"const": False},
     "metadata": {"type": "object"},
     "ignore_eos": _BOOLEAN,

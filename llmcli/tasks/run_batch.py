@@ -38,6 +38,8 @@ from llmcli.types import (
 
 BODY_FIELD = "body"
 """The field of a result with the body of the response."""
+_MAX_TEXTS_PER_REQUEST = 64
+"""Texts that a server embeds at once: a long list is shared by several servers, and little of it is lost with one."""
 _BAD_REQUEST, _NOT_FOUND, _NOT_IMPLEMENTED = 400, 404, 501
 _PARSERS = {
     batches.CHAT_URL: requests.parse_chat,
@@ -130,10 +132,7 @@ class BatchTask(RecordProcessor):
             raise FieldError("stream", "stream is not supported in a batch")
         for base in parsed.base_requests:
             require_fit(run.backend, base, record.name)
-        choices = await run.gather(
-            self._collect_events(run, record, each, needs_tokens=parsed.base_request.logprobs is not None)
-            for each in parsed.expand_choices()
-        )
+        choices = await run.gather(self._collect_events(run, record, each) for each in parsed.expand_choices())
         events = [*itertools.chain.from_iterable(choices)]
         if request.url == batches.RESPONSES_URL:
             builder = ResponseBuilder(parsed, model)
@@ -144,10 +143,11 @@ class BatchTask(RecordProcessor):
         incomplete = None if cut is None else truncation_error(cut)
         return run.result(None, {BODY_FIELD: body}, cut=cut is not None, incomplete=incomplete)
 
-    async def _collect_events(
-        self, run: TaskRun, record: Record, request: Request, *, needs_tokens: bool
-    ) -> Sequence[Event]:
-        """Return the events of one answer, under the id of ``request``, which is unlike others of its record only."""
+    async def _collect_events(self, run: TaskRun, record: Record, request: Request) -> Sequence[Event]:
+        """Return the events of one answer, under the id of ``request``, which is unlike others of its record only.
+
+        Raises ``Unsupported`` for an answer without the log-probabilities that were asked for.
+        """
         reasoning: list[str] = []
 
         def keep(delta: TextDelta | ReasoningDelta) -> None:
@@ -163,12 +163,14 @@ class BatchTask(RecordProcessor):
             gathered=True,
         )
         answer = await run.ask(sent, on_delta=keep)
-        if needs_tokens and answer.text and not answer.tokens:
+        if answer.text and request.logprobs is not None and not answer.tokens:
             raise Unsupported("logprobs", detail="the server reports none")
+        if answer.text and request.logprobs and not any(token.top for token in answer.tokens):
+            raise Unsupported("top_logprobs", detail="the server reports none")
         return [
             *([ReasoningDelta(request.id, "".join(reasoning))] if reasoning else []),
-            *([TextDelta(request.id, answer.text)] if answer.text else []),
             *(replace(token, id=request.id) for token in answer.tokens),
+            *([TextDelta(request.id, answer.text)] if answer.text else []),
             replace(answer.finished, id=request.id),
         ]
 
@@ -176,32 +178,45 @@ class BatchTask(RecordProcessor):
 
     async def _embed(self, run: TaskRun, record: Record, body: Mapping[str, Any], model: str) -> Result:
         parsed = parse_body(embeddings.parse_embedding_request, body)
-        found = await run.gather(
-            self._compute_vector(run, f"{record.index}.{number}", text, parsed.pooling)
-            for number, text in enumerate(parsed.inputs)
+        texts = [text for text in parsed.inputs if isinstance(text, str)]
+        if len(texts) < len(parsed.inputs):
+            raise FieldError("input", "input of tokens is not supported in a batch: send texts")
+        embed, size = (
+            (self._read_states, 1) if self._backend.info().is_engine else (self._ask_server, _MAX_TEXTS_PER_REQUEST)
         )
+        found = await run.gather(
+            embed(run, f"{record.index}.{start}", tuple(texts[start : start + size]), parsed)
+            for start in range(0, len(texts), size)
+        )
+        vectors = [vector for part, _ in found for vector in part]
         tokens = sum(finished.usage.prompt_tokens for _, finished in found)
-        vectors = [vector for vector, _ in found]
         return run.result(None, {BODY_FIELD: embeddings.build_embedding_response(parsed, model, vectors, tokens)})
 
-    async def _compute_vector(
-        self, run: TaskRun, request_id: str, text: embeddings.EmbeddingInput, pooling: str | None
-    ) -> tuple[array.array[float], Finished]:
-        if not isinstance(text, str):
-            raise FieldError("input", "input of tokens is not supported in a batch: send texts")
-        request = Request(
-            request_id,
-            (),
-            prompt=text,
-            priority=self._options.priority or Priority.BULK,
-            deadline=self._options.deadline,
-            hidden_states=True,
-        )
-        answer = await run.ask(request)
+    async def _read_states(
+        self, run: TaskRun, request_id: str, texts: tuple[str, ...], parsed: embeddings.EmbeddingRequest
+    ) -> tuple[Sequence[array.array[float]], Finished]:
+        """Return the vector of one text, read from the hidden states of a model on this machine."""
+        (text,) = texts
+        answer = await run.ask(self._embedding_request(request_id, prompt=text, hidden_states=True))
         if answer.states is None:
-            raise Unsupported("hidden states", detail="the server reports none")
-        states = answer.states.last if pooling == "last" else answer.states.mean
-        return array.array("f", read_vector(states, normalizes=True)), answer.finished
+            raise Unsupported("hidden states", detail="the model reports none")
+        states = answer.states.last if parsed.pooling == "last" else answer.states.mean
+        return [array.array("f", read_vector(states, normalizes=True))], answer.finished
+
+    async def _ask_server(
+        self, run: TaskRun, request_id: str, texts: tuple[str, ...], parsed: embeddings.EmbeddingRequest
+    ) -> tuple[Sequence[array.array[float]], Finished]:
+        """Return the vectors that a server computes of some texts."""
+        if parsed.pooling is not None:
+            raise Unsupported("pooling", detail="a server pools in its own way")
+        answer = await run.ask(self._embedding_request(request_id, embeds=texts, dimensions=parsed.dimensions))
+        if not answer.vectors:
+            raise Unsupported("embeddings", detail="the server reports none")
+        return answer.vectors, answer.finished
+
+    def _embedding_request(self, request_id: str, **fields: Any) -> Request:
+        options = self._options
+        return Request(request_id, (), priority=options.priority or Priority.BULK, deadline=options.deadline, **fields)
 
 
 def _find_cut(parsed: ParsedRequest, events: Iterable[Event]) -> Finished | None:

@@ -86,7 +86,7 @@ def load_request(fields: Mapping[str, Any]) -> Request:
     given["sampling"] = Sampling(**fields.get("sampling", {}))
     given["priority"] = Priority(fields.get("priority", Priority.BULK))
     given["repetition"] = RepetitionPolicy(fields.get("repetition", RepetitionPolicy.OFF))
-    for name in ("candidates", "stop", "tools", "labels", "state_layers"):
+    for name in ("candidates", "stop", "tools", "labels", "state_layers", "embeds"):
         given[name] = tuple(fields.get(name, ()))
     if fields.get("deadline") is not None:
         given["deadline"] = time.monotonic() + fields["deadline"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 import yaml
 from fake_hub import FakeHub
-from fake_server import FakeServer, certificate, last_message, stream_answer
+from fake_server import FakeServer, certificate, embed_texts, last_message, stream_answer
 from fork_server import CLIENT, ForkServer
 from hosted_servers import AnthropicServer, GeminiServer
 
@@ -120,6 +120,7 @@ class Surroundings:
         self.hub = FakeHub()
         self._fill_hub()
         self.plain = FakeServer()
+        self.plain.paths["/v1/embeddings"] = embed_texts(lambda _text: [0.6, 0.8])
         hosts = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
         tls = certificate(directory, ",".join(f"DNS:{host}" for host in hosts))
         self.hosted = dict(zip(hosts, (FakeServer(tls), AnthropicServer(tls), GeminiServer(tls)), strict=True))

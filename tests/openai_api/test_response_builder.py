@@ -8,7 +8,7 @@ from llmcli.errors import TemporaryFailure
 from llmcli.openai_api.fields import parse_body
 from llmcli.openai_api.response_builder import ResponseBuilder
 from llmcli.openai_api.responses_request import parse_response_request
-from llmcli.types import Finished, FinishReason, ReasoningDelta, TextDelta, Usage
+from llmcli.types import Finished, FinishReason, ReasoningDelta, TextDelta, TokenLogprobs, Usage
 
 STOP = Finished("0", FinishReason.STOP, Usage(10, 4, 5), reasoning_tokens=2)
 TOOLS = [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False}]
@@ -88,3 +88,34 @@ def test_the_fields_of_the_request_are_repeated():
     assert response["tools"] == [{**TOOLS[0], "description": None}] and response["output"] == []
     _, usual = build(STOP)
     assert usual["tool_choice"] == "auto" and usual["text"] == {"format": {"type": "text"}} and usual["tools"] == []
+
+
+def test_log_probabilities_are_in_the_text_of_the_message():
+    """Each with the piece of text that it belongs to; those of a call are in none."""
+    call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    first, held, last = (TokenLogprobs("0", token, -0.5, ((token, -0.5),)) for token in (b"So", b": ", b"call"))
+    said, response = build(
+        first, TextDelta("0", "So"), held, TextDelta("0", ": "), last, TextDelta("0", call), STOP, tools=TOOLS
+    )
+    message, called = response["output"]
+    assert [each["token"] for each in message["content"][0]["logprobs"]] == ["So", ": "] and "content" not in called
+    deltas = [event["logprobs"] for event in said if event["type"] == "response.output_text.delta"]
+    assert deltas == [[each] for each in message["content"][0]["logprobs"]]
+    (done,) = [event for event in said if event["type"] == "response.output_text.done"]
+    assert done["logprobs"] == message["content"][0]["logprobs"]
+    assert deltas[0][0] | {"top_logprobs": []} == {
+        "token": "So",
+        "logprob": -0.5,
+        "bytes": [83, 111],
+        "top_logprobs": [],
+    }
+    (added,) = [event["part"] for event in said if event["type"] == "response.content_part.added"]
+    assert added["logprobs"] == []
+
+
+def test_a_token_without_text_belongs_to_the_open_message():
+    """Its text was held back as the beginning of a stop string."""
+    tokens = [TokenLogprobs("0", token, -0.5) for token in (b"a", b"b")]
+    _, response = build(tokens[0], TextDelta("0", "a"), tokens[1], STOP)
+    assert [each["token"] for each in response["output"][0]["content"][0]["logprobs"]] == ["a", "b"]
+    assert build(tokens[0], STOP)[1]["output"] == []

@@ -52,6 +52,15 @@ def test_a_request_with_all_that_is_supported():
     assert request.messages == (Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "hello"))
 
 
+def test_log_probabilities_are_included_on_request():
+    """With as many alternatives as are asked for; a client that repeats the field of a response asks for none."""
+    included = {"include": ["message.output_text.logprobs"]}
+    assert parse(**included).base_request.logprobs == 0
+    parsed = parse(**included, top_logprobs=3)
+    assert parsed.base_request.logprobs == parsed.repeated_fields["top_logprobs"] == 3
+    assert parse(top_logprobs=0).base_request.logprobs is None and parse().repeated_fields["top_logprobs"] == 0
+
+
 def test_items_are_messages():
     """Texts as they stand, with roles; calls belong to the turn before them; reasoning is not shown again."""
     said = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "phase": None}
@@ -124,7 +133,9 @@ IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}
         ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
-        ({"include": ["message.output_text.logprobs"]}, "include[0]"),
+        ({"include": ["message.output_text.logprobs", "file_search_call.results"]}, "include[1]"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"include": ["message.output_text.logprobs"], "top_logprobs": 21}, "top_logprobs"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_tokens": 5}, "max_tokens"),
         ({"messages": []}, "messages"),

@@ -58,6 +58,24 @@ def test_a_response(served):
     assert body["output"][0]["content"][0]["text"] == chat["choices"][0]["message"]["content"]
 
 
+def test_a_response_with_log_probabilities(served):
+    """Of each token, in the shape of a chat completion's; streamed with the text."""
+    limits = {"temperature": 0, "top_logprobs": 2}
+    asked = {"input": "hello", "max_output_tokens": 4, "include": ["message.output_text.logprobs"], **limits}
+    (part,) = served.post("responses", **asked)[1]["output"][0]["content"]
+    chat = served.post("chat/completions", messages=HELLO, max_tokens=4, logprobs=True, **limits)[1]["choices"][0]
+    first, expected = part["logprobs"][0], chat["logprobs"]["content"][0]
+    assert len(part["logprobs"]) == len(chat["logprobs"]["content"]) and first.keys() == expected.keys()
+    assert first["token"] == expected["token"] and len(first["top_logprobs"]) == 2
+    lines = served.post("responses", **asked, stream=True)[1].decode().split("\n\n")
+    events = [json.loads(each.partition("data: ")[2]) for each in lines if each]
+    deltas = [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"]
+    (done,) = [event for event in events if event["type"] == "response.output_text.done"]
+    assert [each for delta in deltas for each in delta] == done["logprobs"] and len(done["logprobs"]) == len(
+        part["logprobs"]
+    )
+
+
 @pytest.mark.parametrize(
     ("asked", "how", "kind"),
     [

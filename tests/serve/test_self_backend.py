@@ -5,9 +5,11 @@ The server is deterministic, so its answers can be compared with those of the sa
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
+from batch_lines import chat, line
 
 from .conftest import TOKEN, serving
 
@@ -140,3 +142,30 @@ def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(t
     err = there("ask", "hello", "--no-stdin", "--temperature", "3", "--max-tokens", "2", code=76)[1]
     assert "temperature must be from 0 to 2" in err
     assert "refuses" not in there("ask", "hello", "--no-stdin", "-v", *LIMIT)[1]
+
+
+def test_a_batch_has_the_same_answers(served, there, tmp_path):
+    """Chats and responses with the log-probabilities of their tokens, in the shape that they have here."""
+    limits = {"temperature": 0, "top_logprobs": 2}
+    included = {"include": ["message.output_text.logprobs"]}
+    batch, answers = tmp_path / "in.jsonl", []
+    lines = [
+        chat("a", "hello", max_tokens=4, logprobs=True, **limits),
+        line("b", "/v1/responses", input="hello", max_output_tokens=4, **included, **limits),
+    ]
+    batch.write_text("\n".join(lines))
+    for run in (there, functools.partial(local, served)):
+        out = tmp_path / f"{len(answers)}.jsonl"
+        run("run-batch", "-i", str(batch), "-o", str(out))
+        answers.append([_answered(json.loads(each)) for each in out.read_text().splitlines()])
+    assert answers[0] == answers[1] and all(each["logprobs"] for each in answers[0])
+
+
+def _answered(row):
+    """Return the text of a row and its log-probabilities."""
+    body = row["response"]["body"]
+    if "output" in body:
+        (part,) = body["output"][0]["content"]
+        return {"text": part["text"], "logprobs": part["logprobs"]}
+    (choice,) = body["choices"]
+    return {"text": choice["message"]["content"], "logprobs": choice["logprobs"]["content"]}

@@ -13,7 +13,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -252,7 +252,7 @@ class ChatClient:
     ) -> tuple[str, Finished]:
         """Return the text of a whole answer and its end; see ``collect_events``."""
         events, finished = self.collect_events(call, request, capabilities, model, make)
-        return "".join(event.text for event in events if isinstance(event, TextDelta)), finished
+        return join_text(events), finished
 
     def _send_once(
         self,
@@ -343,3 +343,8 @@ class ChatClient:
             raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
         except UnicodeDecodeError as error:
             raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
+
+
+def join_text(events: Iterable[Event]) -> str:
+    """Return the text of an answer."""
+    return "".join(event.text for event in events if isinstance(event, TextDelta))

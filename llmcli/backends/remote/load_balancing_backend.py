@@ -28,6 +28,7 @@ from llmcli.types import (
     BackendInfo,
     BackendStats,
     CandidateScores,
+    Embeddings,
     Event,
     Finished,
     Request,
@@ -152,12 +153,12 @@ class LoadBalancingBackend:
             put(event)
         return finished
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
+    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``RemoteBackend.generate_structured``."""
 
-        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[str, Finished], Usage]:
-            text, finished = member.generate_structured(attempt, request)
-            return (text, finished), finished.usage
+        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[list[Event], Finished], Usage]:
+            events, finished = member.generate_structured(attempt, request)
+            return (events, finished), finished.usage
 
         return self._route(call, request, send)
 
@@ -167,6 +168,15 @@ class LoadBalancingBackend:
         def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[CandidateScores, Usage], Usage]:
             scored = member.score(attempt, request)
             return scored, scored[1]
+
+        return self._route(call, request, send)
+
+    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+        """Return the vectors of texts; see ``RemoteBackend.embed``."""
+
+        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[Embeddings, Usage], Usage]:
+            embedded = member.embed(attempt, request)
+            return embedded, embedded[1]
 
         return self._route(call, request, send)
 

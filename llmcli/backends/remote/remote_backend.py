@@ -13,13 +13,14 @@ from typing import TypeVar
 from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
-from llmcli.backends.remote.protocols.openai_chat import parse_context
+from llmcli.backends.remote.protocols.openai_chat import parse_context, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import (
     OWNER_LLAMA_CPP,
     OWNER_LLMCLI,
     OWNER_OLLAMA,
     ServerModel,
     WireProtocol,
+    clean_text,
     parse_count,
 )
 from llmcli.backends.remote.remote_job import RemoteJob, with_progress
@@ -39,12 +40,15 @@ from llmcli.errors import (
     UntrustedServer,
     UsageError,
 )
+from llmcli.errors.network_errors import BadRequest, NotOnServers
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
+from llmcli.openai_api.embeddings import parse_embedding_response
 from llmcli.types import (
     BackendInfo,
     BackendStats,
     CandidateScores,
+    Embeddings,
     Event,
     Finished,
     Message,
@@ -206,7 +210,7 @@ class RemoteBackend:
             call, lambda name, known: self._chat_client.stream_events(call, request, known, name, hand_on)
         )
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
+    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
         return self._request_answer(
             call,
@@ -225,6 +229,33 @@ class RemoteBackend:
             return self._scorer.score_candidates(call, request)
 
         return self._request_answer(call, score_by)
+
+    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+        """Return the vectors that the server computes of texts.
+
+        Raises ``NotOnServers`` where it computes none, and as ``HttpClient.open_response``.
+        """
+        path, label = self._protocol.embeddings_path, self.server.label
+        if path is None:
+            needed = "embeddings need a server of OpenAI's protocol (type: openai)"
+            raise NotOnServers("embeddings", detail=f"{label} is of type {self.server.type}; {needed}")
+
+        def embed_by(name: str, _capabilities: ServerCapabilities) -> tuple[Embeddings, Usage]:
+            fields = {"model": name, "input": list(map(clean_text, request.embeds)), "dimensions": request.dimensions}
+            body = {field: value for field, value in fields.items() if value is not None}
+            try:
+                answer = self._chat_client.post_json(call, path, body, model=name)
+            except BadRequest:
+                raise
+            except RequestRejected as error:  # no such path, or a server that says that it computes none
+                raise NotOnServers("embeddings", detail=f"{label} has none: {error.detail}") from error
+            try:
+                vectors = parse_embedding_response(answer, len(request.embeds))
+            except ValueError as error:
+                raise RemoteError(label, detail=f"its answer has no embeddings: {error}") from error
+            return Embeddings(request.id, vectors), parse_usage(answer)
+
+        return self._request_answer(call, embed_by)
 
     def _request_answer(self, call: CancelToken, send: Callable[[str, ServerCapabilities], T]) -> T:
         """Return what ``send`` returns for the model's name. An error about a missing model names those that exist."""
@@ -388,7 +419,7 @@ def estimate_tokens(request: Request) -> int:
     English has more than 4 characters per token and code about 3; in current vocabularies, a character of another
     script takes at most one token.
     """
-    total = _TOKENS_PER_REQUEST + _estimate_text(request.prompt or "")
+    total = _TOKENS_PER_REQUEST + sum(map(_estimate_text, (request.prompt or "", *request.embeds)))
     for message in request.messages:
         total += _estimate_text(message.content) + _TOKENS_PER_MESSAGE
         for call in message.tool_calls:

@@ -17,6 +17,7 @@ from llmcli.errors.network_errors import NotOnServers
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
     CandidateScores,
+    Embeddings,
     Event,
     Finished,
     FinishReason,
@@ -47,12 +48,16 @@ class RemoteHost(JobHost, Protocol):
         """Pass on the pieces of an answer, with its progress if the request asks for it, and return its end."""
         ...
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
+    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels."""
         ...
 
     def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of candidates."""
+        ...
+
+    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+        """Return the vectors of texts."""
         ...
 
 
@@ -149,14 +154,15 @@ class RemoteJob(BaseJob[Event]):
             raise NotOnServers("a prompt without a template", detail=f"{backend.server.label} takes messages")
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
-        if request.candidates:
+        if request.candidates or request.embeds:
             started = time.monotonic()
-            scores, usage = backend.score(call, request)
-            self._enqueue(scores, call)
+            computed, usage = (backend.score if request.candidates else backend.embed)(call, request)
+            self._enqueue(computed, call)
             return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
         if request.schema is not None or request.labels:
-            text, finished = backend.generate_structured(call, request)
-            self._enqueue(TextDelta(request.id, text), call)
+            events, finished = backend.generate_structured(call, request)
+            for event in events:
+                self._enqueue(event, call)
             return finished
 
         return backend.stream(call, request, lambda event: self._enqueue(event, call))

@@ -11,6 +11,7 @@ from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
+from llmcli.errors.network_errors import BadRequest
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import (
     Event,
@@ -163,7 +164,10 @@ def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:
     instead = "labels are counted from several answers"
     if not backend.offers_logprobs:
         return False, f"the protocol has none; {instead}"
-    events, _ = _ask(backend, _request(logprobs=1))
+    try:
+        events, _ = _ask(backend, _request(logprobs=1))
+    except BadRequest:  # it refuses the fields
+        return False, instead
     if any(isinstance(event, TokenLogprobs) for event in events):
         return True, "labels are scored by them"
     return False, instead

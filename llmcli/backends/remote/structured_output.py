@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
+from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities, join_text
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import RemoteError
 from llmcli.fast_dataclass import replace
 from llmcli.schema_validation import SchemaValidator
-from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
+from llmcli.types import Event, Finished, FinishReason, Message, Request, Role, TextDelta, TokenLogprobs, Usage
 
 _MAX_REPAIRS = 2
 _MAX_SHOWN_ERRORS = 5
@@ -33,8 +33,10 @@ _STRIPPED_CHARACTERS = " \t\r\n\"'`*."
 
 def generate_json(
     chat_client: ChatClient, call: CancelToken, request: Request, model: str, capabilities: ServerCapabilities
-) -> tuple[str, Finished]:
+) -> tuple[list[Event], Finished]:
     """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
+
+    The text comes first, then the log-probabilities of its tokens as the server wrote them, if the request asks for them.
 
     Raises as ``HttpClient.open_response``, ``InputError`` for an invalid schema, and ``RemoteError`` when the answer is
     still wrong after some repairs. JSON that was cut at a limit is returned unchanged, with that end; a truncated label
@@ -51,7 +53,8 @@ def generate_json(
         def make(asked: Request = asked) -> ProtocolRequest:
             return _build_request(chat_client.protocol, asked, schema, model, capabilities.refused_fields)
 
-        text, finished = chat_client.complete_text(call, asked, capabilities, model, make)
+        events, finished = chat_client.collect_events(call, asked, capabilities, model, make)
+        text, tokens = join_text(events), [event for event in events if isinstance(event, TokenLogprobs)]
         usage += finished.usage
         finished = replace(finished, usage=usage)
         fenced = _CODE_FENCE.fullmatch(text)
@@ -61,7 +64,7 @@ def generate_json(
             text, wrong = _parse_label(text, wrong, request.labels, whole=finished.reason is not FinishReason.LENGTH)
             finished = finished if wrong else replace(finished, reason=FinishReason.STOP, limit=None)
         if not wrong or finished.reason is FinishReason.LENGTH:
-            return text, finished
+            return [TextDelta(request.id, text), *tokens], finished
         if wrong.startswith(_NOT_JSON):
             # it does not refuse the field, but ignores it: from now on another one, or the prompt, asks for JSON
             ignored = chat_client.protocol.schema_field(capabilities.refused_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import (
     CandidateScores,
+    Embeddings,
     Event,
     Finished,
     FinishReason,
@@ -75,7 +77,8 @@ class Answer:
     """The answer to a request that has not failed: a text, scores, or hidden states, and how it ended.
 
     ``method`` says how a remote server scored (``CandidateScores.method``). ``tokens``: those of the text, if the request
-    set ``logprobs``. ``was_ended``: the task ended it (``may_end``), so it may not be complete.
+    set ``logprobs``. ``vectors``: those of the texts that it ``embeds``. ``was_ended``: the task ended it (``may_end``), so it
+    may not be complete.
     """
 
     finished: Finished
@@ -84,6 +87,7 @@ class Answer:
     method: str = ""
     states: HiddenStates | None = None
     tokens: tuple[TokenLogprobs, ...] = ()
+    vectors: tuple[array.array[float], ...] = ()
     was_ended: bool = False
 
     @property
@@ -101,6 +105,7 @@ class AnswerBuffer:
         self._method = ""
         self._states: HiddenStates | None = None
         self._tokens: list[TokenLogprobs] = []
+        self._vectors: tuple[array.array[float], ...] = ()
 
     def add_event(self, event: Event) -> None:
         """Add an event of this request."""
@@ -112,11 +117,15 @@ class AnswerBuffer:
             self._states = event
         elif isinstance(event, TokenLogprobs):
             self._tokens.append(event)
+        elif isinstance(event, Embeddings):
+            self._vectors = event.vectors
 
     def complete(self, finished: Finished, *, was_ended: bool = False) -> Answer:
         """Return the answer, which has ended."""
         text = "".join(self._parts)
-        return Answer(finished, text, self._scores, self._method, self._states, tuple(self._tokens), was_ended)
+        return Answer(
+            finished, text, self._scores, self._method, self._states, tuple(self._tokens), self._vectors, was_ended
+        )
 
 
 class UsageTally:

@@ -52,7 +52,7 @@ def test_answers_count_as_far_as_they_are_long():
         router.release(assign(router, TEXTS[1], 10, candidates=()), Usage(10, 0, 8))
     assert assign(router, TEXTS[2], 10, candidates=()).tokens == pytest.approx(18, abs=0.5)
     assert assign(router, TEXTS[3], 10, candidates=(), max_tokens=4).tokens == 14
-    assert assign(router, TEXTS[4], 10).tokens == 10
+    assert assign(router, TEXTS[4], 10).tokens == assign(router, "", 10, candidates=(), embeds=("a",)).tokens == 10
 
 
 def test_a_request_goes_near_its_prefix_as_long_as_that_costs_less_than_the_wait():

@@ -14,3 +14,8 @@ from llmcli.types import Message, Request, Role
 def test_characters_become_tokens(text, tokens):
     """3.5 characters of ASCII a token, one of any other, and some for each message and request."""
     assert estimate_tokens(Request("a", (Message(Role.USER, text),))) == tokens
+
+
+def test_texts_to_embed_count():
+    """All of them."""
+    assert estimate_tokens(Request("a", (), embeds=("word " * 70, "字" * 100))) == 16 + 100 + 100

@@ -22,6 +22,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     openapi_schema,
     parse_count,
     split_system,
+    wants_logprobs,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
@@ -80,6 +81,7 @@ class GeminiContent:
     default_context = 1_048_576
     models_path = "/models?pageSize=1000"
     offers_logprobs = True
+    embeddings_path = None
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key."""
@@ -101,11 +103,12 @@ class GeminiContent:
             settings["logprobs"] = request.logprobs
         if schema is not None:
             settings |= self._schema_setting(schema, refused)
-        settings = {name: value for name, value in settings.items() if name not in refused}
+        needed = frozenset({"logprobs"}) if wants_logprobs(request) else frozenset()
+        settings = {name: value for name, value in settings.items() if name not in refused - needed}
         optional = [
             OptionalField(name, _WORDS[name])
             for name, value in settings.items()
-            if not (name == "temperature" and value > _MAX_TEMPERATURE)
+            if name not in needed and not (name == "temperature" and value > _MAX_TEMPERATURE)
         ]
         if "logprobs" in settings:
             settings["responseLogprobs"] = True

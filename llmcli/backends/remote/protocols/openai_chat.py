@@ -24,13 +24,14 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     clean_text,
     dump_json,
     parse_count,
+    wants_logprobs,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
 from llmcli.config.backend_config import ServerConfig
 from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
-CHAT_PATH = "/chat/completions"
+CHAT_PATH, EMBEDDINGS_PATH = "/chat/completions", "/embeddings"
 MAX_TEMPERATURE = 2.0
 """The highest temperature of OpenAI's protocols."""
 _THINK_TAGS = ("<think>", "</think>")
@@ -62,6 +63,7 @@ _OPTIONAL_FIELDS = frozenset(
     }
 )
 """Fields that improve an answer; without response_format the schema goes into the prompt."""
+_LOGPROBS_FIELDS = frozenset({"logprobs", "top_logprobs"})
 _CONTEXT_FIELDS = (
     "max_model_len",
     "context_length",
@@ -82,6 +84,7 @@ class OpenAIChat:
     default_context = DEFAULT_CONTEXT_TOKENS
     models_path = "/models"
     offers_logprobs = True
+    embeddings_path = EMBEDDINGS_PATH
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key as a bearer token."""
@@ -115,8 +118,9 @@ class OpenAIChat:
             fields[_SCHEMA_FIELD] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         if _MAX_TOKENS_FIELD in refused:
             fields[_NEW_MAX_TOKENS_FIELD] = request.max_tokens
-        body = {name: value for name, value in fields.items() if value is not None and name not in refused}
-        return ProtocolRequest(model, CHAT_PATH, body, _optional_fields(body))
+        needed = _LOGPROBS_FIELDS if wants_logprobs(request) else frozenset()
+        body = {name: value for name, value in fields.items() if value is not None and name not in refused - needed}
+        return ProtocolRequest(model, CHAT_PATH, body, _optional_fields(body, needed))
 
     def build_count(self, request: Request, model: ServerModel) -> TokenCountCall | None:
         """Return the request as llm serve, vLLM ("Tokenizer API") and llama-server (README, Anthropic's API) have it."""
@@ -226,12 +230,12 @@ def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
     return {"temperature": sampling.temperature, **changed}
 
 
-def _optional_fields(body: Mapping[str, Any]) -> tuple[OptionalField, ...]:
-    """Return what may be left out of a body; a value that is too large says nothing about its field."""
+def _optional_fields(body: Mapping[str, Any], needed: frozenset[str]) -> tuple[OptionalField, ...]:
+    """Return what may be left out of a body, except what is ``needed``; a value that is too large says nothing about its field."""
     return tuple(
         OptionalField(name, hint=_LIMIT_HINTS.get(name, ""))
         for name in body
-        if name in _OPTIONAL_FIELDS and not (name == "temperature" and body[name] > MAX_TEMPERATURE)
+        if name in _OPTIONAL_FIELDS - needed and not (name == "temperature" and body[name] > MAX_TEMPERATURE)
     )
 
 

@@ -10,7 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
-from llmcli.backends.remote.protocols.openai_chat import MAX_TEMPERATURE, OpenAIChat, bearer_header, parse_logprobs
+from llmcli.backends.remote.protocols.openai_chat import (
+    EMBEDDINGS_PATH,
+    MAX_TEMPERATURE,
+    OpenAIChat,
+    bearer_header,
+    parse_logprobs,
+)
 from llmcli.backends.remote.protocols.wire_protocol import (
     DEFAULT_CONTEXT_TOKENS,
     OptionalField,
@@ -21,6 +27,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     dump_json,
     parse_count,
     split_system,
+    wants_logprobs,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
@@ -46,6 +53,7 @@ class OpenAIResponses:
     default_context = DEFAULT_CONTEXT_TOKENS
     models_path = "/models"
     offers_logprobs = True
+    embeddings_path = EMBEDDINGS_PATH
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key as a bearer token."""
@@ -79,9 +87,9 @@ class OpenAIResponses:
         if schema is not None:
             body["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": False}}
             optional.append(OptionalField(_SCHEMA_FIELD, r"\btext\.format\b|json_schema"))
-        if request.logprobs is not None and _LOGPROBS_FIELD.name not in refused:
+        if request.logprobs is not None and (wants_logprobs(request) or _LOGPROBS_FIELD.name not in refused):
             body |= {"include": ["message.output_text.logprobs"], "top_logprobs": request.logprobs}
-            optional.append(_LOGPROBS_FIELD)
+            optional += [] if wants_logprobs(request) else [_LOGPROBS_FIELD]
         _add_reasoning(body, optional, refused, wanted=request.reasoning)
         body = {name: value for name, value in body.items() if name not in refused}
         sent = tuple(field for field in optional if field.name not in refused)

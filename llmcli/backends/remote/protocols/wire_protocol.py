@@ -90,6 +90,8 @@ class WireProtocol(Protocol):
     """The path of the list of models."""
     offers_logprobs: bool
     """Whether answers may come with the log-probabilities of their tokens."""
+    embeddings_path: str | None
+    """The path of embeddings, as OpenAI has them; None where the protocol has none."""
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the headers of each request: the key, where there is one, and the version of the protocol."""
@@ -126,6 +128,14 @@ class WireProtocol(Protocol):
     def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
         """Return the models of a list."""
         ...
+
+
+def wants_logprobs(request: Request) -> bool:
+    """Return whether log-probabilities are what a request asks for, so that they are no fields that may be left out.
+
+    To score candidates, they are one way of several.
+    """
+    return request.logprobs is not None and not request.candidates
 
 
 def find_refused_field(refused: BadRequest, optional: Iterable[OptionalField]) -> OptionalField | None:

@@ -78,7 +78,7 @@ class CostBudget:
 
     def limit_answer(self, request: Request) -> Request:
         """Return ``request`` with a limit of tokens: of what is left where that is short, else the usual one."""
-        if self.limit is None or request.max_tokens is not None or request.candidates:
+        if self.limit is None or request.max_tokens is not None or request.candidates or request.embeds:
             return request
         size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
         prompt = self.price.of_tokens(_estimate_tokens(_MAX_ESCAPED_SHARE * size + _MAX_FIELD_BYTES), 0)
@@ -242,11 +242,12 @@ def _without(total: Usage, part: Usage) -> Usage:
 def find_token_limit(body: Any) -> int | None:
     """Return the longest answer that a request's body asks for, in tokens; None where it has no limit.
 
-    To score candidates, our own servers generate nothing.
+    To score candidates, our own servers generate nothing, nor does any server for embeddings, whose input is texts.
     """
     if not isinstance(body, Mapping):
         return None
-    if "candidates" in body:
+    inputs = body.get("input")
+    if "candidates" in body or (isinstance(inputs, list) and all(isinstance(each, str) for each in inputs)):
         return 0
     settings = body.get("generationConfig")
     for fields in (body, settings if isinstance(settings, Mapping) else {}):

@@ -114,8 +114,9 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if model and _is_unknown_model(status, code, message):
         return MissingError(model, kind="remote model", detail=said)
-    if status == 404:  # noqa: PLR2004
-        return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
+    if status in (404, 501):  # 501: llama-server and llm serve without what the request needs
+        hint = f" at {server.base_url}; check the path of base_url" if status == 404 else ""  # noqa: PLR2004
+        return RequestRejected(label, detail=said + hint)
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
     if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004

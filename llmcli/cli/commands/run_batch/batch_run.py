@@ -84,7 +84,7 @@ class BatchOutput(RecordOutput):
         if self._flags.on_error is OnError.KEEP:
             custom_id = record.fields.get("custom_id")
             known = custom_id if isinstance(custom_id, str) and custom_id else None
-            data = _dump_line(batches.dump_batch_failure(known, failed.error))
+            data = _dump_line(batches.dump_batch_failure(known, record.fields.get("url"), failed.error))
         self._write_row(record, data, failed)
 
     def _has_failed(self, row: Record) -> bool:

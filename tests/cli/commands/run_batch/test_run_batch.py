@@ -11,6 +11,7 @@ import struct
 import subprocess
 
 import pytest
+from batch_lines import bodies, chat, line
 from killed_runs import KilledRuns
 from scripted import Reply, last_message
 
@@ -23,15 +24,6 @@ KILLS = 4
 HELLO = [{"role": "user", "content": "Hello!"}]
 
 
-def line(custom_id, url="/v1/chat/completions", method="POST", **body):
-    """Return a line of a batch file."""
-    return json.dumps({"custom_id": custom_id, "method": method, "url": url, "body": body})
-
-
-def chat(custom_id, text="Hello!", **body):
-    return line(custom_id, messages=[{"role": "user", "content": text}], **body)
-
-
 @pytest.fixture
 def run(llm, write, tmp_path):
     """Run the command on lines; return the run and the lines of the output."""
@@ -42,10 +34,6 @@ def run(llm, write, tmp_path):
         return done, [json.loads(each) for each in out.read_text().splitlines()] if out.exists() else []
 
     return call
-
-
-def bodies(lines):
-    return [each["response"]["body"] for each in lines]
 
 
 # ---- answers -------------------------------------------------------------------------------------------------------
