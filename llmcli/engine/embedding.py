@@ -1,8 +1,9 @@
 """Embedding: texts become vectors, in a separate context whose outputs are hidden states.
 
-The file of an embedding model says how its states become one vector (``pooling_type``); for other models it is the mean
-of the last layer's states, or the last one. Vectors are scaled to length 1. Embedding is bulk work: interactive work
-preempts it.
+The file of an embedding model says how its states become one vector (``pooling_type``). For other models it is the mean of
+the states of all tokens but the first one, or the last state, after the layer of vectors (``state_layers``), as for requests
+of hidden states; where only the last layer can be read, the mean of all its states. Vectors are scaled to length 1.
+Embedding is bulk work: interactive work preempts it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,24 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
-from llmcli.engine.llama.context import POOLING_NONE, Context, ContextConfig, HiddenStateContext
+from llmcli.engine.llama.context import (
+    POOLING_NONE,
+    Context,
+    ContextConfig,
+    HiddenStateContext,
+    LayerStateContext,
+)
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, InputError, InternalError, Unsupported
-from llmcli.models.footprint import context_bytes, state_batch_tokens
-from llmcli.types import Priority
+from llmcli.models.footprint import BATCH_SIZES, context_bytes, state_batch_tokens
+from llmcli.state_layers import vector_layers
+from llmcli.types import BackendInfo, Priority, StateLayers
 
 _T = TypeVar("_T")
 _POOLING_KEY = "pooling_type"
@@ -35,9 +43,10 @@ _DECODE_ABORTED = 2
 class Embedder:
     """Embeds with ``model`` in ``executor``; its context is created for short texts and replaced for longer ones."""
 
-    def __init__(self, model: Model, threads: int, executor: InlineExecutor) -> None:
-        """Raises ``Unsupported`` for a model that ranks texts."""
+    def __init__(self, model: Model, model_id: str, threads: int, executor: InlineExecutor) -> None:
+        """``model_id`` is that of ``BackendInfo``. Raises ``Unsupported`` for a model that ranks texts."""
         self._model = model
+        self._model_id = model_id
         self._threads = ThreadPolicy(threads, fixed=True)
         self._executor = executor
         self._token_s: float | None = None  # seconds a token in the last evaluation
@@ -48,16 +57,16 @@ class Embedder:
         self._uses_pooling = bool(pooling) or model.embeds_only
         self.dimension = int(bindings.lib().llama_model_n_embd(model.handle))
         self._max_tokens = model.context_length or _MAX_TOKENS_WITHOUT_LIMIT
-        self._context: EmbeddingContext | HiddenStateContext | None = None
+        self._context: _AnyContext | None = None
 
     def tokenize(self, given: str | Sequence[int]) -> list[int]:
-        """Return the tokens of a text with the special tokens that the model expects; given tokens are checked.
+        """Return the tokens of a text, with all special tokens that an embedding model expects; given tokens are checked.
 
         Raises ``ContextOverflow``, and ``InputError`` for a number that is no token of the model.
         """
         if isinstance(given, str):
             self.tokenizer.check_length(given, self._max_tokens)
-            tokens = self.tokenizer.encode_special(given)
+            tokens = (self.tokenizer.encode_special if self._uses_pooling else self.tokenizer.encode_prompt)(given)
         else:
             tokens = list(given)
             if not all(0 <= token < self._model.vocab_size for token in tokens):
@@ -69,22 +78,30 @@ class Embedder:
         return tokens
 
     def embed(
-        self, tokens: Sequence[int], is_cancelled: Callable[[], bool], pooling: str | None = None
+        self,
+        tokens: Sequence[int],
+        is_cancelled: Callable[[], bool],
+        pooling: str | None = None,
+        measured: StateLayers | None = None,
     ) -> array.array[float]:
         """Return the vector of some tokens; ``pooling``: "mean" or "last" of their states, None for the model's own way.
+
+        ``measured``: the layers that ``llm models tune`` chose.
 
         Raises as ``Context``, ``InputError`` if an embedding model pools itself, and ``InternalError`` once
         ``is_cancelled`` returns True.
         """
         if pooling is not None and self._uses_pooling:
             raise InputError("pooling", detail="the file of this embedding model determines how its states are pooled")
-        context = self._run_bulk(lambda: self._prepare_context(len(tokens)), is_cancelled)
+        layers = self._choose_layers(measured)
+        context = self._run_bulk(lambda: self._prepare_context(len(tokens), layers), is_cancelled)
+        start = min(1, len(tokens) - 1) if layers else 0
         total: Any = 0.0
         done = 0
         while done < len(tokens):
             count, rows = self._run_bulk(functools.partial(self._evaluate_chunk, context, tokens, done), is_cancelled)
             if count:
-                total = rows[-1] if pooling == "last" else total + rows.sum(axis=0)
+                total = rows[-1] if pooling == "last" else total + rows[max(0, start - done) :].sum(axis=0)
                 done += count
         length = math.sqrt(math.fsum(number * number for number in total)) or 1.0
         return array.array("f", (number / length for number in total))
@@ -97,37 +114,51 @@ class Embedder:
             raise InternalError("embedding", detail="cancelled")
         return result
 
-    def _prepare_context(self, count: int) -> EmbeddingContext | HiddenStateContext:
-        """Return an empty context for ``count`` tokens."""
-        if self._context is not None and count <= self._context.config.cells:
-            if self._context.memory:  # an encoder has none
-                bindings.lib().llama_memory_clear(self._context.memory, False)
-            return self._context
+    def _choose_layers(self, measured: StateLayers | None) -> tuple[int, ...]:
+        """Return the layer to read, as requests of hidden states have it; none for the last one."""
+        layers = None if self._uses_pooling else self._model.header.readable_layers
+        return vector_layers(BackendInfo("", self._model_id, 0, layers=layers, measured_layers=measured))
+
+    def _prepare_context(self, count: int, layers: tuple[int, ...]) -> _AnyContext:
+        """Return an empty context for ``count`` tokens, which gives their states after ``layers``."""
+        known = self._context
+        if known is not None and count <= known.config.cells and known.config.state_layers == layers:
+            if known.memory:  # an encoder has none
+                bindings.lib().llama_memory_clear(known.memory, False)
+            return known
         self.close()
         cells = min(-(-count // _CELLS_STEP) * _CELLS_STEP, max(self._max_tokens, _CELLS_STEP))
         # pooling needs the whole text in one batch
         batch = cells
-        if not self._uses_pooling:
+        make: type[_AnyContext] = EmbeddingContext
+        if layers:
+            batch, make = min(cells, BATCH_SIZES[0]), LayerStateContext
+        elif not self._uses_pooling:
             # the room for its logits is taken from the sequences that chats may have at once
             batch = min(cells, state_batch_tokens(self._model.vocab_size, self._model.budget.available_bytes(self)))
+            make = HiddenStateContext
         config = ContextConfig(
-            cells, sequences=1, batch=batch, unified=False, hidden_states=True, threads=self._threads
+            cells,
+            sequences=1,
+            batch=batch,
+            unified=False,
+            hidden_states=True,
+            state_layers=layers,
+            ends_early=True,
+            threads=self._threads,
         )
-        make = EmbeddingContext if self._uses_pooling else HiddenStateContext
         self._context = make(self._model, config, self._executor.should_preempt)
         self._model.budget.allocate(self, context_bytes(self._model.header, config.shape))
         return self._context
 
-    def _chunk_size(self, context: EmbeddingContext | HiddenStateContext) -> int:
+    def _chunk_size(self, context: _AnyContext) -> int:
         """Return how many tokens the next evaluation takes."""
         capacity = context.batch.capacity
         if self._uses_pooling or self._token_s is None:
             return capacity
         return max(_MIN_CHUNK_TOKENS, min(capacity, int(self._executor.bulk_step_s() / self._token_s)))
 
-    def _evaluate_chunk(
-        self, context: EmbeddingContext | HiddenStateContext, tokens: Sequence[int], start: int
-    ) -> tuple[int, Any]:
+    def _evaluate_chunk(self, context: _AnyContext, tokens: Sequence[int], start: int) -> tuple[int, Any]:
         """Evaluate some tokens from ``start`` on.
 
         Returns how many (0 if interactive work preempted it) and their states or the pooled vector as the only row,
@@ -135,7 +166,8 @@ class Embedder:
         """
         piece = tokens[start : start + self._chunk_size(context)]
         context.batch.clear()
-        context.batch.add(piece, start, 0, range(len(piece)))
+        ends_only = isinstance(context, LayerStateContext)  # it reads the states of the others too
+        context.batch.add(piece, start, 0, [len(piece) - 1] if ends_only else range(len(piece)))
         bindings.log.clear()
         began = time.monotonic()
         code = context.evaluate(abortable=True)
@@ -188,3 +220,6 @@ class EmbeddingContext(Context):
         if not row:
             raise Unsupported("embeddings", detail="the model gives none for a whole text")
         return bindings.float_array(row, (1, int(self._lib.llama_model_n_embd(self.model.handle))))
+
+
+_AnyContext: TypeAlias = EmbeddingContext | HiddenStateContext | LayerStateContext

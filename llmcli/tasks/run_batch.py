@@ -18,6 +18,7 @@ from llmcli.openai_api.event_builder import build_whole
 from llmcli.openai_api.fields import FieldError, parse_body
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.response_builder import ResponseBuilder
+from llmcli.state_layers import vector_layers
 from llmcli.tasks.embed import read_vector
 from llmcli.tasks.runner.answer_store import KeySet
 from llmcli.tasks.runner.answers import truncation_error
@@ -195,9 +196,11 @@ class BatchTask(RecordProcessor):
     async def _read_states(
         self, run: TaskRun, request_id: str, texts: tuple[str, ...], parsed: embeddings.EmbeddingRequest
     ) -> tuple[Sequence[array.array[float]], Finished]:
-        """Return the vector of one text, read from the hidden states of a model on this machine."""
+        """Return the vector of one text, as ``llm embed`` reads it from the hidden states of a model on this machine."""
         (text,) = texts
-        answer = await run.ask(self._embedding_request(request_id, prompt=text, hidden_states=True))
+        layers = vector_layers(self._backend.info())
+        request = self._embedding_request(request_id, prompt=text, hidden_states=True, state_layers=layers)
+        answer = await run.ask(request)
         if answer.states is None:
             raise Unsupported("hidden states", detail="the model reports none")
         states = answer.states.last if parsed.pooling == "last" else answer.states.mean

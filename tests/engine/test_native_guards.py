@@ -83,7 +83,7 @@ def test_a_model_that_only_encodes_is_refused(tiny):
 def test_a_text_for_an_encoder_is_evaluated_whole_or_refused(tiny):
     """A chunk is as long as the text, up to the context, since a longer text would fail an assertion."""
     with model_of(tiny("bert")) as model:
-        embedder = Embedder(model, 1, InlineExecutor())
+        embedder = Embedder(model, "", 1, InlineExecutor())
         for count in (2, model.context_length, 3):
             assert len(embedder.embed([5] * count, lambda: False)) == embedder.dimension
         with pytest.raises(ContextOverflow):

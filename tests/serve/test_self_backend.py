@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 
 import pytest
-from batch_lines import chat, line
+from batch_lines import chat, embed, line
 
 from .conftest import TOKEN, serving
 
 LIMIT = ("--max-tokens", "8", "--temperature", "0")
+MAX_ERROR = 0.03
+"""Distance of two vectors of length 1: sums are rounded."""
 KINDS = {
     "mood": "{labels: [good, bad, 'so \"so\" é']}",
     "data": "{schema: {type: object, properties: {a: {enum: [x, y]}}, required: [a], additionalProperties: false}}",
@@ -169,3 +172,24 @@ def _answered(row):
         return {"text": part["text"], "logprobs": part["logprobs"]}
     (choice,) = body["choices"]
     return {"text": choice["message"]["content"], "logprobs": choice["logprobs"]["content"]}
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_a_text_has_one_vector(served, there, tmp_path, pooling):
+    """By llm embed, over HTTP, and in a batch here and on the server, which takes its own way of pooling."""
+    text, pools = "the world is in you " * 20, {} if pooling == "mean" else {"pooling": pooling}
+    batch, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+
+    def answer(run, **fields):
+        batch.write_text(embed("a", ["other", text], **fields))
+        run("run-batch", "-i", str(batch), "-o", str(out))
+        return json.loads(out.read_text())["response"]["body"]
+
+    local_run = functools.partial(local, served)
+    expected = json.loads(local(served, "embed", "--pooling", pooling, stdin=text + "\n"))["embedding"]
+    found = [served.post("embeddings", input=["other", text], **pools)[1], answer(local_run, **pools)]
+    if not pools:
+        found.append(answer(there))
+    vectors = [body["data"][1]["embedding"] for body in found]
+    assert all(math.dist(vector, expected) < MAX_ERROR for vector in vectors)
+    assert math.dist(expected, found[0]["data"][0]["embedding"]) > MAX_ERROR

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import hardware
 from llmcli.errors import InternalError
+from llmcli.types import StateLayers
 
 _FREE_AFTER_IDLE_S = 30.0
 """Idle seconds after which the memory for embeddings is freed."""
@@ -21,9 +22,16 @@ EmbeddingVectors: TypeAlias = "tuple[list[array.array[float]], int]"
 
 
 class _EmbeddingJob:
-    def __init__(self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        gone: Callable[[], bool],
+        pooling: str | None,
+        measured: StateLayers | None,
+    ) -> None:
         self.inputs = inputs
         self.pooling = pooling
+        self.measured = measured
         self.gone = gone
         self.future: Future[EmbeddingVectors] = Future()
         self.tokens: list[list[int]] = []
@@ -42,13 +50,17 @@ class EmbeddingQueue:
         self._thread: threading.Thread | None = None
 
     def submit(
-        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None = None
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        gone: Callable[[], bool],
+        pooling: str | None = None,
+        measured: StateLayers | None = None,
     ) -> Future[EmbeddingVectors]:
-        """Queue texts, or tokens. ``gone`` tells whether the client has left; then the job ends. ``pooling``: see ``embed``.
+        """Queue texts, or tokens. ``gone`` tells whether the client has left; then the job ends.
 
-        The result raises as ``Embedder``, and what ``make`` raises.
+        ``pooling`` and ``measured``: see ``Embedder.embed``. The result raises as ``Embedder``, and what ``make`` raises.
         """
-        job = _EmbeddingJob(inputs, gone, pooling)
+        job = _EmbeddingJob(inputs, gone, pooling, measured)
         with self._wake:
             self._jobs.append(job)
             if self._thread is None:
@@ -107,7 +119,7 @@ class EmbeddingQueue:
         if not job.tokens:
             job.tokens = [self._embedder.tokenize(given) for given in job.inputs]
         tokens = job.tokens[len(job.vectors)]
-        job.vectors.append(self._embedder.embed(tokens, lambda: self._closing or job.gone(), job.pooling))
+        job.vectors.append(self._embedder.embed(tokens, lambda: self._closing or job.gone(), job.pooling, job.measured))
         if len(job.vectors) < len(job.tokens):
             return False
         job.future.set_result((job.vectors, sum(map(len, job.tokens))))

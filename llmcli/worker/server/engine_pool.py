@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmcli.config.engine_options import EngineOptions, LoraAdapter
+from llmcli.config.engine_options import EngineOptions, LoraAdapter, adapted_model_id
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
@@ -23,6 +23,7 @@ from llmcli.engine.llama.model import SharedModel
 from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import OutOfMemory, TemporaryFailure
 from llmcli.fast_dataclass import replace
+from llmcli.state_layers import load_layers
 from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
 
 
@@ -40,10 +41,12 @@ class LoadedWeights:
         adapters: Sequence[LoraAdapter],
         executor: InlineExecutor,
         *,
+        model_id: str,
         may_load: Callable[[], bool],
         before_load: Callable[[Path], None],
     ) -> None:
         self.source = source
+        self.model_id = model_id
         self.model = SharedModel(source, gpu_layers, adapters, before_load)
         self.num_users = 0
         self.last_used_at = time.monotonic()
@@ -56,7 +59,8 @@ class LoadedWeights:
         self.model.load(self._may_load)
 
     def _create_embedder(self) -> Embedder:
-        return Embedder(self.model.load(self._may_load), hardware.detect_cores().max_threads, self._executor)
+        model = self.model.load(self._may_load)
+        return Embedder(model, self.model_id, hardware.detect_cores().max_threads, self._executor)
 
     def close(self) -> None:
         """End the embeddings and free the weights, which no engine uses any more."""
@@ -185,7 +189,8 @@ class EnginePool:
         with self._lock:
             weights = self._find_weights(options)
             weights.num_users += 1
-        vectors = weights.embeddings.submit(inputs, gone, pooling)
+        measured = None if options.cache is None else load_layers(options.cache, weights.model_id)
+        vectors = weights.embeddings.submit(inputs, gone, pooling, measured)
         vectors.add_done_callback(lambda _: self._end_embedding(weights))
         return vectors
 
@@ -205,6 +210,7 @@ class EnginePool:
                 self._gpu_layers,
                 self._adapters,
                 self._executor,
+                model_id=adapted_model_id(self._model_id, self._adapters),
                 may_load=self._may_load,
                 before_load=lambda path: self._make_room(source, path),
             )

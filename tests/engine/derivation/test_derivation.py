@@ -131,7 +131,7 @@ def test_an_embedding_model_embeds_like_the_original(store, source, weights):
     vectors = []
     for path in (model.path, derive_copy(model, weights, store, Interrupt()).path):
         loaded = Model(path, keep_going=lambda: True)
-        embedder = Embedder(loaded, 1, InlineExecutor())
+        embedder = Embedder(loaded, "", 1, InlineExecutor())
         vectors.append(np.array(embedder.embed(embedder.tokenize("hello world"), lambda: False)))
         embedder.close()
         loaded.close()

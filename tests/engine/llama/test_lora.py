@@ -171,7 +171,7 @@ def test_embeddings_have_the_adapter(tiny, tmp_path):
     vectors = []
     for adapters in ((), (lora,)):
         with loaded(tiny("llama"), *adapters) as model:
-            embedder = Embedder(model, 1, InlineExecutor())
+            embedder = Embedder(model, "", 1, InlineExecutor())
             vectors.append(np.array(embedder.embed(PROMPT, lambda: False)))
             embedder.close()
     assert vectors[0] @ vectors[1] < 0.99

@@ -24,7 +24,7 @@ class Embedder:
             raise ContextOverflow(tokens=9, context=8)
         return list(given)
 
-    def embed(self, tokens, gone, pooling):
+    def embed(self, tokens, gone, pooling, measured):
         self.begun.set()
         self.go.wait()
         self.seen.append(tokens[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -16,6 +17,8 @@ from llmcli.engine.llama import hardware, model
 from llmcli.errors import InternalError, OutOfMemory, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.state_layers import save_layers
+from llmcli.types import StateLayers
 from llmcli.worker.server import engine_pool as module
 from llmcli.worker.server.engine_pool import EnginePool
 
@@ -213,3 +216,17 @@ def test_embeddings_use_the_weights_of_their_options(pool, derived):
     ]
     assert vectors[0] != vectors[1] and sum(a * b for a, b in zip(*vectors, strict=True)) > 0.99
     assert all(each.num_users == 0 for each in engines._weights.values())
+
+
+def test_embeddings_are_read_after_the_layer_that_was_measured(tiny, tmp_path):
+    """As ``llm embed`` reads them, from the next text on."""
+    engines, options = EnginePool(tiny("gemma3"), "tiny", "id", None), EngineOptions(cache=tmp_path)
+    with contextlib.closing(engines):
+
+        def embed():
+            vectors, _ = engines.submit_embedding(["hello world"], lambda: False, None, options).result(HANG)
+            return vectors[0]
+
+        assumed = embed()
+        save_layers(tmp_path, "id", StateLayers((1,), 1))
+        assert sum(a * b for a, b in zip(assumed, embed(), strict=True)) < 0.99
