@@ -23,6 +23,7 @@ from llmcli.errors import (
     Unsupported,
     UsageError,
 )
+from llmcli.errors.network_errors import BadRequest
 
 _STATUS_BY_ERROR = (
     (ContextOverflow, 400), (UsageError, 400), (BadModelFile, 400), (InputError, 400), (MissingError, 404),
@@ -61,6 +62,8 @@ def dump_exception(problem: Exception, prompt: str = "messages") -> tuple[int, d
             words += f"; to download it on its machine: llm models pull {shlex.quote(subject)}"
         return status, dump_error(status, words, param="model", code="model_not_found")
     param = _FIELD_BY_SUBJECT.get(subject) if isinstance(problem, InputError) else None
+    if isinstance(problem, BadRequest):
+        param = problem.param or None
     name = problem.type_name if isinstance(problem, LlmError) else type(problem).__name__
     words = ": ".join(text for text in (subject, detail) if text) or name
     return status, dump_error(status, words, param=param)

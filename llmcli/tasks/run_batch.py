@@ -39,8 +39,9 @@ from llmcli.types import (
 
 BODY_FIELD = "body"
 """The field of a result with the body of the response."""
-_MAX_TEXTS_PER_REQUEST = 64
-"""Texts that a server embeds at once: a long list is shared by several servers, and little of it is lost with one."""
+_MAX_TEXTS, _MAX_CHARACTERS = 64, 8000
+"""Texts that a server gets in one request, and the characters of several: it says nothing until all are embedded, and a slow one
+would seem to have stalled. So several servers share a long list, too."""
 _BAD_REQUEST, _NOT_FOUND, _NOT_IMPLEMENTED = 400, 404, 501
 _PARSERS = {
     batches.CHAT_URL: requests.parse_chat,
@@ -182,22 +183,24 @@ class BatchTask(RecordProcessor):
         texts = [text for text in parsed.inputs if isinstance(text, str)]
         if len(texts) < len(parsed.inputs):
             raise FieldError("input", "input of tokens is not supported in a batch: send texts")
-        embed, size = (
-            (self._read_states, 1) if self._backend.info().is_engine else (self._ask_server, _MAX_TEXTS_PER_REQUEST)
-        )
-        found = await run.gather(
-            embed(run, f"{record.index}.{start}", tuple(texts[start : start + size]), parsed)
-            for start in range(0, len(texts), size)
-        )
+        if self._backend.info().is_engine:
+            works = (
+                self._read_states(run, f"{record.index}.{number}", text, parsed) for number, text in enumerate(texts)
+            )
+        else:
+            works = (
+                self._ask_server(run, f"{record.index}.{number}", group, parsed)
+                for number, group in enumerate(_group_texts(texts))
+            )
+        found = await run.gather(works)
         vectors = [vector for part, _ in found for vector in part]
         tokens = sum(finished.usage.prompt_tokens for _, finished in found)
         return run.result(None, {BODY_FIELD: embeddings.build_embedding_response(parsed, model, vectors, tokens)})
 
     async def _read_states(
-        self, run: TaskRun, request_id: str, texts: tuple[str, ...], parsed: embeddings.EmbeddingRequest
+        self, run: TaskRun, request_id: str, text: str, parsed: embeddings.EmbeddingRequest
     ) -> tuple[Sequence[array.array[float]], Finished]:
-        """Return the vector of one text, as ``llm embed`` reads it from the hidden states of a model on this machine."""
-        (text,) = texts
+        """Return the vector of a text, as ``llm embed`` reads it from the hidden states of a model on this machine."""
         layers = vector_layers(self._backend.info())
         request = self._embedding_request(request_id, prompt=text, hidden_states=True, state_layers=layers)
         answer = await run.ask(request)
@@ -227,6 +230,17 @@ def _find_cut(parsed: ParsedRequest, events: Iterable[Event]) -> Finished | None
     is_limited = parsed.base_request.max_tokens is not None
     ends = (event for event in events if isinstance(event, Finished) and event.reason is FinishReason.LENGTH)
     return next((end for end in ends if not (is_limited and end.limit in {None, "max_tokens"})), None)
+
+
+def _group_texts(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the texts in groups that a server embeds in one request; a long text is a group of its own."""
+    group: list[str] = []
+    for text in texts:
+        if group and (len(group) == _MAX_TEXTS or sum(map(len, group)) + len(text) > _MAX_CHARACTERS):
+            yield tuple(group)
+            group = []
+        group.append(text)
+    yield tuple(group)
 
 
 async def _iterate(events: Iterable[Event]) -> AsyncIterator[Event]:

@@ -96,6 +96,15 @@ def test_a_long_list_becomes_several_requests(run, server):
     assert sorted(len(sent["input"]) for sent in embedded(server)) == [22, 64, 64]
 
 
+def test_long_texts_are_few_in_a_request(run, server):
+    """A server is silent until all are embedded, and must not seem to have stalled. None is divided."""
+    texts = ["a" * 5000, "b" * 2000, "c" * 1000, "d" * 1000, "e" * 20_000, "f"]
+    _, lines = run([embed("a", texts)])
+    assert [found[0] for found in vectors_of(*bodies(lines))] == [*map(len, texts)]
+    sent = ["".join(text[0] for text in each["input"]) for each in embedded(server)]
+    assert sorted(sent) == ["abc", "d", "e", "f"]
+
+
 def test_a_vector_of_another_length_is_refused(run):
     """As by models on this machine: the client wants no other."""
     done, lines = run([embed("a", "x", dimensions=2), embed("b", "x")])
@@ -104,28 +113,39 @@ def test_a_vector_of_another_length_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "status", "words"),
+    ("behaviour", "status", "words", "param"),
     [
-        (error_answer(404, "Not Found"), 501, "cannot use embeddings here"),
-        (error_answer(501, "Start it with --embeddings"), 501, "Start it with --embeddings"),
-        (error_answer(400, "dimensions is not supported", param="dimensions"), 400, "dimensions is not supported"),
-        (error_answer(400, "maximum context length is 8 tokens"), 400, "maximum context length is 8 tokens"),
-        (error_answer(404, "The model `big` does not exist"), 404, "there is no model 'big' here"),
-        (error_answer(500, "it broke"), 503, "it broke"),
-        (embed_texts(lambda _: []), 500, "not one vector for each text"),
-        (embed_texts(lambda _: [1.0, float("nan")]), 500, "no numbers"),
-        (embed_texts(lambda _: [1.0, None]), 500, "not one vector"),
-        (embed_texts(lambda _: "AAA="), 500, "not one vector"),
-        (embed_texts(lambda text: [1.0] * len(text)), 500, "not one vector"),
-        (embed_texts(vector, data=[{"index": 0, "embedding": [1.0]}]), 500, "not one vector"),
-        (send_content("application/json", b"[]"), 500, "not a JSON object"),
+        (error_answer(404, "Not Found"), 501, "cannot use embeddings here", None),
+        (error_answer(501, "Start it with --embeddings"), 501, "Start it with --embeddings", None),
+        (
+            error_answer(400, "dimensions is not supported", param="dimensions"),
+            400,
+            "dimensions is not supported",
+            "dimensions",
+        ),
+        (
+            error_answer(400, "maximum context length is 8 tokens"),
+            400,
+            "maximum context length is 8 tokens",
+            "input",
+        ),
+        (error_answer(404, "The model `big` does not exist"), 404, "there is no model 'big' here", "model"),
+        (error_answer(500, "it broke"), 503, "it broke", None),
+        (embed_texts(lambda _: []), 500, "not one vector for each text", None),
+        (embed_texts(lambda _: [1.0, float("nan")]), 500, "no numbers", None),
+        (embed_texts(lambda _: [1.0, None]), 500, "not one vector", None),
+        (embed_texts(lambda _: "AAA="), 500, "not one vector", None),
+        (embed_texts(lambda text: [1.0] * len(text)), 500, "not one vector", None),
+        (embed_texts(vector, data=[{"index": 0, "embedding": [1.0]}]), 500, "not one vector", None),
+        (send_content("application/json", b"[]"), 500, "not a JSON object", None),
     ],
 )
-def test_what_is_no_answer_fails_its_line_alone(run, server, behaviour, status, words):
+def test_what_is_no_answer_fails_its_line_alone(run, server, behaviour, status, words, param):
     """The line says why, and the chats go on."""
     server.paths[PATH] = behaviour
     done, lines = run([embed("a", ["x", "yy"]), chat("c")])
     assert done.code == 3 and statuses(lines) == [status, 200] and words in bodies(lines)[0]["error"]["message"]
+    assert bodies(lines)[0]["error"]["param"] == param
 
 
 @pytest.mark.parametrize("status", [404, 501])
