@@ -15,6 +15,7 @@ from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.languages import detect_language
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
+from llmcli.tasks.tokens import TokenCounter
 from llmcli.tasks.translate.answer_checks import is_usable_translation
 from llmcli.tasks.translate.document_output import DocumentOutput
 from llmcli.tasks.translate.masking import mask_spans
@@ -375,7 +376,7 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
         ):
             unknown.append(segment)
     new = run_interruptible(_masked_texts, unknown)
-    tokens = sum(translator.context_budget(spec.name).count_tokens(list(new.values()))) if new else 0
+    tokens, _ = TokenCounter(translator.backend).count([" ".join(new.values())])  # a prompt each would take minutes
     shared = translator.count_instruction_tokens() if new else 0
     return TranslationEstimate(
         spec.name,

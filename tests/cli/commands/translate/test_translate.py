@@ -539,6 +539,23 @@ def test_dry_run(llm, data):
 
 
 @pytest.mark.usefixtures("small_measure")
+def test_dry_run_of_a_long_document(llm, data):
+    """The tokens of its paragraphs are counted together, not with a prompt for each of them."""
+    name, counted = write("a.txt", "\n\n".join(f"Number {number} is here." for number in range(2000))), []
+
+    def count(text):
+        counted.append(text)
+        return len(text.split())
+
+    row = json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", name, tokens=count).out)
+    instructions = (
+        json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", write("b.txt", "Number")).out)["tokens"] - 1
+    )
+    assert (row["new"], row["tokens"]) == (2000, instructions + 8000)
+    assert len(counted) < 50
+
+
+@pytest.mark.usefixtures("small_measure")
 def test_dry_run_of_many(llm, data):
     """Nothing is written without -o. A row for each document and language, and their sum."""
     write("d/a.txt", ENGLISH)
