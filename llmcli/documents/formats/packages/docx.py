@@ -1,7 +1,8 @@
 """Word documents (.docx): paragraphs of the text, headers, footers, notes, comments and text boxes, with their pictures' texts.
 
-Not translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a
-template. Source: ECMA-376 part 1, 17.
+The entries of a drop-down list are translated, and the chosen one alike; their values, which programs read, stay. Not
+translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a template.
+Source: ECMA-376 part 1, 17.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from llmcli.documents.formats.packages.office_part import (
     replace_run_languages,
 )
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
-from llmcli.documents.formats.xml_files.xml_elements import XmlElement, find_elements
+from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references, find_elements
 from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Segment
+from llmcli.documents.text_lines import line_at
+from llmcli.errors import BadDocument
 
 _WORD = r".*wordprocessingml\."
 _STYLES = "word/styles.xml"
@@ -36,6 +39,11 @@ _NAMES = (
     rf"{_STYLES}|word/settings\.xml",
 )
 _HEADING_NAME = re.compile(r"heading (\d)\Z", re.IGNORECASE)
+_FORM_HELP = re.compile(
+    r"<\w+:(?P<kind>helpText|statusText)\s[^<>]*?:val=(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')"
+)
+_MAX_HELP_CHARACTERS = {"helpText": 256, "statusText": 140}
+"""Characters of the help for a field of a form (ECMA-376 part 1, 17.18.29 and 17.18.31): Word refuses a file with more."""
 
 
 class DocxFormat(PackageFormat):
@@ -61,6 +69,15 @@ class DocxFormat(PackageFormat):
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Return the paragraphs of a file; styles and settings have none."""
         return () if re.search(r"/(styles|settings)\d*\.xml\Z", part.name) else _WordPart(part, facts).segments()
+
+    def check_part(self, part: Part, facts: Facts) -> None:
+        """Raise ``BadDocument`` if a file is not well-formed, or has a help for a field that is too long for Word."""
+        super().check_part(part, facts)
+        for match in _FORM_HELP.finditer(part.text):
+            longest = _MAX_HELP_CHARACTERS[match["kind"]]
+            if len(decode_references(match["double"] or match["single"] or "")) > longest:
+                detail = f"the help for a field of a form has more than {longest} characters"
+                raise BadDocument(line=line_at(part.text, match.start()), detail=detail)
 
     def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
         """Return a file with another language of its runs, styles and properties."""

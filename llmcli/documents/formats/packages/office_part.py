@@ -27,7 +27,7 @@ from llmcli.documents.formats.packages.paragraph_items import (
 )
 from llmcli.documents.formats.packages.run_text import RunSyntax
 from llmcli.documents.formats.packages.xml_part import XmlPart
-from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text
+from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text, plain_content
 from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml
 
 _NAMESPACES = {
@@ -61,8 +61,10 @@ _XSTRING = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _LIKE_XSTRING = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _LANGUAGE_TAG = re.compile(r"<(?:\w+:)?(?:lang|themeFontLang|rPr|endParaRPr|defRPr)\s[^<>]*>")
-_FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
+_FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC", "FORMTEXT"})
 """Fields whose result is text of the document. Word computes that of others again."""
+_READ_VALUES = frozenset({"tblCaption", "tblDescription", "listEntry", "helpText", "statusText"})
+"""Elements whose attribute ``val`` people read: of tables, and of the fields of a form."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
 DRAWING_TYPES = (r".*(drawingml\.(chart|diagramData)|ms-office\.chartex)\+xml", r".*drawingml\.diagramDrawing\+xml")
 DRAWING_NAMES = (r"(charts/chart(Ex)?|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
@@ -106,7 +108,7 @@ class OfficePart(XmlPart):
     """A file of an Office document."""
 
     namespaces = _NAMESPACES
-    wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "shape", "textpath"})
+    wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "listItem", "shape", "textpath"})
     plain: ClassVar[Mapping[str, str]] = {"dc:title": "heading", "dc:subject": "heading"}
 
     def __init__(self, part: Part) -> None:
@@ -114,19 +116,28 @@ class OfficePart(XmlPart):
         self._hidden_ids: set[str] = set()
 
     def is_paragraph(self, element: XmlElement) -> bool:
-        """Whether an element holds runs."""
+        """Whether an element holds runs.
+
+        The text that was chosen from a list is a text of its own, not of its sentence: it must be an entry of the list.
+        """
+        if element.local_name == "sdtContent" and _find_list(element.parent):
+            return element.child("r") is not None
         return self.name_of(element) in _PARAGRAPHS
 
     def is_skipped(self, element: XmlElement) -> bool:
-        """Whether an element was deleted, or moved elsewhere, with changes tracked."""
+        """Whether an element was deleted, or moved elsewhere, with changes tracked; or has a value of a list as its text."""
+        if element.local_name == "sdtContent" and (entries := _find_list(element.parent)):
+            return plain_content(self.text, element) in _shown_values(entries)
         return self.name_of(element) in {"w:del", "w:moveFrom"}
 
     def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
-        """Return the alternative texts of a picture or a table, and the text of a watermark."""
+        """Return the alternative texts of a picture or a table, the text of a watermark, and those of controls and forms."""
         name = element.local_name
         if name in {"docPr", "cNvPr"}:
             wanted = ["title", "descr"]
-        elif name in {"tblCaption", "tblDescription"}:
+        elif name == "listItem":
+            wanted = [f"{element.prefix}displayText"]
+        elif name in _READ_VALUES or (name == "default" and _is_text_field(element.parent)):
             wanted = [f"{element.prefix}val"]
         else:
             wanted = {"v:shape": ["alt"], "v:textpath": ["string"]}.get(self.name_of(element), [])
@@ -165,10 +176,12 @@ class OfficePart(XmlPart):
     def _is_group(self, element: XmlElement, name: str) -> bool:
         if name == "w:fldSimple":
             return self._instruction(element.get(f"{element.prefix}instr")) in _FIELDS_WITH_TEXT
-        return name in _GROUPS and not element.is_empty
+        return name in _GROUPS and not element.is_empty and not _find_list(element)
 
     def _holds_text(self, start: RangeEnd, instruction: str) -> bool:
-        return start.key != FIELD or self._instruction(instruction) in _FIELDS_WITH_TEXT
+        if start.key != FIELD:
+            return True
+        return not start.note and self._instruction(instruction) in _FIELDS_WITH_TEXT
 
     @staticmethod
     def _instruction(text: str) -> str:
@@ -223,7 +236,11 @@ class OfficePart(XmlPart):
                 yield Words(hyphen, style, child.start, child.end, begin, end)
             elif name == "w:fldChar":
                 role = {"begin": "start", "end": "end"}.get(child.get(f"{child.prefix}fldCharType"), "middle")
-                yield RangeEnd(FIELD, role, (style, self.raw(child)), child.start, child.end, begin, end)
+                data, inline = child.child("ffData"), self.read_other(child, style)
+                note = _computed_type(data.child("textInput")) if data else ""
+                yield RangeEnd(
+                    FIELD, role, inline.pieces[0], child.start, child.end, begin, end, note, elements=inline.elements
+                )
             elif name == "w:instrText":
                 piece = (style, self.raw(child))
                 yield RangeEnd(FIELD, "note", piece, child.start, child.end, note=element_text(self.text, child))
@@ -244,6 +261,29 @@ class OfficePart(XmlPart):
         ]
         children = [self.raw(each) for each in properties.children if self.name_of(each) not in _IGNORED_PROPERTIES]
         return "".join(f"{each}\n" for each in [*attributes, *children])
+
+
+def _find_list(control: XmlElement | None) -> XmlElement | None:
+    """Return the list of entries of a content control, None if it has none."""
+    properties = control.child("sdtPr") if control is not None and control.local_name == "sdt" else None
+    return (properties.child("dropDownList") or properties.child("comboBox")) if properties else None
+
+
+def _shown_values(entries: XmlElement) -> set[str]:
+    """Return the values that a list shows since their entries have no text; they stay."""
+    return {each.get(f"{each.prefix}value") for each in entries.children if not each.get(f"{each.prefix}displayText")}
+
+
+def _is_text_field(element: XmlElement | None) -> bool:
+    """Whether an element describes a field of a form that holds words."""
+    return element is not None and element.local_name == "textInput" and not _computed_type(element)
+
+
+def _computed_type(text_input: XmlElement | None) -> str:
+    """Return the type of a field of a form that holds a number, a date or a result, "" for words."""
+    kind = text_input.child("type") if text_input else None
+    found = kind.get(f"{kind.prefix}val") if kind else ""
+    return "" if found == "regular" else found
 
 
 def decode_xstring(text: str) -> str:

@@ -72,6 +72,7 @@ class RangeEnd:
     """One end of a range or a field, until both are found.
 
     ``role`` is "start", "middle" (after which a field's result stands), "note" (a part of its instruction) or "end".
+    The ``note`` of a start says why the result is no text.
     """
 
     key: str

@@ -346,3 +346,15 @@ def test_other_commands_do_not_read_the_files_of_an_archive(llm, data):
     """A glossary is a text."""
     Path("terms.docx").write_bytes(DOCX)
     assert translate(llm, "a.docx", "--glossary", "terms.docx", "-o", "b.docx").code == 65
+
+
+def test_the_chosen_entry_of_a_list_stays_an_entry(llm, data):
+    """The model is asked once for an entry of a drop-down list and its chosen text, so that Word finds it in the list."""
+    entries = "".join(f'<w:listItem w:displayText="{words}" w:value="v"/>' for words in ("Still open", "All done"))
+    control = f"<w:sdt><w:sdtPr><w:dropDownList>{entries}</w:dropDownList></w:sdtPr><w:sdtContent>{run('All done')}</w:sdtContent></w:sdt>"
+    Path("a.docx").write_bytes(make_word(f"<w:p>{run('The state is ')}{control}</w:p>"))
+    result = llm("translate", "--from", "en", "--to", "el", "a.docx", "-o", "b.docx", answer=well)
+    out = contents(Path("b.docx").read_bytes())["word/document.xml"]
+    assert (result.code, len(result.backend.requests)) == (0, 3)
+    assert f'w:displayText="{greek("All done")}" w:value="v"' in out
+    assert f">{greek('All done')}</w:t></w:r></w:sdtContent>" in out

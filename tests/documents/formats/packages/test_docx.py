@@ -179,6 +179,58 @@ def test_a_watermark_is_translated():
     assert texts(paragraph(shape)) == ["A stamp", "DRAFT"]
 
 
+def drop_down(chosen, *entries, kind="dropDownList"):
+    """Return a content control with a list; an entry is its text."""
+    items = "".join(f'<w:listItem w:displayText="{entry}" w:value="{entry.lower()}"/>' for entry in entries)
+    properties = f"<w:sdtPr><w:{kind}>{items}</w:{kind}></w:sdtPr>"
+    return f"<w:sdt>{properties}<w:sdtContent>{chosen}</w:sdtContent></w:sdt>"
+
+
+@pytest.mark.parametrize("kind", ["dropDownList", "comboBox"])
+def test_the_chosen_text_of_a_list_is_the_text_of_its_entry(kind):
+    """It is a text of its own beside its sentence, so both get one translation; values, which programs read, stay."""
+    body = paragraph(run("State: "), drop_down(run("Done"), "Open", "Done", kind=kind), run(" today"))
+    assert texts(body) == ["State: <x1/> today", "Open", "Done", "Done"]
+    out = paragraph(run("Stand: "), drop_down(run("Fertig"), "Open", "Done", kind=kind), run(" heute"))
+    out = out.replace('"Open"', '"Offen"').replace('"Done"', '"Fertig"')
+    assert written(body, "Stand: <x1/> heute", "Offen", "Fertig", "Fertig") == out.replace(
+        ' xml:space="preserve">Fertig', ">Fertig"
+    )
+    assert texts(drop_down(paragraph(run("Done")), "Open", "Done", kind=kind)) == ["Open", "Done", "Done"]
+    assert texts(paragraph(drop_down(run("Choose one"), "Open"))) == ["Open", "Choose one"]
+    assert texts(paragraph(drop_down(run("done"), "Open", "Done").replace('w:displayText="Done"', ""))) == ["Open"]
+
+
+def test_the_texts_of_a_form_are_translated():
+    """The entries of a list, what stands in a text field, and the help; a computed field stays."""
+
+    def form(data, instruction, result):
+        begin = (
+            f'<w:r><w:fldChar w:fldCharType="begin"><w:ffData><w:name w:val="F1"/>{data}</w:ffData></w:fldChar></w:r>'
+        )
+        return begin + field(instruction, result).partition("</w:r>")[2]
+
+    entries = '<w:ddList><w:result w:val="1"/><w:listEntry w:val="Open"/><w:listEntry w:val="Done"/></w:ddList>'
+    body = paragraph(run("State: "), form(entries, " FORMDROPDOWN ", ""), run(" today"))
+    assert texts(body) == ["State: <x1/> today", "Open", "Done"]
+    assert 'w:val="Offen"/>' in written(body, "<x1/> heute", "Offen", "Fertig")
+    text = (
+        '<w:helpText w:type="text" w:val="Family name first"/><w:textInput><w:default w:val="Your name"/></w:textInput>'
+    )
+    body = paragraph(run("Name: "), form(text, " FORMTEXT ", run("Your name")), run(" now"))
+    assert texts(body) == ["Name: <g1>Your name</g1> now", "Family name first", "Your name"]
+    computed = '<w:textInput><w:type w:val="calculated"/><w:default w:val="=sum(A1)"/></w:textInput>'
+    assert texts(paragraph(run("Sum: "), form(computed, " FORMTEXT ", run("five")))) == ["Sum:"]
+
+
+def test_a_help_that_is_too_long_for_word_is_found():
+    """Word does not open a document with it."""
+    data = '<w:ffData><w:statusText w:type="text" w:val="Say it"/></w:ffData>'
+    text, segments = split(paragraph(run("A b"), f'<w:r><w:fldChar w:fldCharType="begin">{data}</w:fldChar></w:r>'))
+    assert FORMAT.check(FORMAT.join(text, segments, ["A b", "x " * 70])) == ""
+    assert "more than 140 characters" in FORMAT.check(FORMAT.join(text, segments, ["A b", "x" * 141]))
+
+
 def test_other_prefixes_and_the_strict_variant():
     """Names count by their namespaces, whatever their prefixes."""
     body = '<body><p><r><rPr><b/></rPr><t xml:space="preserve">Bold </t></r><r><t>and plain</t></r></p></body>'
