@@ -66,6 +66,25 @@ def make_slides(*slides, **parts):
     return make_archive(files)
 
 
+def chart_part(*series, categories=(), title="", more=""):
+    """Return a chart with copies of the cells that have the names of its series and categories."""
+    space = f'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart" xmlns:a="{DRAWING}"'
+
+    def copies(words):
+        points = "".join(f'<c:pt idx="{index}"><c:v>{word}</c:v></c:pt>' for index, word in enumerate(words))
+        return f"<c:strRef><c:f>Sheet1!$A$1</c:f><c:strCache>{points}</c:strCache></c:strRef>"
+
+    rows = "".join(
+        f"<c:ser><c:tx>{copies([name])}</c:tx><c:cat>{copies(categories)}</c:cat><c:val><c:numRef><c:numCache>"
+        '<c:formatCode>General</c:formatCode><c:pt idx="0"><c:v>1E5</c:v></c:pt></c:numCache></c:numRef></c:val></c:ser>'
+        for name in series
+    )
+    heading = (
+        f"<c:title><c:tx><c:rich><a:p><a:r><a:t>{title}</a:t></a:r></a:p></c:rich></c:tx></c:title>" if title else ""
+    )
+    return f"<c:chartSpace {space}><c:chart>{heading}<c:barChart>{rows}</c:barChart></c:chart>{more}</c:chartSpace>"
+
+
 SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 

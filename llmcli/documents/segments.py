@@ -49,7 +49,7 @@ class Segment:
     protected: tuple[Span, ...] = ()
     """In order, disjoint."""
     kind: str = "paragraph"
-    """Or "heading", "cell", "item", "message", "cue", "attribute"."""
+    """Or "heading", "cell", "label" (the copy of a cell in a chart), "item", "message", "cue", "attribute"."""
     path: tuple[str, ...] = ()
     """The headings or the path of keys above it: context for the model."""
     note: str = ""

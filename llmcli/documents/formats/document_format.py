@@ -77,6 +77,11 @@ class DocumentFormat(ABC):
         del segments, source, target
         return text
 
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence for each kind of words that people read in a document and ``split`` leaves out."""
+        del text
+        return []
+
     def table_cell(self, text: str) -> str:
         """Return the text of a segment for a cell of a Markdown table."""
         return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")

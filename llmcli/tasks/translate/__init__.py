@@ -112,14 +112,15 @@ async def translate_file(
 ) -> tuple[Result, list[SegmentOutcome]]:
     """Return the result of a document, whose segments run concurrently, and the outcome of each segment.
 
-    ``show`` gets the pieces of the text and notices. The ids of the requests begin with ``key``. Raises ``BadDocument``,
-    ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the instructions), the failure of a request, and
-    ``AnswerRefused`` if the model refused each segment that it was to translate.
+    ``show`` gets the pieces of the text and notices, among them what the format leaves out. The ids of the requests begin
+    with ``key``. Raises ``BadDocument``, ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the instructions), the
+    failure of a request, and ``AnswerRefused`` if the model refused each segment that it was to translate.
     """
     file = _FileTranslation(run, spec, memory, key, show)
     run_interruptible(file.parse)
     if spec.keep_existing:
         return file.result_of_finished(), []
+    file.report_omissions()
     file.apply_known_translations()
     await file.translate_segments()
     outcomes = file.finish()
@@ -162,6 +163,12 @@ class _FileTranslation:
         self._output = DocumentOutput(self._spec, self._run.item, self._format, self._text, self._states)
         if self._source_language is None and self._translator.stub_translate is None:
             self._source_language = detect_language("\n".join(segment.text for segment in segments))
+
+    def report_omissions(self) -> None:
+        """Report the words that the document keeps in its language."""
+        for sentence in run_interruptible(self._format.find_omissions, self._text):
+            self._output.warnings.append(sentence)
+            self._show(Notice(sentence, self._run.item))
 
     def apply_known_translations(self) -> None:
         """Apply existing translations to their segments. Raises ``WouldLoseEdits``."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from llmcli.documents.formats.packages.office_part import (
     DRAWING_NAMES,
     DRAWING_TYPES,
+    OfficeFormat,
     OfficePart,
     find_office_parts,
-    replace_run_languages,
 )
-from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
+from llmcli.documents.formats.packages.package_format import Facts, Part
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references, find_elements
 from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Segment
@@ -46,7 +46,7 @@ _MAX_HELP_CHARACTERS = {"helpText": 256, "statusText": 140}
 """Characters of the help for a field of a form (ECMA-376 part 1, 17.18.29 and 17.18.31): Word refuses a file with more."""
 
 
-class DocxFormat(PackageFormat):
+class DocxFormat(OfficeFormat):
     """Word documents."""
 
     name = "docx"
@@ -78,11 +78,6 @@ class DocxFormat(PackageFormat):
             if len(decode_references(match["double"] or match["single"] or "")) > longest:
                 detail = f"the help for a field of a form has more than {longest} characters"
                 raise BadDocument(line=line_at(part.text, match.start()), detail=detail)
-
-    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
-        """Return a file with another language of its runs, styles and properties."""
-        text = super().replace_part_language(part, facts, source, target)
-        return replace_run_languages(text, source, target)
 
 
 class _WordPart(OfficePart):

@@ -1,7 +1,8 @@
 """The files of an Office document (Office Open XML, ECMA-376), and the paragraphs in them.
 
 Paragraphs are those of WordprocessingML (``w:p``), of DrawingML (``a:p``: slides, shapes, charts, diagrams) and the strings of
-SpreadsheetML (``si``). People also read the alternative texts of pictures and tables.
+SpreadsheetML (``si``). People also read the alternative texts of pictures and tables, and the labels of charts. A label is a
+copy of a cell: it stays where that does, since it would change when the chart is updated.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 from llmcli.documents.formats.document_format import declared_language
 from llmcli.documents.formats.packages.nested_regions import replace_with_references
-from llmcli.documents.formats.packages.package_format import Part, natural_order
+from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, natural_order
 from llmcli.documents.formats.packages.paragraph_items import (
     FIELD,
     Inline,
@@ -27,8 +28,15 @@ from llmcli.documents.formats.packages.paragraph_items import (
 )
 from llmcli.documents.formats.packages.run_text import RunSyntax
 from llmcli.documents.formats.packages.xml_part import XmlPart
-from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text, plain_content
+from llmcli.documents.formats.xml_files.xml_elements import (
+    XmlAttribute,
+    XmlElement,
+    escape_text,
+    find_elements,
+    plain_content,
+)
 from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml
+from llmcli.documents.segments import has_letters
 
 _NAMESPACES = {
     **{
@@ -42,6 +50,9 @@ _NAMESPACES = {
         )
     },
     "urn:schemas-microsoft-com:vml": "v",
+    "http://schemas.openxmlformats.org/drawingml/2006/chart": "c",
+    "http://purl.oclc.org/ooxml/drawingml/chart": "c",
+    "http://schemas.microsoft.com/office/drawing/2014/chartex": "cx",
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments": "tc",
 }
@@ -69,6 +80,16 @@ _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
 DRAWING_TYPES = (r".*(drawingml\.(chart|diagramData)|ms-office\.chartex)\+xml", r".*drawingml\.diagramDrawing\+xml")
 DRAWING_NAMES = (r"(charts/chart(Ex)?|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
 """Charts and diagrams, with the picture of a diagram that has its texts again."""
+LABEL = "label"
+"""The kind of a segment that is the copy of a cell, in a chart."""
+_LABELS = frozenset({"strCache", "multiLvlStrCache", "dlblRangeCache", "strDim", "txData"})
+"""What holds copies of cells with words in a chart."""
+_LABEL_ROLES = {
+    **dict.fromkeys(_LABELS, LABEL),
+    **dict.fromkeys(("strLit", "tx"), "attribute"),
+    **dict.fromkeys(("numCache", "numLit", "numDim", "chart", "chartSpace"), None),
+}
+"""The kinds of texts in elements of charts; "attribute" is a text of its own."""
 _PARAGRAPHS = frozenset({"w:p", "a:p", "x:si", "x:is", "x:text"})
 
 
@@ -104,15 +125,45 @@ def replace_run_languages(text: str, source: str, target: str) -> str:
     return _LANGUAGE_TAG.sub(lambda tag: declared.sub(rf"\g<1>{target}", tag[0]), text)
 
 
+class OfficeFormat(PackageFormat):
+    """A format of Office documents."""
+
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence about the charts whose labels come from workbooks that are not translated."""
+        charts = [part.name for part in self.read_parts(text)[0] if _has_data_elsewhere(part) and _has_labels(part)]
+        if not charts:
+            return []
+        what = f"{'a chart keeps' if len(charts) == 1 else f'{len(charts)} charts keep'} the names of series and categories"
+        return [f"{what}, which come from a workbook in the document: {', '.join(charts)}"]
+
+    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
+        """Return a file with another language of its runs, styles and properties."""
+        text = super().replace_part_language(part, facts, source, target)
+        return replace_run_languages(text, source, target)
+
+
+def _has_data_elsewhere(part: Part) -> bool:
+    return "externalData" in part.text and "/chart" in part.name
+
+
+def _has_labels(part: Part) -> bool:
+    return any(has_letters(plain_content(part.text, each)) for each in find_elements(part.text, "", _LABELS))
+
+
 class OfficePart(XmlPart):
     """A file of an Office document."""
 
     namespaces = _NAMESPACES
     wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "listItem", "shape", "textpath"})
-    plain: ClassVar[Mapping[str, str]] = {"dc:title": "heading", "dc:subject": "heading"}
+    plain: ClassVar[Mapping[str, str]] = {
+        "dc:title": "heading",
+        "dc:subject": "heading",
+        **dict.fromkeys(("c:v", "cx:v", "cx:pt"), LABEL),
+    }
 
     def __init__(self, part: Part) -> None:
         super().__init__(part)
+        self._has_data_elsewhere = _has_data_elsewhere(part)
         self._hidden_ids: set[str] = set()
 
     def is_paragraph(self, element: XmlElement) -> bool:
@@ -129,6 +180,15 @@ class OfficePart(XmlPart):
         if element.local_name == "sdtContent" and (entries := _find_list(element.parent)):
             return plain_content(self.text, element) in _shown_values(entries)
         return self.name_of(element) in {"w:del", "w:moveFrom"}
+
+    def plain_kind(self, element: XmlElement) -> str | None:
+        """Return the kind of a property of the document, or of a text of a chart that no number is."""
+        kind = super().plain_kind(element)
+        if kind != LABEL:
+            return kind
+        around = (_LABEL_ROLES[each.local_name] for each in element.lineage() if each.local_name in _LABEL_ROLES)
+        kind = next(around, None)
+        return None if kind == LABEL and self._has_data_elsewhere else kind
 
     def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
         """Return the alternative texts of a picture or a table, the text of a watermark, and those of controls and forms."""

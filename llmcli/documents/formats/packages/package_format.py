@@ -103,7 +103,7 @@ class PackageFormat(DocumentFormat):
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the segments of all files."""
         del target
-        parts, facts = self._require_parts(text)
+        parts, facts = self.read_parts(text)
         found: list[Segment] = []
         for part in parts:
             try:
@@ -119,7 +119,7 @@ class PackageFormat(DocumentFormat):
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
         """Return a document whose files declare the language ``target`` where they declare ``source``."""
         del segments
-        parts, facts = self._require_parts(text)
+        parts, facts = self.read_parts(text)
         for part in reversed(parts):
             new = self.replace_part_language(part, facts, source, target)
             text = text[: part.offset] + new + text[part.offset + len(part.text) :]
@@ -136,7 +136,7 @@ class PackageFormat(DocumentFormat):
         """Parse all files again."""
         name = ""
         try:
-            parts, facts = self._require_parts(text)
+            parts, facts = self.read_parts(text)
             for part in parts:
                 name = f"{part.name}: "
                 self.check_part(part, facts)
@@ -144,7 +144,7 @@ class PackageFormat(DocumentFormat):
             return f"line {error.line or 1}: {name}{error.detail}"
         return ""
 
-    def _require_parts(self, text: str) -> tuple[list[Part], Facts]:
+    def read_parts(self, text: str) -> tuple[list[Part], Facts]:
         """Return the files of a text. Raises ``BadDocument`` for another text."""
         if text.strip("\ufeff \t\r\n") and not text.startswith(PART_MARK):
             raise BadDocument(line=1, detail=f"it is not {self.description}")

@@ -16,12 +16,13 @@ from llmcli.documents.formats.packages.formula_texts import comparable, is_known
 from llmcli.documents.formats.packages.office_part import (
     DRAWING_NAMES,
     DRAWING_TYPES,
+    LABEL,
+    OfficeFormat,
     OfficePart,
     decode_xstring,
     find_office_parts,
-    replace_run_languages,
 )
-from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
+from llmcli.documents.formats.packages.package_format import Facts, Part
 from llmcli.documents.formats.packages.run_text import strip_marks
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references
 from llmcli.documents.reading.sources.zip_package import ZipPackage
@@ -59,7 +60,7 @@ MAX_CELL_CHARACTERS = 32_767
 """Characters of a cell, in UTF-16: with more, Excel calls the file damaged."""
 
 
-class XlsxFormat(PackageFormat):
+class XlsxFormat(OfficeFormat):
     """Workbooks."""
 
     name = "xlsx"
@@ -85,6 +86,12 @@ class XlsxFormat(PackageFormat):
                 names += _values(_NAME, data)
         return {"known": sorted((known | known_texts(formulas, names)) - {""})}
 
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the segments of all files; of the labels of charts, those whose cells are translated."""
+        found = super().split(text, target)
+        cells = {segment.text for segment in found if segment.kind == "cell"}
+        return [segment for segment in found if segment.kind != LABEL or segment.text in cells]
+
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a file that nothing knows by their words."""
         known = frozenset(facts.get("known", ()))
@@ -103,11 +110,6 @@ class XlsxFormat(PackageFormat):
                 if len(words.encode("utf-16-le", "surrogatepass")) > 2 * MAX_CELL_CHARACTERS:
                     detail = f"a cell has more than {MAX_CELL_CHARACTERS:,} characters"
                     raise BadDocument(line=line_at(part.text, start), detail=detail)
-
-    def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
-        """Return a file with another language of its runs, styles and properties."""
-        text = super().replace_part_language(part, facts, source, target)
-        return replace_run_languages(text, source, target)
 
 
 class _SheetPart(OfficePart):

@@ -60,6 +60,10 @@ class XmlPart:
         del element
         return False
 
+    def plain_kind(self, element: XmlElement) -> str | None:
+        """Return the kind of an element whose content is text without runs, None for any other."""
+        return self.plain.get(self.name_of(element))
+
     def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
         """Return the attributes of an element that people read."""
         del element
@@ -102,7 +106,7 @@ class XmlPart:
         """Yield the outermost paragraphs in an element, and what else people read outside of these."""
         if self.is_skipped(element):
             return
-        if self.is_paragraph(element) or self.name_of(element) in self.plain:
+        if self.is_paragraph(element) or self.plain_kind(element) is not None:
             yield element
             return
         if any(has_letters(each.value) for each in self.alternatives(element)):
@@ -114,7 +118,7 @@ class XmlPart:
         for holder in self._holders(element):
             if self.is_paragraph(holder):
                 yield from self._paragraph_segments(holder)
-            elif (kind := self.plain.get(self.name_of(holder))) is not None:
+            elif (kind := self.plain_kind(holder)) is not None:
                 yield from self._plain_segments(holder, kind)
             else:
                 for attribute in self.alternatives(holder):

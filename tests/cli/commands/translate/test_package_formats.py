@@ -13,6 +13,7 @@ import pytest
 from document_texts import greek
 from lying_translators import LIES, well
 from package_files import (
+    chart_part,
     make_archive,
     make_book,
     make_odf,
@@ -346,6 +347,18 @@ def test_other_commands_do_not_read_the_files_of_an_archive(llm, data):
     """A glossary is a text."""
     Path("terms.docx").write_bytes(DOCX)
     assert translate(llm, "a.docx", "--glossary", "terms.docx", "-o", "b.docx").code == 65
+
+
+def test_labels_of_charts_that_stay_are_named(llm, data):
+    """They come from a workbook in the presentation: a warning says so, since people see them."""
+    chart = chart_part("Sales", categories=["East"], more='<c:externalData r:id="r1" xmlns:r="r"/>')
+    Path("a.pptx").write_bytes(make_slides(SLIDE, **{"charts/chart1": chart}))
+    argv = ("translate", "--from", "en", "--to", "el", "a.pptx")
+    result = llm(*argv, "-v", "-o", "b.pptx", answer=well)
+    assert result.code == 0
+    assert "warning: a chart keeps the names of series and categories" in result.err
+    assert "ppt/charts/chart1.xml" in json.loads(llm(*argv, "--json", answer=well).out)["warnings"][0]
+    assert contents(Path("b.pptx").read_bytes())["ppt/charts/chart1.xml"] == chart
 
 
 def test_the_chosen_entry_of_a_list_stays_an_entry(llm, data):

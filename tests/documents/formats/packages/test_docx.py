@@ -6,7 +6,7 @@ import io
 import zipfile
 
 import pytest
-from package_files import make_archive, make_word, run, word_part
+from package_files import chart_part, make_archive, make_word, run, word_part
 
 from llmcli.documents.formats.packages.docx import FORMAT
 from llmcli.errors import BadDocument
@@ -171,6 +171,21 @@ def test_texts_inside_of_a_paragraph_go_where_it_goes(inner, alternative):
     assert written(body, None, inner, alternative) == paragraph(run("See "), inside, run(" here"))
     assert written(body, "Hier <x1/> da", inner, alternative) == paragraph(run("Hier "), inside, run(" da"))
     assert written(body, "See <x1/> here", inner, alternative) == paragraph(run("See "), inside, run(" here"))
+
+
+def test_the_labels_of_a_chart():
+    """Those of a chart with a workbook stay, and that is said; those of a chart without one are texts as its title is."""
+    chart = chart_part("Sales", categories=["East"], title="By region")
+    with_workbook = chart_part(
+        "Sales", categories=["East"], title="By region", more='<c:externalData r:id="r1" xmlns:r="r"/>'
+    )
+    text, _ = split(paragraph(run("See it")))
+    both = f"\x1cword/charts/chart1.xml\n{chart}\x1cword/charts/chart2.xml\n{with_workbook}{text}"
+    segments = FORMAT.split(both, "de")
+    assert [each.text for each in segments] == ["By region", "Sales", "East", "By region", "See it"]
+    assert FORMAT.find_omissions(both) == [
+        "a chart keeps the names of series and categories, which come from a workbook in the document: word/charts/chart2.xml"
+    ]
 
 
 def test_a_watermark_is_translated():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from package_files import DRAWING, make_slides
 
 from llmcli.documents.formats.packages.pptx import FORMAT
@@ -36,6 +37,41 @@ def test_slides_in_their_order_with_titles_as_context():
     assert found[:3] == [("First", "heading", ()), ("Cell", "cell", ("First",)), ("A bicycle", "attribute", ("First",))]
     assert [segment.part for segment in segments[3:12]] == [f"ppt/slides/slide{number}.xml" for number in range(2, 11)]
     assert [row[0] for row in found[12:]] == ["Say it", "Why?"]
+
+
+SPACE = f'xmlns:a="{DRAWING}" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"'
+
+
+def shape(words, place=""):
+    """Return a shape, a placeholder if it says of what."""
+    place = f"<p:ph {place}/>" if place else ""
+    properties = f'<p:nvSpPr><p:cNvPr id="2" name="A 1"/><p:cNvSpPr/><p:nvPr>{place}</p:nvPr></p:nvSpPr>'
+    return f"<p:sp>{properties}<p:txBody>{paragraph(run(words))}</p:txBody></p:sp>"
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "shown"),
+    [
+        ("slideLayouts/slideLayout2", "sldLayout", ["For members only", "Your name here"]),
+        ("slideMasters/slideMaster1", "sldMaster", ["For members only", "Your name here"]),
+        ("notesMasters/notesMaster1", "notesMaster", ["For members only", "Your name here"]),
+        ("handoutMasters/handoutMaster1", "handoutMaster", ["For members only", "Click to edit", "Your name here"]),
+    ],
+)
+def test_what_slides_show_of_layouts_and_masters(name, root, shown):
+    """Shapes of their own, and prompts that an author wrote; a placeholder stands for a shape of the slide."""
+    words = shape("For members only") + shape("Click to edit", 'type="title"')
+    words += shape("Your name here", 'type="body" hasCustomPrompt="1"')
+    _, segments = split(TITLE.format(paragraph(run("First"))), **{name: f"<p:{root} {SPACE}>{words}</p:{root}>"})
+    assert [segment.text for segment in segments] == ["First", *shown]
+
+
+def test_layouts_without_words_stay():
+    """So that not even their languages change."""
+    placeholder = shape("Click to edit", 'type="body"')
+    layout = f"<p:sldLayout {SPACE}>{placeholder}</p:sldLayout>"
+    text, _ = split(TITLE.format(paragraph(run("First"))), **{"slideLayouts/slideLayout1": layout})
+    assert "slideLayout1" not in text.rpartition("\x1c*")[0]
 
 
 def test_runs_links_breaks_and_fields():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from package_files import SHEET, make_workbook
+from package_files import SHEET, chart_part, make_workbook
 
 from llmcli.documents.formats.packages.xlsx import FORMAT
 
@@ -34,6 +34,21 @@ def test_cells_with_words_are_translated():
         cell("12.5") + "<si><r><rPr><b/></rPr><t>Tag</t></r><r><t>, gut</t></r></si>"
         '<si><t xml:space="preserve"> Zwei\nZeilen</t><phoneticPr fontId="1"/></si>'
     ) in out
+
+
+def test_the_labels_of_a_chart_are_those_of_their_cells():
+    """A copy of a cell that is translated is translated, too, as the same text; one of a cell that stays is not."""
+    text, _ = split("".join(map(cell, ["Sales", "East", "Open"])), '<row><c><f>A1="Open"</f></c></row>')
+    chart = chart_part("Sales", categories=["East", "Open", "Q1 &amp; more"], title="By region")
+    text = f"\x1cxl/charts/chart1.xml\n{chart}{text}"
+    segments = FORMAT.split(text, "de")
+    found = [(segment.text, segment.kind) for segment in segments]
+    assert found == [
+        ("By region", "paragraph"), ("Sales", "label"), ("East", "label"), ("Sales", "cell"), ("East", "cell"),
+    ]  # fmt: skip
+    out = FORMAT.join(text, segments, ["Nach Region", "Umsatz", "Ost & West", "Umsatz", "Ost & West"])
+    assert '<c:v>Ost &amp; West</c:v></c:pt><c:pt idx="1"><c:v>Open</c:v>' in out
+    assert FORMAT.find_omissions(text) == []
 
 
 def test_underlined_blanks_of_a_form_stay():
