@@ -354,7 +354,8 @@ def _existing_region(region: str, _translation: str) -> str:
 class TranslationEstimate:
     """One document: its segments, those that the model would translate, and the tokens of prompts and answers.
 
-    The instructions, which all prompts share, are counted once.
+    The instructions, which all prompts share, are counted once. ``calls``: about how many requests there are; a text that is
+    too long for one has several.
     """
 
     name: str
@@ -363,6 +364,7 @@ class TranslationEstimate:
     source: str
     segments: int
     segments_to_translate: int
+    calls: int
     prompt_tokens: int
     answer_tokens: int
 
@@ -385,6 +387,7 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
     new = run_interruptible(_masked_texts, unknown)
     tokens, _ = TokenCounter(translator.backend).count([" ".join(new.values())])  # a prompt each would take minutes
     shared = translator.count_instruction_tokens() if new else 0
+    longest = translator.context_budget(spec.name).longest_text() if new else 0
     return TranslationEstimate(
         spec.name,
         translator.target.code,
@@ -392,6 +395,7 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
         source.code if source else "",
         len(segments),
         len(new),
+        max(len(new), tokens // max(longest, 1)),
         shared + tokens,
         round(tokens * _TOKEN_GROWTH),
     )

@@ -250,7 +250,7 @@ def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, 
         "segments": found.segments,
         "new": found.segments_to_translate,
         "tokens": found.prompt_tokens,
-        "seconds": estimate_seconds(ctx, found.segments_to_translate, found.prompt_tokens, found.answer_tokens),
+        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens, found.answer_tokens),
     }
 
 

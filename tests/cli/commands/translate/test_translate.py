@@ -553,6 +553,9 @@ def test_dry_run_of_a_long_document(llm, data):
     )
     assert (row["new"], row["tokens"]) == (2000, instructions + 8000)
     assert len(counted) < 50
+    longest = write("c.txt", "\n".join(f"Number {number} is here." for number in range(20_000)))
+    one = json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", longest).out)
+    assert one["new"] == 1 and one["seconds"] < 100 * row["seconds"]  # not that of one prompt with all of it
 
 
 @pytest.mark.usefixtures("small_measure")
