@@ -1,6 +1,7 @@
 """HTML: the text between block tags is a segment; the tags inside it and code are protected.
 
-The translator gets white space collapsed, as browsers show it; text in ``pre`` is not translated.
+The translator gets white space collapsed, as browsers show it; text in ``pre`` is not translated. Ruby text says how to read the
+words below it: a translator gets these words alone, and a translation has no ruby.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ _INVISIBLE_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u00a0\u2002\u200
 
 @slotted
 class _RunPart:
-    """A part of a line of text: source text to translate, or a protected text with its kind."""
+    """A part of a line of text: source text to translate, or a protected text with its kind.
+
+    The kind "ruby" is what a translation does not have: tags of ruby, and how to read the words.
+    """
 
     start: int
     end: int
@@ -56,6 +60,7 @@ class _SplitState:
     run: list[_RunPart] = field(default_factory=list)
     headings: list[tuple[int, str]] = field(default_factory=list)
     block: str = ""
+    in_reading: bool = False
 
 
 class HtmlFormat(DocumentFormat):
@@ -74,7 +79,7 @@ class HtmlFormat(DocumentFormat):
             if walk.hidden.is_open:
                 _handle_hidden(walk, token)
             elif token.kind == "text":
-                walk.run.append(_RunPart(token.start, token.end))
+                walk.run.append(_RunPart(token.start, token.end, "ruby" if walk.in_reading else ""))
             elif token.kind == "raw":
                 _add_raw_text(walk, token)
             elif token.kind == "other":
@@ -136,6 +141,9 @@ def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
     if token.kind == "open" and token.name not in VOID_ELEMENTS and is_hidden(walk.text, token, pairs):
         walk.hidden.open(token, inline=inline)
         return
+    if token.name in _RUBY_ELEMENTS or (walk.in_reading and inline):
+        _add_ruby(walk, token)
+        return
     words = _text_attributes(walk.text, token, pairs)
     if not inline:
         walk.segments += [
@@ -147,6 +155,13 @@ def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
         walk.run += [_RunPart(at, pair.start, "tag", token), _RunPart(pair.start, pair.end, quote=pair.quote)]
         at = pair.end
     walk.run.append(_RunPart(at, token.end, "tag", token))
+
+
+def _add_ruby(walk: _SplitState, token: HtmlToken) -> None:
+    """Add a tag that a translation does not have; it may begin or end a reading."""
+    if token.name in _RUBY_ELEMENTS:
+        walk.in_reading = token.name in _READINGS and token.kind == "open"
+    walk.run.append(_RunPart(token.start, token.end, "ruby"))
 
 
 def _text_attributes(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> list[HtmlAttribute]:
@@ -174,6 +189,7 @@ def _heading_path(walk: _SplitState) -> tuple[str, ...]:
 
 def _end_segment(walk: _SplitState) -> None:
     """End the segment at the border of a block."""
+    walk.in_reading = False
     run, walk.run = _trim_run(walk.text, walk.run), []
     heading = bool(_HEADING.match(walk.block))
     level = int(walk.block[1]) if heading else 0
@@ -245,6 +261,8 @@ def _make_segment(text: str, run: list[_RunPart], kind: str, path: tuple[str, ..
         end = max(start, run[-1].start) + len(text[max(start, run[-1].start) : end].rstrip())
     read, spans, at = [], [], 0
     for part in run:
+        if part.kind == "ruby":
+            continue
         piece = text[max(part.start, start) : min(part.end, end)]
         words, inner = (piece, [Span(0, len(piece), part.kind)]) if part.kind else _decode_text(piece)
         spans += [Span(at + span.start, at + span.end, span.kind) for span in inner]
@@ -253,8 +271,12 @@ def _make_segment(text: str, run: list[_RunPart], kind: str, path: tuple[str, ..
     found = "".join(read)
     if not has_letters(found, spans):
         return None
-    encode = partial(_encode, wanted=protected_texts(found, spans), quote=quote)
-    return Segment(start, end, found, encode, tuple(spans), kind, path)
+    words = found.strip()
+    kept = text[start:end] if any(part.kind == "ruby" for part in run) else ""
+    encode = partial(_encode, wanted=protected_texts(found, spans), quote=quote, same=(words, kept))
+    first = len(found) - len(found.lstrip())
+    spans = [Span(span.start - first, span.end - first, span.kind) for span in spans]
+    return Segment(start, end, words, encode, tuple(spans), kind, path)
 
 
 def _decode_text(written: str) -> tuple[str, list[Span]]:
@@ -268,8 +290,11 @@ def _decode_entity(match: re.Match[str]) -> str:
     return match.group() if not read or _INVISIBLE_CHARACTER.match(read) or (read.isspace() and read != " ") else read
 
 
-def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:
+def _encode(translation: str, *, wanted: tuple[str, ...], quote: str, same: tuple[str, str]) -> str:
+    """Return a translation as HTML; ``same`` is the text of the segment, and what the document has if that has ruby."""
     parts: list[str] = []
+    if same[1] and translation.strip() == same[0]:
+        return same[1]
     inside = quote
     for words, kept in split_at_protected(translation.strip(), wanted):
         if not kept:
@@ -289,10 +314,12 @@ XHTML = HtmlFormat(is_xml=True)
 
 INLINE_ELEMENTS = frozenset(
     {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i", "img",
-     "input", "ins", "label", "mark", "meter", "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s", "slot",
+     "input", "ins", "label", "mark", "meter", "nobr", "output", "progress", "q", "rb", "rbc", "rp", "rt", "rtc", "ruby", "s", "slot",
      "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "wbr", "code", "kbd", "samp", "var",
      "math", "svg", "picture", "source", "audio", "video", "canvas", "object", "noscript", "map", "area", "embed"}
 )  # fmt: skip
+_READINGS = frozenset({"rt", "rp", "rtc"})
+_RUBY_ELEMENTS = _READINGS | {"ruby", "rb", "rbc"}
 VOID_ELEMENTS = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )  # fmt: skip

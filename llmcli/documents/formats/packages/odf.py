@@ -25,7 +25,13 @@ from llmcli.documents.formats.packages.paragraph_items import (
 )
 from llmcli.documents.formats.packages.run_text import RunSyntax, strip_marks
 from llmcli.documents.formats.packages.xml_part import XmlPart
-from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references, escape_text, find_elements
+from llmcli.documents.formats.xml_files.xml_elements import (
+    XmlElement,
+    decode_references,
+    escape_text,
+    find_elements,
+    plain_content,
+)
 from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_cleaning import collapse_whitespace
@@ -162,6 +168,8 @@ class _OdfPart(XmlPart):
             return [Words(" " * min(spaces, _MAX_SPACES), style, child.start, child.end)]
         if name == "text:soft-page-break":
             return []
+        if name == "text:ruby" and (words := self._read_ruby(child)):
+            return [Words(words, "", child.start, child.end)]
         if name == "text:span" and not child.is_empty:
             return self._read_span(child, openings)
         if name == "text:a" and not child.is_empty:
@@ -169,6 +177,17 @@ class _OdfPart(XmlPart):
             items = self._read_items(child, openings)
             return [make_group(self.text, (opening, closing), items, child)]
         return [self._read_mark(child, name, style)]
+
+    def _read_ruby(self, ruby: XmlElement) -> str:
+        """Return the words that have a reading above them, which a translation does not have; "" for anything but words."""
+        base = ruby.child("ruby-base")
+        if (
+            base is None
+            or base.is_empty
+            or any(self.name_of(each) != "text:span" or each.children for each in base.children)
+        ):
+            return ""
+        return plain_content(self.text, base)
 
     def _read_mark(self, child: XmlElement, name: str, style: str) -> Item:
         """Return an element of a paragraph that holds none of its words."""

@@ -64,7 +64,7 @@ _DROPPED = frozenset(
     {"w:proofErr", "w:lastRenderedPageBreak", "w:pPr", "a:pPr", "a:endParaRPr", "x:phoneticPr", "x:rPh"}
 )
 """Elements that say nothing about the words: what a spelling checker or a layout found, and the format of the paragraph."""
-_RUN_CONTENT = frozenset({"w:t", "a:t", "x:t", "w:noBreakHyphen", "w:softHyphen", "w:fldChar", "w:instrText"})
+_RUN_CONTENT = frozenset({"w:t", "a:t", "x:t", "w:ruby", "w:noBreakHyphen", "w:softHyphen", "w:fldChar", "w:instrText"})
 """What is read of a run; a run of other things is one thing."""
 _IGNORED_PROPERTIES = frozenset({"w:lang", "w:noProof"})
 _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "smtClean", "smtId", "bmk"})
@@ -72,6 +72,13 @@ _XSTRING = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _LIKE_XSTRING = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _LANGUAGE_TAG = re.compile(r"<(?:\w+:)?(?:lang|themeFontLang|rPr|endParaRPr|defRPr)\s[^<>]*>")
+_LANGUAGE = re.compile(r"((?:(?<!\w)|(?<=:))(?P<name>lang|val|eastAsia|bidi)=[\"'])(?P<value>[\w-]+)(?=[\"'])")
+_EAST_ASIAN = frozenset({"ja", "zh", "yue", "ko"})
+_COMPLEX = frozenset(
+    {"ar", "he", "fa", "ur", "yi", "ug", "ps", "sd", "ckb", "hi", "bn", "ta", "te", "mr", "ne", "sa", "gu", "kn", "ml", "or", "pa", "as", "si", "th",
+     "lo", "km", "my", "bo"}
+)  # fmt: skip
+"""Languages in what Word calls complex scripts."""
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC", "FORMTEXT"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _READ_VALUES = frozenset({"tblCaption", "tblDescription", "listEntry", "helpText", "statusText"})
@@ -118,11 +125,26 @@ def find_office_parts(package: ZipPackage, types: Iterable[str], names: Iterable
 def replace_run_languages(text: str, source: str, target: str) -> str:
     """Return a file whose runs and styles have the language ``target`` where they had ``source``.
 
-    A spelling checker goes by it. Of an unknown source, the languages for other scripts stay.
+    A spelling checker and the choice of fonts go by it. Word has a language for each kind of script: that of the target's is
+    replaced, whatever it was, and so is that of Latin letters where the source's was. Of an unknown source, the language of
+    Latin letters counts.
     """
-    names = "val|eastAsia|bidi" if source else "val"
-    declared = re.compile(rf"((?:\blang|:(?:{names}))=[\"']){declared_language(source)}(?=[\"'])")
-    return _LANGUAGE_TAG.sub(lambda tag: declared.sub(rf"\g<1>{target}", tag[0]), text)
+    declared = re.compile(declared_language(source))
+    deciding, written = {"val", "lang", _script_attribute(source)}, {"val", "lang", _script_attribute(target)}
+
+    def change(tag: re.Match[str]) -> str:
+        pairs = {match["name"]: match["value"] for match in _LANGUAGE.finditer(tag[0])}
+        old = {name for name, value in pairs.items() if declared.fullmatch(value)}
+        new = (written if old & deciding else set()) | (old if source else set())
+        return _LANGUAGE.sub(lambda match: f"{match[1]}{target}" if match["name"] in new else match[0], tag[0])
+
+    return _LANGUAGE_TAG.sub(change, text)
+
+
+def _script_attribute(language: str) -> str:
+    """Return the attribute in which Word has a language, by its script."""
+    base = language.partition("-")[0]
+    return "eastAsia" if base in _EAST_ASIAN else "bidi" if base in _COMPLEX else "val"
 
 
 class OfficeFormat(PackageFormat):
@@ -304,8 +326,18 @@ class OfficePart(XmlPart):
             elif name == "w:instrText":
                 piece = (style, self.raw(child))
                 yield RangeEnd(FIELD, "note", piece, child.start, child.end, note=element_text(self.text, child))
+            elif name == "w:ruby" and (words := self._read_ruby(child)):
+                yield Words(words, style, child.start, child.end, begin, end)
             else:
                 yield self.read_other(child, style)
+
+    def _read_ruby(self, ruby: XmlElement) -> str:
+        """Return the words that have a reading above them, which a translation does not have; "" for anything but words."""
+        base = ruby.child("rubyBase")
+        content = [each for run in (base.children if base else ()) for each in run.children]
+        if any(self.name_of(each) not in {"w:t", "w:rPr"} for each in content):
+            return ""
+        return "".join(self._read_text(each, "w:t") for each in content if each.local_name == "t")
 
     def _read_text(self, element: XmlElement, name: str) -> str:
         words = element_text(self.text, element)

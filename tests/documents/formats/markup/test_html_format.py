@@ -104,3 +104,21 @@ def test_a_missing_end_is_reported(text):
     """The check names the line of a tag or comment without an end."""
     assert html_format.FORMAT.check(text)
     assert html_format.FORMAT.check(PAGE) == ""
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "written"),
+    [
+        ("<p><ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp></ruby>は</p>", "東は", "<p>Tokyo</p>"),
+        ("<p>は <ruby><rb>東<rt>と</ruby></p>", "は 東", "<p>Tokyo</p>"),
+        ("<p><b><ruby>東<rt><i>と</i></rt>京<rt>き</rt></ruby></b></p>", "東京", "<p><b>Tokyo</b></p>"),
+        ('<p><ruby translate="no">東<rt>と</rt></ruby> は</p>', '<ruby translate="no">東<rt>と</rt></ruby> は', None),
+        ("<p>は <rt>と</p>", "は", "<p>Tokyo</p>"),
+    ],
+)
+def test_a_translation_has_no_reading(page, text, written):
+    """Ruby text says how to read the words below it: a translator gets these alone."""
+    (segment,) = html_format.FORMAT.split(page, "en")
+    assert segment.text == text
+    assert html_format.FORMAT.join(page, [segment], [text]) == page
+    assert written is None or html_format.FORMAT.join(page, [segment], ["Tokyo"]) == written

@@ -188,6 +188,38 @@ def test_the_labels_of_a_chart():
     ]
 
 
+def test_a_translation_has_no_reading():
+    """Ruby text says how to read the words below it: these are words of their sentence, and the reading goes with them."""
+    ruby = (
+        "<w:r><w:ruby><w:rubyPr><w:hps w:val='10'/></w:rubyPr><w:rt>{}</w:rt><w:rubyBase>{}</w:rubyBase></w:ruby></w:r>"
+    )
+    body = paragraph(ruby.format(run("とう"), run("東")), run("は大きい"))
+    assert texts(body) == ["東は大きい"]
+    assert written(body, "Tokyo is big") == paragraph("<w:r><w:t>Tokyo is big</w:t></w:r>")
+    assert written(body, None) == written(body, "東は大きい") == body
+    picture = paragraph(run("A "), ruby.format(run("b"), "<w:r><w:drawing/></w:r>"), run(" c"))
+    assert texts(picture) == ["A <x1/> c"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "before", "after"),
+    [
+        ("en", "de", 'w:val="en-US" w:eastAsia="en-US" w:bidi="ar-SA"', 'w:val="de" w:eastAsia="de" w:bidi="ar-SA"'),
+        ("en", "ja", 'w:val="en-US" w:eastAsia="zh-CN" w:bidi="hi-IN"', 'w:val="ja" w:eastAsia="ja" w:bidi="hi-IN"'),
+        ("en", "he", 'w:val="en-US" w:eastAsia="zh-CN" w:bidi="hi-IN"', 'w:val="he" w:eastAsia="zh-CN" w:bidi="he"'),
+        ("en", "ja", 'w:val="fr-FR" w:eastAsia="zh-CN"', 'w:val="fr-FR" w:eastAsia="zh-CN"'),
+        ("ja", "fr", 'w:val="en-US" w:eastAsia="ja-JP"', 'w:val="fr" w:eastAsia="fr"'),
+        ("ar", "fr", 'w:val="en-US" w:eastAsia="ja-JP" w:bidi="ar-SA"', 'w:val="fr" w:eastAsia="ja-JP" w:bidi="fr"'),
+        ("", "ja", 'w:val="en-US" w:eastAsia="zh-CN"', 'w:val="ja" w:eastAsia="ja"'),
+        ("", "de", 'w:val="en-US" w:eastAsia="zh-CN"', 'w:val="de" w:eastAsia="zh-CN"'),
+    ],
+)
+def test_the_languages_of_word_s_scripts(source, target, before, after):
+    """The one for the target's script is replaced, whatever it was: Japanese is not checked and drawn as Chinese."""
+    text, segments = split(paragraph(run("Good day", f"<w:lang {before}/>")))
+    assert f"<w:lang {after}/>" in FORMAT.replace_language(text, segments, source, target)
+
+
 def test_a_watermark_is_translated():
     """Its text is an attribute of a shape of VML."""
     shape = '<w:r><w:pict xmlns:v="urn:schemas-microsoft-com:vml"><v:shape alt="A stamp"><v:textpath string="DRAFT"/></v:shape></w:pict></w:r>'

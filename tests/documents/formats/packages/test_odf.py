@@ -137,3 +137,13 @@ def test_slides_have_titles():
     assert [(segment.text, segment.kind, segment.path) for segment in segments] == [
         ("Plan", "heading", ()), ("First", "paragraph", ("Plan",)),
     ]  # fmt: skip
+
+
+def test_a_translation_has_no_reading():
+    """Ruby text says how to read the words below it: these are words of their sentence."""
+    ruby = "<text:ruby><text:ruby-base>東</text:ruby-base><text:ruby-text>とう</text:ruby-text></text:ruby>"
+    text = ODT.extract_text(make_odf(f"<text:p>{ruby}は大きい</text:p>"))
+    segments = ODT.split(text, "en")
+    assert [segment.text for segment in segments] == ["東は大きい"]
+    assert "<text:p>Tokyo is big</text:p>" in ODT.join(text, segments, ["Tokyo is big"])
+    assert ODT.join(text, segments, [None]) == text
