@@ -106,6 +106,7 @@ FRAMES = [
     ("notebook", '{"cells":[{"cell_type":"markdown","source":[""', ',""', ',"a b"]}]}'), ("notebook", '{"cells":[{"cell_type":"markdown","source":"', "\\n\\na", '"}]}'),
     ("asciidoc", "|===\n", "|a b", "\n|===\n"), ("asciidoc", "|===\n", "|a\n\n", "|===\n"), ("asciidoc", '[cols="' + "1a," * 99 + '1"]\n|===\n', "|a b\n", "|===\n"),
     ("asciidoc", "|===\n", "9.9+|a\n", "|===\n"), ("asciidoc", "|===\n", "9999*|a b\n", "|===\n"), ("asciidoc", "|===\na|\n", "* a b\n", "|===\n"), ("asciidoc", "|===\n|", "a b ", "\n|===\n"),
+    *(("asciidoc", f"{sign}===\n", unit, f"\n{sign}===\n") for sign, unit in [(",", "a b,"), (",", '"a ""b",'), (",", '"'), (",", 'a"b,"'), (",", '"\n'), (":", "a\\:b:"), (":", "\\")]),
     ("asciidoc", "", "".join(f"{sign * size}\n" for size in range(4, 120) for sign in "=*_"), ""), ("asciidoc", "a ", "[", "]"), ("asciidoc", "footnote:[", "link:a[b ", "]"),
     ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),

@@ -1,6 +1,6 @@
 """AsciiDoc: the paragraphs, titles, items, terms, cells and captions, found line by line.
 
-Not translated: listings, literal blocks, passthroughs, comments, attributes that are no texts, and tables of CSV or DSV.
+Not translated: listings, literal blocks, passthroughs, comments, and attributes that are no texts.
 A title keeps the identifier by which the document refers to it. Source: "AsciiDoc Language Documentation" and the patterns
 of Asciidoctor.
 """
@@ -18,11 +18,20 @@ from llmcli.documents.formats.markup.asciidoc_layout import (
     BLOCK_ATTRIBUTES,
     TITLE,
     AsciiDocLayout,
+    begins_block,
     encode_attribute,
+    encode_data_cell,
     encode_text,
     encode_title,
 )
-from llmcli.documents.formats.markup.asciidoc_table import TableCell, find_separator, read_cells
+from llmcli.documents.formats.markup.asciidoc_table import (
+    DataSyntax,
+    TableCell,
+    find_data_syntax,
+    find_separator,
+    read_cells,
+    read_data_cells,
+)
 from llmcli.documents.formats.markup.markup_text import MarkupText
 from llmcli.documents.segments import Edit, Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
@@ -126,6 +135,7 @@ class _Document:
     headings: list[tuple[int, str]] = field(default_factory=list)
     keeps_lines: bool = False
     is_manual_page: bool = False
+    has_blocks_in_data: bool = False
 
     def path(self) -> tuple[str, ...]:
         return tuple(title for _, title in self.headings)
@@ -139,6 +149,14 @@ class AsciiDocFormat(DocumentFormat):
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the titles, paragraphs, items, terms, cells and captions."""
         del target
+        return sorted(self._read(text).segments, key=lambda segment: segment.start)
+
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence if a table has cells with lists or other blocks between separators."""
+        what = "cells of a table in CSV or DSV that hold lists or other blocks are not translated"
+        return [what] if self._read(text).has_blocks_in_data else []
+
+    def _read(self, text: str) -> _Document:
         document = _Document(text, detect_newline(text), _find_references(text))
         for setting, value in _ID_SETTING.findall(text):
             if setting == "prefix":
@@ -149,7 +167,7 @@ class AsciiDocFormat(DocumentFormat):
         spans = ((max(start, bom), end) for start, end in line_spans(text))
         reader = _BlockReader(document, [_TextLine(start, text[start:end].rstrip()) for start, end in spans])
         reader.read_document()
-        return sorted(document.segments, key=lambda segment: segment.start)
+        return document
 
     def check(self, text: str) -> str:
         """Any text is AsciiDoc."""
@@ -427,14 +445,28 @@ class _BlockReader:
     # ---- tables -----------------------------------------------------------------------------------------------------
 
     def _read_table(self, first: int, last: int, separator: str, attributes: _BlockAttributes) -> None:
-        """Read the cells of a table between bars."""
-        if separator in ",:":
-            return
+        """Read the cells of a table."""
         lines = [(line.start, line.text) for line in self._lines[first:last]]
         specified = "\n".join(attributes.lines)
+        syntax = find_data_syntax(separator, specified)
+        if syntax and lines:
+            self._read_data(lines[0][0], self._lines[last - 1].end, syntax, specified)
+            return
         separator = find_separator(specified) or separator
         for cell in read_cells(lines, separator, specified):
             self._read_cell(cell, separator)
+
+    def _read_data(self, start: int, end: int, syntax: DataSyntax, attributes: str) -> None:
+        """Read the cells of a table in CSV, TSV or DSV."""
+        for cell in read_data_cells(self._document.text, start, end, syntax, attributes):
+            written = self._document.text[cell.start : cell.end]
+            lines = [line.strip() for line in syntax.read(written, is_quoted=cell.is_quoted).splitlines()]
+            if cell.style == "a" and any(map(begins_block, lines)):
+                self._document.has_blocks_in_data = True
+            elif cell.style not in {"l", "m"}:
+                read = scan_asciidoc_inline(" ".join(lines))
+                encode = partial(encode_data_cell, read=read, region=written, syntax=syntax, is_quoted=cell.is_quoted)
+                self._add(cell.start, cell.end, read, encode, "cell")
 
     def _read_cell(self, cell: TableCell, separator: str) -> None:
         lines = [_TextLine(start + len(text) - len(text.lstrip()), text.strip()) for start, text in cell.lines]

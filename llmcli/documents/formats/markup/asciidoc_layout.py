@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from llmcli.documents.formats.markup.asciidoc_inline import write_asciidoc_inline
-from llmcli.documents.formats.markup.asciidoc_table import ends_with_specifier
+from llmcli.documents.formats.markup.asciidoc_table import DataSyntax, ends_with_specifier
 from llmcli.documents.formats.markup.markup_text import MarkupText, fill_lines
 from llmcli.fast_dataclass import frozen
 
@@ -73,11 +73,16 @@ def _fill(run: Sequence[tuple[str, bool]], width: int, *, keeps_lines: bool) -> 
     return [line[:-1] + "&#43;" if line.endswith(" +") else line for line in lines]
 
 
+def begins_block(line: str) -> bool:
+    """Whether a line begins another block than a paragraph."""
+    return bool((BLOCK_ATTRIBUTES if line.startswith("[") else _BLOCK_START).match(line))
+
+
 def _escape_start(line: str) -> str:
     """Return a line that begins no other block than a paragraph."""
-    if line.startswith("["):
-        return line + _EMPTY if BLOCK_ATTRIBUTES.match(line) else line
-    return _EMPTY + line if _BLOCK_START.match(line) else line
+    if not begins_block(line):
+        return line
+    return line + _EMPTY if line.startswith("[") else _EMPTY + line
 
 
 def encode_title(translation: str, *, read: MarkupText, region: str, between: str, under: str, bars: str) -> str:
@@ -101,3 +106,11 @@ def encode_attribute(translation: str, *, read: MarkupText, region: str, is_quot
         words = words.replace('"', "&#34;")
         return words if is_quoted else f'"{words}"'
     return words
+
+
+def encode_data_cell(translation: str, *, read: MarkupText, region: str, syntax: DataSyntax, is_quoted: bool) -> str:
+    """Return a paragraph of a cell of CSV, TSV or DSV; what would begin another block begins none."""
+    if translation.strip() == read.text:
+        return region
+    words = "".join(text for text, _ in write_asciidoc_inline(translation, read, lines=False)).strip()
+    return syntax.write(_escape_start(words), is_quoted=is_quoted)

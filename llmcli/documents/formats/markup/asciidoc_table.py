@@ -1,4 +1,4 @@
-"""Tables of AsciiDoc between bars: the cells with the lines of their contents, and the style that each has.
+"""Tables of AsciiDoc, between bars and in CSV, TSV or DSV: the cells with their contents, and the style that each has.
 
 A style stands before the bar of a cell ("a|"), else that of its column counts; in the header, none does. Source: "AsciiDoc
 Language Documentation", Tables.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from llmcli.fast_dataclass import field, slotted
+from llmcli.fast_dataclass import field, frozen, slotted
 
 _SPECIFIER = (
     r"(?:(?P<count>\d{1,4}(?:\.\d{1,4})?|\.\d{1,4})(?P<what>[*+]))?"
@@ -20,7 +20,13 @@ _BEHIND_TEXT = re.compile(rf"[ \t]+{_SPECIFIER}\Z")
 _CELL_END = re.compile(rf"(?:\A|[ \t])(?=\S){_SPECIFIER}\Z")
 _COLUMNS = re.compile(r"\bcols=(?:\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^,\]]*))")
 _SEPARATOR = re.compile(r"\bseparator=\"?(?P<sign>[^\",\]])")
-_OTHER_FORMAT = re.compile(r"\bformat=\"?(?:csv|tsv|dsv)|%(?:csv|tsv|dsv)")
+_DATA_FORMAT = re.compile(r"(?:\bformat=\"?|%)(?P<name>csv|tsv|dsv)")
+_DATA_FORMATS = {",": "csv", ":": "dsv"}
+"""The formats of tables between lines of such signs."""
+_DATA_SEPARATORS = {"csv": ",", "tsv": "\t", "dsv": ":"}
+_SKIPPED_LINE = re.compile(r"[ \t]*(?:\\?(?:ifdef|ifndef|ifeval|endif|include)::[^\r\n]*)?(?:\r\n|\r|\n|\Z)")
+"""An empty line, or one for the preprocessor."""
+_PARAGRAPH_BREAK = re.compile(r"(?:(?:\r\n|\r|\n)[ \t]*){2,}")
 _HEADER = re.compile(r"%(?:[\w%]*%)?header|\b(?:options|opts)=\"?[^\"\]]{0,200}\bheader")
 _COLUMN = re.compile(r"(?:(?P<times>\d{1,3})\*)?[^a-z]*(?P<style>[a-z])?")
 _MAX_COLUMNS = 1000
@@ -50,9 +56,7 @@ def find_separator(attributes: str) -> str:
 
 
 def read_cells(lines: Sequence[tuple[int, str]], separator: str, attributes: str) -> Iterator[TableCell]:
-    """Yield the cells of a table with their styles; none of a table in CSV or DSV."""
-    if _OTHER_FORMAT.search(attributes):
-        return
+    """Yield the cells of a table between bars with their styles."""
     cells = list(_split_cells(lines, separator))
     styles = _column_styles(attributes)
     is_implicit = len(lines) > 1 and bool(lines[0][1]) and not lines[1][1]
@@ -134,3 +138,86 @@ def _with_column_styles(cells: Sequence[TableCell], styles: Sequence[str], *, ha
                 column, row = 0, row + 1
         cell.style = style
         yield cell
+
+
+# ---- CSV, TSV and DSV ------------------------------------------------------------------------------------------------
+
+
+@frozen
+class DataSyntax:
+    """How the cells of a table in CSV, TSV or DSV are written: DSV escapes the separator, the others have quotes."""
+
+    separator: str
+    has_quotes: bool
+
+    def read(self, written: str, *, is_quoted: bool) -> str:
+        """Return the text of a cell."""
+        if not self.has_quotes:
+            return written.replace(f"\\{self.separator}", self.separator)
+        return written.replace('""', '"') if is_quoted else written
+
+    def write(self, words: str, *, is_quoted: bool) -> str:
+        """Return the text of a cell as it is written, in quotes if it needs them."""
+        if not self.has_quotes:
+            return words.replace(self.separator, f"\\{self.separator}")
+        if is_quoted:
+            return words.replace('"', '""')
+        escaped = words.replace('"', '""')
+        return f'"{escaped}"' if self.separator in words or words.startswith('"') else words
+
+
+def find_data_syntax(sign: str, attributes: str) -> DataSyntax | None:
+    """Return the syntax of a table in CSV, TSV or DSV between lines of ``sign``; None for one between bars."""
+    found = _DATA_FORMAT.search(attributes)
+    name = found["name"] if found else _DATA_FORMATS.get(sign)
+    if name is None:
+        return None
+    separator = find_separator(attributes).replace("\\", "\t") or _DATA_SEPARATORS[name]
+    return DataSyntax(separator, name != "dsv")
+
+
+@frozen
+class DataCell:
+    """A paragraph of a cell, by its offsets, and the cell's style."""
+
+    start: int
+    end: int
+    is_quoted: bool
+    style: str
+
+
+def read_data_cells(text: str, start: int, end: int, syntax: DataSyntax, attributes: str) -> Iterator[DataCell]:
+    """Yield the paragraphs of the cells of a table in CSV, TSV or DSV, which reaches from ``start`` to ``end``."""
+    separator = re.escape(syntax.separator)
+    bare = rf"(?P<bare>(?:{'' if syntax.has_quotes else f'{chr(92) * 2}{separator}|'}[^{separator}\r\n])*+)"
+    quoted = rf"\"(?P<quoted>(?:[^\"]|\"\")*+)\"[^{separator}\r\n]*|" if syntax.has_quotes else ""
+    cell = re.compile(rf" *+(?:{quoted}{bare})(?P<end>{separator}|\r\n|\r|\n|\Z)")
+    styles, column, row = _column_styles(attributes), 0, 0
+    has_header = bool(_HEADER.search(attributes)) or bool(
+        re.match(r"[^\r\n]+(?:\r\n|\r|\n)[ \t]*[\r\n]", text[start:end])
+    )
+    while start < end:
+        skipped = None if column else _SKIPPED_LINE.match(text, start, end)
+        if skipped:
+            start = skipped.end()
+            continue
+        match = cell.match(text, start, end)
+        if match is None:
+            return
+        kind = "bare" if match["bare"] is not None else "quoted"
+        style = styles[column] if column < len(styles) and not (has_header and not row) else ""
+        for first, last in _paragraphs(text, *match.span(kind)):
+            yield DataCell(first, last, kind == "quoted", style)
+        is_last = match["end"] != syntax.separator
+        column, row, start = (0, row + 1, match.end()) if is_last else (column + 1, row, match.end())
+
+
+def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where the paragraphs of a cell begin and end, without blanks."""
+    breaks = [(match.start(), match.end()) for match in _PARAGRAPH_BREAK.finditer(text, start, end)]
+    for first, last in zip(
+        [start, *(after for _, after in breaks)], [*(before for before, _ in breaks), end], strict=True
+    ):
+        words = text[first:last]
+        if words.strip():
+            yield first + len(words) - len(words.lstrip()), last - len(words) + len(words.rstrip())

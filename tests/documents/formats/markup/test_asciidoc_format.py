@@ -78,7 +78,6 @@ def test_the_texts_of_a_manual():
         ":name: some words\n",
         "ifdef::a[some words]\n",
         "include::words.adoc[]\n",
-        ",===\nsome,words\n,===\n",
         '[cols="1m,1l"]\n|===\n|some words |more words\n|===\n',
         "video::words.mp4[some=words]\n",
         "[quote, Some words]\n",
@@ -196,3 +195,47 @@ def test_two_languages():
     text = "== One\n\nTwo.\n\n* Three\n\nNOTE: Four\n\nFive\n----\n"
     segments = FORMAT.split(text, "de")
     assert [FORMAT.bilingual_separator(text, each) for each in segments] == [" / ", "\n\n", " / ", " / ", "\n\n"]
+
+
+@pytest.mark.parametrize(
+    ("table", "cells", "written"),
+    [
+        (',===\nName here,What it does\nA b,"Some ""x"", words\nhere"\n,===\n', ["Name here", "What it does", "A b", 'Some "x", words here'],
+         ',===\nNAME HERE,WHAT IT DOES\nA B,"SOME ""X"", WORDS HERE"\n,===\n'),
+        ("[format=csv]\n|===\nA b,c\n|===\n", ["A b", "c"], "[format=csv]\n|===\nA B,C\n|===\n"),
+        (":===\nA b:C\\:d e\n\n12:.5\n:===\n", ["A b", "C:d e"], ":===\nA B:C\\:D E\n\n12:.5\n:===\n"),
+        ("[%header,format=tsv]\r\n|===\r\nA b\tc d \r\n|===\r\n", ["A b", "c d"], "[%header,format=tsv]\r\n|===\r\nA B\tC D \r\n|===\r\n"),
+        ('[format=csv,separator=;,cols="1,l"]\n|===\na, b;not this\ninclude::more.csv[]\n|===\n', ["a, b"],
+         '[format=csv,separator=;,cols="1,l"]\n|===\nA, B;not this\ninclude::more.csv[]\n|===\n'),
+        (',===\n"One two\n\nthree"\n,===\n', ["One two", "three"], ',===\n"ONE TWO\n\nTHREE"\n,===\n'),
+    ],
+)  # fmt: skip
+def test_tables_of_csv_and_dsv(table, cells, written):
+    """Their cells are translated, in the quotes and escapes that they have."""
+    segments = FORMAT.split(table, "de")
+    assert [segment.text for segment in segments] == cells
+    assert FORMAT.join(table, segments, [None] * len(cells)) == table
+    assert FORMAT.join(table, segments, [cell.upper() for cell in cells]) == written
+
+
+def test_a_translated_cell_stays_one_cell():
+    """It gets quotes, or escapes, if it has a separator that its source lacks."""
+    for table, written in (
+        (",===\na b,c d\n,===\n", ',===\n"x, ""y""",c d\n,===\n'),
+        (":===\na b:c d\n:===\n", ':===\nx, "y":c d\n:===\n'),
+    ):
+        segments = FORMAT.split(table, "de")
+        assert FORMAT.join(table, segments, ['x, "y"', None]) == written
+        assert len(FORMAT.split(written, "de")) == 2
+    segments = FORMAT.split(":===\na b:c d\n:===\n", "de")
+    assert FORMAT.join(":===\na b:c d\n:===\n", segments, ["x: y", None]) == ":===\nx\\: y:c d\n:===\n"
+
+
+def test_blocks_in_cells_of_csv_are_named():
+    """A list between quotes stays, and that is said."""
+    table = '[format=csv,cols="a"]\n|===\n"* one\n* two"\nSome words\n|===\n'
+    assert [segment.text for segment in FORMAT.split(table, "de")] == ["Some words"]
+    assert FORMAT.find_omissions(table) == [
+        "cells of a table in CSV or DSV that hold lists or other blocks are not translated"
+    ]
+    assert FORMAT.find_omissions(table.replace("*", "")) == []
