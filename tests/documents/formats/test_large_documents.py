@@ -123,7 +123,8 @@ UNITS["latex"] = [
 FRAMES += [
     ("latex", "\\begin{tabular}{l}", "a b & ", "\\end{tabular}"), ("latex", "{" * 1000, "a b\n\n", "}" * 1000), ("latex", "", "{", "}" * 25_000), ("latex", "\\begin{a}" * 1000, "}", ""),
     ("latex", "a ", "\\emph{b ", "}" * 4000), ("latex", "\\title{", "a b\n\n", "}\\begin{document}"), ("latex", "", "\\begin{document}\n", ""), ("latex", "a ", "$b$ ", ""), ("latex", "\\foo", "[a{b}", "]"),
-    ("latex", "\\begin{itemize}", "\\item a b\n", "\\end{itemize}"), ("latex", "", "\\begin{verbatim*}{\\end{verbatim*}", ""), ("latex", "\\def\\a", "#1", "{b}"),
+    ("latex", "", "\\newcommand{\\a}[1]{", ""), ("latex", "", "\\newcommand{\\a}[1]{\\a{#1}}\\a{b c}", ""), ("latex", "\\newcommand{\\a}[9]{#1#2#3#4#5#6#7#8#9}\n", "\\a{b}{c}{d}{e}", ""),
+    ("latex", "\\newcommand{\\a}[1]{#1}", "\\a{b c ", "}" * 4000), ("latex", "\\begin{itemize}", "\\item a b\n", "\\end{itemize}"), ("latex", "", "\\begin{verbatim*}{\\end{verbatim*}", ""), ("latex", "\\def\\a", "#1", "{b}"),
 ]  # fmt: skip
 CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES
 

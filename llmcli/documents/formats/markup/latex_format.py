@@ -2,22 +2,25 @@ r"""LaTeX: the prose of the body, with titles, captions, items, cells and footno
 
 A paragraph reaches from one boundary to the next: a blank line, a title, an item, an environment. Math, code, references
 and all commands that are not known to hold words are protected. A command that has words is a pair of tags for a
-translator. Source: "LaTeX2e: An unofficial reference manual", beamer's user guide.
+translator; so is one of which the document's own definition shows that. Source: "LaTeX2e: An unofficial reference manual",
+beamer's user guide.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.latex_definitions import CODE, TEXT, UNKNOWN, LatexDefinitions
 from llmcli.documents.formats.markup.latex_layout import LatexLayout, encode_latex
 from llmcli.documents.formats.markup.latex_structure import LatexStructure, read_structure
 from llmcli.documents.formats.markup.latex_text import LIGATURES, read_character, read_named_character, write_words
 from llmcli.documents.formats.markup.markup_text import MarkupPart, join_parts
 from llmcli.documents.segments import Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
-from llmcli.fast_dataclass import slotted
+from llmcli.fast_dataclass import replace, slotted
 
 _HEADINGS = {
     "part": 0, "addpart": 0, "chapter": 1, "addchap": 1, "section": 2, "addsec": 2, "frametitle": 2, "subsection": 3, "framesubtitle": 3,
@@ -123,6 +126,18 @@ _SWITCH = re.compile(r"\{[ \t]*\\(?:bf|it|em|sl|sc|sf|bfseries|itshape|slshape|s
 _DELIMITED = re.compile(
     r"(?:\[[^\]\r\n]{0,200}\])?(?:\{[^{}\r\n]{0,60}\}(?=[^\s]))?(?P<sign>[^A-Za-z\s*{\[])[^\r\n]*?(?P=sign)"
 )
+_WORDLESS = re.compile(
+    r"[A-Za-z]*[cC]ite[A-Za-z]*|[A-Za-z]*[rR]ef|label|[a-z]*bib[a-z]*|url|path|nolinkurl|texttt|verb|code|lstinline|mintinline|Verb|[a-z]*input[a-z]*"
+    r"|include[a-z]*|gls[a-z]*|Gls[a-z]*|ac[a-z]?|Ac|SI(?:range|list)?|si|num[a-z]*|qty[a-z]*|unit|ang|ce|[a-z]*[cC]olor[a-z]*|[hv](?:space|skip|phantom)|phantom"
+    r"|rule|fontsize|usefont|fontfamily|fontseries|fontshape|selectlanguage|foreignlanguage|ensuremath|math[a-z]+|[Uu]se[a-z]+|RequirePackage|[a-z]*set[a-z]*"
+    r"|new[a-z]+|renew[a-z]+|value|[a-z]*counter[a-z]*|arabic|[rR]oman|[aA]lph|[a-z]*graphics[a-z]*|[A-Z]?[a-z]*Declare[A-Za-z]*|tikz[a-z]*|pgf[a-z]*|sym|char|kern"
+    r"|hypersetup|index|glsadd|color|nocite|let|csname|begingroup|endgroup|input|subfile|date|author|email|affiliation|institute|orcid"
+)
+"""Commands whose arguments are no words: references, code, measures, names of files and people."""
+_IDENTIFIER = re.compile(r"[\w.:/@*+-]*[:_/@\d][\w.:/@*+-]*")
+_WORD = re.compile(r"(?<![\\A-Za-z@])[^\W\d_]{3,}")
+_SENTENCE = re.compile(r"[^\W\d_]{2,},?\s+[^\W\d_]{2,}")
+_MAX_NAMED_COMMANDS = 10
 _KINDS = frozenset({"control", "url", "email"})
 _MAX_PATH_HEADINGS = 7
 
@@ -142,7 +157,8 @@ class _LatexGroup:
     """An open group: where it ends, and what it is.
 
     ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a title.
-    ``following``: the kind of the group that comes behind an option.
+    ``following``: the kind of the group that comes behind an option. ``arguments``: where the texts of the same command begin
+    that come behind it; ``last``: where the command ends, 0: with this group.
     """
 
     close: int
@@ -151,6 +167,8 @@ class _LatexGroup:
     kind: str = ""
     level: int = -1
     following: str = ""
+    arguments: tuple[int, ...] = ()
+    last: int = 0
 
 
 class LatexFormat(DocumentFormat):
@@ -167,17 +185,40 @@ class LatexFormat(DocumentFormat):
         """Check that each group and environment of the body ends."""
         return read_structure(text).problem
 
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence about commands whose arguments may be words, and one about definitions with words."""
+        reader = _Reader(text)
+        reader.read()
+        found = []
+        if reader.left:
+            found.append(f"the words in arguments of these commands are not translated: {_list_names(reader.left)}")
+        if reader.definitions.with_words:
+            named = _list_names(reader.definitions.with_words)
+            found.append(f"the words in the definitions of these commands are not translated: {named}")
+        return found
+
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: a blank line between paragraphs, else a slash."""
         return detect_newline(text) * 2 if segment.kind == "paragraph" else " / "
 
 
-class _Reader:
-    """A pass over a document; ``_run`` is the paragraph that it is in."""
+def _list_names(names: Iterable[str]) -> str:
+    shown = [name if name.startswith("{") else f"\\{name}" for name in names]
+    more = len(shown) - _MAX_NAMED_COMMANDS
+    return ", ".join(shown[:_MAX_NAMED_COMMANDS]) + (f" and {more} more" if more > 0 else "")
 
-    def __init__(self, text: str) -> None:
+
+class _Reader:
+    """A pass over a document, or over the body of one of its ``definitions``; ``_run`` is the paragraph that it is in.
+
+    ``left`` are the commands whose arguments may be words, and these arguments.
+    """
+
+    def __init__(self, text: str, definitions: LatexDefinitions | None = None) -> None:
         self._text = text
         self._structure: LatexStructure = read_structure(text)
+        self.definitions = definitions or LatexDefinitions(text, self._structure.closers, self._read_body)
+        self.left: dict[str, list[str]] = {}
         self._newline = detect_newline(text)
         self._segments: list[Segment] = []
         self._headings: list[tuple[int, str]] = []
@@ -201,6 +242,18 @@ class _Reader:
                 break
         self._flush()
         return self._segments
+
+    def _read_body(self, body: str) -> tuple[str, str]:
+        """Read the body of a definition, as ``ReadBody``."""
+        reader = _Reader(body, self.definitions)
+        typeset = []
+        for segment in reader.read():
+            at = 0
+            for span in segment.protected:
+                typeset.append(segment.text[at : span.start])
+                at = span.end
+            typeset.append(segment.text[at:])
+        return "\n".join(typeset), "\n".join(argument for left in reader.left.values() for argument in left)
 
     @property
     def _is_read(self) -> bool:
@@ -299,15 +352,26 @@ class _Reader:
                 self._open_block(self._structure.closers[brace], group.following, group.level)
             return
         if group.run != self._run_number or group.index >= len(self._run):
+            self._at = max(group.last, self._at)
             self._add_code(start, is_trimmed=True)
             return
+        if group.arguments:
+            self._at, *rest = group.arguments
+            text = self._text[start : self._at]
+            self._groups.append(replace(group, close=self._structure.closers[self._at - 1], arguments=tuple(rest)))
+            self._add(MarkupPart(text, "tag", text), start)
+            return
+        self._at = max(group.last, self._at)
         opening = self._run[group.index]
         written = opening.part.written
         name = re.fullmatch(r"\\([A-Za-z]+)[ \t]*\{|\{(?:[ \t]*\\([a-z]+)[ \t]*)?", written)
+        if group.last:
+            name = re.match(r"\\([A-Za-z]+)()", written)
         tag = (name[1] or name[2] or "group") if name else ""
         opening.is_trimmed = False
         opening.part = MarkupPart(f"<{tag}>", "tag", written) if tag else MarkupPart(written, "link", written)
-        closing = MarkupPart(f"</{tag}>", "tag", "}") if tag else MarkupPart("</a>", "target", "}")
+        end = self._text[start : self._at]
+        closing = MarkupPart(f"</{tag}>", "tag", end) if tag else MarkupPart("</a>", "target", end)
         self._add(closing, start)
 
     def _opening_brace(self, at: int) -> int | None:
@@ -427,7 +491,21 @@ class _Reader:
                 self._at += 1
                 self._open_block(self._structure.closers[self._at - 1], "heading", _HEADINGS["frametitle"])
         elif name != "document":
-            self._at = self._skip_arguments(self._at)
+            self._read_environment_arguments(name)
+
+    def _read_environment_arguments(self, name: str) -> None:
+        """Read the words of the last argument of an environment if its definition shows that they are text."""
+        roles, start = self.definitions.roles(f"{{{name}}}") or (), self._at
+        if roles[-1:] == (TEXT,):
+            at = self._skip_arguments(self._at, count=len(roles) - 1)
+            opening = self._opening_brace(at)
+            if opening is not None:
+                self._note_words(f"{{{name}}}", start, at, _SENTENCE)
+                self._at = opening + 1
+                self._open_block(self._structure.closers[opening], "attribute")
+                return
+        self._at = self._skip_arguments(self._at)
+        self._note_words(f"{{{name}}}", start, self._at, _SENTENCE)
 
     def _open_option(self, kind: str, following: str, level: int = -1) -> bool:
         """Read the words of an option, if there is one."""
@@ -491,11 +569,44 @@ class _Reader:
         elif name in _BOUNDARIES or name in _DEFINITIONS:
             self._flush()
             self._at = self._skip_arguments(self._at, blanks=name in _DEFINITIONS)
+        elif TEXT in (self.definitions.roles(name) or ()) and self._is_read:
+            self._read_defined_command(start, name)
         else:
             self._at = self._skip_arguments(self._at)
+            if UNKNOWN in (self.definitions.roles(name) or (UNKNOWN,)) and not _WORDLESS.fullmatch(name):
+                self._note_words(name, start + 1 + len(name), self._at, _WORD)
             if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
                 self._at += 2
             self._add_code(start, is_trimmed=name in _TRIMMED)
+
+    def _read_defined_command(self, start: int, name: str) -> None:
+        """Read a command whose definition shows that some of its arguments are text, as a pair of tags."""
+        texts: list[int] = []
+        at = self._skip_arguments(self._at, count=0)
+        for role in self.definitions.roles(name) or ():
+            opening = self._opening_brace(at)
+            if opening is None:
+                break
+            at = self._structure.closers[opening] + 1
+            if role == TEXT:
+                texts.append(opening + 1)
+            elif role != CODE:
+                self._note_words(name, opening, at, _WORD)
+        if not texts:
+            self._at = at
+            self._add_code(start)
+            return
+        self._at, *rest = texts
+        self._open_inline(start, self._structure.closers[self._at - 1])
+        self._groups[-1].arguments, self._groups[-1].last = tuple(rest), at
+
+    def _note_words(self, name: str, start: int, end: int, words: re.Pattern[str]) -> None:
+        """Note a command whose arguments may be words."""
+        if start == end or not self._is_read:
+            return
+        for argument in re.findall(r"\{([^{}]*)", self._text[start:end]):
+            if words.search(argument) and not _IDENTIFIER.fullmatch(argument.strip()):
+                self.left.setdefault(name, []).append(argument)
 
     # ---- texts ------------------------------------------------------------------------------------------------------
 

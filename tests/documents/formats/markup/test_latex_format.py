@@ -78,6 +78,58 @@ def test_what_is_not_translated(text):
     assert texts(f"Begin here.\n\n{text}\n\nEnd here.\n") == ["Begin here.", "End here."]
 
 
+@pytest.mark.parametrize(
+    ("definition", "use", "text"),
+    [
+        ("\\newcommand{\\note}[1]{\\textbf{#1}}", "A \\note{good} day", "A <note>good</note> day"),
+        ("\\newcommand\\note[1]{\\emph{Oh: #1}\\index{#1}}", "A \\note{good} day", "A <note>good</note> day"),
+        ("\\newcommand{\\note}[2][red]{\\textcolor{#1}{#2}}", "A \\note[blue]{good} day", "A <note>good</note> day"),
+        ("\\newcommand{\\note}[3]{\\href{#2}{#1} (#3)}", "A \\note{good}{a.b}{fine} day", "A <note>good}{a.b}{fine</note> day"),
+        ("\\newcommand{\\note}[2]{#1~\\ref{#2}}", "A \\note{good}{a:b} day", "A <note>good</note> day"),
+        ("\\newcommand{\\note}[2]{\\ref{#1}~#2}", "A \\note{a:b}{good} day", "A <note>good</note> day"),
+        ("\\def\\note#1{{\\bfseries #1}}", "A \\note{good} day", "A <note>good</note> day"),
+        ("\\NewDocumentCommand{\\note}{s O{} m}{\\textit{#3}}", "A \\note{good} day", "A <note>good</note> day"),
+        ("\\newcommand{\\note}[1]{\\other{#1}}\\newcommand{\\other}[1]{\\emph{#1}}", "A \\note{good} day", "A <note>good</note> day"),
+        ("\\newcommand{\\note}[1]{\\texttt{#1}}", "A \\note{good} day", "A \\note{good} day"),
+        ("\\newcommand{\\note}[1]{$#1$}", "A \\note{good} day", "A \\note{good} day"),
+        ("\\newcommand{\\note}[1]{\\note{#1}}", "A \\note{good} day", "A \\note{good} day"),
+        ("\\newcommand{\\note}[1]{#1\\label{#1}}", "A \\note{good} day", "A \\note{good} day"),
+        ("% \\newcommand{\\note}[1]{#1}", "A \\note{good} day", "A \\note{good} day"),
+    ],
+)  # fmt: skip
+def test_the_arguments_of_commands_that_a_document_defines(definition, use, text):
+    """They are words of the sentence if the definition typesets them wherever they stand in it."""
+    whole = f"{definition}\n\\begin{{document}}\n{use}\n\\end{{document}}\n"
+    assert texts(whole) == [text]
+    assert put(whole, text) == whole
+    changed = text.replace("good", "fine & well") if "<note>" in text else text
+    assert put(whole, changed + ".") == whole.replace(
+        "{good}", "{fine \\& well}" if "<note>" in text else "{good}"
+    ).replace(" day", " day.")
+
+
+def test_the_argument_of_an_environment_that_a_document_defines():
+    """It is a text of its own, like the title of a block."""
+    text = "\\newenvironment{box}[2]{\\color{#1}\\textbf{#2}}{}\n\\begin{document}\n\\begin{box}{red}{Do not}\nSome words.\n\\end{box}\n"
+    assert texts(text) == ["Do not", "Some words."]
+
+
+def test_commands_whose_arguments_may_be_words_are_named():
+    """Those that are not known to hold none; also definitions with words of their own."""
+    text = (
+        "\\newcommand{\\both}[1]{Figure #1\\label{#1}}\\newcommand{\\unused}{Some words}\\newcommand{\\R}{\\mathbb{R}}\\begin{document}\n"
+        "\\important{some words} \\cite{knuth} \\gls{api} \\SI{5}{\\metre} \\mylabel{fig:rain} \\both{rain} \\R \\texttt{words} \\vspace{5mm}\n"
+        "\\begin{panel}{A fine title} Text. \\end{panel} \\begin{minipage}{0.5\\textwidth} x \\end{minipage}\n\\end{document}\n\\behind{some words}"
+    )
+    assert FORMAT.find_omissions(text) == [
+        "the words in arguments of these commands are not translated: \\important, \\both, {panel}",
+        "the words in the definitions of these commands are not translated: \\both",
+    ]
+    assert FORMAT.find_omissions(REAL) == ["the words in the definitions of these commands are not translated: \\tool"]
+    many = "".join(f"\\note{chr(97 + number)}{{some words}} " for number in range(12))
+    assert FORMAT.find_omissions(many)[0].endswith("\\notej and 2 more")
+
+
 def test_the_preamble():
     """Of it, the title alone is translated; what comes behind the document is no part of it."""
     text = "\\documentclass{a}\n\\title[Short]{Long one}\nwords\n\\author{words}\n\\begin{document}\nThe body.\n\\end{document}\nwords\n"
