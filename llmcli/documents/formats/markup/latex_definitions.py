@@ -13,6 +13,11 @@ from llmcli.fast_dataclass import frozen
 
 TEXT, CODE, UNKNOWN = "text", "code", "unknown"
 """The roles of an argument: words of the text, no words, or something of which the definition does not say what it is."""
+_KNOWN_ROLES: dict[str, tuple[str, ...]] = {
+    "texorpdfstring": (TEXT, TEXT), "cvitem": (TEXT, TEXT), "cventry": (TEXT,) * 6, "cvitemwithcomment": (TEXT,) * 3, "cvlistitem": (TEXT,),
+    "foreigntextquote": (CODE, CODE), "foreignquote": (CODE, CODE),
+}  # fmt: skip
+"""Commands of packages with several texts."""
 _OPTION = r"\[(?:[^\[\]{}]|\{[^{}]*\}){0,200}\]"
 _COMMAND = re.compile(
     r"\\(?:(?:re)?newcommand|providecommand|DeclareRobustCommand)\*?[ \t]*(?:\{[ \t]*\\(?P<braced>[A-Za-z@]+)[ \t]*\}|\\(?P<bare>[A-Za-z@]+))"
@@ -61,9 +66,9 @@ class LatexDefinitions:
         """The names of those whose bodies have words of their own, as far as roles were asked for."""
 
     def roles(self, name: str) -> tuple[str, ...] | None:
-        """Return the roles of the arguments of a command, or an environment in braces ("{box}"); None if it is not defined."""
+        """Return the roles of the arguments of a command, or an environment in braces ("{box}"); None if it is not known."""
         if name not in self._found:
-            return None
+            return _KNOWN_ROLES.get(name)
         if name not in self._roles:
             definition = self._found[name]
             self._roles[name] = (UNKNOWN,) * len(definition.arguments)  # if it uses itself

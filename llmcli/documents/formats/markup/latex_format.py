@@ -30,7 +30,7 @@ _HEADINGS = {
 _TEXTS = {
     "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "caption": 0, "captionof": 1, "subcaption": 0,
     "multicolumn": 2, "multirow": 2, "makecell": 0, "thead": 0, "shortstack": 0, "frame": 0, "epigraph": 0, "dictum": 0, "centerline": 0,
-    "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
+    "tablecaption": 0, "IEEEtitleabstractindextext": 0, "subfigure": 0, "subtable": 0, "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
 }  # fmt: skip
 """Commands whose words stand for themselves, and the number of arguments before these."""
 _PREAMBLE_TEXTS = frozenset({"title", "subtitle", "subject", "dedication", "abstract", "keywords", "titlehead"})
@@ -39,8 +39,10 @@ _INLINE = {
         ("emph", "textbf", "textit", "textsl", "textsc", "textsf", "textrm", "textup", "textmd", "textnormal", "text", "underline", "uline", "uuline",
          "sout", "enquote", "mbox", "fbox", "hl", "alert", "structure", "textsuperscript", "textsubscript", "MakeUppercase", "MakeLowercase", "uppercase",
          "footnote", "footnotetext", "endnote", "thanks", "marginpar", "marginnote", "sidenote", "only", "uncover", "visible", "onslide", "strong",
-         "makebox", "framebox"), 0),
+         "makebox", "framebox", "hbox", "reflectbox", "so", "ul", "st", "caps", "uwave", "xout", "dashuline", "dotuline", "textquote", "endnotetext",
+         "MakeTextUppercase", "MakeTextLowercase", "lowercase", "DIFadd"), 0),
     "href": 1, "hyperref": 0, "hyperlink": 1, "hypertarget": 1, "textcolor": 1, "colorbox": 1, "raisebox": 1,
+    "scalebox": 1, "rotatebox": 1, "resizebox": 2,
 }  # fmt: skip
 """Commands whose words are part of a sentence, and the number of arguments before these."""
 _SWITCHES = frozenset(
@@ -132,6 +134,7 @@ _WORDLESS = re.compile(
     r"|rule|fontsize|usefont|fontfamily|fontseries|fontshape|selectlanguage|foreignlanguage|ensuremath|math[a-z]+|[Uu]se[a-z]+|RequirePackage|[a-z]*set[a-z]*"
     r"|new[a-z]+|renew[a-z]+|value|[a-z]*counter[a-z]*|arabic|[rR]oman|[aA]lph|[a-z]*graphics[a-z]*|[A-Z]?[a-z]*Declare[A-Za-z]*|tikz[a-z]*|pgf[a-z]*|sym|char|kern"
     r"|hypersetup|index|glsadd|color|nocite|let|csname|begingroup|endgroup|input|subfile|date|author|email|affiliation|institute|orcid"
+    r"|def|DIFdel|message|err(?:message|help)|typeout|detokenize|string|[a-z]*style|.*@.*"
 )
 """Commands whose arguments are no words: references, code, measures, names of files and people."""
 _IDENTIFIER = re.compile(r"[\w.:/@*+-]*[:_/@\d][\w.:/@*+-]*")
@@ -528,9 +531,9 @@ class _Reader:
         before = _TEXTS.get(name, 0)
         if before:
             self._at = self._skip_arguments(self._at, count=before)
-        elif (name in _HEADINGS or name in {"title", "caption", "subfloat"}) and self._open_option(
-            "attribute", kind, level
-        ):
+        elif (
+            name in _HEADINGS or name in {"title", "caption", "subfloat", "subfigure", "subtable"}
+        ) and self._open_option("attribute", kind, level):
             return
         self._at = self._skip_arguments(self._at, count=0)
         opening = self._opening_brace(self._at)
@@ -602,7 +605,7 @@ class _Reader:
 
     def _note_words(self, name: str, start: int, end: int, words: re.Pattern[str]) -> None:
         """Note a command whose arguments may be words."""
-        if start == end or not self._is_read:
+        if start == end or not self._is_read or _TABLES.match(name.strip("{}")):
             return
         for argument in re.findall(r"\{([^{}]*)", self._text[start:end]):
             if words.search(argument) and not _IDENTIFIER.fullmatch(argument.strip()):

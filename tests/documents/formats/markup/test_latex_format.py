@@ -8,6 +8,7 @@ import pytest
 
 from llmcli.documents.formats.markup.latex_format import FORMAT
 from llmcli.documents.segments import join_segments
+from llmcli.tasks.translate.masking import group_spans
 
 REAL = (Path(__file__).parents[2] / "real" / "article.tex").read_text(encoding="utf-8")
 
@@ -106,6 +107,15 @@ def test_the_arguments_of_commands_that_a_document_defines(definition, use, text
     assert put(whole, changed + ".") == whole.replace(
         "{good}", "{fine \\& well}" if "<note>" in text else "{good}"
     ).replace(" day", " day.")
+
+
+def test_a_translation_keeps_the_arguments_of_a_command_together():
+    """What is between two texts of one command is one mark, between its tags."""
+    (segment,) = FORMAT.split("A \\texorpdfstring{good}{fine} day with \\scalebox{2}{words}", "de")
+    assert segment.text == "A <texorpdfstring>good}{fine</texorpdfstring> day with \\scalebox{2}{words</a>"
+    texts_of = [segment.text[span.start : span.end] for span in segment.protected]
+    assert texts_of == ["<texorpdfstring>", "}{", "</texorpdfstring>", "\\scalebox{2}{", "</a>"]
+    assert group_spans(texts_of, [span.kind for span in segment.protected]) == [(1, 2, 3), (4, 5)]
 
 
 def test_the_argument_of_an_environment_that_a_document_defines():
