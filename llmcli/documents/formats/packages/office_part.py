@@ -187,6 +187,9 @@ class OfficePart(XmlPart):
         super().__init__(part)
         self._has_data_elsewhere = _has_data_elsewhere(part)
         self._hidden_ids: set[str] = set()
+        self._is_choice = False
+        self._choices: set[int] = set()
+        """Where the texts begin that were chosen from the list of a field: each is a text of its own, as is its entry."""
 
     def is_paragraph(self, element: XmlElement) -> bool:
         """Whether an element holds runs.
@@ -204,7 +207,9 @@ class OfficePart(XmlPart):
         return self.name_of(element) in {"w:del", "w:moveFrom"}
 
     def plain_kind(self, element: XmlElement) -> str | None:
-        """Return the kind of a property of the document, or of a text of a chart that no number is."""
+        """Return the kind of a property of the document, of a chosen text, or of a text of a chart that no number is."""
+        if element.start in self._choices:
+            return "paragraph"
         kind = super().plain_kind(element)
         if kind != LABEL:
             return kind
@@ -311,7 +316,10 @@ class OfficePart(XmlPart):
             name = self.name_of(child)
             begin = run.start if index == 0 else None
             end = run.end if index == len(content) - 1 else None
-            if name in {"w:t", "a:t", "x:t"}:
+            if self._is_choice and name == "w:t":
+                self._choices.add(child.start)
+                yield self.read_other(child, style)
+            elif name in {"w:t", "a:t", "x:t"}:
                 yield Words(self._read_text(child, name), style, child.start, child.end, begin, end)
             elif name in {"w:noBreakHyphen", "w:softHyphen"}:
                 hyphen = "\u2011" if name == "w:noBreakHyphen" else ""  # other words are divided elsewhere
@@ -320,6 +328,7 @@ class OfficePart(XmlPart):
                 role = {"begin": "start", "end": "end"}.get(child.get(f"{child.prefix}fldCharType"), "middle")
                 data, inline = child.child("ffData"), self.read_other(child, style)
                 note = _computed_type(data.child("textInput")) if data else ""
+                self._is_choice = bool(data and data.child("ddList")) or (self._is_choice and role == "middle")
                 yield RangeEnd(
                     FIELD, role, inline.pieces[0], child.start, child.end, begin, end, note, elements=inline.elements
                 )

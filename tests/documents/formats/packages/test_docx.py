@@ -261,6 +261,9 @@ def test_the_texts_of_a_form_are_translated():
     body = paragraph(run("State: "), form(entries, " FORMDROPDOWN ", ""), run(" today"))
     assert texts(body) == ["State: <x1/> today", "Open", "Done"]
     assert 'w:val="Offen"/>' in written(body, "<x1/> heute", "Offen", "Fertig")
+    body = paragraph(run("State: "), form(entries, " FORMDROPDOWN ", run("Done")), run(" today"))
+    assert texts(body) == ["State: <x1/> today", "Open", "Done", "Done"]
+    assert written(body, "<x1/> heute", "Offen", "Fertig", "Fertig").count("Fertig") == 2
     text = (
         '<w:helpText w:type="text" w:val="Family name first"/><w:textInput><w:default w:val="Your name"/></w:textInput>'
     )
