@@ -93,8 +93,8 @@ _LABELS = frozenset({"strCache", "multiLvlStrCache", "dlblRangeCache", "strDim",
 """What holds copies of cells with words in a chart."""
 _LABEL_ROLES = {
     **dict.fromkeys(_LABELS, LABEL),
-    **dict.fromkeys(("strLit", "tx"), "attribute"),
-    **dict.fromkeys(("numCache", "numLit", "numDim", "chart", "chartSpace"), None),
+    **dict.fromkeys(("strLit", "tx", "trendline"), "attribute"),
+    **dict.fromkeys(("numCache", "numLit", "numDim", "pivotSource", "chart", "chartSpace"), None),
 }
 """The kinds of texts in elements of charts; "attribute" is a text of its own."""
 _PARAGRAPHS = frozenset({"w:p", "a:p", "x:si", "x:is", "x:text"})
@@ -180,7 +180,7 @@ class OfficePart(XmlPart):
     plain: ClassVar[Mapping[str, str]] = {
         "dc:title": "heading",
         "dc:subject": "heading",
-        **dict.fromkeys(("c:v", "cx:v", "cx:pt"), LABEL),
+        **dict.fromkeys(("c:v", "c:name", "cx:v", "cx:pt"), LABEL),
     }
 
     def __init__(self, part: Part) -> None:

@@ -11,7 +11,7 @@ from llmcli.documents.formats.packages.nested_regions import replace_with_refere
 from llmcli.documents.formats.packages.package_format import Part
 from llmcli.documents.formats.packages.paragraph_items import Inline, Item, own_elements
 from llmcli.documents.formats.packages.run_text import ParagraphContext, RunSyntax, paragraph_segment, strip_marks
-from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
+from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_attribute, find_elements
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
@@ -125,11 +125,15 @@ class XmlPart:
                     segment = _attribute_segment(attribute, self._place("attribute"))
                     yield from [segment] if segment else []
 
+    def plain_contents(self, element: XmlElement) -> Iterator[XmlContent]:
+        """Yield the texts of an element whose content is text without runs."""
+        yield read_content(self.text, element.content_start, element.content_end, _SYNTAX)
+
     def _plain_segments(self, element: XmlElement, kind: str) -> Iterator[Segment]:
-        content = read_content(self.text, element.content_start, element.content_end, _SYNTAX)
-        if content.has_words and not element.is_empty:
-            start, end, path = self.offset + content.start, self.offset + content.end, self._place(kind).path
-            yield Segment(start, end, content.text, content.write, content.spans, kind, path, part=self._name)
+        for content in () if element.is_empty else self.plain_contents(element):
+            if content.has_words:
+                start, end, path = self.offset + content.start, self.offset + content.end, self._place(kind).path
+                yield Segment(start, end, content.text, content.write, content.spans, kind, path, part=self._name)
 
     def _paragraph_segments(self, paragraph: XmlElement) -> Iterator[Segment]:
         items, syntax = self.read_paragraph(paragraph)

@@ -51,6 +51,34 @@ def test_the_labels_of_a_chart_are_those_of_their_cells():
     assert FORMAT.find_omissions(text) == []
 
 
+HEADER = '<headerFooter><oddHeader>&amp;L&amp;"Arial,Bold"&amp;12Our costs &amp;&amp; more&amp;CPage &amp;P of &amp;N</oddHeader><oddFooter>&amp;C&amp;A</oddFooter></headerFooter>'
+
+
+def test_headers_and_footers_are_translated():
+    """Their left, middle and right are texts of their own; the codes for fonts, pages and sheets stay."""
+    text = FORMAT.extract_text(make_workbook(cell("Sales"), "</sheetData>" + HEADER + "<sheetData>"))
+    segments = FORMAT.split(text, "de")
+    assert [segment.text for segment in segments] == ["Sales", '&"Arial,Bold"&12Our costs && more', "Page &P of &N"]
+    out = FORMAT.join(text, segments, ["Umsatz", '&"Arial,Bold"&12Kosten && < mehr', "Seite &P von &N"])
+    assert (
+        '<oddHeader>&amp;L&amp;"Arial,Bold"&amp;12Kosten &amp;&amp; &lt; mehr&amp;CSeite &amp;P von &amp;N</oddHeader>'
+        in out
+    )
+    assert FORMAT.check(out) == ""
+    assert "more than 255 characters" in FORMAT.check(FORMAT.join(text, segments, [None, None, "x" * 240]))
+    assert "sheet1" not in FORMAT.extract_text(make_workbook(cell("Sales"))).rpartition("\x1c*")[0]
+
+
+def test_headers_of_large_sheets_are_named(monkeypatch):
+    """A sheet of millions of numbers is not read for them."""
+    monkeypatch.setattr("llmcli.documents.formats.packages.xlsx._MAX_HEADED_BYTES", 600)
+    text = FORMAT.extract_text(make_workbook(cell("Sales"), "<row/>" * 100 + "</sheetData>" + HEADER + "<sheetData>"))
+    assert FORMAT.find_omissions(text) == [
+        "the headers and footers of large sheets are not translated: xl/worksheets/sheet1.xml"
+    ]
+    assert [segment.text for segment in FORMAT.split(text, "de")] == ["Sales"]
+
+
 def test_underlined_blanks_of_a_form_stay():
     """They are a mark."""
     line = '<r><rPr><u/></rPr><t xml:space="preserve">          </t></r>'
