@@ -28,7 +28,7 @@ _HEADINGS = {
 }  # fmt: skip
 """Commands whose words are a title, and the levels of these."""
 _TEXTS = {
-    "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "caption": 0, "captionof": 1, "subcaption": 0,
+    "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "dedicatory": 0, "caption": 0, "captionof": 1, "subcaption": 0,
     "multicolumn": 2, "multirow": 2, "makecell": 0, "thead": 0, "shortstack": 0, "frame": 0, "epigraph": 0, "dictum": 0, "centerline": 0,
     "tablecaption": 0, "IEEEtitleabstractindextext": 0, "subfigure": 0, "subtable": 0, "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
 }  # fmt: skip
@@ -109,6 +109,9 @@ _TITLED_BY_OPTION = re.compile(
     r"(?:theorem|lemma|proof|definition|corollary|proposition|remark|example|claim|conjecture|exercise|problem|note|question|fact|axiom|case"
     r"|assumption|observation|solution|tip|warning)\*?\Z"
 )
+_THEOREM = re.compile(r"\\(?:newtheorem|declaretheorem(?:\[[^\[\]{}]*\])?)\*?[ \t]*\{(?P<name>[^{}\\\r\n]{1,60})\}")
+"""The declaration of an environment that has a title as an option."""
+_WORDS_IN_MATH = re.compile(r"\\(?:text(?:rm|it|bf|normal)?|[mh]box|intertext|qq)\*?[ \t]*\{[^{}$\\]*[^\W\d_]{3}")
 _TITLED = frozenset({"frame", "block", "alertblock", "exampleblock"})
 """Environments of beamer whose first argument is a title."""
 _TOKEN = re.compile(
@@ -198,6 +201,8 @@ class LatexFormat(DocumentFormat):
         if reader.definitions.with_words:
             named = _list_names(reader.definitions.with_words)
             found.append(f"the words in the definitions of these commands are not translated: {named}")
+        if reader.has_words_in_math:
+            found.append("the words in formulas (\\text) are not translated")
         return found
 
     def bilingual_separator(self, text: str, segment: Segment) -> str:
@@ -222,6 +227,8 @@ class _Reader:
         self._structure: LatexStructure = read_structure(text)
         self.definitions = definitions or LatexDefinitions(text, self._structure.closers, self._read_body)
         self.left: dict[str, list[str]] = {}
+        self.has_words_in_math = False
+        self._theorems = {match["name"].rstrip("*") for match in _THEOREM.finditer(text)}
         self._newline = detect_newline(text)
         self._segments: list[Segment] = []
         self._headings: list[tuple[int, str]] = []
@@ -287,6 +294,7 @@ class _Reader:
     def _add(self, part: MarkupPart, start: int, *, is_trimmed: bool = False) -> None:
         """Add a part of the paragraph; it ends where the pass is."""
         if self._is_read:
+            self.has_words_in_math |= part.kind == "math" and _WORDS_IN_MATH.search(part.text) is not None
             self._run.append(_LatexPiece(part, start, self._at, is_trimmed))
 
     def _add_code(self, start: int, *, is_trimmed: bool = False) -> None:
@@ -350,6 +358,7 @@ class _Reader:
         if group.kind:
             self._flush()
             self._blocks.pop()
+            self._at = max(group.last, self._at)
             if group.following and (brace := self._opening_brace(self._at)) is not None:
                 self._at = brace + 1
                 self._open_block(self._structure.closers[brace], group.following, group.level)
@@ -486,7 +495,7 @@ class _Reader:
         self._environments.append(name)
         overlay = _OVERLAY.match(self._text, self._at)
         self._at = overlay.end() if overlay else self._at
-        if _TITLED_BY_OPTION.match(name):
+        if _TITLED_BY_OPTION.match(name) or name.rstrip("*") in self._theorems:
             self._open_option("attribute", "")
         elif name in _TITLED:
             self._at = self._skip_arguments(self._at, count=0)
@@ -569,6 +578,8 @@ class _Reader:
         elif name in {"verb", "lstinline", "mintinline"} and (code := _DELIMITED.match(self._text, self._at)):
             self._at = code.end()
             self._add_code(start)
+        elif name == "newtheorem":
+            self._read_theorem()
         elif name in _BOUNDARIES or name in _DEFINITIONS:
             self._flush()
             self._at = self._skip_arguments(self._at, blanks=name in _DEFINITIONS)
@@ -581,6 +592,17 @@ class _Reader:
             if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
                 self._at += 2
             self._add_code(start, is_trimmed=name in _TRIMMED)
+
+    def _read_theorem(self) -> None:
+        """Read the caption that a declaration gives to the environments of a name."""
+        self._flush()
+        opening = self._opening_brace(self._skip_arguments(self._at, count=1))
+        if opening is None:
+            self._at = self._skip_arguments(self._at)
+            return
+        self._at, close = opening + 1, self._structure.closers[opening]
+        self._open_block(close, "attribute")
+        self._groups[-1].last = self._skip_arguments(close + 1, count=0)
 
     def _read_defined_command(self, start: int, name: str) -> None:
         """Read a command whose definition shows that some of its arguments are text, as a pair of tags."""

@@ -124,6 +124,23 @@ def test_the_argument_of_an_environment_that_a_document_defines():
     assert texts(text) == ["Do not", "Some words."]
 
 
+def test_theorems_that_a_document_declares():
+    """Their captions are printed, and their options are titles."""
+    text = "\\newtheorem{lem}[thm]{A lemma}\n\\newtheorem*{law}{Law}[section]\n\\begin{document}\n\\begin{lem}[Of rain]\nIt rains.\n\\end{lem}\n\\begin{law}It snows.\\end{law}\n"
+    assert texts(text) == ["A lemma", "Law", "Of rain", "It rains.", "It snows."]
+    assert put(text, "Ein Satz", "Gesetz").startswith(
+        "\\newtheorem{lem}[thm]{Ein Satz}\n\\newtheorem*{law}{Gesetz}[section]\n"
+    )
+
+
+def test_words_in_formulas_are_named():
+    """A formula is one mark."""
+    assert FORMAT.find_omissions("It is $x \\text{ if }y$ here.") == []
+    assert FORMAT.find_omissions("It is \\[ x \\quad \\text{otherwise} \\] here.") == [
+        "the words in formulas (\\text) are not translated"
+    ]
+
+
 def test_commands_whose_arguments_may_be_words_are_named():
     """Those that are not known to hold none; also definitions with words of their own."""
     text = (
@@ -135,7 +152,10 @@ def test_commands_whose_arguments_may_be_words_are_named():
         "the words in arguments of these commands are not translated: \\important, \\both, {panel}",
         "the words in the definitions of these commands are not translated: \\both",
     ]
-    assert FORMAT.find_omissions(REAL) == ["the words in the definitions of these commands are not translated: \\tool"]
+    assert FORMAT.find_omissions(REAL) == [
+        "the words in the definitions of these commands are not translated: \\tool",
+        "the words in formulas (\\text) are not translated",
+    ]
     many = "".join(f"\\note{chr(97 + number)}{{some words}} " for number in range(12))
     assert FORMAT.find_omissions(many)[0].endswith("\\notej and 2 more")
 
