@@ -13,6 +13,26 @@ from collections.abc import Iterable
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.latex_commands import (
+    BOUNDARIES,
+    DEFINITIONS,
+    HEADINGS,
+    INLINE_TEXTS,
+    LIST_ENVIRONMENTS,
+    MATH_ENVIRONMENT,
+    PREAMBLE_TEXTS,
+    PRIMITIVE_DEFINITION,
+    SWITCHES,
+    TABLE_ENVIRONMENT,
+    TEXTS,
+    THEOREM_DECLARATION,
+    TITLED_BY_OPTION,
+    TITLED_ENVIRONMENTS,
+    TRIMMED,
+    WORDLESS,
+    WORDS_IN_MATH,
+    may_be_words,
+)
 from llmcli.documents.formats.markup.latex_definitions import CODE, TEXT, UNKNOWN, LatexDefinitions
 from llmcli.documents.formats.markup.latex_layout import LatexLayout, encode_latex
 from llmcli.documents.formats.markup.latex_structure import LatexStructure, read_structure
@@ -22,98 +42,6 @@ from llmcli.documents.segments import Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
 from llmcli.fast_dataclass import replace, slotted
 
-_HEADINGS = {
-    "part": 0, "addpart": 0, "chapter": 1, "addchap": 1, "section": 2, "addsec": 2, "frametitle": 2, "subsection": 3, "framesubtitle": 3,
-    "subsubsection": 4, "minisec": 4, "paragraph": 5, "subparagraph": 6,
-}  # fmt: skip
-"""Commands whose words are a title, and the levels of these."""
-_TEXTS = {
-    "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "dedicatory": 0, "caption": 0, "captionof": 1, "subcaption": 0,
-    "multicolumn": 2, "multirow": 2, "makecell": 0, "thead": 0, "shortstack": 0, "frame": 0, "epigraph": 0, "dictum": 0, "centerline": 0,
-    "tablecaption": 0, "IEEEtitleabstractindextext": 0, "subfigure": 0, "subtable": 0, "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
-}  # fmt: skip
-"""Commands whose words stand for themselves, and the number of arguments before these."""
-_PREAMBLE_TEXTS = frozenset({"title", "subtitle", "subject", "dedication", "abstract", "keywords", "titlehead"})
-_INLINE = {
-    **dict.fromkeys(
-        ("emph", "textbf", "textit", "textsl", "textsc", "textsf", "textrm", "textup", "textmd", "textnormal", "text", "underline", "uline", "uuline",
-         "sout", "enquote", "mbox", "fbox", "hl", "alert", "structure", "textsuperscript", "textsubscript", "MakeUppercase", "MakeLowercase", "uppercase",
-         "footnote", "footnotetext", "endnote", "thanks", "marginpar", "marginnote", "sidenote", "only", "uncover", "visible", "onslide", "strong",
-         "makebox", "framebox", "hbox", "reflectbox", "so", "ul", "st", "caps", "uwave", "xout", "dashuline", "dotuline", "textquote", "endnotetext",
-         "MakeTextUppercase", "MakeTextLowercase", "lowercase", "DIFadd"), 0),
-    "href": 1, "hyperref": 0, "hyperlink": 1, "hypertarget": 1, "textcolor": 1, "colorbox": 1, "raisebox": 1,
-    "scalebox": 1, "rotatebox": 1, "resizebox": 2,
-}  # fmt: skip
-"""Commands whose words are part of a sentence, and the number of arguments before these."""
-_SWITCHES = frozenset(
-    {"bf", "it", "em", "sl", "sc", "tt", "rm", "sf", "bfseries", "itshape", "slshape", "scshape", "ttfamily", "rmfamily", "sffamily", "mdseries",
-     "upshape", "normalfont", "tiny", "scriptsize", "footnotesize", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge", "noindent",
-     "indent", "centering", "raggedright", "raggedleft", "quad", "qquad", "hfill", "null", "strut", "protect", "relax", "leavevmode", "unskip"}
-)  # fmt: skip
-"""Commands without arguments, which may begin or end a paragraph without being part of its words."""
-_TRIMMED = frozenset(
-    {
-        "label",
-        "index",
-        "hspace",
-        "vspace",
-        "phantomsection",
-        "pause",
-        "nocite",
-        "glsadd",
-        "todo",
-        "fontsize",
-        "selectfont",
-        "color",
-    }
-)
-"""Commands with arguments that may do so."""
-_BOUNDARIES = frozenset(
-    {"par", "newpage", "clearpage", "cleardoublepage", "pagebreak", "maketitle", "tableofcontents", "listoffigures", "listoftables", "appendix",
-     "bibliography", "bibliographystyle", "printbibliography", "printindex", "input", "include", "includegraphics", "subfile", "hline", "toprule",
-     "midrule", "bottomrule", "cline", "cmidrule", "endhead", "endfirsthead", "endfoot", "endlastfoot", "tabularnewline", "bigskip", "medskip",
-     "smallskip", "vfill", "frontmatter", "mainmatter", "backmatter", "pagestyle", "thispagestyle", "pagenumbering", "setlength", "addtolength",
-     "setcounter", "addcontentsline", "lstinputlisting", "inputminted", "usetikzlibrary", "hypersetup", "documentclass", "usepackage", "fi", "else",
-     "titlepage", "makeatletter", "makeatother", "hrule", "rule", "titlegraphic", "and", "framebreak"}
-)  # fmt: skip
-_DEFINITIONS = frozenset(
-    {"newcommand", "renewcommand", "providecommand", "DeclareRobustCommand", "newenvironment", "renewenvironment", "NewDocumentCommand",
-     "RenewDocumentCommand", "NewDocumentEnvironment", "DeclareMathOperator", "newtheorem", "lstset", "lstdefinestyle", "lstdefinelanguage",
-     "newglossaryentry", "newacronym", "tikzset", "pgfplotsset", "sisetup", "tcbset", "titleformat", "newcolumntype"}
-)  # fmt: skip
-_DEFINITION = re.compile(
-    r"\\(?:(?:global|long|outer)[ \t]*\\)?(?:[egx]?def|let)(?![A-Za-z])[ \t]*\\(?:[A-Za-z@]+|.)[^{}\r\n]{0,100}"
-)
-_MATH = re.compile(
-    r"(?:displaymath|equation|align|alignat|flalign|xalignat|gather|multline|eqnarray|dmath|math|IEEEeqnarray|array|split|aligned|gathered|cases"
-    r"|[bBpvV]?matrix)\*?\Z"
-)
-_TABLES = re.compile(
-    r"(?:tabular[xy]?|tabulary|longtable|supertabular|xltabular|tabu|longtabu|tblr|longtblr|NiceTabular|mpxtabular)\*?\Z"
-)
-_LISTS = frozenset(
-    {
-        "itemize",
-        "enumerate",
-        "description",
-        "compactitem",
-        "compactenum",
-        "inparaenum",
-        "asparaenum",
-        "tasks",
-        "trivlist",
-        "list",
-    }
-)
-_TITLED_BY_OPTION = re.compile(
-    r"(?:theorem|lemma|proof|definition|corollary|proposition|remark|example|claim|conjecture|exercise|problem|note|question|fact|axiom|case"
-    r"|assumption|observation|solution|tip|warning)\*?\Z"
-)
-_THEOREM = re.compile(r"\\(?:newtheorem|declaretheorem(?:\[[^\[\]{}]*\])?)\*?[ \t]*\{(?P<name>[^{}\\\r\n]{1,60})\}")
-"""The declaration of an environment that has a title as an option."""
-_WORDS_IN_MATH = re.compile(r"\\(?:text(?:rm|it|bf|normal)?|[mh]box|intertext|qq)\*?[ \t]*\{[^{}$\\]*[^\W\d_]{3}")
-_TITLED = frozenset({"frame", "block", "alertblock", "exampleblock"})
-"""Environments of beamer whose first argument is a title."""
 _TOKEN = re.compile(
     r"(?P<words>[^\\%$&{}~`'\-?!\]\r\n#]++)|(?P<comment>%[^\r\n]*+(?:(?>\r\n|\r|\n)[ \t]*+)?+)"
     r"|(?P<paragraph>(?>\r\n|\r|\n)[ \t]*+(?>\r\n|\r|\n)\s*+)|(?P<line>(?>\r\n|\r|\n)[ \t]*+)|(?P<command>\\(?:[A-Za-z@]++\*?|(?s:.)|\Z))"
@@ -131,18 +59,6 @@ _SWITCH = re.compile(r"\{[ \t]*\\(?:bf|it|em|sl|sc|sf|bfseries|itshape|slshape|s
 _DELIMITED = re.compile(
     r"(?:\[[^\]\r\n]{0,200}\])?(?:\{[^{}\r\n]{0,60}\}(?=[^\s]))?(?P<sign>[^A-Za-z\s*{\[])[^\r\n]*?(?P=sign)"
 )
-_WORDLESS = re.compile(
-    r"[A-Za-z]*[cC]ite[A-Za-z]*|[A-Za-z]*[rR]ef|label|[a-z]*bib[a-z]*|url|path|nolinkurl|texttt|verb|code|lstinline|mintinline|Verb|[a-z]*input[a-z]*"
-    r"|include[a-z]*|gls[a-z]*|Gls[a-z]*|ac[a-z]?|Ac|SI(?:range|list)?|si|num[a-z]*|qty[a-z]*|unit|ang|ce|[a-z]*[cC]olor[a-z]*|[hv](?:space|skip|phantom)|phantom"
-    r"|rule|fontsize|usefont|fontfamily|fontseries|fontshape|selectlanguage|foreignlanguage|ensuremath|math[a-z]+|[Uu]se[a-z]+|RequirePackage|[a-z]*set[a-z]*"
-    r"|new[a-z]+|renew[a-z]+|value|[a-z]*counter[a-z]*|arabic|[rR]oman|[aA]lph|[a-z]*graphics[a-z]*|[A-Z]?[a-z]*Declare[A-Za-z]*|tikz[a-z]*|pgf[a-z]*|sym|char|kern"
-    r"|hypersetup|index|glsadd|color|nocite|let|csname|begingroup|endgroup|input|subfile|date|author|email|affiliation|institute|orcid"
-    r"|def|DIFdel|message|err(?:message|help)|typeout|detokenize|string|[a-z]*style|.*@.*"
-)
-"""Commands whose arguments are no words: references, code, measures, names of files and people."""
-_IDENTIFIER = re.compile(r"[\w.:/@*+-]*[:_/@\d][\w.:/@*+-]*")
-_WORD = re.compile(r"(?<![\\A-Za-z@])[^\W\d_]{3,}")
-_SENTENCE = re.compile(r"[^\W\d_]{2,},?\s+[^\W\d_]{2,}")
 _MAX_NAMED_COMMANDS = 10
 _KINDS = frozenset({"control", "url", "email"})
 _MAX_PATH_HEADINGS = 7
@@ -228,7 +144,7 @@ class _Reader:
         self.definitions = definitions or LatexDefinitions(text, self._structure.closers, self._read_body)
         self.left: dict[str, list[str]] = {}
         self.has_words_in_math = False
-        self._theorems = {match["name"].rstrip("*") for match in _THEOREM.finditer(text)}
+        self._theorems = {match["name"].rstrip("*") for match in THEOREM_DECLARATION.finditer(text)}
         self._newline = detect_newline(text)
         self._segments: list[Segment] = []
         self._headings: list[tuple[int, str]] = []
@@ -294,7 +210,7 @@ class _Reader:
     def _add(self, part: MarkupPart, start: int, *, is_trimmed: bool = False) -> None:
         """Add a part of the paragraph; it ends where the pass is."""
         if self._is_read:
-            self.has_words_in_math |= part.kind == "math" and _WORDS_IN_MATH.search(part.text) is not None
+            self.has_words_in_math |= part.kind == "math" and WORDS_IN_MATH.search(part.text) is not None
             self._run.append(_LatexPiece(part, start, self._at, is_trimmed))
 
     def _add_code(self, start: int, *, is_trimmed: bool = False) -> None:
@@ -434,9 +350,9 @@ class _Reader:
             overlay = _OVERLAY.match(self._text, self._at)
             self._at = overlay.end() if overlay else self._at
             self._open_option("item", "")
-        elif base in _HEADINGS or base in _TEXTS:
+        elif base in HEADINGS or base in TEXTS:
             self._read_block_command(start, base)
-        elif base in _INLINE:
+        elif base in INLINE_TEXTS:
             self._read_inline_command(start, base)
         else:
             self._read_other_command(start, base)
@@ -476,12 +392,12 @@ class _Reader:
             self._add_code(start)
             return
         self._at, name = found.end(), found["name"]
-        if which == "begin" and (name in self._structure.verbatim or _MATH.match(name)):
+        if which == "begin" and (name in self._structure.verbatim or MATH_ENVIRONMENT.match(name)):
             closer = f"\\end{{{name}}}"
             end = -1 if closer in self._missing else self._text.find(closer, self._at)
             self._missing |= {closer} if end < 0 else set()
             self._at = end + len(closer) if end >= 0 else len(self._text)
-            if _MATH.match(name):
+            if MATH_ENVIRONMENT.match(name):
                 word = self._text[start : self._at]
                 self._add(MarkupPart(word, "math", word), start, is_trimmed=True)
             else:
@@ -495,13 +411,13 @@ class _Reader:
         self._environments.append(name)
         overlay = _OVERLAY.match(self._text, self._at)
         self._at = overlay.end() if overlay else self._at
-        if _TITLED_BY_OPTION.match(name) or name.rstrip("*") in self._theorems:
+        if TITLED_BY_OPTION.match(name) or name.rstrip("*") in self._theorems:
             self._open_option("attribute", "")
-        elif name in _TITLED:
+        elif name in TITLED_ENVIRONMENTS:
             self._at = self._skip_arguments(self._at, count=0)
             if self._text.startswith("{", self._at) and self._at in self._structure.closers:
                 self._at += 1
-                self._open_block(self._structure.closers[self._at - 1], "heading", _HEADINGS["frametitle"])
+                self._open_block(self._structure.closers[self._at - 1], "heading", HEADINGS["frametitle"])
         elif name != "document":
             self._read_environment_arguments(name)
 
@@ -512,12 +428,12 @@ class _Reader:
             at = self._skip_arguments(self._at, count=len(roles) - 1)
             opening = self._opening_brace(at)
             if opening is not None:
-                self._note_words(f"{{{name}}}", start, at, _SENTENCE)
+                self._note_words(f"{{{name}}}", start, at, is_environment=True)
                 self._at = opening + 1
                 self._open_block(self._structure.closers[opening], "attribute")
                 return
         self._at = self._skip_arguments(self._at)
-        self._note_words(f"{{{name}}}", start, self._at, _SENTENCE)
+        self._note_words(f"{{{name}}}", start, self._at, is_environment=True)
 
     def _open_option(self, kind: str, following: str, level: int = -1) -> bool:
         """Read the words of an option, if there is one."""
@@ -530,18 +446,18 @@ class _Reader:
 
     def _read_block_command(self, start: int, name: str) -> None:
         """Read a command whose words stand for themselves, with the short form of a title before them."""
-        if self._at <= self._structure.body and name not in _PREAMBLE_TEXTS:
+        if self._at <= self._structure.body and name not in PREAMBLE_TEXTS:
             self._at = self._skip_arguments(self._at)
             return
         self._flush()
-        kind, level = ("heading", _HEADINGS[name]) if name in _HEADINGS else ("attribute", -1)
+        kind, level = ("heading", HEADINGS[name]) if name in HEADINGS else ("attribute", -1)
         overlay = _OVERLAY.match(self._text, self._at)
         self._at = overlay.end() if overlay else self._at
-        before = _TEXTS.get(name, 0)
+        before = TEXTS.get(name, 0)
         if before:
             self._at = self._skip_arguments(self._at, count=before)
         elif (
-            name in _HEADINGS or name in {"title", "caption", "subfloat", "subfigure", "subtable"}
+            name in HEADINGS or name in {"title", "caption", "subfloat", "subfigure", "subtable"}
         ) and self._open_option("attribute", kind, level):
             return
         self._at = self._skip_arguments(self._at, count=0)
@@ -555,7 +471,7 @@ class _Reader:
     def _read_inline_command(self, start: int, name: str) -> None:
         """Read a command whose words are part of a sentence."""
         overlay = _OVERLAY.match(self._text, self._at)
-        at = self._skip_arguments(overlay.end() if overlay else self._at, count=_INLINE[name])
+        at = self._skip_arguments(overlay.end() if overlay else self._at, count=INLINE_TEXTS[name])
         opening = self._opening_brace(at)
         if opening is None:
             self._at = at
@@ -570,9 +486,9 @@ class _Reader:
         if character:
             self._at = character[0]
             self._add(MarkupPart(character[1]), start)
-        elif name in _SWITCHES:
+        elif name in SWITCHES:
             self._add_code(start, is_trimmed=True)
-        elif definition := _DEFINITION.match(self._text, start):
+        elif definition := PRIMITIVE_DEFINITION.match(self._text, start):
             self._flush()
             self._at = self._skip_arguments(definition.end(), count=1)
         elif name in {"verb", "lstinline", "mintinline"} and (code := _DELIMITED.match(self._text, self._at)):
@@ -580,18 +496,18 @@ class _Reader:
             self._add_code(start)
         elif name == "newtheorem":
             self._read_theorem()
-        elif name in _BOUNDARIES or name in _DEFINITIONS:
+        elif name in BOUNDARIES or name in DEFINITIONS:
             self._flush()
-            self._at = self._skip_arguments(self._at, blanks=name in _DEFINITIONS)
+            self._at = self._skip_arguments(self._at, blanks=name in DEFINITIONS)
         elif TEXT in (self.definitions.roles(name) or ()) and self._is_read:
             self._read_defined_command(start, name)
         else:
             self._at = self._skip_arguments(self._at)
-            if UNKNOWN in (self.definitions.roles(name) or (UNKNOWN,)) and not _WORDLESS.fullmatch(name):
-                self._note_words(name, start + 1 + len(name), self._at, _WORD)
+            if UNKNOWN in (self.definitions.roles(name) or (UNKNOWN,)) and not WORDLESS.fullmatch(name):
+                self._note_words(name, start + 1 + len(name), self._at)
             if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
                 self._at += 2
-            self._add_code(start, is_trimmed=name in _TRIMMED)
+            self._add_code(start, is_trimmed=name in TRIMMED)
 
     def _read_theorem(self) -> None:
         """Read the caption that a declaration gives to the environments of a name."""
@@ -616,7 +532,7 @@ class _Reader:
             if role == TEXT:
                 texts.append(opening + 1)
             elif role != CODE:
-                self._note_words(name, opening, at, _WORD)
+                self._note_words(name, opening, at)
         if not texts:
             self._at = at
             self._add_code(start)
@@ -625,19 +541,19 @@ class _Reader:
         self._open_inline(start, self._structure.closers[self._at - 1])
         self._groups[-1].arguments, self._groups[-1].last = tuple(rest), at
 
-    def _note_words(self, name: str, start: int, end: int, words: re.Pattern[str]) -> None:
+    def _note_words(self, name: str, start: int, end: int, *, is_environment: bool = False) -> None:
         """Note a command whose arguments may be words."""
-        if start == end or not self._is_read or _TABLES.match(name.strip("{}")):
+        if start == end or not self._is_read or TABLE_ENVIRONMENT.match(name.strip("{}")):
             return
         for argument in re.findall(r"\{([^{}]*)", self._text[start:end]):
-            if words.search(argument) and not _IDENTIFIER.fullmatch(argument.strip()):
+            if may_be_words(argument, is_environment=is_environment):
                 self.left.setdefault(name, []).append(argument)
 
     # ---- texts ------------------------------------------------------------------------------------------------------
 
     @property
     def _is_table(self) -> bool:
-        return bool(self._environments) and bool(_TABLES.match(self._environments[-1]))
+        return bool(self._environments) and bool(TABLE_ENVIRONMENT.match(self._environments[-1]))
 
     def _flush(self) -> None:
         """End the paragraph."""
@@ -669,7 +585,7 @@ class _Reader:
         if is_definition or read.text != read.text.strip() or not has_letters(read.text, read.spans):
             return
         kind = block.kind if block else "cell" if self._is_table else "paragraph"
-        if kind == "paragraph" and self._environments and self._environments[-1] in _LISTS:
+        if kind == "paragraph" and self._environments and self._environments[-1] in LIST_ENVIRONMENTS:
             kind = "item"
         in_option = block is not None and self._text[block.close] == "]"
         layout = LatexLayout.of(self._text, start, region, self._newline, in_option=in_option)
