@@ -123,7 +123,7 @@ def odf_part(content, before="", root="document-content"):
     )
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<office:{root} {space} xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:loext="urn:x">{before}<office:body>{content}</office:body></office:{root}>'
+        f'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:loext="urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0">{before}<office:body>{content}</office:body></office:{root}>'
     )
 
 

@@ -44,6 +44,8 @@ _RANGE = re.compile(
 _RANGE_IDS = ("name", "id", "change-id")
 _SPAN_CONTENT = frozenset({"text:s", "text:tab", "text:line-break", "text:soft-page-break"})
 """What may be in a span beside words, so that it is a run."""
+_GROUPS = frozenset({"text:a", "text:meta", "text:text-input", "text:placeholder", "loext:content-control"})
+"""What stands around words of a sentence: links, metadata, fields to fill in. Of a list, the chosen words stay with its entries."""
 _MAX_SPACES = 1000
 _FORMULA = re.compile(r"\b(?:formula|condition|expression)=(?:\"([^\"]*)\"|'([^']*)')")
 _NAME = re.compile(
@@ -90,6 +92,7 @@ class _OdfPart(XmlPart):
         f"{_ROOT}drawing:1.0": "draw",
         f"{_ROOT}svg-compatible:1.0": "svg",
         "http://purl.org/dc/elements/1.1/": "dc",
+        "urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0": "loext",
     }
     wanted = frozenset({"p", "h", "tracked-changes", "table-cell"})
     plain: ClassVar[Mapping[str, str]] = {
@@ -172,7 +175,11 @@ class _OdfPart(XmlPart):
             return [Words(words, "", child.start, child.end)]
         if name == "text:span" and not child.is_empty:
             return self._read_span(child, openings)
-        if name == "text:a" and not child.is_empty:
+        if (
+            name in _GROUPS
+            and not child.is_empty
+            and not any(each.local_name == "list-item" for each in child.children)
+        ):
             opening, closing = self.text[child.start : child.content_start], self.text[child.content_end : child.end]
             items = self._read_items(child, openings)
             return [make_group(self.text, (opening, closing), items, child)]

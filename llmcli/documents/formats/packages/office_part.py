@@ -97,6 +97,7 @@ _LABEL_ROLES = {
     **dict.fromkeys(("numCache", "numLit", "numDim", "pivotSource", "chart", "chartSpace"), None),
 }
 """The kinds of texts in elements of charts; "attribute" is a text of its own."""
+_MAX_NAMED_CHARTS = 5
 _PARAGRAPHS = frozenset({"w:p", "a:p", "x:si", "x:is", "x:text"})
 
 
@@ -156,7 +157,9 @@ class OfficeFormat(PackageFormat):
         if not charts:
             return []
         what = f"{'a chart keeps' if len(charts) == 1 else f'{len(charts)} charts keep'} the names of series and categories"
-        return [f"{what}, which come from a workbook in the document: {', '.join(charts)}"]
+        more = len(charts) - _MAX_NAMED_CHARTS
+        shown = ", ".join(charts[:_MAX_NAMED_CHARTS]) + (f" and {more} more" if more > 0 else "")
+        return [f"{what}, which come from a workbook in the document: {shown}"]
 
     def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
         """Return a file with another language of its runs, styles and properties."""

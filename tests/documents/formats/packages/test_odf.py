@@ -44,6 +44,12 @@ def span(words, style="T1"):
         (f"All: {span(span('<text:sequence>1</text:sequence>'))}{span('<text:tab/>')} b", "All: <x1/> b"),
         ("Page <text:page-number>3</text:page-number> of it", "Page <x1/> of it"),
         ('A <text:bookmark-start text:name="b"/>b c<text:bookmark-end text:name="b"/> d', "A <g1>b c</g1> d"),
+        ("Dear <text:placeholder>your name</text:placeholder>, hi", "Dear <g1>your name</g1>, hi"),
+        ("A <loext:content-control>fine day</loext:content-control>", "A <g1>fine day</g1>"),
+        (
+            'It is <loext:content-control><loext:list-item loext:display-text="Open"/>Open</loext:content-control> now',
+            "It is <x1/> now",
+        ),
         ('Go <text:bookmark text:name="b"/>on<text:soft-page-break/>!', "Go on!"),
         ('<text:change-start text:change-id="c"/>New<text:change-end text:change-id="c"/> text', "<g1>New</g1> text"),
         (f"{span('a ' + span('b', 'T2'))} c", "<g1>a <g2>b</g2></g1> c"),
