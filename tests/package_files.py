@@ -110,6 +110,7 @@ _ODF = {
     "draw": "drawing",
     "svg": "svg-compatible",
     "table": "table",
+    "chart": "chart",
     "style": "style",
     "presentation": "presentation",
     "fo": "xsl-fo-compatible",

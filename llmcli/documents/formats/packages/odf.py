@@ -1,7 +1,8 @@
 """OpenDocument: texts (.odt), presentations (.odp) and spreadsheets (.ods), with notes, comments and alternative texts.
 
-Not translated: what was deleted with changes tracked, fields, and cells that are computed or that a formula knows by their
-words. Source: OpenDocument 1.3 part 3 (OASIS).
+A chart has its data in a table of its own: in a spreadsheet, a copy of cells, whose words are translated as the cells are. Not
+translated: what was deleted with changes tracked, fields, cells that are computed or that a formula knows by their words, and
+spreadsheets in other documents. Source: OpenDocument 1.3 part 3 (OASIS).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llmcli.documents.formats.packages.paragraph_items import (
     markup_text,
 )
 from llmcli.documents.formats.packages.run_text import RunSyntax, strip_marks
-from llmcli.documents.formats.packages.xml_part import XmlPart
+from llmcli.documents.formats.packages.xml_part import LABEL, XmlPart
 from llmcli.documents.formats.xml_files.xml_elements import (
     XmlElement,
     decode_references,
@@ -66,6 +67,19 @@ class OdfFormat(PackageFormat):
         """Return the content, the headers and footers in the styles, charts, and the title."""
         return list(matching_names(package, _NAMES))
 
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the segments of all files; of the labels of charts in a spreadsheet, those whose cells are translated."""
+        found = super().split(text, target)
+        cells = {segment.text for segment in found if segment.kind == "cell"}
+        is_copy = self.name == "ods"
+        return [segment for segment in found if segment.kind != LABEL or not is_copy or segment.text in cells]
+
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence about spreadsheets in the document."""
+        parts = self.read_parts(text)[0]
+        sheets = [part.name for part in parts if part.name.startswith("Object ") and ":spreadsheet>" in part.text]
+        return [f"embedded spreadsheets are not translated: {', '.join(sheets)}"] if sheets else []
+
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a file, except for those that a formula knows."""
         del facts
@@ -98,14 +112,17 @@ class _OdfPart(XmlPart):
     plain: ClassVar[Mapping[str, str]] = {
         "dc:title": "heading",
         "dc:subject": "heading",
+        "text:index-title-template": "heading",
         "svg:title": "attribute",
         "svg:desc": "attribute",
     }
 
     def __init__(self, part: Part) -> None:
         super().__init__(part)
-        self._is_chart = part.name.startswith("Object ")
-        if self._is_chart:
+        is_object = part.name.startswith("Object ")
+        self._is_chart = is_object and ":chart>" in part.text
+        self._is_sheet = is_object and not self._is_chart
+        if self._is_sheet:
             self.wanted = frozenset({"p", "table"})
         self._plain_styles = {name for name in self._revision_styles() if name}
 
@@ -130,7 +147,11 @@ class _OdfPart(XmlPart):
         if name == "table:table-cell":
             values = {attribute.rpartition(":")[2]: each.value for attribute, each in element.attributes.items()}
             return "formula" in values or values.get("value-type", "string") != "string"
-        return name == "text:tracked-changes" or (self._is_chart and name == "table:table")
+        return name == "text:tracked-changes" or (self._is_sheet and name == "table:table")
+
+    def plain_kind(self, element: XmlElement) -> str | None:
+        """Return the kind of a title or a description; those in a chart are references to cells."""
+        return None if self._is_chart and element.local_name == "desc" else super().plain_kind(element)
 
     def describe(self, paragraph: XmlElement) -> tuple[str, int]:
         """Return the kind of a paragraph, and the level of a heading."""
@@ -139,7 +160,8 @@ class _OdfPart(XmlPart):
             return "heading", int(level) if level.isdecimal() and len(level) < 3 else 1  # noqa: PLR2004 (digits)
         for element in paragraph.lineage():
             if element.local_name in {"table-cell", "list-item"}:
-                return ("cell" if element.local_name == "table-cell" else "item"), 0
+                is_cell = element.local_name == "table-cell"
+                return (LABEL if self._is_chart and is_cell else "cell" if is_cell else "item"), 0
             if element.local_name == "frame" and element.get("presentation:class") == "title":
                 return "heading", 1
         return "paragraph", 0

@@ -27,7 +27,7 @@ from llmcli.documents.formats.packages.paragraph_items import (
     make_group,
 )
 from llmcli.documents.formats.packages.run_text import RunSyntax
-from llmcli.documents.formats.packages.xml_part import XmlPart
+from llmcli.documents.formats.packages.xml_part import LABEL, XmlPart
 from llmcli.documents.formats.xml_files.xml_elements import (
     XmlAttribute,
     XmlElement,
@@ -87,8 +87,6 @@ _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
 DRAWING_TYPES = (r".*(drawingml\.(chart|diagramData)|ms-office\.chartex)\+xml", r".*drawingml\.diagramDrawing\+xml")
 DRAWING_NAMES = (r"(charts/chart(Ex)?|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
 """Charts and diagrams, with the picture of a diagram that has its texts again."""
-LABEL = "label"
-"""The kind of a segment that is the copy of a cell, in a chart."""
 _LABELS = frozenset({"strCache", "multiLvlStrCache", "dlblRangeCache", "strDim", "txData"})
 """What holds copies of cells with words in a chart."""
 _LABEL_ROLES = {

@@ -16,7 +16,6 @@ from llmcli.documents.formats.packages.formula_texts import comparable, is_known
 from llmcli.documents.formats.packages.office_part import (
     DRAWING_NAMES,
     DRAWING_TYPES,
-    LABEL,
     OfficeFormat,
     OfficePart,
     decode_xstring,
@@ -24,6 +23,7 @@ from llmcli.documents.formats.packages.office_part import (
 )
 from llmcli.documents.formats.packages.package_format import Facts, Part
 from llmcli.documents.formats.packages.run_text import strip_marks
+from llmcli.documents.formats.packages.xml_part import LABEL
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references
 from llmcli.documents.reading.sources.zip_package import ZipPackage

@@ -19,6 +19,8 @@ from llmcli.documents.text_cleaning import LineNormalizer, collapse_whitespace
 from llmcli.errors import InternalError
 from llmcli.fast_dataclass import replace
 
+LABEL = "label"
+"""The kind of a segment that is the copy of a cell, in a chart."""
 _SYNTAX = ContentSyntax()
 _FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|[ew]mf|svg|bmp|tiff?)\Z", re.IGNORECASE)
 

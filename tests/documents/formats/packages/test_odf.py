@@ -153,3 +153,38 @@ def test_a_translation_has_no_reading():
     assert [segment.text for segment in segments] == ["東は大きい"]
     assert "<text:p>Tokyo is big</text:p>" in ODT.join(text, segments, ["Tokyo is big"])
     assert ODT.join(text, segments, [None]) == text
+
+
+CHART = (
+    "<office:chart><chart:chart><chart:title><text:p>By region</text:p></chart:title><table:table><table:table-row>"
+    '<table:table-cell office:value-type="string"><text:p>East</text:p><draw:g><svg:desc>Sheet1.A2</svg:desc></draw:g></table:table-cell>'
+    '<table:table-cell office:value-type="string"><text:p>Other</text:p></table:table-cell>'
+    '<table:table-cell office:value-type="float" office:value="5"><text:p>five</text:p></table:table-cell>'
+    "</table:table-row></table:table></chart:chart></office:chart>"
+)
+
+
+def test_the_data_of_a_chart():
+    """Its words are texts of a document; in a spreadsheet they are copies of cells, and translated if these are."""
+    parts = {"Object 1/content": odf_part(CHART)}
+    _, segments = split("<text:p>See it</text:p>", **parts)
+    assert [segment.text for segment in segments] == ["See it", "By region", "East", "Other"]
+    sheet = '<table:table-cell office:value-type="string"><text:p>East</text:p></table:table-cell>'
+    _, segments = split(sheet, ODS, kind="spreadsheet", **parts)
+    assert [(segment.text, segment.kind) for segment in segments] == [
+        ("East", "cell"), ("By region", "paragraph"), ("East", "label"),
+    ]  # fmt: skip
+
+
+def test_spreadsheets_in_a_document_are_named():
+    """A picture of them is shown, so they stay."""
+    sheet = "<office:spreadsheet><table:table><table:table-cell><text:p>East</text:p></table:table-cell></table:table></office:spreadsheet>"
+    text, segments = split("<text:p>See it</text:p>", **{"Object 1/content": odf_part(sheet)})
+    assert [segment.text for segment in segments] == ["See it"]
+    assert ODT.find_omissions(text) == ["embedded spreadsheets are not translated: Object 1/content.xml"]
+
+
+def test_the_title_of_an_index_and_its_template():
+    """An index gets its title from there when it is updated."""
+    index = "<text:index-title-template>Contents</text:index-title-template><text:index-title><text:p>Contents</text:p></text:index-title>"
+    assert [segment.text for segment in split(index)[1]] == ["Contents", "Contents"]
