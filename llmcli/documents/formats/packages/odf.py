@@ -27,6 +27,7 @@ from llmcli.documents.formats.packages.paragraph_items import (
 from llmcli.documents.formats.packages.run_text import RunSyntax, strip_marks
 from llmcli.documents.formats.packages.xml_part import LABEL, XmlPart
 from llmcli.documents.formats.xml_files.xml_elements import (
+    XmlAttribute,
     XmlElement,
     decode_references,
     escape_text,
@@ -46,7 +47,9 @@ _RANGE_IDS = ("name", "id", "change-id")
 _SPAN_CONTENT = frozenset({"text:s", "text:tab", "text:line-break", "text:soft-page-break"})
 """What may be in a span beside words, so that it is a run."""
 _GROUPS = frozenset({"text:a", "text:meta", "text:text-input", "text:placeholder", "loext:content-control"})
-"""What stands around words of a sentence: links, metadata, fields to fill in. Of a list, the chosen words stay with its entries."""
+"""What stands around words of a sentence: links, metadata, fields to fill in."""
+_ENTRIES = {"loext:list-item": "display-text", "text:label": "value"}
+"""The entries of lists, and the attributes with their words."""
 _MAX_SPACES = 1000
 _FORMULA = re.compile(r"\b(?:formula|condition|expression)=(?:\"([^\"]*)\"|'([^']*)')")
 _NAME = re.compile(
@@ -138,8 +141,17 @@ class _OdfPart(XmlPart):
                     yield style.get(f"{style.prefix}name")
 
     def is_paragraph(self, element: XmlElement) -> bool:
-        """Whether an element is a paragraph or a heading."""
-        return self.name_of(element) in {"text:p", "text:h"}
+        """Whether an element is a paragraph, a heading, or a list of which words are chosen: these must be an entry."""
+        return self.name_of(element) in {"text:p", "text:h"} or self._is_list(element)
+
+    def _is_list(self, element: XmlElement) -> bool:
+        return any(self.name_of(each) in _ENTRIES for each in element.children)
+
+    def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
+        """Return the words of an entry of a list."""
+        wanted = _ENTRIES.get(self.name_of(element))
+        found = element.attributes.get(f"{element.prefix}{wanted}") if wanted else None
+        return [found] if found else []
 
     def is_skipped(self, element: XmlElement) -> bool:
         """Whether an element was deleted with changes tracked, or its text is computed."""
@@ -197,11 +209,7 @@ class _OdfPart(XmlPart):
             return [Words(words, "", child.start, child.end)]
         if name == "text:span" and not child.is_empty:
             return self._read_span(child, openings)
-        if (
-            name in _GROUPS
-            and not child.is_empty
-            and not any(each.local_name == "list-item" for each in child.children)
-        ):
+        if name in _GROUPS and not child.is_empty and not self._is_list(child):
             opening, closing = self.text[child.start : child.content_start], self.text[child.content_end : child.end]
             items = self._read_items(child, openings)
             return [make_group(self.text, (opening, closing), items, child)]

@@ -46,10 +46,6 @@ def span(words, style="T1"):
         ('A <text:bookmark-start text:name="b"/>b c<text:bookmark-end text:name="b"/> d', "A <g1>b c</g1> d"),
         ("Dear <text:placeholder>your name</text:placeholder>, hi", "Dear <g1>your name</g1>, hi"),
         ("A <loext:content-control>fine day</loext:content-control>", "A <g1>fine day</g1>"),
-        (
-            'It is <loext:content-control><loext:list-item loext:display-text="Open"/>Open</loext:content-control> now',
-            "It is <x1/> now",
-        ),
         ('Go <text:bookmark text:name="b"/>on<text:soft-page-break/>!', "Go on!"),
         ('<text:change-start text:change-id="c"/>New<text:change-end text:change-id="c"/> text', "<g1>New</g1> text"),
         (f"{span('a ' + span('b', 'T2'))} c", "<g1>a <g2>b</g2></g1> c"),
@@ -188,3 +184,22 @@ def test_the_title_of_an_index_and_its_template():
     """An index gets its title from there when it is updated."""
     index = "<text:index-title-template>Contents</text:index-title-template><text:index-title><text:p>Contents</text:p></text:index-title>"
     assert [segment.text for segment in split(index)[1]] == ["Contents", "Contents"]
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        (
+            '<loext:content-control loext:dropdown="true"><loext:list-item loext:display-text="Open" loext:value="1"/>'
+            '<loext:list-item loext:display-text="Done" loext:value="2"/>Done</loext:content-control>'
+        ),
+        '<text:drop-down text:name="d"><text:label text:value="Open"/><text:label text:value="Done"/>Done</text:drop-down>',
+    ],
+)
+def test_the_chosen_text_of_a_list_is_the_text_of_its_entry(control):
+    """It is a text of its own beside its sentence, so both get one translation."""
+    text, segments = split(f"<text:p>It is {control} now</text:p>")
+    assert [segment.text for segment in segments] == ["It is <x1/> now", "Open", "Done", "Done"]
+    out = ODT.join(text, segments, ["Jetzt: <x1/>", "Offen", "Fertig", "Fertig"])
+    assert f"<text:p>Jetzt: {control.replace('Open', 'Offen').replace('Done', 'Fertig')}</text:p>" in out
+    assert ODT.join(text, segments, [None] * 4) == text
