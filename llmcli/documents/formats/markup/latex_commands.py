@@ -96,6 +96,10 @@ THEOREM_DECLARATION = re.compile(
 )
 """The declaration of an environment that has a title as an option."""
 WORDS_IN_MATH = re.compile(r"\\(?:text(?:rm|it|bf|normal)?|[mh]box|intertext|qq)\*?[ \t]*\{[^{}$\\]*[^\W\d_]{3}")
+CAPTION_OPTION = re.compile(
+    r"[ \t]*\[(?:[^\[\]{}]|\{[^{}]*\}){0,500}?(?<![\w-])(?:caption|title)[ \t]*=[ \t]*\{(?P<words>(?:[^{}]|\{[^{}]*\}){1,500})\}"
+)
+"""The caption of a listing, or the title of a box, in its options."""
 TITLED_ENVIRONMENTS = frozenset({"frame", "block", "alertblock", "exampleblock"})
 """Environments of beamer whose first argument is a title."""
 WORDLESS = re.compile(

@@ -15,6 +15,7 @@ from functools import partial
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.markup.latex_commands import (
     BOUNDARIES,
+    CAPTION_OPTION,
     DEFINITIONS,
     HEADINGS,
     INLINE_TEXTS,
@@ -35,12 +36,12 @@ from llmcli.documents.formats.markup.latex_commands import (
 )
 from llmcli.documents.formats.markup.latex_definitions import CODE, TEXT, UNKNOWN, LatexDefinitions
 from llmcli.documents.formats.markup.latex_layout import LatexLayout, encode_latex
-from llmcli.documents.formats.markup.latex_structure import LatexStructure, read_structure
+from llmcli.documents.formats.markup.latex_structure import LatexGroup, LatexPiece, LatexStructure, read_structure
 from llmcli.documents.formats.markup.latex_text import LIGATURES, read_character, read_named_character, write_words
 from llmcli.documents.formats.markup.markup_text import MarkupPart, join_parts
 from llmcli.documents.segments import Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
-from llmcli.fast_dataclass import replace, slotted
+from llmcli.fast_dataclass import replace
 
 _TOKEN = re.compile(
     r"(?P<words>[^\\%$&{}~`'\-?!\]\r\n#]++)|(?P<comment>%[^\r\n]*+(?:(?>\r\n|\r|\n)[ \t]*+)?+)"
@@ -62,35 +63,6 @@ _DELIMITED = re.compile(
 _MAX_NAMED_COMMANDS = 10
 _KINDS = frozenset({"control", "url", "email"})
 _MAX_PATH_HEADINGS = 7
-
-
-@slotted
-class _LatexPiece:
-    """A part of a paragraph, where it stands, and whether it is dropped at the paragraph's ends."""
-
-    part: MarkupPart
-    start: int
-    end: int
-    is_trimmed: bool = False
-
-
-@slotted
-class _LatexGroup:
-    """An open group: where it ends, and what it is.
-
-    ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a title.
-    ``following``: the kind of the group that comes behind an option. ``arguments``: where the texts of the same command begin
-    that come behind it; ``last``: where the command ends, 0: with this group.
-    """
-
-    close: int
-    run: int = -1
-    index: int = -1
-    kind: str = ""
-    level: int = -1
-    following: str = ""
-    arguments: tuple[int, ...] = ()
-    last: int = 0
 
 
 class LatexFormat(DocumentFormat):
@@ -148,11 +120,11 @@ class _Reader:
         self._newline = detect_newline(text)
         self._segments: list[Segment] = []
         self._headings: list[tuple[int, str]] = []
-        self._groups: list[_LatexGroup] = []
-        self._blocks: list[_LatexGroup] = []
+        self._groups: list[LatexGroup] = []
+        self._blocks: list[LatexGroup] = []
         """Those of the open groups whose texts have a kind."""
         self._environments: list[str] = []
-        self._run: list[_LatexPiece] = []
+        self._run: list[LatexPiece] = []
         self._run_number = 0
         self._at = int(text.startswith("\ufeff"))
         self._missing: set[str] = set()
@@ -211,7 +183,7 @@ class _Reader:
         """Add a part of the paragraph; it ends where the pass is."""
         if self._is_read:
             self.has_words_in_math |= part.kind == "math" and WORDS_IN_MATH.search(part.text) is not None
-            self._run.append(_LatexPiece(part, start, self._at, is_trimmed))
+            self._run.append(LatexPiece(part, start, self._at, is_trimmed))
 
     def _add_code(self, start: int, *, is_trimmed: bool = False) -> None:
         text = self._text[start : self._at]
@@ -258,14 +230,14 @@ class _Reader:
 
     def _open_inline(self, start: int, close: int) -> None:
         """Open a group in a sentence; it becomes a pair of tags if the paragraph goes on until its end."""
-        self._groups.append(_LatexGroup(close, self._run_number, len(self._run)))
+        self._groups.append(LatexGroup(close, self._run_number, len(self._run)))
         text = self._text[start : self._at]
         self._add(MarkupPart(text, "code", text), start, is_trimmed=True)
 
     def _open_block(self, close: int, kind: str, level: int = -1, following: str = "") -> None:
         """Open a group whose texts stand for themselves."""
         self._flush()
-        group = _LatexGroup(close, kind=kind, level=level, following=following)
+        group = LatexGroup(close, kind=kind, level=level, following=following)
         self._groups.append(group)
         self._blocks.append(group)
 
@@ -393,15 +365,7 @@ class _Reader:
             return
         self._at, name = found.end(), found["name"]
         if which == "begin" and (name in self._structure.verbatim or MATH_ENVIRONMENT.match(name)):
-            closer = f"\\end{{{name}}}"
-            end = -1 if closer in self._missing else self._text.find(closer, self._at)
-            self._missing |= {closer} if end < 0 else set()
-            self._at = end + len(closer) if end >= 0 else len(self._text)
-            if MATH_ENVIRONMENT.match(name):
-                word = self._text[start : self._at]
-                self._add(MarkupPart(word, "math", word), start, is_trimmed=True)
-            else:
-                self._flush()
+            self._read_verbatim(start, name)
             return
         self._flush()
         if which == "end":
@@ -421,9 +385,24 @@ class _Reader:
         elif name != "document":
             self._read_environment_arguments(name)
 
+    def _read_verbatim(self, start: int, name: str) -> None:
+        """Read an environment of code or math, of which a caption is translated."""
+        closer = f"\\end{{{name}}}"
+        end = -1 if closer in self._missing else self._text.find(closer, self._at)
+        self._missing |= {closer} if end < 0 else set()
+        last = end + len(closer) if end >= 0 else len(self._text)
+        if MATH_ENVIRONMENT.match(name):
+            self._at, word = last, self._text[start:last]
+            self._add(MarkupPart(word, "math", word), start, is_trimmed=True)
+        elif not self._open_caption(last):
+            self._flush()
+            self._at = last
+
     def _read_environment_arguments(self, name: str) -> None:
-        """Read the words of the last argument of an environment if its definition shows that they are text."""
+        """Read the words of the last argument of an environment if its definition shows that they are text; or a title."""
         roles, start = self.definitions.roles(f"{{{name}}}") or (), self._at
+        if not roles and self._open_caption(self._skip_arguments(self._at)):
+            return
         if roles[-1:] == (TEXT,):
             at = self._skip_arguments(self._at, count=len(roles) - 1)
             opening = self._opening_brace(at)
@@ -434,6 +413,16 @@ class _Reader:
                 return
         self._at = self._skip_arguments(self._at)
         self._note_words(f"{{{name}}}", start, self._at, is_environment=True)
+
+    def _open_caption(self, last: int) -> bool:
+        """Read the words of a caption in the options of something that ends at ``last``, if there is one."""
+        found = CAPTION_OPTION.match(self._text, self._at)
+        if found is None or not self._is_read:
+            return False
+        self._at = found.start("words")
+        self._open_block(found.end("words"), "attribute")
+        self._groups[-1].last = last
+        return True
 
     def _open_option(self, kind: str, following: str, level: int = -1) -> bool:
         """Read the words of an option, if there is one."""
@@ -494,11 +483,8 @@ class _Reader:
         elif name in {"verb", "lstinline", "mintinline"} and (code := _DELIMITED.match(self._text, self._at)):
             self._at = code.end()
             self._add_code(start)
-        elif name == "newtheorem":
-            self._read_theorem()
         elif name in BOUNDARIES or name in DEFINITIONS:
-            self._flush()
-            self._at = self._skip_arguments(self._at, blanks=name in DEFINITIONS)
+            self._read_boundary(name)
         elif TEXT in (self.definitions.roles(name) or ()) and self._is_read:
             self._read_defined_command(start, name)
         else:
@@ -508,6 +494,15 @@ class _Reader:
             if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
                 self._at += 2
             self._add_code(start, is_trimmed=name in TRIMMED)
+
+    def _read_boundary(self, name: str) -> None:
+        """Read a command between paragraphs: of some, a caption is translated."""
+        last = self._skip_arguments(self._at, blanks=name in DEFINITIONS)
+        if name == "newtheorem":
+            self._read_theorem()
+        elif name not in {"lstinputlisting", "inputminted"} or not self._open_caption(last):
+            self._flush()
+            self._at = last
 
     def _read_theorem(self) -> None:
         """Read the caption that a declaration gives to the environments of a name."""
@@ -567,7 +562,7 @@ class _Reader:
         if first < last:
             self._add_segment(pieces[first:last])
 
-    def _add_segment(self, pieces: list[_LatexPiece]) -> None:
+    def _add_segment(self, pieces: list[LatexPiece]) -> None:
         begin, end = pieces[0], pieces[-1]
         if not begin.part.kind:
             stripped = begin.part.text.lstrip()

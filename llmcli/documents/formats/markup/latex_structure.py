@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llmcli.documents.formats.markup.markup_text import MarkupPart
 from llmcli.documents.text_lines import line_at
 from llmcli.fast_dataclass import field, slotted
 
@@ -31,8 +32,38 @@ _TOKEN = re.compile(
     r"|\\(?:url|path|nolinkurl|href)[ \t]*(?P<address>\{[^{}\\\r\n]{0,1000}+\})"
     r"|\\(?P<which>begin|end)[ \t]*\{(?P<name>[^{}\\\r\n]{1,100})\}|\\(?s:.)|(?P<brace>[{}])"
 )
+_OPTION = re.compile(r"[ \t]*\[(?:[^\[\]{}%\\]|\{(?:[^{}%]|\{[^{}%]*\})*\}){0,500}\]")
 _DOCUMENT = re.compile(r"(?:\A|[\r\n])[^%\r\n]*\\begin[ \t]*\{document\}")
 _SHOWN_CHARS = 30
+
+
+@slotted
+class LatexPiece:
+    """A part of a paragraph, where it stands, and whether it is dropped at the paragraph's ends."""
+
+    part: MarkupPart
+    start: int
+    end: int
+    is_trimmed: bool = False
+
+
+@slotted
+class LatexGroup:
+    """An open group: where it ends, and what it is.
+
+    ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a title.
+    ``following``: the kind of the group that comes behind an option. ``arguments``: where the texts of the same command begin
+    that come behind it; ``last``: where the command ends, 0: with this group.
+    """
+
+    close: int
+    run: int = -1
+    index: int = -1
+    kind: str = ""
+    level: int = -1
+    following: str = ""
+    arguments: tuple[int, ...] = ()
+    last: int = 0
 
 
 @slotted
@@ -98,6 +129,9 @@ class _GroupReader:
             if match["which"] != "begin" or not is_raw:
                 yield match
                 continue
+            option = _OPTION.match(self._text, at)
+            if option:  # with a caption
+                yield from _TOKEN.finditer(self._text, at, option.end())
             end = self._text.find(f"\\end{{{name}}}", at)
             if end < 0:
                 yield match

@@ -133,6 +133,23 @@ def test_theorems_that_a_document_declares():
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\begin{lstlisting}[language=C, caption={A fine \\emph{list}}, label=x]\nsome words } {\n\\end{lstlisting}\nIt ends.",
+        "\\begin{tcolorbox}[colback=red,title={A fine \\emph{list}}]{x}\nIt ends.\n\\end{tcolorbox}",
+        "\\lstinputlisting[caption={A fine \\emph{list}}]{words.c}\n\nIt ends.",
+    ],
+)
+def test_captions_in_options(text):
+    """Of listings and boxes; what follows them is read as before."""
+    segments = FORMAT.split(text, "de")
+    assert [(segment.text.replace("<emph>", "\\emph{").replace("</emph>", "}"), segment.kind) for segment in segments] == [
+        ("A fine \\emph{list}", "attribute"), ("It ends.", "paragraph"),
+    ]  # fmt: skip
+    assert "={Eine Liste}" in put(text, "Eine Liste")
+
+
 def test_words_in_formulas_are_named():
     """A formula is one mark."""
     assert FORMAT.find_omissions("It is $x \\text{ if }y$ here.") == []
