@@ -197,15 +197,17 @@ class OfficePart(XmlPart):
 
         The text that was chosen from a list is a text of its own, not of its sentence: it must be an entry of the list.
         """
-        if element.local_name == "sdtContent" and _find_list(element.parent):
+        name = self.name_of(element)
+        if name == "w:sdtContent" and _find_list(element.parent):
             return element.child("r") is not None
-        return self.name_of(element) in _PARAGRAPHS
+        return name in _PARAGRAPHS
 
     def is_skipped(self, element: XmlElement) -> bool:
         """Whether an element was deleted, or moved elsewhere, with changes tracked; or has a value of a list as its text."""
-        if element.local_name == "sdtContent" and (entries := _find_list(element.parent)):
+        name = self.name_of(element)
+        if name == "w:sdtContent" and (entries := _find_list(element.parent)):
             return plain_content(self.text, element) in _shown_values(entries)
-        return self.name_of(element) in {"w:del", "w:moveFrom"}
+        return name in {"w:del", "w:moveFrom"}
 
     def plain_kind(self, element: XmlElement) -> str | None:
         """Return the kind of a property of the document, of a chosen text, or of a text of a chart that no number is."""

@@ -87,7 +87,10 @@ class XmlElement:
 
     def child(self, name: str) -> XmlElement | None:
         """Return the first child with this local name."""
-        return next((each for each in self.children if each.local_name == name), None)
+        for each in self.children:  # of each run of a document: a generator takes longer
+            if each.local_name == name:
+                return each
+        return None
 
     def lineage(self) -> Iterator[XmlElement]:
         """Yield the element and those around it, from the inside outwards."""

@@ -571,6 +571,18 @@ def test_dry_run_of_many(llm, data):
     assert rows[-1][4] == "6"
 
 
+def test_commands_of_latex_that_may_hold_words_are_named(llm, data):
+    """On a terminal, with -v and in the object of --json; the document is whole otherwise."""
+    name = write("a.tex", "It is \\important{some words} here.\n")
+    run = llm("translate", "--from", "en", "--to", "fr", "-v", name, answer=well)
+    assert (run.code, "\\important{some words}" in run.out) == (0, True)
+    assert "warning: the words in arguments of these commands are not translated: \\important" in run.err
+    assert (
+        "\\important"
+        in json.loads(llm("translate", "--from", "en", "--to", "fr", "--json", name, answer=well).out)["warnings"][0]
+    )
+
+
 def test_bilingual(llm, data):
     """Each paragraph before its translation, or both in a table."""
     name = write("a.md", "# One\n\n- two\n")
