@@ -7,8 +7,6 @@ class from it and names the class in ``@command(flags=...)``.
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from llmcli.cli import completers
-from llmcli.cli.console.suggestion import format_option
 from llmcli.cli.parsing.parameters import Option, OptionSection, class_annotations, option_names
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import fields, frozen
@@ -54,7 +52,7 @@ class Flags:
             "--model",
             metavar="MODEL",
             help="Name, file or repository of the model.",
-            autocompletion=completers.models,
+            autocompletion="models",
             section=OptionSection.MODEL,
         ),
         GivesSetting(),
@@ -77,7 +75,7 @@ class Flags:
             "--backend",
             metavar="NAME",
             help="Where the model runs: local, or a configured server.",
-            autocompletion=completers.backends,
+            autocompletion="backends",
             section=OptionSection.MODEL,
         ),
         GivesSetting(),
@@ -164,7 +162,7 @@ class Flags:
             "--stop-repetition",
             metavar="on|off",
             help="Stop an answer that repeats itself over and over (exit 3; default: on).",
-            autocompletion=completers.switches,
+            autocompletion="switches",
             section=OptionSection.OUTPUT,
             rare=True,
         ),
@@ -205,7 +203,7 @@ class Flags:
             "--draft",
             metavar="MODEL",
             help="A small model that drafts tokens, for speed; off: none.",
-            autocompletion=completers.models,
+            autocompletion="models",
             section=OptionSection.ENGINE,
         ),
         GivesSetting(),
@@ -245,7 +243,7 @@ class Flags:
             "--kv-type",
             metavar="TYPE",
             help="Type of the KV cache: auto, f16, q8_0, bf16.",
-            autocompletion=completers.kv_types,
+            autocompletion="kv_types",
             section=OptionSection.ENGINE,
         ),
         GivesSetting(),
@@ -256,7 +254,7 @@ class Flags:
             "--weights",
             metavar="TYPE",
             help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
-            autocompletion=completers.weights,
+            autocompletion="weights",
             section=OptionSection.ENGINE,
         ),
         GivesSetting(),
@@ -389,6 +387,8 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
 
 def model_options(flags: Flags) -> list[str]:
     """Return the options that select the model and where it runs; without them, another model would answer."""
+    from llmcli.cli.console.suggestion import format_option
+
     return [
         word
         for option in shared_options(type(flags))

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import Flags, ShapesAnswer, shared_options
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
@@ -43,7 +42,7 @@ SessionOption = Annotated[
         "--session",
         metavar="NAME",
         help="Continue this saved chat, or start it.",
-        autocompletion=completers.sessions,
+        autocompletion="sessions",
     ),
 ]
 ContinueOption = Annotated[bool, Option("--continue", help="Continue the chat used last.")]

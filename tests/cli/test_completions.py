@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from llmcli.cli import command_registry, completion_scripts, reference
+from llmcli.cli import command_registry, completers, completion_scripts, reference
 from llmcli.cli.completion_scripts import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +145,13 @@ def test_a_users_prompt_is_offered(offer, llm):
     """A prompt made with ``prompts new`` is a kind of generate."""
     llm("prompts", "new", "generate/haiku", "--from", "generate/poem")
     assert "haiku" in offer("llm generate ha")
+
+
+def test_every_named_completer_exists():
+    """Options name theirs, since only a Tab press needs the module."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "llmcli" / "cli").rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r'autocompletion="(\w+)"', text)}
+    assert "models" in named and all(callable(getattr(completers, name, None)) for name in named)
 
 
 def test_a_broken_configuration_breaks_no_tab_press(offer):

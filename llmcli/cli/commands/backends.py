@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
@@ -74,9 +73,7 @@ def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
 def add(
     ctx: CommandContext,
     *,
-    name: Annotated[
-        str, Argument(metavar="NAME", help="Its name for --backend.", autocompletion=completers.backend_presets)
-    ],
+    name: Annotated[str, Argument(metavar="NAME", help="Its name for --backend.", autocompletion="backend_presets")],
     base_url: Annotated[
         str | None, Option("--base-url", metavar="URL", help="Its address, such as https://HOST/v1.")
     ] = None,
@@ -87,7 +84,7 @@ def add(
     mixed: Annotated[bool, Option("--mixed", help="The servers may have different models or weights.")] = False,
     protocol: Annotated[
         str | None,
-        Option("--type", metavar="TYPE", help="Its protocol.", autocompletion=completers.backend_types),
+        Option("--type", metavar="TYPE", help="Its protocol.", autocompletion="backend_types"),
     ] = None,
     preset: Annotated[
         str | None,
@@ -95,7 +92,7 @@ def add(
             "--preset",
             metavar="NAME",
             help="Take type and address of this well-known server (default: NAME).",
-            autocompletion=completers.backend_presets,
+            autocompletion="backend_presets",
         ),
     ] = None,
     model: Annotated[
@@ -194,7 +191,7 @@ def probe(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        Argument(metavar="[NAME]", help="A backend.", autocompletion=completers.remote_backends),
+        Argument(metavar="[NAME]", help="A backend.", autocompletion="remote_backends"),
     ] = None,
 ) -> int:
     """Send one word to a server and say what works: stream, schema, tools, log-probabilities, context.
@@ -238,7 +235,7 @@ def _show_probe(ctx: CommandContext, server: dict[str, Any], result: ProbeResult
 @command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes work")
 def rm(
     ctx: CommandContext,
-    name: Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion=completers.configured_backends)],
+    name: Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion="configured_backends")],
     yes: YesOption = False,
 ) -> int:
     """Remove a remote server from the configuration file; asks first, unless --yes. A stored key stays."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
@@ -14,9 +13,7 @@ from llmcli.errors import CannotCreate
 from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, find_setting
 
-SettingArgument = Annotated[
-    str, Argument(metavar="SETTING", help="The setting's name.", autocompletion=completers.settings)
-]
+SettingArgument = Annotated[str, Argument(metavar="SETTING", help="The setting's name.", autocompletion="settings")]
 _CONFIG_TEMPLATE = (
     "# Settings of llm; llm config show lists them with their values. Remove the # in front of those that you set.\n"
 )
@@ -45,7 +42,7 @@ def show(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
+        Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion="settings"),
     ] = None,
 ) -> int:
     """Show every setting, its value and where it came from.

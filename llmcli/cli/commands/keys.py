@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
@@ -18,7 +17,7 @@ from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import EmptyInput, InputError, MissingError, UsageError
 
-BackendArgument = Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion=completers.remote_backends)]
+BackendArgument = Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion="remote_backends")]
 
 
 @command(*GENERAL_OPTIONS, examples="llm keys set openai\nllm keys set openai < secret")

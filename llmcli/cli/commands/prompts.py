@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
@@ -14,14 +13,14 @@ from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.prompts import Prompt, PromptProblem
 from llmcli.prompts.contracts import is_own_name, prefix_of
 
-PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
+PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion="prompts")]
 OptionalPromptArgument = Annotated[
     str | None,
-    Argument(metavar="[NAME|FILE]", help="A prompt (default: all).", autocompletion=completers.prompts),
+    Argument(metavar="[NAME|FILE]", help="A prompt (default: all).", autocompletion="prompts"),
 ]
 PromptSourceOption = Annotated[
     str | None,
-    Option("--from", metavar="NAME", help="The prompt to copy.", autocompletion=completers.prompts),
+    Option("--from", metavar="NAME", help="The prompt to copy.", autocompletion="prompts"),
 ]
 
 

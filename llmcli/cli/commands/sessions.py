@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
@@ -14,7 +13,7 @@ from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.settings import DATA_DIR_VARIABLE
 
-SessionArgument = Annotated[str, Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)]
+SessionArgument = Annotated[str, Argument(metavar="NAME", help="A saved chat.", autocompletion="sessions")]
 
 
 class ExportFormat(StrEnum):
@@ -72,7 +71,7 @@ def rm(
     ctx: CommandContext,
     names: Annotated[
         list[str] | None,
-        Argument(metavar="[NAME]...", help="Saved chats.", autocompletion=completers.sessions),
+        Argument(metavar="[NAME]...", help="Saved chats.", autocompletion="sessions"),
     ] = None,
     every: Annotated[bool, Option("--all", help="All of them.")] = False,
     yes: YesOption = False,

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
@@ -24,7 +23,7 @@ _COLUMNS = (
 _NOT_ANSWERING = "(does not answer)"
 WorkersArgument = Annotated[
     list[str] | None,
-    Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion=completers.workers),
+    Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion="workers"),
 ]
 
 

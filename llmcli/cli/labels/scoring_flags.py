@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.fast_dataclass import frozen
@@ -56,7 +55,7 @@ class CalibrationFlags(_SummaryFlags):
             "--calibration",
             metavar="NAME",
             help="Use this calibration, or save that of --calibrate.",
-            autocompletion=completers.calibrations,
+            autocompletion="calibrations",
             section=OptionSection.CALIBRATION,
         ),
     ] = None

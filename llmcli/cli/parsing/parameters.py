@@ -22,6 +22,10 @@ MAX_WHOLE_NUMBER = 10**12
 """The largest whole number that any parameter takes, of either sign: SQLite and slices hold 64 bits."""
 
 
+Completer = str | Callable[..., Any]
+"""What completes a value: the name of a function of ``completers``, or another function like those."""
+
+
 class OptionSection(StrEnum):
     """The headings of options in help, manual pages and reference, in order."""
 
@@ -52,7 +56,7 @@ class Option:
         min: float | None = None,  # noqa: A002
         max: float | None = None,  # noqa: A002
         callback: Callable[[Any], Any] | None = None,
-        autocompletion: Callable[..., Any] | None = None,
+        autocompletion: Completer | None = None,
         section: OptionSection = OptionSection.OWN,
         rare: bool = False,
         hidden: bool = False,
@@ -83,7 +87,7 @@ class Argument:
         *,
         help: str,  # noqa: A002 (Typer's name)
         metavar: str,
-        autocompletion: Callable[..., Any] | None = None,
+        autocompletion: Completer | None = None,
         is_prose: bool = False,
     ) -> None:
         self.is_prose = is_prose

@@ -20,6 +20,7 @@ from llmcli.cli.parsing.parameters import (
     HELP_ALL,
     Argument,
     CommandParameter,
+    Completer,
     Option,
     OptionSection,
     require_usable_number,
@@ -180,14 +181,16 @@ def _typer_declaration(declaration: Any) -> Any:
     return typer.Option(*declaration.names, **keywords, callback=_typer_callback(declaration.callback))
 
 
-def _typer_completer(offer: Callable[..., Any] | None) -> Callable[[typer.Context, str], Any] | None:
+def _typer_completer(completer: Completer | None) -> Callable[[typer.Context, str], Any] | None:
     """Return a completer with annotations that tell Typer what to pass: the context, and the word so far."""
-    if offer is None:
+    if completer is None:
         return None
-    wanted = inspect.signature(offer).parameters
 
     def typer_completer(ctx: typer.Context, incomplete: str) -> Any:
-        given = {"ctx": ctx, "incomplete": incomplete}
+        from llmcli.cli import completers
+
+        offer = getattr(completers, completer) if isinstance(completer, str) else completer
+        given, wanted = {"ctx": ctx, "incomplete": incomplete}, inspect.signature(offer).parameters
         return offer(**{name: given[name] for name in wanted})
 
     return typer_completer

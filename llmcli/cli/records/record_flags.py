@@ -3,7 +3,6 @@
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.flags import Flags
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.fast_dataclass import frozen
@@ -62,7 +61,7 @@ class RecordFlags(Flags):
             "--format",
             metavar="FORMAT",
             help="Format of the records: lines, csv, tsv, jsonl, parquet (default: by name and content).",
-            autocompletion=completers.record_formats,
+            autocompletion="record_formats",
             section=OptionSection.RECORDS,
             rare=True,
         ),
@@ -84,7 +83,7 @@ class RecordFlags(Flags):
             "--output-format",
             metavar="FORMAT",
             help="Format of the output (default: by the name of -o, else that of the input).",
-            autocompletion=completers.record_formats,
+            autocompletion="record_formats",
             section=OptionSection.RECORDS,
             rare=True,
         ),

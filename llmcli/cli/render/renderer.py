@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
-from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
-from llmcli.errors.saved_state_errors import RetryRefused
 from llmcli.fast_dataclass import frozen
-from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+from llmcli.tasks.runner.answers import aggregate_tokens_per_s
+from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Timings, Usage
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -112,10 +112,12 @@ class _ResultRenderer:
                 self.render_event(event)
         except _FirstFailure:
             self.ended_early = True
-        except (ProcessStopped, TimedOut, OutputError, RetryRefused):
+        except (ProcessStopped, TimedOut, OutputError):
             raise
         except LlmError as error:
-            if not self._delivered:
+            from llmcli.errors.saved_state_errors import RetryRefused
+
+            if not self._delivered or isinstance(error, RetryRefused):
                 raise
             self.ended_early = True
             self.abandon()
@@ -398,10 +400,12 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
     if ctx.console.verbose:
         ctx.console.explain_once(ctx.runtime.backend_stats().choices)
     if ctx.flags.stats and totals.count:
+        from llmcli.cli.render.stats import collect_stats
+
         work = ctx.runtime.backend_stats()
         cost = None if work.cost is None else round(work.cost - cost_before, 9)
-        adapters = ctx.runtime.adapters
-        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency, adapters=adapters)
+        currency, adapters = ctx.runtime.currency, ctx.runtime.adapters
+        taken = collect_stats(totals.usage, totals.timings(), work, cost=cost, currency=currency, adapters=adapters)
         reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 
@@ -421,6 +425,43 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
 
 def _encode_for(ctx: CommandContext, sink: ByteSink, options: DisplayOptions) -> ByteSink:
     return sink if options.encoding == "utf-8" or ctx.console.as_json else _EncodingSink(sink, options.encoding)
+
+
+class JobTotals:
+    """The totals of a job's results; memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._started_at = time.monotonic()
+        self._first_timings: Timings | None = None
+        self._first_token_s: float | None = None
+        self.count = 0
+        self.usage = Usage()
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._started_at = time.monotonic()
+
+    def add_earlier(self, usage: Usage, seconds: float, results: int) -> None:
+        """Add what earlier runs of the same job took."""
+        self.usage += usage
+        self.count += results
+        self._started_at -= seconds
+
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        self.count += 1
+        self.usage += result.usage
+        first = result.timings.first_token_s
+        if first is not None:
+            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
+        self._first_timings = self._first_timings or result.timings
+
+    def timings(self) -> Timings:
+        """Return the timings of the job so far."""
+        if self.count == 1 and self._first_timings is not None:
+            return self._first_timings
+        total = time.monotonic() - self._started_at
+        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 
 
 class _PendingItem:

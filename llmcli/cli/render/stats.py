@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING
 
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.types import BackendStats, Result, ServerStats, Timings, Usage
+from llmcli.types import BackendStats, ServerStats, Timings, Usage
 
 if TYPE_CHECKING:
     from llmcli.config.engine_options import LoraAdapter
@@ -105,47 +104,9 @@ def _format_number(number: float) -> str:
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004
 
 
-class JobTotals:
-    """The totals of a job's results; memory does not grow with their number."""
-
-    def __init__(self) -> None:
-        self._started_at = time.monotonic()
-        self._first_timings: Timings | None = None
-        self._first_token_s: float | None = None
-        self.count = 0
-        self.usage = Usage()
-
-    def start(self) -> None:
-        """Start the clock."""
-        self._started_at = time.monotonic()
-
-    def add_earlier(self, usage: Usage, seconds: float, results: int) -> None:
-        """Add what earlier runs of the same job took."""
-        self.usage += usage
-        self.count += results
-        self._started_at -= seconds
-
-    def add(self, result: Result) -> None:
-        """Count a result."""
-        self.count += 1
-        self.usage += result.usage
-        first = result.timings.first_token_s
-        if first is not None:
-            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
-        self._first_timings = self._first_timings or result.timings
-
-    def timings(self) -> Timings:
-        """Return the timings of the job so far."""
-        if self.count == 1 and self._first_timings is not None:
-            return self._first_timings
-        from llmcli.tasks.runner.answers import aggregate_tokens_per_s
-
-        total = time.monotonic() - self._started_at
-        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
-
-
 def collect_stats(
-    totals: JobTotals,
+    usage: Usage,
+    timings: Timings,
     work: BackendStats,
     *,
     cost: float | None = None,
@@ -156,9 +117,8 @@ def collect_stats(
 
     ``adapters``: those of the model.
     """
-    timings = totals.timings()
     return CommandStats(
-        **asdict(totals.usage),
+        **asdict(usage),
         **asdict(timings),
         decode_threads=work.decode_threads,
         prompt_threads=work.prompt_threads,

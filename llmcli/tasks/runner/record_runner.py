@@ -12,7 +12,7 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, Unsupported
 from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.runner.step_progress import progress_of_request
+from llmcli.tasks.runner.answers import progress_of_request
 from llmcli.tasks.runner.task_run import TaskRun, TaskRunner
 from llmcli.types import (
     Event,

@@ -16,9 +16,15 @@ from llmcli.backends.base import Backend, Job
 from llmcli.errors import InternalError, LlmError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.runner.answers import Answer, AnswerBuffer, UsageTally, raise_request_error, renumber_failure
+from llmcli.tasks.runner.answers import (
+    Answer,
+    AnswerBuffer,
+    StepProgress,
+    UsageTally,
+    raise_request_error,
+    renumber_failure,
+)
 from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Pending, Spawned, gather
-from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.types import (
     Event,
     Finished,

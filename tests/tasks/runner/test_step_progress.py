@@ -12,7 +12,7 @@ from llmcli.tasks.ask import ask
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
-from llmcli.tasks.runner.step_progress import StepProgress
+from llmcli.tasks.runner.answers import StepProgress
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.summarize.written_summary import MERGE_STEP

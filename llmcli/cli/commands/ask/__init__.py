@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
-from llmcli.cli.completers import generate_kinds, index_names
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
@@ -25,7 +24,7 @@ _COLONS = (":", "\N{FULLWIDTH COLON}")
 
 PromptOption = Annotated[
     str | None,
-    Option("-p", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion=generate_kinds),
+    Option("-p", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion="generate_kinds"),
 ]
 
 
@@ -62,7 +61,7 @@ def ask(
             "--index",
             metavar="NAME",
             help="An indexed directory (llm index add); repeatable.",
-            autocompletion=index_names,
+            autocompletion="index_names",
         ),
     ] = None,
     system: SystemOption = None,

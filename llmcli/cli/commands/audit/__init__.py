@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask import PromptOption
 from llmcli.cli.commands.filter import AlternativesOption, ConjunctsOption, ExcludedOption
@@ -28,7 +27,7 @@ SwapOption = Annotated[
         "--swap",
         metavar="NAME|@FILE",
         help="The words to swap: a list of llm's (llm audit list), or a file.",
-        autocompletion=completers.swap_files,
+        autocompletion="swap_files",
     ),
 ]
 ReferenceOption = Annotated[
@@ -201,7 +200,7 @@ def show_list(ctx: CommandContext) -> int:
 @command(*GENERAL_OPTIONS, examples="llm audit show names > names.yaml\nllm audit show templates")
 def show(
     ctx: CommandContext,
-    name: Annotated[str, Argument(metavar="NAME", help="A list, or templates.", autocompletion=completers.swap_files)],
+    name: Annotated[str, Argument(metavar="NAME", help="A list, or templates.", autocompletion="swap_files")],
 ) -> int:
     """Show the words of a list with their sources, as a file to change; or the templates, one a line."""
     from llmcli.tasks.audit.swap_file import TEMPLATES, read_bundled, read_templates

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
@@ -13,9 +12,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_store import CalibrationStore
 
-CalibrationArgument = Annotated[
-    str, Argument(metavar="NAME", help="A calibration.", autocompletion=completers.calibrations)
-]
+CalibrationArgument = Annotated[str, Argument(metavar="NAME", help="A calibration.", autocompletion="calibrations")]
 
 
 def _open_store(ctx: CommandContext) -> CalibrationStore:

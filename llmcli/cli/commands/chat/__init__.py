@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.completers import generate_kinds
 from llmcli.cli.options import ALL_OPTIONS, ContinueOption, FileOption, SessionOption, SystemOption, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
@@ -36,7 +35,7 @@ def chat(
             "--prompt",
             metavar="NAME|FILE",
             help="Instructions from a prompt, such as tutor.",
-            autocompletion=generate_kinds,
+            autocompletion="generate_kinds",
         ),
     ] = None,
     file: FileOption = None,

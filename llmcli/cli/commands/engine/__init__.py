@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
     from llmcli.engine_library import EngineLibrary
     from llmcli.runtime.engine_install import ListedEngine
 
-NameArgument = Annotated[str, Argument(metavar="NAME", help="An engine.", autocompletion=completers.engines)]
+NameArgument = Annotated[str, Argument(metavar="NAME", help="An engine.", autocompletion="engines")]
 OptionalNameArgument = Annotated[
     str | None,
-    Argument(metavar="[NAME]", help="An engine (default: the one in use).", autocompletion=completers.engines),
+    Argument(metavar="[NAME]", help="An engine (default: the one in use).", autocompletion="engines"),
 ]
 _VARIABLES = ("LLMCLI_DATA_DIR", "npm_config_registry")
 
@@ -83,7 +82,7 @@ def install(
         Argument(
             metavar="[cpu|cuda|vulkan|metal]",
             help="What it computes on (default: this machine's fastest device).",
-            autocompletion=completers.engine_kinds,
+            autocompletion="engine_kinds",
         ),
     ] = None,
     yes: YesOption = False,

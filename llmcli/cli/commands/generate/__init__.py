@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.commands.generate.text_options import LongTextOptions
-from llmcli.cli.completers import generate_kinds
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs
 from llmcli.cli.input.text_values import read_variables
@@ -39,7 +37,7 @@ def generate(
     ctx: CommandContext,
     kind: Annotated[
         str | None,
-        Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
+        Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion="generate_kinds"),
     ] = None,
     topic: Annotated[
         list[str] | None,
@@ -71,7 +69,7 @@ def generate(
             "--language",
             metavar="LANG",
             help="Language of the text: fr, French.",
-            autocompletion=completers.languages,
+            autocompletion="languages",
         ),
     ] = "",
     revise: Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -35,7 +34,7 @@ def help(  # noqa: A001 (the command's name)
         Argument(
             metavar="[TOPIC]...",
             help="A command, a page, an exit code, words to search for, or topics: list the pages.",
-            autocompletion=completers.help_topics,
+            autocompletion="help_topics",
         ),
     ] = None,
     complete: Annotated[bool, Option("--all", help="List all commands, or all options of the command.")] = False,

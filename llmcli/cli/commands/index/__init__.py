@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
@@ -14,7 +13,7 @@ _MODEL_OPTIONS = ("model", "ctx", "threads", "pull", "offline", "no_worker", "ti
 DirectoriesArgument = Annotated[list[str], Argument(metavar="DIRECTORY...", help="Directories, or single documents.")]
 IndexedArgument = Annotated[
     list[str],
-    Argument(metavar="DIRECTORY...", help="Directories that have an index.", autocompletion=completers.indexes),
+    Argument(metavar="DIRECTORY...", help="Directories that have an index.", autocompletion="indexes"),
 ]
 EmbedOption = Annotated[bool, Option("--embed", help="Use vectors of a model too, not only words.")]
 
@@ -80,7 +79,7 @@ def search(
             "--in",
             metavar="DIRECTORY",
             help="Search this directory's index; repeatable (default: all).",
-            autocompletion=completers.indexes,
+            autocompletion="indexes",
         ),
     ] = None,
     limit: Annotated[int, Option("--limit", min=1, max=1000, metavar="N", help="Passages at most.")] = 10,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -37,7 +36,7 @@ def label(
             "--calibration",
             metavar="NAME",
             help="Save a calibration for llm classify under this name.",
-            autocompletion=completers.calibrations,
+            autocompletion="calibrations",
         ),
     ] = None,
     label_column: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
 from llmcli.cli.commands.models.quantize_command import quantize
@@ -14,15 +13,13 @@ from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import ModelNotDownloaded, NothingToRemove
 
-ModelArgument = Annotated[
-    str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
-]
+ModelArgument = Annotated[str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion="models")]
 OptionalModelArgument = Annotated[
     str | None,
     Argument(
         metavar="[NAME]",
         help="Any name that -m accepts (default: the default model).",
-        autocompletion=completers.models,
+        autocompletion="models",
     ),
 ]
 

@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import suggestion
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
@@ -32,12 +31,10 @@ class ForeignProgram(StrEnum):
 )
 def alias(
     ctx: CommandContext,
-    name: Annotated[
-        str | None, Argument(metavar="[NAME]", help="The alias.", autocompletion=completers.aliases)
-    ] = None,
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="The alias.", autocompletion="aliases")] = None,
     model: Annotated[
         str | None,
-        Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion=completers.models),
+        Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion="models"),
     ] = None,
     remove: Annotated[bool, Option("--remove", help="Remove the alias.")] = False,
 ) -> int:
@@ -80,11 +77,11 @@ def default(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
+        Argument(metavar="[NAME]", help="The model to make the default.", autocompletion="models"),
     ] = None,
     verb: Annotated[
         str | None,
-        Option("--for", metavar="COMMAND", help="For this command only.", autocompletion=completers.model_commands),
+        Option("--for", metavar="COMMAND", help="For this command only.", autocompletion="model_commands"),
     ] = None,
     unset: Annotated[bool, Option("--unset", help="Clear the default.")] = False,
     every: Annotated[bool, Option("--list", help="List the defaults of all commands.")] = False,
@@ -147,9 +144,7 @@ def verify(
     ctx: CommandContext,
     names: Annotated[
         list[str] | None,
-        Argument(
-            metavar="[NAME]...", help="Any names that -m accepts (default: all).", autocompletion=completers.models
-        ),
+        Argument(metavar="[NAME]...", help="Any names that -m accepts (default: all).", autocompletion="models"),
     ] = None,
 ) -> int:
     """Hash models again and compare with the checksums of their source, or else with the earlier hashes.
@@ -204,9 +199,7 @@ def import_(
     ctx: CommandContext,
     path: Annotated[
         str | None,
-        Argument(
-            metavar="[PATH]", help="A file, or with --from a model's name.", autocompletion=completers.foreign_models
-        ),
+        Argument(metavar="[PATH]", help="A file, or with --from a model's name.", autocompletion="foreign_models"),
     ] = None,
     name: Annotated[
         str | None, Option("--name", metavar="NAME", help="Its name here (default: that of the file).")

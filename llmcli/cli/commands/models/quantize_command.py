@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.options import GENERAL_OPTIONS, command
@@ -33,10 +32,10 @@ def _require_file(name: str | None) -> str | None:
 )
 def quantize(
     ctx: CommandContext,
-    name: Annotated[str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)],
+    name: Annotated[str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion="models")],
     quantization: Annotated[
         str,
-        Option("--type", metavar="TYPE", help="Type of the weights.", autocompletion=completers.quantization_types),
+        Option("--type", metavar="TYPE", help="Type of the weights.", autocompletion="quantization_types"),
     ],
     output: Annotated[
         str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli import command_registry, completers
+from llmcli.cli import command_registry
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -97,7 +97,7 @@ def recommend(
             "--language",
             metavar="LANG",
             help="A language that the model must know: fi, French; repeatable.",
-            autocompletion=completers.languages,
+            autocompletion="languages",
         ),
     ] = None,
 ) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
@@ -67,7 +66,7 @@ def summarize(
             "--language",
             metavar="LANG",
             help="Its language: fr, French (default: that of the text).",
-            autocompletion=completers.languages,
+            autocompletion="languages",
         ),
     ] = "",
     cite: Annotated[bool, Option("--cite", help="Give points, each with a quote and its support.")] = False,

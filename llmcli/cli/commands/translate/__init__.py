@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
@@ -79,7 +78,7 @@ def translate(
             "--to",
             metavar="LANG",
             help="The target language: fr, pt-BR, French; repeatable.",
-            autocompletion=completers.languages,
+            autocompletion="languages",
         ),
     ] = None,
     source: Annotated[
@@ -88,7 +87,7 @@ def translate(
             "--from",
             metavar="LANG",
             help="The language of the document (default: detected).",
-            autocompletion=completers.languages,
+            autocompletion="languages",
         ),
     ] = None,
     format_name: Annotated[
@@ -97,7 +96,7 @@ def translate(
             "--format",
             metavar="FORMAT",
             help="plain, markdown, html, po, ... (default: detected).",
-            autocompletion=completers.formats,
+            autocompletion="formats",
         ),
     ] = None,
     style: Annotated[
@@ -106,7 +105,7 @@ def translate(
             "--style",
             metavar="STYLE|@FILE",
             help="formal, informal, or your style guide.",
-            autocompletion=completers.translation_styles,
+            autocompletion="translation_styles",
         ),
     ] = None,
     formality: Annotated[
