@@ -11,15 +11,6 @@ from pathlib import Path
 
 from llmcli import engine_library
 
-RUNTIME_ENV_PREFIXES = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
-"""Prefixes of the variables that configure the libraries below the engine."""
-RUNTIME_ENV_DEFAULTS = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
-"""Values that the engine sets before it loads llama.cpp, unless they are set already.
-
-Without the first one, a failed assertion runs a debugger for over a second. The other one is about GNU OpenMP, whose
-threads spin at the end of each operation: when another process occupies a core, the default lets them spin for its
-whole time slice, and 0 makes every operation a system call.
-"""
 _INHERITED_VARIABLES = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"}
 )
@@ -34,7 +25,7 @@ def child_env(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environ.items()
-        if name in _INHERITED_VARIABLES or name.startswith(RUNTIME_ENV_PREFIXES)
+        if name in _INHERITED_VARIABLES or name.startswith(engine_library.RUNTIME_ENV_PREFIXES)
     }
     library = engine_library.find_library(environ)
     if library is not None:

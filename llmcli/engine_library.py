@@ -25,6 +25,15 @@ LIBRARY_VARIABLE = "LLAMA_CPP_LIB_PATH"
 """The binding loads the library in this directory instead of its own; children of llm inherit it."""
 MANIFEST = "engine.json"
 """The file of an installed engine with its kind, version and origin."""
+RUNTIME_ENV_PREFIXES = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
+"""Prefixes of the variables that configure the libraries below the engine."""
+RUNTIME_ENV_DEFAULTS = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
+"""Values that the engine sets before it loads llama.cpp, unless they are set already.
+
+Without the first one, a failed assertion runs a debugger for over a second. The other one is about GNU OpenMP, whose
+threads spin at the end of each operation: when another process occupies a core, the default lets them spin for its
+whole time slice, and 0 makes every operation a system call.
+"""
 _SELECTION = "selected"
 _SUFFIXES = ("dylib", "so") if sys.platform == "darwin" else ("so",)
 

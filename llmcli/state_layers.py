@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from llmcli.fast_dataclass import asdict
 from llmcli.files import private_files
@@ -60,7 +59,7 @@ def load_layers(cache: Path, model_id: str) -> StateLayers | None:
     """Return what ``save_layers`` wrote for a model, None if there is nothing usable."""
     try:
         kept = json.loads(layers_file(cache, model_id).read_bytes())
-        return layers_from_json(kept)
+        return StateLayers.from_json(kept)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not measured, or damaged
         return None
 
@@ -70,8 +69,3 @@ def save_layers(cache: Path, model_id: str, layers: StateLayers) -> None:
     file = layers_file(cache, model_id)
     private_files.make_directory(file.parent)
     private_files.replace_file(file, json.dumps(asdict(layers)).encode())
-
-
-def layers_from_json(values: dict[str, Any]) -> StateLayers:
-    """Return what ``asdict`` was given. Raises ``ValueError``, ``TypeError`` and ``KeyError`` for other values."""
-    return StateLayers(tuple(map(int, values["labels"])), int(values["vector"]))

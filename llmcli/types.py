@@ -324,6 +324,11 @@ class StateLayers:
     labels: tuple[int, ...]
     vector: int
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StateLayers:
+        """Return what ``asdict`` was given. Raises ``ValueError``, ``TypeError`` and ``KeyError`` for other values."""
+        return cls(tuple(map(int, values["labels"])), int(values["vector"]))
+
 
 @frozen
 class BackendInfo:

@@ -41,9 +41,8 @@ import fork_server
 import pexpect
 import ptyprocess
 
-from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import bindings
-from llmcli.engine_library import LIBRARY_VARIABLE, find_library
+from llmcli.engine_library import LIBRARY_VARIABLE, RUNTIME_ENV_DEFAULTS, find_library
 
 RealPopen = subprocess.Popen
 _PYTHON = sys.executable

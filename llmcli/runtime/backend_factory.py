@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.config.engine_options import EngineOptions
+from llmcli.engine_library import EngineLibrary, find_library
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import SERVER
-from llmcli.runtime.engine_install import require_engine
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig, engine_options
 from llmcli.types import Phase, Progress
@@ -29,6 +29,16 @@ _GREETING_TIMEOUT_S = 10.0
 """Seconds after which a silent worker counts as hung."""
 _COALESCE_S = 0.1
 """Coalescing delay in seconds for text that is not shown as it arrives."""
+
+
+def require_engine(config: RunConfig) -> EngineLibrary:
+    """Return the engine that runs models; if there is none, the user may install one. Raises as ``install_first``."""
+    library = find_library(config.environ)
+    if library is None:
+        from llmcli.runtime.engine_install import install_first
+
+        library = install_first(config)
+    return library
 
 
 def build_local(

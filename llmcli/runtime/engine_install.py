@@ -169,14 +169,11 @@ def remove(config: RunConfig, library: EngineLibrary) -> None:
     installer.remove_engine(config.paths.engines, library.name)
 
 
-def require_engine(config: RunConfig) -> EngineLibrary:
-    """Return the engine that runs models; if there is none, the user may install one.
+def install_first(config: RunConfig) -> EngineLibrary:
+    """Let the user install an engine on a machine without one, and return it.
 
     Raises ``EngineNotInstalled`` if the user does not, and as ``install``.
     """
-    library = engine_library.find_library(config.environ)
-    if library is not None:
-        return library
     try:
         package = choose_package()
     except EngineUnavailable as error:

@@ -25,7 +25,6 @@ from llmcli.errors import (
     UnavailableError,
     UsageError,
 )
-from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
@@ -160,13 +159,10 @@ def _find_automatic(
     return _find_usable(config, models, model, chosen)
 
 
-LOAD_FAILURES = (OutOfMemory, DerivedWeightsMissing)
-"""Errors after which the original weights can still answer."""
-
-
 def _derivation_source(model: ModelFile) -> DerivationSource:
     """Return a verified model as the source of copies. Raises ``DerivationRefused`` for one of unknown content."""
     from llmcli.engine.derivation import DerivationSource
+    from llmcli.errors.model_errors import DerivationRefused
 
     if model.weights_sha256 is None:
         raise DerivationRefused(model.name, detail="its file was not verified")
@@ -235,6 +231,8 @@ def _find_usable(config: RunConfig, models: ModelLibrary, model: ModelFile, weig
 
     Whether it fits the free memory is found out when it is loaded: a worker may have it in memory already.
     """
+    from llmcli.errors.model_errors import DerivationRefused
+
     try:
         copy = models.derived_weights.find(_derivation_source(model).key(weights), config.interrupt)
         if copy is None or _exceeds_worker_memory(copy, config):
@@ -280,6 +278,8 @@ def _check_loadable(config: RunConfig, models: ModelLibrary, model: ModelFile, c
     try:
         load_check.check_once(copy.path, copy.sha256, cache, gpu_layers=layers, stop=lambda: config.interrupt.error)
     except BadModelFile as error:
+        from llmcli.errors.model_errors import DerivationRefused
+
         models.derived_weights.remove_damaged(copy)
         raise DerivationRefused(f"{model.name} in {copy.key.weights}", detail=error.detail) from error
 

@@ -11,7 +11,6 @@ from llmcli.fast_dataclass import replace
 from llmcli.settings import NO_DRAFT
 
 if TYPE_CHECKING:
-    from llmcli.machine_needs import MachineNeeds
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
     from llmcli.runtime.run_config import RunConfig, RunObserver
@@ -127,11 +126,6 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
 def _smaller_models(models: ModelLibrary, free: int) -> list[ModelFile]:
     """Return the models on this machine that fit into so many bytes, the largest first."""
     return sorted((m for m in models.list() if m.size < free), key=lambda m: m.size, reverse=True)
-
-
-def wants_draft(config: RunConfig, needs: MachineNeeds) -> bool:
-    """Return whether the settings name a draft model that the command uses."""
-    return config.settings["draft"] != NO_DRAFT and needs.drafts
 
 
 def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str], ModelFile]) -> ModelFile | None:

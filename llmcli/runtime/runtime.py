@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import find_paths
-from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, Unsupported
+from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, OutOfMemory, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 from llmcli.runtime import model_weights
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
+from llmcli.settings import AUTO_WEIGHTS, NO_DRAFT, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -204,11 +204,14 @@ class Runtime:
         return self._backend
 
     def _build_local(self) -> Backend:
-        from llmcli.runtime import engine_install, preflight
+        from llmcli.runtime.backend_factory import require_engine
 
-        engine_install.require_engine(self.config)  # before a model is downloaded
+        require_engine(self.config)  # before a model is downloaded
         model = self.resolve_model()
-        preflight.check_context(model, self.settings)
+        if self.settings["ctx"] != "auto":
+            from llmcli.runtime.preflight import check_context
+
+            check_context(model, self.settings)
         model = self.add_draft(model)
         self.responder_name = model.name
         self.model, backend = model, self._build_with_weights(model)
@@ -238,24 +241,29 @@ class Runtime:
 
     def add_draft(self, model: ModelFile) -> ModelFile:
         """Return ``model`` with the verified draft model of the settings, if there is one. Raises as ``find_draft``."""
-        from llmcli.fast_dataclass import replace
-        from llmcli.runtime import preflight
-
-        if not preflight.wants_draft(self.config, self.needs):
+        if not self.wants_draft:
             return model
-        return replace(model, draft=preflight.find_draft(self.config, model, self._find_verified))
+        from llmcli.fast_dataclass import replace
+        from llmcli.runtime.preflight import find_draft
+
+        return replace(model, draft=find_draft(self.config, model, self._find_verified))
+
+    @property
+    def wants_draft(self) -> bool:
+        """Whether the settings name a draft model that the command uses."""
+        return bool(self.settings["draft"] != NO_DRAFT and self.needs.drafts)
 
     def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
         """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
+        from llmcli.errors.model_errors import DerivedWeightsMissing
         from llmcli.runtime import backend_factory
-        from llmcli.runtime.model_weights import LOAD_FAILURES
 
         backend = None
         try:
             backend = backend_factory.build_local(self.config, self.models, model, chosen)
             if chosen.automatic:
                 backend.info()  # waits until it is loaded
-        except LOAD_FAILURES as error:
+        except (OutOfMemory, DerivedWeightsMissing) as error:  # the original weights can still answer
             if backend is not None:
                 backend.close()
             if not chosen.automatic:
@@ -270,14 +278,14 @@ class Runtime:
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
-        from llmcli.runtime import backend_factory, consent, preflight  # imported only if a server is used
+        from llmcli.runtime import backend_factory, consent  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
-        if preflight.wants_draft(self.config, self.needs) and self.settings.origin("draft").startswith("--"):
+        if self.wants_draft and self.settings.origin("draft").startswith("--"):
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         if self.settings["lora"]:
             from llmcli.errors.model_errors import UnsupportedAdapter

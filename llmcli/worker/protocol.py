@@ -19,7 +19,6 @@ from typing import Any
 from llmcli import errors, fast_dataclass
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
-from llmcli.state_layers import layers_from_json
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
@@ -39,6 +38,7 @@ from llmcli.types import (
     Sampling,
     Score,
     ServerStats,
+    StateLayers,
     TextDelta,
     Timings,
     TokenLogprobs,
@@ -237,7 +237,7 @@ def load_info(fields: Mapping[str, Any]) -> BackendInfo:
     """Return what ``dump_info`` was given. Raises ``KeyError`` and ``TypeError``."""
     given = dict(fields)
     measured = given.pop("measured_layers")
-    layers = None if measured is None else layers_from_json(measured)
+    layers = None if measured is None else StateLayers.from_json(measured)
     return BackendInfo(rejects_overflow=given.pop("refuses"), measured_layers=layers, **given)
 
 

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import llmcli
-from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
-from llmcli.engine_library import find_library
+from llmcli.engine_library import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES, find_library
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files

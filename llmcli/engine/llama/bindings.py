@@ -21,9 +21,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import library_check
-from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, binding_version, find_library
+from llmcli.engine_library import LIBRARY_VARIABLE, RUNTIME_ENV_DEFAULTS, EngineLibrary, binding_version, find_library
 from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 

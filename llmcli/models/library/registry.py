@@ -12,7 +12,7 @@ from typing import Any
 
 from llmcli.errors import MissingError, OutputError
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.files import file_lock, private_files
+from llmcli.files import private_files
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 
@@ -212,6 +212,8 @@ def _is_missing(path: str) -> bool:
 @contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at ``path`` if locks work; without locks, one of two concurrent changes is lost."""
+    from llmcli.files import file_lock
+
     descriptor = None
     with suppress(file_lock.LocksUnsupported):
         descriptor = file_lock.acquire_lock(path, wait=True)

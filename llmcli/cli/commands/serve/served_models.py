@@ -25,12 +25,10 @@ class ServedModels:
 
     def __init__(self, ctx: CommandContext) -> None:
         """Raises what finding and checking the models raises, if there is a draft model."""
-        from llmcli.runtime.preflight import wants_draft
-
         self._ctx = ctx
         self._files: dict[str, str] = {}  # paths by the names that clients use for them
         self._drafted: ModelFile | None = None
-        if wants_draft(ctx.runtime.config, ctx.runtime.needs):
+        if ctx.runtime.wants_draft:
             self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
 
     def _library(self) -> ModelLibrary:
