@@ -29,8 +29,9 @@ from llmcli.runtime.runtime import Runtime
 from llmcli.settings import find_setting
 from llmcli.tasks.classify import MULTI_PROMPT as MULTI_LABEL_PROMPT
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, MultiLabelTask, calibration_identity, make_label_task
+from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.labels.label_set import parse_label_tree
-from llmcli.tasks.labels.scored_records import add_scoring_notices, rows_digest
+from llmcli.tasks.labels.scored_records import rows_digest
 from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Notice, Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcli.tasks.labels.scored_records import add_scoring_notices
+from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.sentiment import SentimentTask

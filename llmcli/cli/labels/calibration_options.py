@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import CalibrationFlags
-from llmcli.cli.render.report_file import check_report_path
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict
 from llmcli.types import Notice
@@ -62,6 +61,8 @@ class CalibrationOptions:
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
         if flags.summary is not None:
+            from llmcli.cli.render.report_file import check_report_path
+
             check_report_path("--summary", flags.summary)
         if flags.plot is not None:
             from llmcli.cli.render.svg_chart import check_plot_path

@@ -22,10 +22,8 @@ from llmcli.tasks.classify import (
     calibration_identity,
     make_label_task,
 )
+from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.labels.label_summary import LabelSummary
-from llmcli.tasks.labels.scored_records import add_scoring_notices, rows_digest
-from llmcli.tasks.sentiment import PROMPT as SENTIMENT_PROMPT
-from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -204,6 +202,8 @@ class ScoringRun:
         return make_label_parser(self._labels)
 
     def _examples_digest(self) -> str:
+        from llmcli.tasks.labels.scored_records import rows_digest
+
         return rows_digest(self._examples)
 
     def spec(self) -> RecordRunSpec:
@@ -275,23 +275,25 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
 
 def make_sentiment_run(ctx: CommandContext, *, by: str, scale: int | None = None, aspects: bool = False) -> ScoringRun:
     """Return a run with the labels of the prompt file. Raises ``UsageError`` for --by with a table."""
+    from llmcli.tasks import sentiment
+
     flags = record_flags(ctx)
     if _FORMATS[by] is not None and (flags.column or flags.template or flags.delimiter or flags.format):
         raise UsageError("--by is for plain text; the records of a table are its rows", detail="Leave out --by.")
     prompts = ctx.runtime.prompts
-    prompt = prompts.get(SENTIMENT_PROMPT)
+    prompt = prompts.get(sentiment.PROMPT)
     files_of_prompts = [prompt]
     if aspects:
         from llmcli.tasks.sentiment_aspects import ASPECTS_PROMPT
 
         files_of_prompts.append(prompts.get(ASPECTS_PROMPT))
 
-    def make_verb(backend: Backend, generation: GenerationOptions, options: ClassifyOptions) -> SentimentTask:
+    def make_verb(backend: Backend, generation: GenerationOptions, options: ClassifyOptions) -> LabelTask:
         if aspects:
             from llmcli.tasks.sentiment_aspects import AspectSentimentTask
 
             return AspectSentimentTask(backend, prompts, generation, options, scale=scale)
-        return SentimentTask(backend, prompts, generation, options, scale=scale)
+        return sentiment.SentimentTask(backend, prompts, generation, options, scale=scale)
 
     return ScoringRun(
         ctx,

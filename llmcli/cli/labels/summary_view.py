@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmcli.cli.console import wrapping
-from llmcli.cli.render.report_file import write_report_file
-
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
     from llmcli.tasks.labels.label_summary import LabelSummary
@@ -21,6 +18,7 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
     """Write the summary to the file ``path``, and show it on a terminal unless -q or --json is given."""
     if path is not None:
         from llmcli.cli.console import json_text
+        from llmcli.cli.render.report_file import write_report_file
 
         content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
         write_report_file(ctx, path, content)
@@ -32,12 +30,14 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
 
 def format_summary(summary: LabelSummary, columns: int) -> list[str]:
     """Return the lines: the head, then for each label its count, its share and a bar; they fit ``columns``."""
+    from llmcli.cli.console.wrapping import wrap_words
+
     head = f"{summary.records:,} records"
     parts = {"blank": summary.blank, "failed": summary.failed, "without a label": summary.abstained}
     head += "".join(f", {count:,} {name}" for name, count in parts.items() if count)
     if summary.mean_score is not None:
         head += f", mean score {summary.mean_score:+.2f}"
-    lines = wrapping.wrap_words(f"llm: {head}", columns)
+    lines = wrap_words(f"llm: {head}", columns)
     labels = summary.labels
     if len(labels) > _MAX_LABELS:
         labels = sorted(labels, key=lambda label: -summary.counts[label])[:_MAX_LABELS]

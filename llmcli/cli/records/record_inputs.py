@@ -17,10 +17,10 @@ from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import Row
 from llmcli.documents.records.record_source import RecordInput, RecordSelection, RecordSource, TextChoice
-from llmcli.documents.records.shard import Shard, ShardedInput
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from llmcli.documents.records.shard import ShardedInput
     from llmcli.prompts.jinja_template import Template
 
 
@@ -121,4 +121,6 @@ def sharded_input(ctx: CommandContext) -> ShardedInput | None:
         return None
     if flags.unordered:
         raise UsageError("the records of a shard are written in order", detail="Leave out --unordered.")
+    from llmcli.documents.records.shard import Shard, ShardedInput
+
     return ShardedInput(Shard.parse(flags.shard, flags.shard_by))

@@ -12,11 +12,9 @@ from llmcli.cli.records.record_flags import OnError
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.format_registry import JSON_LINES, LINES, load_record_format, record_format_by_suffix
-from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
-from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
+from llmcli.documents.records.formats.record_format import ERROR_COLUMN, LINE_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
-from llmcli.errors.saved_state_errors import RetryRefused
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
@@ -377,6 +375,8 @@ class RecordOutput:
         else:
             if next(rows, None) is None:
                 return
+        from llmcli.errors.saved_state_errors import RetryRefused
+
         raise RetryRefused(self._flags.output or "", "the output does not have a row for each record")
 
     def _has_failed(self, row: Record) -> bool:

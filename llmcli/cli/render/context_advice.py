@@ -6,12 +6,13 @@ from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
 from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
 from llmcli.runtime.runtime import Runtime
-from llmcli.tasks.summarize.summary_plan import MAX_PART_TOKENS, PART_SHARE
 
 
 def advise_on_context(runtime: Runtime, error: Exception) -> str:
     """Return the next step for an error about the context, "" for any other."""
     if isinstance(error, PartsMissing) and any(part.reason == "cut" for part in error.parts):
+        from llmcli.tasks.summarize.summary_plan import MAX_PART_TOKENS, PART_SHARE
+
         context = runtime.settings["ctx"]
         is_small = context != "auto" and context < PART_SHARE * MAX_PART_TOKENS  # it, not the plan, limits the answer
         return "Raise --ctx, or try a larger model: llm models list" if is_small else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from llmcli.tasks.labels.label_scores import (
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import ask_all
-from llmcli.types import HiddenStates, Message, Request, Role
+from llmcli.types import HiddenStates, Message, Notice, Request, Result, Role, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.tasks.labels.linear_probe import LinearProbe
@@ -309,3 +309,20 @@ def _save_prior(file: Path | None, key: str, prior: Mapping[str, float]) -> None
         with suppress(OSError):  # a cache that cannot be written costs a few requests at the next start
             private_files.make_directory(file.parent)
             private_files.replace_file(file, json.dumps({"key": key, "prior": prior}).encode())
+
+
+_METHOD_NOTICES = {
+    "logprobs": "the server cannot score whole labels: the probabilities are those of the first tokens of an answer",
+    "samples": "the server cannot score labels and reports no log-probabilities: answers were sampled and counted",
+}
+
+
+def add_scoring_notices(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+    """Add a Notice before the first result of each way of scoring that only estimates."""
+    told = set()
+    for event in events:
+        method = event.fields.get("scoring", "") if isinstance(event, Result) else ""
+        if isinstance(event, Result) and method in _METHOD_NOTICES and method not in told:
+            told.add(method)
+            yield Notice(_METHOD_NOTICES[method], event.item)
+        yield event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -11,7 +11,7 @@ from llmcli.fast_dataclass import frozen
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.types import HiddenStates, ItemFailed, Notice, Result, TaskEvent
+from llmcli.types import HiddenStates, ItemFailed, Result
 
 
 @frozen
@@ -68,20 +68,3 @@ def rows_digest(rows: Sequence[tuple[str, Any]]) -> str:
     import hashlib
 
     return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-_METHOD_NOTICES = {
-    "logprobs": "the server cannot score whole labels: the probabilities are those of the first tokens of an answer",
-    "samples": "the server cannot score labels and reports no log-probabilities: answers were sampled and counted",
-}
-
-
-def add_scoring_notices(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-    """Add a Notice before the first result of each way of scoring that only estimates."""
-    told = set()
-    for event in events:
-        method = event.fields.get("scoring", "") if isinstance(event, Result) else ""
-        if isinstance(event, Result) and method in _METHOD_NOTICES and method not in told:
-            told.add(method)
-            yield Notice(_METHOD_NOTICES[method], event.item)
-        yield event

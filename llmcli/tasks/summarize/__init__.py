@@ -9,7 +9,7 @@ are chosen without an answer: ``summarization/``.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
@@ -20,12 +20,11 @@ from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.text_answers import TextTask
-from llmcli.tasks.summarize.joined_documents import CombinedText
-from llmcli.tasks.summarize.key_sentences import choose_key_sentences
 from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
-from llmcli.tasks.summarize.summary_plan import PROMPT, SummaryPlan
-from llmcli.tasks.summarize.written_summary import write_summary
 from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.tasks.summarize.joined_documents import CombinedText
 
 _COLUMN = "summary"
 
@@ -48,7 +47,12 @@ def summarize_document(
     """
     style = wanted.style_for(run.backend.info())
     if style == KEY_SENTENCES:
+        from llmcli.tasks.summarize.key_sentences import choose_key_sentences
+
         return choose_key_sentences(run, document, options, wanted, is_record=row is not None)
+    from llmcli.tasks.summarize.summary_plan import SummaryPlan
+    from llmcli.tasks.summarize.written_summary import write_summary
+
     plan = SummaryPlan(run.backend, prompts, options, wanted, style, row, earlier, combined)
     return write_summary(run, plan, document if isinstance(document, Document) else document.read_whole())
 
@@ -102,6 +106,8 @@ def summarize_together(
     The result is as in ``summarize``; ``documents`` names them, ``sentences`` and ``missing`` name that of each place.
     For key sentences, one document at a time is in memory.
     """
+    from llmcli.tasks.summarize.joined_documents import CombinedText
+
     combined = CombinedText(documents)
     if combined.is_empty:
         raise combined.failed[0].error
@@ -126,6 +132,8 @@ class SummarizeTask(TextTask):
         options: GenerationOptions,
         wanted: SummaryOptions,
     ) -> None:
+        from llmcli.tasks.summarize.summary_plan import PROMPT
+
         super().__init__(backend, PROMPT, _COLUMN)
         self._prompts = prompts
         self._options = options

@@ -20,8 +20,7 @@ from llmcli.documents.records.formats import parquet
 from llmcli.documents.records.formats.json_lines import FORMAT as JSONL
 from llmcli.documents.records.formats.parquet import FORMAT as PARQUET
 from llmcli.documents.records.formats.plain_lines import FORMAT as LINES
-from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
+from llmcli.documents.records.formats.record_format import LINE_COLUMN, OutputColumns, ReadOptions
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, BinaryInput, MissingExtra, NotUtf8, OutputError, UsageError
 

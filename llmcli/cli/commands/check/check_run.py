@@ -14,7 +14,7 @@ from llmcli.documents.reading.document import STDIN, Document
 from llmcli.errors import PartialError, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.check import check, estimate_check
-from llmcli.tasks.labels.scored_records import add_scoring_notices
+from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:

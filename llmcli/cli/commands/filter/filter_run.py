@@ -21,8 +21,8 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
 from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterTask
+from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.labels.label_summary import LabelSummary
-from llmcli.tasks.labels.scored_records import add_scoring_notices
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:

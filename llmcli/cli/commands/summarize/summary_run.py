@@ -9,14 +9,12 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.cli.records.record_flags import wants_records
-from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events, render_task
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.summarize.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
-from llmcli.tasks.summarize.summary_plan import UPDATE_PROMPT
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -184,6 +182,7 @@ def _update(
     from llmcli.tasks.summarize import summarize
     from llmcli.tasks.summarize.earlier_summary import EarlierSummary
     from llmcli.tasks.summarize.joined_documents import CombinedText
+    from llmcli.tasks.summarize.summary_plan import UPDATE_PROMPT
 
     if isinstance(document, ItemFailed):
         raise document.error
@@ -229,6 +228,7 @@ def _show_work(
     documents: Sequence[Document | StreamedText | ItemFailed],
     earlier: str = "",
 ) -> int:
+    from llmcli.cli.render.estimate_table import write_estimates
     from llmcli.tasks.runner.work_estimate import WorkEstimate
     from llmcli.tasks.summarize.summary_estimate import estimate_summary
 

@@ -7,11 +7,8 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.records.byte_lines import ByteLines
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
+from llmcli.documents.records.formats.record_format import LINE_COLUMN, OutputColumns, ReadOptions
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema, value_as_text
-
-LINE_COLUMN = "line"
-"""The one column of an output."""
 
 
 class PlainLineReader:

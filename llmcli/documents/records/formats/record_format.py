@@ -12,6 +12,8 @@ from llmcli.fast_dataclass import frozen
 
 ERROR_COLUMN = "error"
 """The column that says what is wrong with a record."""
+LINE_COLUMN = "line"
+"""The one column of an output of plain lines."""
 
 
 @frozen
