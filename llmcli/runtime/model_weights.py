@@ -96,8 +96,11 @@ def choose_weights(
         return ORIGINAL_WEIGHTS
     most = config.settings["max_tokens"]
     job = estimate_job(needs, characters, None if most == "auto" else most)
+    loaded = [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else []
+    if table.choose(job, table.types, loaded) == ORIGINAL_WEIGHTS:  # which copies there are does not matter
+        return ORIGINAL_WEIGHTS
     available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
-    return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
+    return table.choose(job, available, loaded)
 
 
 def _measured_choice(path: Path, work: str) -> str | None:

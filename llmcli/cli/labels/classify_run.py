@@ -9,7 +9,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.calibration_options import CalibrationOptions, read_labelled_file
 from llmcli.cli.labels.scoring_flags import ScoringFlags
 from llmcli.cli.labels.summary_view import write_summary
-from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict, replace

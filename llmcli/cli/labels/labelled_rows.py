@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.records.record_inputs import record_flags, text_choice
+from llmcli.cli.records.record_flags import record_flags
+from llmcli.cli.records.record_inputs import text_choice
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import TEXT_COLUMN, find_field, value_as_text

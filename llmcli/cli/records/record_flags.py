@@ -1,11 +1,14 @@
 """The options of verbs that process records, in addition to the recurring ones."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.flags import Flags
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.fast_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
 
 
 class OnError(StrEnum):
@@ -174,3 +177,9 @@ def wants_records(flags: Flags) -> bool:
     return any(getattr(flags, name) is not None for name in RECORD_OPTIONS) or any(
         (flags.overwrite, flags.unordered, flags.resume, flags.retry_failed, flags.dedupe)
     )
+
+
+def record_flags(ctx: "CommandContext") -> RecordFlags:
+    """Return the options of a command that has those of records."""
+    assert isinstance(ctx.flags, RecordFlags)
+    return ctx.flags

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, open_stdin
-from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.cli.records.record_flags import record_flags
 from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
@@ -22,12 +22,6 @@ from llmcli.errors import UsageError
 if TYPE_CHECKING:
     from llmcli.documents.records.shard import ShardedInput
     from llmcli.prompts.jinja_template import Template
-
-
-def record_flags(ctx: CommandContext) -> RecordFlags:
-    """Return the options of a command that has those of records."""
-    assert isinstance(ctx.flags, RecordFlags)
-    return ctx.flags
 
 
 def open_source(ctx: CommandContext, files: Sequence[str], input_format: str | None = None) -> RecordSource:

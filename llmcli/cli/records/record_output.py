@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
-from llmcli.cli.records.record_flags import OnError
-from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_flags import OnError, record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.format_registry import JSON_LINES, LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, LINE_COLUMN, OutputColumns, RecordWriter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records import record_inputs
-from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_output import RecordOutput, RecordSummary
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
@@ -71,7 +71,7 @@ class _RecordRun:
     def __init__(self, ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) -> None:
         self._ctx = ctx
         self._task = task
-        self._flags = record_inputs.record_flags(ctx)
+        self._flags = record_flags(ctx)
         self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
         self.output = task.make_output(ctx)
         self.output.inputs, self.output.summary = self.source.paths, task.summary

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink

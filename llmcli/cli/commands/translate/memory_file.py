@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages
 from llmcli.errors import CannotCreate, LlmError, MissingError, OutputError, TemporaryFailure
 from llmcli.files import private_files
 from llmcli.store.database import make_parent_directory
@@ -46,6 +45,8 @@ def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) ->
     except (CannotCreate, OutputError, TemporaryFailure) as error:
         if name is not None:
             raise
+        from llmcli.cli.console import error_messages
+
         ctx.console.warn(
             f"nothing is stored in the translation memory, as with --no-tm: {error_messages.describe(error)[0]}"
         )

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages, json_text
-from llmcli.cli.render.mark import Mark
 from llmcli.documents.reading.translatable import read_translatable
 from llmcli.errors import CannotCreate, LlmError, UsageError
 from llmcli.fast_dataclass import asdict, replace
@@ -19,6 +17,7 @@ from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.translate.plan import TranslationPlan
+    from llmcli.cli.render.mark import Mark
     from llmcli.documents.reading.document import Document
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
@@ -84,6 +83,7 @@ def write_results(
 
     Only translations that were written to the file are ``remembered``.
     """
+    from llmcli.cli.render.mark import Mark
     from llmcli.files.atomic_file import atomic_write
 
     mark = Mark(ctx.verb, None)
@@ -164,6 +164,8 @@ def format_result_note(result: Result) -> str:
 
 def format_report(ends: Sequence[Result | ItemFailed], report: TranslationReport) -> str:
     """Return the outcome of each document and segment, as JSON; bytes of names that are not UTF-8 are replaced."""
+    from llmcli.cli.console import error_messages, json_text
+
     documents: list[dict[str, Any]] = []
     for end in sorted(ends, key=lambda end: end.item):
         if isinstance(end, Result):

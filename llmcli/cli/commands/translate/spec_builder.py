@@ -167,9 +167,9 @@ class SpecBuilder:
     @cached_property
     def _model_id(self) -> str:
         """The id of the model in the translation memory: its hash, or a server's identity and the model's name."""
-        from llmcli.runtime import consent
-
         if self._ctx.runtime.is_remote:
+            from llmcli.runtime import consent
+
             server, _ = consent.chosen_server(self._ctx.runtime.settings)
             if server is not None:
                 return f"{server.identity} {self._ctx.runtime.model_name or server.model or ''}"

@@ -20,16 +20,13 @@ from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBui
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import check_distinct
-from llmcli.cli.records.record_flags import wants_records
-from llmcli.cli.records.record_inputs import record_flags
-from llmcli.cli.render.mark import require_comments
+from llmcli.cli.records.record_flags import record_flags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.format_registry import listed_suffixes, record_format_names
 from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
-from llmcli.files.atomic_file import atomic_write
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -86,6 +83,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
+            from llmcli.files.atomic_file import atomic_write
+
             sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.runtime.interrupt))
         from llmcli.tasks.translate.segment_state import TranslationReport
 
@@ -113,6 +112,8 @@ def _refuse_terminal(ctx: CommandContext, options: TranslateOptions, plan: Trans
 
 def _require_comments(plan: TranslationPlan, format_name: str | None) -> None:
     """Raise ``UsageError`` if a document has no place for the line of --mark."""
+    from llmcli.cli.render.mark import require_comments
+
     for document in (pair.document for pair in plan.translations):
         if not isinstance(document, ItemFailed):
             require_comments(find_document_format(document, format_name).name)
