@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmcli.fast_dataclass import field, frozen
+from llmcli.prompts.prompt_file import ROW_VARIABLE
 
 
 @frozen
@@ -27,8 +28,6 @@ class Contract:
     is_prefix: bool = False
 
 
-ROW_VARIABLE = "row"
-"""The variable with the columns of a record, such as ``row.title``; empty if the input has no records."""
 _ROW = {ROW_VARIABLE: "the columns of the record: row.NAME; empty if the input is no table"}
 _SUMMARY_WISHES = {
     "words": "the wanted length in words; empty if the user gave none",
@@ -278,6 +277,7 @@ _CONTRACTS: dict[str, Contract] = {
         required=("text", "wish"),
     ),
 }
+_BUILT_IN = frozenset(_CONTRACTS)
 _OWN_CONTRACT = Contract(_ROW)
 IMPLICIT_VARIABLES = {
     "text": "the text of standard input or of the files",
@@ -303,6 +303,11 @@ def register_contract(name: str, contract: Contract) -> None:
     if name in _CONTRACTS:
         raise ValueError(f"the prompt {name} already has a contract")
     _CONTRACTS[name] = contract
+
+
+def is_built_in(name: str) -> bool:
+    """Whether the contract of the prompt called ``name`` is one of llm's own, which no package can replace."""
+    return (prefix_of(name).removesuffix("/") or name) in _BUILT_IN
 
 
 def contract_of(name: str) -> Contract | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmcli.fast_dataclass import frozen
 
@@ -64,6 +64,15 @@ class Template:
         if plain and not any(literal.endswith("{") for literal in literals[:-1]) and not names & RESERVED_NAMES:
             return cls(source, names, tuple(pieces))
         return cls(source, _undeclared_names(source), ())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {"source": self.source, "names": sorted(self.names), "pieces": self.pieces}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Template:
+        """Return what ``to_json`` was called on. Raises ``TypeError`` and ``KeyError`` for other values."""
+        return cls(fields["source"], frozenset(fields["names"]), tuple(fields["pieces"]))
 
     def render(self, values: Mapping[str, object]) -> str:
         """Return the text with ``values`` inserted as they are; values are never rendered themselves.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmcli.errors import BadVariables, ConfigError
-from llmcli.fast_dataclass import field, frozen
-from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.fast_dataclass import asdict, field, frozen
 from llmcli.prompts.jinja_template import Template, TemplateError
 from llmcli.types import Message, Role
 
+ROW_VARIABLE = "row"
+"""The variable with the columns of a record, such as ``row.title``; empty if the input has no records."""
 VariableType = Literal["text", "number", "choice"]
 OutputKind = Literal["text", "labels", "schema"]
 
@@ -98,6 +99,39 @@ class Prompt:
         said = [self.system.source if self.system else "", self.user.source, *pairs, repr(self.options)]
         scoring = [*self.content_free, str(self.label_temperature)]
         return hashlib.sha256("\0".join([*said, *scoring]).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it but name and origin, as values that JSON can represent if its schema can."""
+        pairs = [[each.to_json() for each in pair] for pair in self.examples]
+        texts = {"user": self.user.to_json(), "system": self.system and self.system.to_json(), "examples": pairs}
+        variables = [asdict(each) for each in self.variables.values()]
+        same = ("description", "contract_variables", "output", "labels", "schema", "content_free", "label_temperature")
+        public = sorted(self.public_variables)
+        kept = {"variables": variables, "public_variables": public, "options": asdict(self.options)}
+        return {**texts, **kept, **{name: getattr(self, name) for name in same}}
+
+    @classmethod
+    def from_json(cls, name: str, origin: Path, fields: Mapping[str, Any]) -> Prompt:
+        """Return what ``to_json`` was called on. Raises ``TypeError`` and ``KeyError`` for other values."""
+        variables = [Variable(**{**each, "choices": tuple(each["choices"])}) for each in fields["variables"]]
+        options = fields["options"]
+        return cls(
+            name,
+            origin,
+            fields["description"],
+            Template.from_json(fields["user"]),
+            None if fields["system"] is None else Template.from_json(fields["system"]),
+            tuple((Template.from_json(one), Template.from_json(other)) for one, other in fields["examples"]),
+            {each.name: each for each in variables},
+            tuple(fields["contract_variables"]),
+            PromptOptions(**{**options, "stop": tuple(options["stop"])}),
+            fields["output"],
+            tuple(fields["labels"]),
+            fields["schema"],
+            frozenset(fields["public_variables"]),
+            tuple(fields["content_free"]),
+            fields["label_temperature"],
+        )
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """Return the messages: system (omitted if it renders blank), the examples as pairs of turns, user.

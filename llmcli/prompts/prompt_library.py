@@ -1,24 +1,31 @@
 """Finding prompt files: the user's directory before the built-in ones.
 
-A prompt called ``summarize.merge`` is in ``summarize.merge.yaml``, ``generate/email`` in ``generate/email.yaml``.
+A prompt called ``summarize.merge`` is in ``summarize.merge.yaml``, ``generate/email`` in ``generate/email.yaml``. What
+was parsed is kept as JSON: YAML, templates, and the modules that parse and check them take a fifth of a warm command.
 """
 
 from __future__ import annotations
 
 import builtins
 import errno
+import json
 import os
 import re
 import stat
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from llmcli import __version__
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of, is_own_name, prefix_of
 from llmcli.prompts.prompt_file import Prompt
-from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
+
+if TYPE_CHECKING:
+    from llmcli.prompts.prompt_parser import PromptProblem
 
 _SUFFIX = ".yaml"
 _PATH_STARTS = ("/", "./", "../", "~")
@@ -92,6 +99,8 @@ class PromptLibrary:
 
     def list_summaries(self, prefix: str = "") -> builtins.list[PromptSummary]:
         """Return a summary of each prompt whose name starts with ``prefix``, sorted by name."""
+        from llmcli.prompts.prompt_parser import BadPrompt, parse_prompt
+
         summaries = []
         for name in self.names(prefix):
             file = self.path(name)
@@ -137,12 +146,21 @@ class PromptLibrary:
 
     def _parse(self, name: str, file: Path) -> Prompt:
         self.read_files[name] = file
+        text = _read_prompt_file(file)
+        prompt = None if self._cache is None else load_prompt(self._cache, name, file, text)
+        if prompt is not None:
+            return prompt
+        from llmcli.prompts.prompt_parser import BadPrompt, parse_prompt
+
         try:
-            return parse_prompt(name, file, _read_prompt_file(file), self._cache)
+            prompt = parse_prompt(name, file, text)
         except BadPrompt as error:
             raise ConfigError(
                 str(file), origin=str(file), prompt=name, detail=_join_problems(error.problems)
             ) from error
+        if self._cache is not None:
+            store_prompt(self._cache, prompt, text)
+        return prompt
 
     def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
         """Return the problems of one prompt, or of all: what ``get`` would raise, and breaches of contract.
@@ -159,6 +177,8 @@ class PromptLibrary:
 
     def _misnamed_files(self) -> builtins.list[PromptProblem]:
         """Return the user's files that look like prompts but whose names keep them from being found."""
+        from llmcli.prompts.prompt_parser import PromptProblem
+
         problems = []
         for file in _list_tree(self.user):
             path = file.relative_to(self.user)
@@ -180,6 +200,8 @@ class PromptLibrary:
 
     def create(self, name: str) -> Path:
         """Create a prompt of the user's own called ``name`` from a template. Raises as ``copy_to_user``."""
+        from llmcli.prompts.contracts import GENERATE_PREFIX
+
         _require_name(name)
         return self._write_user_file(name, _NEW_PROMPT.replace("NAME", name.removeprefix(GENERATE_PREFIX)))
 
@@ -197,11 +219,15 @@ class PromptLibrary:
 
     def own_names(self) -> builtins.list[str]:
         """Return the names of the user's own prompts, which no command has, sorted."""
+        from llmcli.prompts.contracts import is_own_name
+
         return [name for name in self.names() if is_own_name(name)]
 
     def misspelled(self, name: str) -> tuple[str, ...]:
         """Return the names of commands' prompts that are so similar to ``name`` that one of them may be meant."""
         import difflib
+
+        from llmcli.prompts.contracts import is_own_name, prefix_of
 
         known = [each for each in self.names() if not is_own_name(each) and not prefix_of(each)]
         return tuple(difflib.get_close_matches(name, known, n=3, cutoff=_SIMILAR))
@@ -210,12 +236,54 @@ class PromptLibrary:
         """Return names similar to ``name``; for kinds of text, all names if none is similar."""
         import difflib
 
+        from llmcli.prompts.contracts import prefix_of
+
         names = self.names()
         near = difflib.get_close_matches(name, names, n=3)
         prefix = prefix_of(name)
         if not near and prefix:
             return tuple(each for each in names if each.startswith(prefix))
         return tuple(near)
+
+
+def load_prompt(cache: Path, name: str, origin: Path, text: str) -> Prompt | None:
+    """Return what ``store_prompt`` kept of ``text``; None if there is no usable entry."""
+    try:
+        kept = json.loads(_cache_file(cache, name, text).read_bytes())
+        if (kept["text"], kept["name"], kept["rules"]) != (text, name, _rules()):
+            return None
+        if kept["contract"] and kept["contract"] != _changeable_contract(name):
+            return None
+        return Prompt.from_json(name, origin, kept["prompt"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, AttributeError):
+        return None
+
+
+def store_prompt(cache: Path, prompt: Prompt, text: str) -> None:
+    """Keep a prompt for ``load_prompt`` if the cache is writable and JSON can represent its schema (no dates)."""
+    name = prompt.name
+    with suppress(OSError, ValueError, TypeError, RecursionError):
+        said = {"text": text, "name": name, "rules": _rules(), "contract": _changeable_contract(name)}
+        content = json.dumps({**said, "prompt": prompt.to_json()})
+        if Prompt.from_json(name, prompt.origin, json.loads(content)["prompt"]) == prompt:  # else keys are no strings
+            private_files.replace_file(_cache_file(cache, name, text), content.encode())
+
+
+def _rules() -> list[str | int]:
+    """Return what changes with the modules that a parsed prompt depends on."""
+    modules = ("contracts.py", "prompt_parser.py", "jinja_template.py")
+    return [__version__, *(Path(__file__).with_name(module).stat().st_mtime_ns for module in modules)]
+
+
+def _changeable_contract(name: str) -> str:
+    """Return the contract of a prompt if a package may register another one, "" if it is a command's of llm."""
+    from llmcli.prompts.contracts import contract_of, is_built_in
+
+    return "" if is_built_in(name) else repr(contract_of(name))
+
+
+def _cache_file(cache: Path, name: str, text: str) -> Path:
+    return cache / f"{zlib.crc32(json.dumps([name, text]).encode()):08x}.json"
 
 
 def _list_tree(directory: Path) -> builtins.list[Path]:
@@ -268,6 +336,9 @@ def _read_prompt_file(file: Path) -> str:
 
 
 def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
+    from llmcli.prompts.contracts import contract_of
+    from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
+
     try:
         prompt = parse_prompt(name, file, _read_prompt_file(file))
     except BadPrompt as error:
@@ -295,6 +366,8 @@ def find_own_prompt(prompts: PromptLibrary, name: str, *, kinds_first: bool = Fa
     """
     if _is_path(name):
         return prompts.get_file(name)
+    from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
+
     _require_name(name)
     kind = GENERATE_PREFIX + name
     own = [name] if is_own_name(name) or name.startswith(GENERATE_PREFIX) else []
@@ -315,6 +388,8 @@ def find_own_prompt(prompts: PromptLibrary, name: str, *, kinds_first: bool = Fa
 
 def own_prompt_names(prompts: PromptLibrary) -> list[str]:
     """Return the names that ``find_own_prompt`` knows, sorted; no file is opened."""
+    from llmcli.prompts.contracts import GENERATE_PREFIX
+
     kinds = {name.removeprefix(GENERATE_PREFIX) for name in prompts.names(GENERATE_PREFIX)}
     return sorted(kinds | set(prompts.own_names()))
 

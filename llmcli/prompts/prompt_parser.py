@@ -1,23 +1,15 @@
-"""Parses a prompt file into a ``Prompt``, or into the list of everything that is wrong with it, line by line.
-
-Parsed files are cached as JSON, since importing the YAML parser takes a tenth of a warm command. An entry stores the text
-that it was parsed from and is valid for this text alone, so it cannot be out of date.
-"""
+"""Parses a prompt file into a ``Prompt``, or into the list of everything that is wrong with it, line by line."""
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.fast_dataclass import frozen
-from llmcli.files import private_files
 from llmcli.prompts.contracts import IMPLICIT_VARIABLES, contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, PromptOptions, Variable
@@ -59,17 +51,12 @@ class BadPrompt(ValueError):
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) -> Prompt:
-    """Return the prompt described by ``text``, the content of the file ``origin``; ``cache`` holds parsed files.
+def parse_prompt(name: str, origin: Path, text: str) -> Prompt:
+    """Return the prompt described by ``text``, the content of the file ``origin``.
 
     Raises ``BadPrompt`` with every unknown key, wrong type, broken template and undefined variable.
     """
-    known = None if cache is None else load_tree(cache, text)
-    if known is not None:
-        return _PromptBuilder(name, origin, known[1], []).build(known[0])
     tree, lines, problems = _parse_yaml(text, partial(PromptProblem, name, origin))
-    if cache is not None and not problems:
-        store_tree(cache, text, tree, lines)
     return _PromptBuilder(name, origin, lines, problems).build(tree)
 
 
@@ -383,34 +370,6 @@ def _read_options(value: object) -> tuple[PromptOptions, list[tuple[str, str]]]:
         else:
             values[key] = parsed
     return PromptOptions(**values), wrong
-
-
-_YamlTree = dict[str, Any]
-_YamlLines = dict[tuple[str | int, ...], tuple[int, int]]
-
-
-def load_tree(cache: Path, text: str) -> tuple[_YamlTree, _YamlLines] | None:
-    """Return the tree stored in the directory ``cache`` for ``text``; None if there is no usable entry."""
-    try:
-        kept = json.loads(_cache_file(cache, text).read_bytes())
-        if kept["text"] != text or not isinstance(kept["tree"], dict):
-            return None
-        return kept["tree"], {tuple(path): (first, second) for path, first, second in kept["lines"]}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def store_tree(cache: Path, text: str, tree: _YamlTree, lines: _YamlLines) -> None:
-    """Store a tree for ``load_tree`` if the cache is writable and JSON can represent the tree (not so for dates)."""
-    with suppress(OSError, ValueError, TypeError, RecursionError):
-        content = json.dumps({"text": text, "tree": tree, "lines": [(path, *both) for path, both in lines.items()]})
-        if json.loads(content)["tree"] != tree:  # keys that are not strings
-            return
-        private_files.replace_file(_cache_file(cache, text), content.encode())
-
-
-def _cache_file(cache: Path, text: str) -> Path:
-    return cache / f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}.json"
 
 
 _MAX_EXPANDED_VALUES = 100_000

@@ -1,7 +1,7 @@
 import pytest
 
-from llmcli.prompts import Contract, PromptLibrary, contract_of, contracts
-from llmcli.prompts.contracts import is_own_name, prefix_of, register_contract
+from llmcli.prompts import PromptLibrary, contracts
+from llmcli.prompts.contracts import Contract, contract_of, is_own_name, prefix_of, register_contract
 
 PROMPT = "description: d\nsystem: 'In {{ language }}'\nuser: '{{ text }}{{ language }}'\n"
 

@@ -46,7 +46,7 @@ def test_a_users_file_overrides(prompts, own):
 def test_names_open_no_file(prompts, own, monkeypatch):
     """Completion gets all names, also the user's, without parsing a file."""
     (own / "generate" / "limerick.yaml").write_text("not: [yaml")
-    monkeypatch.setattr(prompt_library, "parse_prompt", None)
+    monkeypatch.setattr(prompt_library, "_read_prompt_file", None)
     monkeypatch.setattr(prompt_library, "_read_prompt_file", None)
     assert prompts.names("generate/") == ["generate/email", "generate/limerick"]
 

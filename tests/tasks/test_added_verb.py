@@ -5,7 +5,8 @@ import importlib
 import pytest
 from scripted import ScriptedBackend, last_message
 
-from llmcli.prompts import Contract, PromptLibrary, contracts, register_contract
+from llmcli.prompts import PromptLibrary, contracts
+from llmcli.prompts.contracts import Contract, register_contract
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 

@@ -16,7 +16,7 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
 from llmcli.errors import Interrupted
 from llmcli.fast_dataclass import asdict, field, frozen
-from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from llmcli.errors import ConfigError, Unsupported
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.prompts import Prompt
-from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.state_layers import choose_layers
 from llmcli.tasks.labels.label_scores import (
     correct_prior,

@@ -8,7 +8,7 @@ from typing import Any
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, find_field, value_as_text
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate import PROMPT, translate_file
