@@ -27,7 +27,7 @@ from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import channel, launcher, worker_status
+from llmcli.worker.client import channel, worker_status
 
 ANSWER_TOKENS = 32
 REQUESTS_PER_CLIENT = 2
@@ -84,7 +84,7 @@ class Worker:
             common.greedy_request(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)
         ]
         found = runtime_dir.WorkerPaths(self.socket.parent, self.socket.stem)
-        starter = launcher.WorkerLauncher(found, runtime_dir.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
+        starter = channel.WorkerLauncher(found, runtime_dir.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
         backend = WorkerBackend(starter, EngineOptions(), Interrupt())
         try:
             return common.engine_seconds(backend, requests)

@@ -16,8 +16,7 @@ from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, Request
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import Channel, WorkerGone, unexpected_message
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.channel import Channel, WorkerGone, WorkerLauncher, unexpected_message
 
 _POLL_S = 0.05
 """Seconds between checks for an interrupt while waiting."""

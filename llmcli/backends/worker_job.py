@@ -18,8 +18,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import WorkerGone
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.channel import WorkerGone, WorkerLauncher
 
 _MAX_WAIT_S = 60.0
 """Most seconds of one wait for events."""
@@ -220,7 +219,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
 
     def _recover_from_disconnect(self, lost: Disconnected) -> None:
         """Yield the ends of the requests that fail; the remaining ones are sent afterwards."""
-        from llmcli.worker.client.launcher import STOP_REQUESTED
+        from llmcli.worker.client.worker_process import STOP_REQUESTED
 
         with self._lock:
             self._num_losses_handled += 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmcli.backends.remote.transport.cost_budget import CostBudget
     from llmcli.config.backend_config import ServerConfig
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
-    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.client.channel import WorkerLauncher
 
 _GREETING_TIMEOUT_S = 10.0
 """Seconds after which a silent worker counts as hung."""
@@ -218,7 +218,7 @@ def build_launcher(
     See ``_probe_model`` if none runs.
     """
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.client.channel import WorkerLauncher
     from llmcli.worker.runtime_dir import WorkerConfig
 
     settings, environ = config.settings, config.environ

@@ -16,7 +16,7 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.channel import WorkerLauncher
 
 _POOL_THREADS = 8
 """Models that are looked up, verified and started at once."""

@@ -25,9 +25,9 @@ from llmcli.types import (
     Role,
     TextDelta,
 )
-from llmcli.worker.client import launcher
+from llmcli.worker.client import worker_process
 
-CAUSES = {7: launcher.STOP_REQUESTED, 8: "Segmentation fault"}
+CAUSES = {7: worker_process.STOP_REQUESTED, 8: "Segmentation fault"}
 
 
 class Watched(Interrupt):
@@ -173,7 +173,7 @@ def test_a_started_answer_is_not_started_again():
         timer = later(job.accept_event, end)
         piece, cut, last = job
         timer.join()
-    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", launcher.STOP_REQUESTED, end)
+    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", worker_process.STOP_REQUESTED, end)
 
 
 def test_a_crash_ends_what_is_not_bulk():
@@ -194,7 +194,7 @@ def test_workers_that_only_end_are_not_tried_for_ever():
         for _ in range(4):
             job.accept_disconnect(heard=True, pid=7)
         (end,) = job
-        assert end.error.detail == launcher.STOP_REQUESTED and len(job._backend.sent) == 4
+        assert end.error.detail == worker_process.STOP_REQUESTED and len(job._backend.sent) == 4
 
 
 def test_a_waiting_reader_continues_when_the_job_is_left(monkeypatch):

@@ -21,8 +21,8 @@ from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, Sampling
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import channel, launcher, worker_status
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client import channel, worker_process, worker_status
+from llmcli.worker.client.channel import WorkerLauncher
 from llmcli.worker.runtime_dir import WorkerConfig
 
 from .conftest import SHORT, gone, wait_until
@@ -174,7 +174,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
             time.sleep(0.02)
         assert connected.recv(100).startswith(b"HTTP/1.1 503")
     (end,) = ended
-    assert end.error.detail == launcher.STOP_REQUESTED and len(pids) > 1
+    assert end.error.detail == worker_process.STOP_REQUESTED and len(pids) > 1
     backend.close()
 
 
@@ -192,7 +192,7 @@ def test_a_full_process_table_is_no_crash(worker_launcher, monkeypatch):
 
 def test_a_launcher_that_hangs_is_not_waited_for(worker_launcher, monkeypatch):
     """A process was stopped while it held the lock."""
-    monkeypatch.setattr(launcher, "_WAIT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(channel, "_WAIT_TIMEOUT_S", 0.05)
     with runtime_dir.WorkerPaths(worker_launcher.paths.socket.parent, worker_launcher.paths.key).hold_lock() as ours:
         assert ours
         with pytest.raises(TemporaryFailure):
@@ -228,7 +228,7 @@ def test_causes_are_read_from_the_log(tmp_path):
 
     def detail(text, code=None):
         log.write_text(head + "2026-01-01T00:00:00+0000 16 aborts: old\n" + head + text)
-        return launcher.find_crash_reason(log, code).detail
+        return worker_process.find_crash_reason(log, code).detail
 
     assert detail("2026-01-01T00:00:00+0000 17 aborts: /src/ggml.c:5: GGML_ASSERT(x) failed\n").startswith("ggml.c:5: ")
     assert (
@@ -241,7 +241,7 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert "asked to stop" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
-    assert "killed" in launcher.find_crash_reason(tmp_path / "none", None).detail
+    assert "killed" in worker_process.find_crash_reason(tmp_path / "none", None).detail
 
 
 def test_the_cause_belongs_to_the_worker_that_ended(tmp_path):
@@ -252,11 +252,15 @@ def test_the_cause_belongs_to_the_worker_that_ended(tmp_path):
         f"{words} 11 starts: a, b\n{words} 11 ends: SIGTERM\n{words} 12 starts: a, b\n"
         f"{words} 11 ended\nFatal Python error: Aborted\n"
     )
-    assert launcher.find_crash_reason(log, None, 11).detail == launcher.STOP_REQUESTED
-    assert launcher.find_crash_reason(log, None, 12).detail == launcher.find_crash_reason(log, None).detail == "Aborted"
+    assert worker_process.find_crash_reason(log, None, 11).detail == worker_process.STOP_REQUESTED
+    assert (
+        worker_process.find_crash_reason(log, None, 12).detail
+        == worker_process.find_crash_reason(log, None).detail
+        == "Aborted"
+    )
     log.write_text(f"{words} 11 starts: a, b\n{words} 12 starts: a, b\n{words} 11 ended\n")
-    assert "killed" in launcher.find_crash_reason(log, None, 12).detail
-    assert "killed" in launcher.find_crash_reason(log, None, 99).detail  # an unknown worker is the last one
+    assert "killed" in worker_process.find_crash_reason(log, None, 12).detail
+    assert "killed" in worker_process.find_crash_reason(log, None, 99).detail  # an unknown worker is the last one
 
 
 @pytest.mark.real

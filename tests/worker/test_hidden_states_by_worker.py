@@ -14,7 +14,7 @@ from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
 from llmcli.types import CandidateScores, Finished, HiddenStates, Message, Request, Role
 from llmcli.worker import runtime_dir
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.channel import WorkerLauncher
 from llmcli.worker.runtime_dir import WorkerConfig
 
 REQUESTS = [

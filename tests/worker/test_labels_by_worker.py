@@ -15,7 +15,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir
-from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.channel import WorkerLauncher
 from llmcli.worker.runtime_dir import WorkerConfig
 
 

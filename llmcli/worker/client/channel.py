@@ -1,4 +1,4 @@
-"""The client side of the exchange in which a command runs: HTTP over a worker's socket.
+"""The client side of a worker: finding or starting it, and the exchange in which a command runs, HTTP over its socket.
 
 Bodies arrive in chunks, without trailers or extensions, as workers write them (RFC 9112, section 7.1).
 """
@@ -11,14 +11,18 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from llmcli.errors import AccessDenied, InternalError, RemoteError
+from llmcli.errors import AccessDenied, InternalError, LlmError, RemoteError, TemporaryFailure
 from llmcli.interrupt import check_interrupt, stop_requested
 from llmcli.worker import protocol
 from llmcli.worker.protocol import NDJSON_TYPE, STREAM_PATH
-from llmcli.worker.runtime_dir import peer_credentials
+from llmcli.worker.runtime_dir import WorkerConfig, WorkerPaths, peer_credentials
+
+if TYPE_CHECKING:
+    import subprocess  # most commands find a worker, and it takes 2 ms to import
 
 _MAX_LINE_BYTES = 1 << 16
 
@@ -219,3 +223,111 @@ def read_status(answer: BinaryIO) -> int:
     if len(status) < 2 or not status[1].isdigit():  # noqa: PLR2004
         raise WorkerGone("no answer")
     return int(status[1])
+
+
+_WAIT_TIMEOUT_S = 5.0
+"""Seconds to wait for another command that is starting a worker."""
+_EXIT_WAIT_S = 0.02
+"""Seconds in which a worker that has closed its connection ends."""
+
+
+class WorkerLauncher:
+    """Connects to the worker at ``paths``, which ``config`` describes; ``environ`` is this process's environment.
+
+    The process that holds the lock binds the socket, begins to listen and hands it to the new process: from then on any
+    client can connect, and waits in the socket's queue until the worker accepts. So no client polls, and if fifty
+    commands start at once, forty-nine find a socket.
+
+    ``before_start`` is called before a new worker is started: to free memory for it, or to refuse it.
+    """
+
+    def __init__(
+        self,
+        paths: WorkerPaths,
+        config: WorkerConfig,
+        environ: Mapping[str, str],
+        before_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.paths = paths
+        self._before_start = before_start
+        self.config = config
+        self._environ = environ
+        self.draft: Path | None = None
+        """The file of the model that drafts for the worker's model."""
+        self.served_name = config.name
+        """The name of the model for clients of ``llm serve``."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self.spawned = False
+        """Whether the last connection was to a worker that this process started."""
+        self.pid = 0
+        """The process id of the last connection's peer; right after a start it may be that of the starting process."""
+
+    def connect_running(self) -> socket.socket | None:
+        """Return a connection to the worker, None if none runs. Raises ``AccessDenied``."""
+        self.spawned = False
+        try:
+            connected = connect_socket(self.paths.socket)
+        except WorkerGone:
+            return None
+        self.pid = peer_credentials(connected)[0]
+        return connected
+
+    def connect_or_start(self) -> socket.socket:
+        """Return a connection to the worker, started if need be.
+
+        Raises ``TemporaryFailure``, ``OutputError`` and ``AccessDenied`` if none can run; the caller then does without.
+        """
+        with self.paths.hold_lock(_WAIT_TIMEOUT_S) as ours:
+            if not ours:
+                raise TemporaryFailure(
+                    str(self.paths.socket), detail="another command is starting a worker and makes no progress"
+                )
+            found = self.connect_running()
+            if found is not None:
+                return found
+            from llmcli.worker.client import worker_process
+
+            limit = worker_process.find_inherited_limit()
+            if limit:
+                raise TemporaryFailure(
+                    "the worker", detail=f"it would inherit the {limit} of this command, and so would other commands"
+                )
+            self._before_start()
+            listening = worker_process.bind_socket(self.paths.socket)
+            try:
+                self._child = worker_process.spawn_process(self.config, listening, self._environ)
+                self.pid, self.spawned = self._child.pid, True
+                return connect_socket(self.paths.socket)
+            except (OSError, WorkerGone) as error:
+                self.paths.socket.unlink(missing_ok=True)
+                reason = (isinstance(error, OSError) and error.strerror) or str(error)
+                raise TemporaryFailure("the worker", detail=f"it cannot be started: {reason}") from error
+            finally:
+                listening.close()
+
+    def connect(self) -> socket.socket:
+        """Return a connection to the worker, found or started. Raises as ``connect_or_start``."""
+        return self.connect_running() or self.connect_or_start()
+
+    def find_crash_reason(self, pid: int | None = None) -> LlmError:
+        """Return why the worker with process id ``pid`` ended (default: the last one), from its log and exit code."""
+        from llmcli.worker.client.worker_process import find_crash_reason
+
+        pid = self.pid if pid is None else pid
+        ours = self._child is not None and self._child.pid == pid
+        return find_crash_reason(Path(self.config.log), self.child_exit_code() if ours else None, pid)
+
+    def reap_child(self) -> None:
+        """Reap the worker that this process started, if it has ended."""
+        if self._child is not None:
+            self._child.poll()
+
+    def child_exit_code(self) -> int | None:
+        """Return the exit code (``Popen.returncode``) of the worker that this process started; None if none has ended."""
+        if self._child is None:
+            return None
+        import subprocess
+
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_EXIT_WAIT_S)  # it has just closed the connection
+        return self._child.poll()

@@ -14,7 +14,7 @@ from llmcli.models.files.paths import is_path
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.serve.worker_router import ListedModel
-    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.client.channel import WorkerLauncher
 
 
 class ServedModels:
