@@ -79,7 +79,7 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
     command = None if completing or not words else command_registry.find_command(words[0])
     if command is not None and not command.group:
         from llmcli.cli.options import Invocation
-        from llmcli.cli.parsing.command_line import parse_words
+        from llmcli.cli.parsing.parameters import parse_words
 
         function = command.load()
         values = parse_words(function.parameters, words[1:])

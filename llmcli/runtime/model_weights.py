@@ -27,6 +27,7 @@ from llmcli.errors import (
 )
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
+from llmcli.models.files.paths import list_copied_types
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
 
@@ -99,8 +100,7 @@ def choose_weights(
     loaded = [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else []
     if table.choose(job, table.types, loaded) == ORIGINAL_WEIGHTS:  # which copies there are does not matter
         return ORIGINAL_WEIGHTS
-    available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
-    return table.choose(job, available, loaded)
+    return table.choose(job, list_copied_types(config.paths.derived_weights, sha256), loaded)
 
 
 def _measured_choice(path: Path, work: str) -> str | None:

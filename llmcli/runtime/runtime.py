@@ -255,7 +255,6 @@ class Runtime:
 
     def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
         """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
-        from llmcli.errors.model_errors import DerivedWeightsMissing
         from llmcli.runtime import backend_factory
 
         backend = None
@@ -263,10 +262,12 @@ class Runtime:
             backend = backend_factory.build_local(self.config, self.models, model, chosen)
             if chosen.automatic:
                 backend.info()  # waits until it is loaded
-        except (OutOfMemory, DerivedWeightsMissing) as error:  # the original weights can still answer
+        except LlmError as error:
+            from llmcli.errors.model_errors import DerivedWeightsMissing
+
             if backend is not None:
                 backend.close()
-            if not chosen.automatic:
+            if not (chosen.automatic and isinstance(error, OutOfMemory | DerivedWeightsMissing)):
                 raise
             self.observer.explain(f"original weights: those in {chosen.weights} cannot be loaded: {error.subject}")
             self.weights = ORIGINAL_WEIGHTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from types import SimpleNamespace
 
 import pytest
 from engine.profiles import weights_table
@@ -15,6 +15,7 @@ from llmcli.app_paths import find_paths, tuning_file
 from llmcli.cli.command_registry import machine_needs_of
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
+from llmcli.models.library.derived_weights import DerivedKey
 from llmcli.runtime import model_weights
 from llmcli.runtime.model_weights import choose_weights
 from llmcli.runtime.run_config import RunConfig
@@ -40,10 +41,12 @@ def choose(tiny, monkeypatch):
     def run(verb, characters, *, copies=("bf16", "q8_0"), **given):
         settings = resolve_settings({name: (f"--{name}", value) for name, value in given.items()}, {}, None)
         config = RunConfig(settings, find_paths(os.environ), dict(os.environ), Interrupt(), SilentObserver())
-        found = [SimpleNamespace(key=SimpleNamespace(source=SHA256, weights=name)) for name in copies]
-        found.append(SimpleNamespace(key=SimpleNamespace(source="6" * 64, weights="f16")))
-        models = SimpleNamespace(derived_weights=SimpleNamespace(list_copies=lambda: found))
-        return choose_weights(config, models, model, machine_needs_of(verb), characters)
+        directory = config.paths.derived_weights
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        for key in [*(DerivedKey(SHA256, name, "") for name in copies), DerivedKey("6" * 64, "f16", "")]:
+            (directory / f"{key.stem}.json").touch()
+        return choose_weights(config, None, model, machine_needs_of(verb), characters)
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -111,11 +112,14 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
 
 def expand_names(ctx: CommandContext, names: Sequence[str]) -> list[str]:
     """Return the files that the names of files, directories and patterns stand for, each file once; web addresses stay."""
-    from llmcli.documents.reading.directory_walk import expand_input
-
     found: dict[str, None] = {}
     for name in names:
-        found |= dict.fromkeys([name] if is_web_address(name) else expand_input(name, ctx.console.warn))
+        if is_web_address(name) or os.path.isfile(name):  # noqa: PTH113 (a Path raises for a long name)
+            found[name] = None
+        else:
+            from llmcli.documents.reading.directory_walk import expand_input
+
+            found |= dict.fromkeys(expand_input(name, ctx.console.warn))
     return list(found)
 
 

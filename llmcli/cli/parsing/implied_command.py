@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from llmcli.cli import command_registry
 from llmcli.cli.command_registry import Command
 from llmcli.cli.console.suggestion import format_command
-from llmcli.cli.parsing.command_line import first_argument, option_of
-from llmcli.cli.parsing.parameters import Argument, CommandParameter
+from llmcli.cli.parsing.parameters import Argument, CommandParameter, first_argument, option_of
 from llmcli.errors import UsageError
 
 _ASK = "ask"

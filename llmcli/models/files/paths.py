@@ -110,6 +110,11 @@ def announced_sha256(path: Path) -> str | None:
     return blob.name if in_cache and _SHA256.fullmatch(blob.name) else None
 
 
+def list_copied_types(directory: Path, sha256: str) -> list[str]:
+    """Return the types of the complete copies of a model in other types, by the names of their records (``DerivedKey``)."""
+    return sorted({path.name.split("-")[1] for path in directory.glob(f"{sha256[:32]}-*-*.json")} if sha256 else ())
+
+
 def link_target(link: Path) -> Path:
     """Return the target of a snapshot's link, one step only: a blob may itself be a link into a shared store.
 

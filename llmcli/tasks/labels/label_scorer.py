@@ -21,7 +21,6 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.prompts import Prompt
 from llmcli.prompts.prompt_file import ROW_VARIABLE
-from llmcli.state_layers import choose_layers
 from llmcli.tasks.labels.label_scores import (
     correct_prior,
     label_logprobs,
@@ -198,6 +197,8 @@ class LabelScorer:
     @cached_property
     def fit_layers(self) -> tuple[int, ...]:
         """The layers after which a calibration may read hidden states; none: the last one."""
+        from llmcli.state_layers import choose_layers
+
         layers = choose_layers(self._backend.info())
         chosen = () if layers is None else layers.labels
         return tuple(sorted({*chosen, *self.probe.state_layers})) if self.probe is not None else chosen

@@ -12,10 +12,10 @@ from llmcli.documents.reading.passages import SEPARATOR
 from llmcli.documents.sentences import find_sentences
 from llmcli.documents.text_lines import line_starts
 from llmcli.fast_dataclass import asdict, frozen, replace
-from llmcli.tasks.quotes.quote_alignment import QuoteAligner
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock
+    from llmcli.tasks.quotes.quote_alignment import QuoteAligner
 
 
 @frozen
@@ -181,6 +181,8 @@ class PassageSpan:
 
     @cached_property
     def _aligner(self) -> QuoteAligner:
+        from llmcli.tasks.quotes.quote_alignment import QuoteAligner
+
         return QuoteAligner(self.text)
 
     def locate(self, words: str, *, min_similarity: float = 1.0) -> Quote | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
-from llmcli.documents.text_cutting import cut_text
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.fast_dataclass import replace
 from llmcli.state_layers import vector_layers
@@ -78,7 +77,11 @@ async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOpt
 
     info = run.backend.info()
     size, layers = _max_read_chars(info.context), vector_layers(info)
-    passages = list(cut_text(text, lambda passage: len(passage) <= size))
+    passages = [text]
+    if len(text) > size:
+        from llmcli.documents.text_cutting import cut_text
+
+        passages = list(cut_text(text, lambda passage: len(passage) <= size))
     answers = await run.gather(
         run.ask(_state_request(f"{run.item}.{name}.{number}", passage, options, layers))
         for number, passage in enumerate(passages)

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from llmcli.cli.command_registry import COMMANDS
-from llmcli.cli.parsing.command_line import parse_words
-from llmcli.cli.parsing.parameters import REQUIRED
+from llmcli.cli.parsing.parameters import REQUIRED, parse_words
 from llmcli.cli.provenance.command_parameters import (
     describe_parameters,
     digest_text,

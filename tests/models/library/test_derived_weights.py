@@ -14,6 +14,7 @@ from terminal import ROOT
 from llmcli.errors import CannotCreate, Interrupted
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.paths import list_copied_types
 from llmcli.models.library import derived_weights
 from llmcli.models.library.derived_weights import DerivedKey, DerivedWeightsStore
 
@@ -95,6 +96,16 @@ def test_a_directory_that_others_may_enter_is_not_used(store):
     assert store.find(KEY) is None and store.list_copies() == [] and store.total_bytes == 0
     with pytest.raises(CannotCreate), store.claim(key(1)):
         pass
+
+
+def test_the_types_of_a_model_s_copies_are_known_by_their_names(store):
+    """A warm command reads no record; an unfinished copy has none, and copies of other models do not count."""
+    assert list_copied_types(store.directory, KEY.source) == []
+    for each in (KEY, DerivedKey(KEY.source, "q8_0", "build 1"), DerivedKey(KEY.source, "q8_0", "build 2"), key(1)):
+        put(store, each)
+    put(store, DerivedKey(KEY.source, "f16", "build 1")).path.with_suffix(".json").unlink()
+    assert list_copied_types(store.directory, KEY.source) == ["bf16", "q8_0"]
+    assert list_copied_types(store.directory, "") == []
 
 
 @pytest.mark.parametrize("content", [b"weightz", b"weigh", b"weights and more", b""])

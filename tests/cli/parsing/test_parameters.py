@@ -12,7 +12,7 @@ from row_table import all_rows
 from llmcli.cli.command_registry import COMMANDS, find_command
 from llmcli.cli.options import command
 from llmcli.cli.parsing import typer_parser
-from llmcli.cli.parsing.command_line import parse_words
+from llmcli.cli.parsing.parameters import parse_words
 from llmcli.errors import UsageError
 
 PLAIN = [
