@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
 
 from llmcli.fast_dataclass import frozen
+from llmcli.types import RepetitionPolicy
 
 
 def partial_match_length(text: str, needles: Sequence[str]) -> int:
@@ -67,16 +67,6 @@ class ReasoningParser:
         return reasoning, answer
 
 
-class RepetitionPolicy(StrEnum):
-    """Which repetitions end an answer."""
-
-    OFF = "off"
-    ANSWER = "answer"
-    """A text of any kind: code, tables and lists have equal lines."""
-    SUMMARY = "summary"
-    """Prose that must be short."""
-
-
 @frozen
 class RepetitionThresholds:
     """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text."""
@@ -89,10 +79,6 @@ THRESHOLDS = {
     RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, stale_chars=6000),
     RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, stale_chars=1000),
 }
-REPETITION_LIMIT = "repetition"
-"""``Finished.limit`` of an answer that was stopped."""
-CHARS_LIMIT = "max_chars"
-"""``Finished.limit`` of an answer with more characters than ``Request.max_chars``."""
 _MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
 _NEW_TEXT_WORTH = 8

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 from llmcli.fast_dataclass import field, fields, frozen
-from llmcli.text_stream import RepetitionPolicy
 
 
 class Role(StrEnum):
@@ -51,6 +50,16 @@ class Priority(StrEnum):
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
+
+
+class RepetitionPolicy(StrEnum):
+    """Which repetitions end an answer."""
+
+    OFF = "off"
+    ANSWER = "answer"
+    """A text of any kind: code, tables and lists have equal lines."""
+    SUMMARY = "summary"
+    """Prose that must be short."""
 
 
 class FinishReason(StrEnum):
@@ -241,6 +250,12 @@ class TokenLogprobs:
     token: bytes
     logprob: float
     top: tuple[tuple[bytes, float], ...] = ()
+
+
+REPETITION_LIMIT = "repetition"
+"""``Finished.limit`` of an answer that was stopped since it repeated itself."""
+CHARS_LIMIT = "max_chars"
+"""``Finished.limit`` of an answer with more characters than ``Request.max_chars``."""
 
 
 @frozen

@@ -13,8 +13,10 @@ from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
+from llmcli.text_stream import RepetitionGuard
 from llmcli.types import (
+    CHARS_LIMIT,
+    REPETITION_LIMIT,
     BackendInfo,
     BackendStats,
     CandidateScores,
@@ -24,6 +26,7 @@ from llmcli.types import (
     HiddenStates,
     Phase,
     ReasoningDelta,
+    RepetitionPolicy,
     Request,
     RequestProgress,
     Score,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.cli.console.messages.message_text import ErrorText
+    from llmcli.cli.console.sanitize import Sanitizer
 
 _MAX_NAMED_ITEMS = 5
 """Most items that are named after one error of many items."""
@@ -39,7 +40,6 @@ class Reporter:
         self._status_line = console.status_line
         self._terminal = console.stderr_is_terminal
         self._held_warnings: list[str] = []
-        self._sanitizer = sanitize.Sanitizer()
         self._showing_reasoning = False
         self._showing_result = False  # a result, perhaps in the middle of a line
         self._last_error_text: ErrorText | None = None
@@ -76,9 +76,20 @@ class Reporter:
         if self._console.quiet:
             return
         if self._terminal or (self._console.verbose and not self._console.as_json):
-            self._write_line(f"llm: warning: {sanitize.single_line(text)}")
+            self._write_warning(text)
         else:
             self._held_warnings.append(text)
+
+    def _write_warning(self, text: str) -> None:
+        from llmcli.cli.console.sanitize import single_line
+
+        self._write_line(f"llm: warning: {single_line(text)}")
+
+    @cached_property
+    def _sanitizer(self) -> Sanitizer:
+        from llmcli.cli.console.sanitize import Sanitizer
+
+        return Sanitizer()
 
     def show_reasoning(self, text: str) -> None:
         """Show a piece of a model's reasoning when the user asked for it."""
@@ -108,12 +119,14 @@ class Reporter:
 
     def _report_repeated_error(self) -> None:
         if self._same_error_names:
+            from llmcli.cli.console.sanitize import single_line
+
             more = (
                 f" and {self._same_error_count - _MAX_NAMED_ITEMS} more"
                 if self._same_error_count > _MAX_NAMED_ITEMS
                 else ""
             )
-            self._write_line(f"llm: the same of {'; '.join(map(sanitize.single_line, self._same_error_names))}{more}")
+            self._write_line(f"llm: the same of {'; '.join(map(single_line, self._same_error_names))}{more}")
             self._same_error_names.clear()
             self._same_error_count = 0
 
@@ -129,7 +142,7 @@ class Reporter:
         """
         self._report_repeated_error()
         for text in self._held_warnings if code and not self._console.as_json else ():
-            self._write_line(f"llm: warning: {sanitize.single_line(text)}")
+            self._write_warning(text)
         for name, reason in incomplete:
             self.report_error(reason, name)
         self._report_repeated_error()

@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.text_stream import RepetitionPolicy
-from llmcli.types import Message, Role, Sampling, ToolCall
+from llmcli.types import Message, RepetitionPolicy, Role, Sampling, ToolCall
 
 OPTIONS_HEADER = "llm-options"
 """The header in which our own server passes engine options (``protocol.dump_options``, as JSON)."""

@@ -19,7 +19,6 @@ from typing import Any
 from llmcli import errors, fast_dataclass
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
-from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -32,6 +31,7 @@ from llmcli.types import (
     Phase,
     Priority,
     ReasoningDelta,
+    RepetitionPolicy,
     Request,
     RequestProgress,
     Role,

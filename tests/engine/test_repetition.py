@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from engine.tools import answer, req
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionPolicy
-from llmcli.types import FinishReason
+from llmcli.types import CHARS_LIMIT, REPETITION_LIMIT, FinishReason, RepetitionPolicy
 
 LOOP = 'start: "the same line once again\\n"{60}'
 ANSWER = RepetitionPolicy.ANSWER

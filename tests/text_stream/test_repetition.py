@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from text_stream.legitimate_texts import KINDS, make_texts
 
-from llmcli.text_stream import THRESHOLDS, RepetitionGuard, RepetitionPolicy
+from llmcli.text_stream import THRESHOLDS, RepetitionGuard
+from llmcli.types import RepetitionPolicy
 
 ANSWER, SUMMARY = RepetitionPolicy.ANSWER, RepetitionPolicy.SUMMARY
 ITEM = "The mayor was absent from the meeting.\n"

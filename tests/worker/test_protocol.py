@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from llmcli import errors
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors.incomplete_results import MissingPart
-from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -26,6 +25,7 @@ from llmcli.types import (
     Phase,
     Priority,
     ReasoningDelta,
+    RepetitionPolicy,
     Request,
     RequestProgress,
     Role,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     from llmcli.cli.console.descriptor_writer import DescriptorWriter
     from llmcli.cli.console.status_line import StatusLine
+    from llmcli.types import Phase, Progress
 
 
 class Console:
@@ -35,8 +36,10 @@ class Console:
         self._already_explained: set[str] = set()
 
     @cached_property
-    def status_line(self) -> StatusLine:
+    def status_line(self) -> StatusLine | HiddenStatusLine:
         """The status line, which shows waits on the terminal."""
+        if self.quiet or not self.environment.erases_lines:
+            return HiddenStatusLine()
         from llmcli.cli.console.status_line import StatusLine
 
         return StatusLine(self.environment, self.interrupt, quiet=self.quiet)
@@ -192,3 +195,25 @@ class Console:
 
         terminal, columns = self.stdout_is_terminal, self.columns
         self.write_stdout(render_record(pairs, as_json=self.as_json, terminal=terminal, columns=columns))
+
+
+class HiddenStatusLine:
+    """The status line of a command that shows none: with -q, and where stderr is no terminal that can erase a line."""
+
+    enabled = False
+
+    def show(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def update(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def hide(self) -> None:
+        """Erase nothing; nor do the methods below."""
+
+    make_way = disable = reset = close = hide
+
+    def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:
+        """Show nothing while the block waits."""
+        del phase, label
+        return nullcontext()

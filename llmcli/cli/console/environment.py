@@ -51,6 +51,11 @@ class Environment:
         except OSError:
             return False
 
+    @property
+    def erases_lines(self) -> bool:
+        """Whether standard error is a terminal that can erase a line."""
+        return self.is_terminal(self.stderr) and self.environ.get("TERM") != "dumb"
+
     def is_foreground(self, fd: int) -> bool:
         """Whether this process is in the foreground of the terminal ``fd``, and no background job of a shell."""
         try:

@@ -54,9 +54,7 @@ class StatusLine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``delay``: seconds of waiting before it appears, ``DELAY_S`` by default."""
-        self.enabled = (
-            not quiet and environment.is_terminal(environment.stderr) and environment.environ.get("TERM") != "dumb"
-        )
+        self.enabled = not quiet and environment.erases_lines
         self._environment = environment
         self._interrupt = interrupt
         self._delay = DELAY_S if delay is None else delay

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
@@ -341,4 +340,8 @@ def stdin_lines(console: Console) -> Iterator[str]:
 
 def format_source_name(name: str) -> str:
     """Return the name of an input on one line, without line breaks and control characters; "stdin" for ``-``."""
-    return "stdin" if name == STDIN else sanitize.single_line(name)
+    if name == STDIN:
+        return "stdin"
+    from llmcli.cli.console.sanitize import single_line
+
+    return single_line(name)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import sanitize
 from llmcli.cli.records.record_flags import OnError, record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.format_registry import JSON_LINES, LINES, load_record_format, record_format_by_suffix
@@ -284,7 +283,9 @@ class RecordOutput:
         elif data:
             assert self._sink is not None
             if self._on_terminal:
-                data = sanitize.strip_controls(data.decode("utf-8", "replace")).encode()
+                from llmcli.cli.console.sanitize import strip_controls
+
+                data = strip_controls(data.decode("utf-8", "replace")).encode()
             self._sink.write(data)
 
     # ---- the end --------------------------------------------------------------------------------------------------

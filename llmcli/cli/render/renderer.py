@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import sanitize
 from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
@@ -174,7 +173,9 @@ class _ResultRenderer:
             return
         name = self._options.input_names[self._order.current]
         if self._on_terminal:
-            name = sanitize.single_line(name)
+            from llmcli.cli.console.sanitize import single_line
+
+            name = single_line(name)
         before = "\n" if self._headers_written else ""
         self._headers_written += 1
         self._sink.write(f"{before}==> {name} <==\n".encode("utf-8", "surrogateescape"))
@@ -238,13 +239,21 @@ class _ResultRenderer:
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             if row is not None:
-                self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
+                self._write_line(self._sanitize(row))
         elif not self._options.silent:
             footer = "" if self._options.footer is None else self._options.footer(end)
             if end.text is not None or not footer:
                 self._render_text(end, streamed=streamed)
             if footer:
-                self._write_line(sanitize.strip_controls(footer) if self._on_terminal else footer)
+                self._write_line(self._sanitize(footer))
+
+    def _sanitize(self, line: str) -> str:
+        """Return a line as it is shown: on a terminal without control sequences."""
+        if not self._on_terminal:
+            return line
+        from llmcli.cli.console.sanitize import strip_controls
+
+        return strip_controls(line)
 
     def _format_json(self, end: Result) -> str:
         from llmcli.cli.console import json_text

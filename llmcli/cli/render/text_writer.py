@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
-from llmcli.cli.console.sanitize import Sanitizer
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.sanitize import Sanitizer
 
 
 class ByteSink(Protocol):
@@ -46,7 +48,11 @@ class PlainTextWriter:
     def __init__(self, sink: ByteSink, *, ending: TextEnding, terminal: bool) -> None:
         self._sink = sink
         self._ending = ending
-        self._sanitizer = Sanitizer() if terminal else None
+        self._sanitizer: Sanitizer | None = None
+        if terminal:
+            from llmcli.cli.console.sanitize import Sanitizer
+
+            self._sanitizer = Sanitizer()
         self._held_newlines = ""  # newlines that may be the last ones
         self._partial_line = ""  # an incomplete line: in a pipe, another process may write between its pieces
         self._mid_line = False

@@ -21,8 +21,7 @@ from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import LogitOverflow
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT
-from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
+from llmcli.types import CHARS_LIMIT, REPETITION_LIMIT, FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 
 class GenerationSequence(Sequence):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from llmcli.text_stream import ReasoningParser, RepetitionGuard, RepetitionPolicy, partial_match_length
+from llmcli.text_stream import ReasoningParser, RepetitionGuard, partial_match_length
+from llmcli.types import RepetitionPolicy
 
 
 class Utf8Decoder:

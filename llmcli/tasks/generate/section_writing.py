@@ -29,8 +29,7 @@ from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrain
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.summarize.summary_options import count_words
-from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
-from llmcli.types import FinishReason, Message, Request, Role
+from llmcli.types import REPETITION_LIMIT, FinishReason, Message, RepetitionPolicy, Request, Role
 
 PROMPT, NEXT_PROMPT = "generate.section", "generate.next"
 LENGTH_TOLERANCE = 0.1

@@ -42,8 +42,7 @@ from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.summarize.summary_options import count_words
-from llmcli.text_stream import RepetitionPolicy
-from llmcli.types import Result, TaskEvent
+from llmcli.types import RepetitionPolicy, Result, TaskEvent
 
 PROMPT = "generate.revise"
 _MAX_ATTEMPTS = 2

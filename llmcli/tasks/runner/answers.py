@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import (
+    REPETITION_LIMIT,
     CandidateScores,
     Embeddings,
     Event,

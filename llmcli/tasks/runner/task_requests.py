@@ -8,10 +8,10 @@ from typing import Any
 
 from llmcli.fast_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt
-from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     Message,
     Priority,
+    RepetitionPolicy,
     Request,
     Role,
     Sampling,

@@ -13,8 +13,7 @@ from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarize.joined_documents import CombinedText
 from llmcli.tasks.summarize.summary_form import CHECKED_STYLES, find_form_problem
 from llmcli.tasks.summarize.summary_options import FACTS, HEADLINE, SummaryOptions, count_words, length_warning
-from llmcli.text_stream import RepetitionPolicy
-from llmcli.types import Message, Request, Role
+from llmcli.types import Message, RepetitionPolicy, Request, Role
 
 PROMPT, MERGE_PROMPT, UPDATE_PROMPT = "summarize", "summarize.merge", "summarize.update"
 LENGTH_PROMPT = "summarize.length"

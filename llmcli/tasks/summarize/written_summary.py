@@ -25,8 +25,7 @@ from llmcli.tasks.runner.text_answers import delta_reporter
 from llmcli.tasks.summarize.summary_form import clean_summary, form_grammar
 from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
-from llmcli.text_stream import REPETITION_LIMIT
-from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
+from llmcli.types import REPETITION_LIMIT, Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
 
 MERGE_STEP = "merging"
 """The step that summarizes summaries."""

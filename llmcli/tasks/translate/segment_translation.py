@@ -35,8 +35,7 @@ from llmcli.tasks.translate.translator import (
     max_translation_chars,
     max_translation_tokens,
 )
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT
-from llmcli.types import FinishReason, Request
+from llmcli.types import CHARS_LIMIT, REPETITION_LIMIT, FinishReason, Request
 
 MAX_SEGMENT_ATTEMPTS = 2
 """Attempts at a whole segment; after those, each of its sentences has one."""

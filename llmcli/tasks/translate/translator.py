@@ -19,8 +19,8 @@ from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request
 from llmcli.tasks.translate.glossary import Glossary, Term
-from llmcli.text_stream import RepetitionPolicy, repeats_itself
-from llmcli.types import Request
+from llmcli.text_stream import repeats_itself
+from llmcli.types import RepetitionPolicy, Request
 
 Formality = Literal["auto", "formal", "informal"]
 PARAGRAPH_END = "\n\n"

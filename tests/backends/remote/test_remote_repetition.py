@@ -13,8 +13,17 @@ from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionPolicy
-from llmcli.types import Finished, FinishReason, Message, Request, Role, TextDelta
+from llmcli.types import (
+    CHARS_LIMIT,
+    REPETITION_LIMIT,
+    Finished,
+    FinishReason,
+    Message,
+    RepetitionPolicy,
+    Request,
+    Role,
+    TextDelta,
+)
 
 LINE = "The mayor was absent from the meeting.\n"
 

@@ -9,7 +9,7 @@ from engine.tools import for_all
 from hypothesis import strategies as st
 
 from llmcli.engine.text.detokenizer import OutputProcessor, StopStringMatcher, Utf8Decoder
-from llmcli.text_stream import RepetitionPolicy
+from llmcli.types import RepetitionPolicy
 
 TAGS = ("<think>", "</think>")
 

@@ -15,8 +15,20 @@ from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import slotted
-from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, ReasoningParser, RepetitionGuard, partial_match_length
-from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, ToolCall, Usage
+from llmcli.text_stream import ReasoningParser, RepetitionGuard, partial_match_length
+from llmcli.types import (
+    CHARS_LIMIT,
+    REPETITION_LIMIT,
+    Event,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Request,
+    TextDelta,
+    Timings,
+    ToolCall,
+    Usage,
+)
 
 _DONE_DATA = "[DONE]"
 """The data of the last event, of servers that send it."""

@@ -16,8 +16,7 @@ from llmcli.store.answer_log import LoggedAnswer
 from llmcli.store.database import parse_terms
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.runner.text_answers import write_text
-from llmcli.text_stream import RepetitionPolicy
-from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
+from llmcli.types import Message, Notice, Priority, RepetitionPolicy, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
