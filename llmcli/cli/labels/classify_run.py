@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.calibration_options import CalibrationOptions, read_labelled_file
 from llmcli.cli.labels.scoring_flags import ScoringFlags
-from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.errors import UsageError
@@ -141,8 +140,16 @@ class _MultiLabelRun:
             backend = self._ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, self._ctx.generation_options()).scorer)
         code = run_records(self._ctx, files, self.spec())
-        write_summary(self._ctx, self._summary, self._flags.summary)
+        _write_summary(self._ctx, self._summary, self._flags.summary)
         return code
+
+
+def _write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) -> None:
+    """Write the summary of the labels where it is wanted: into the file ``path``, and on a terminal."""
+    if path is not None or ctx.console.stderr_is_terminal:
+        from llmcli.cli.labels.summary_view import write_summary
+
+        write_summary(ctx, summary, path)
 
 
 class ScoringRun:
@@ -228,7 +235,7 @@ class ScoringRun:
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
         code = run_records(ctx, files, self.spec())
-        write_summary(ctx, self.summary, self._flags.summary)
+        _write_summary(ctx, self.summary, self._flags.summary)
         self._calibrated.draw_plot()
         return code
 

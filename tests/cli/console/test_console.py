@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from llmcli.cli.command_context import TerminalObserver
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.terminal_observer import TerminalObserver
 from llmcli.errors import ModelNotDownloaded, TemporaryFailure
 from llmcli.interrupt import Interrupt
 
