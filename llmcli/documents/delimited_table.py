@@ -105,10 +105,15 @@ def default_delimiter(name: str) -> str:
 
 def sniff_delimiter(header: str, default: str) -> str:
     """Return the delimiter that a header contains most often outside of quotes, ``default`` if it has none."""
-    unquoted = _QUOTED_FIELD.sub("", header)
+    unquoted = without_quoted_fields(header)
     counts = {delimiter: unquoted.count(delimiter) for delimiter in dict.fromkeys([default, *DELIMITERS])}
     best = max(counts, key=lambda delimiter: counts[delimiter])
     return best if counts[best] else default
+
+
+def without_quoted_fields(line: str) -> str:
+    """Return a line of a table without the fields in quotes."""
+    return _QUOTED_FIELD.sub("", line)
 
 
 def unique_names(titles: Sequence[str], key: Callable[[str], str] = str) -> tuple[str, ...]:

@@ -9,12 +9,18 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import PurePath
 from typing import Any
 
-from llmcli.documents.delimited_table import DELIMITERS, DelimitedTable, default_delimiter
-from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, find_reader_by_name
+from llmcli.documents.delimited_table import (
+    DELIMITERS,
+    DelimitedTable,
+    default_delimiter,
+    sniff_delimiter,
+    without_quoted_fields,
+)
+from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, find_reader_by_name, is_markdown_suffix
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.streamed_file import open_streamed_file
@@ -27,6 +33,10 @@ from llmcli.tasks.tables.table_values import Value, parse_json, unique_name
 _ROW = re.compile(r"[ \t>]*\|(.*)\|[ \t]*")
 _SEPARATOR = re.compile(r"[ \t>]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
+_JSON_START = re.compile(r"\s*(?:\{\s*(?:[\"}]|\Z)|\[\s*(?:[{\"]|\Z))")
+_SNIFFED_LINES = 20
+_MIN_ROWS, _MIN_FIELDS = 3, 3
+_MAX_TITLE_CHARS = 60
 _REPORTED_NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s?%?")
 
 
@@ -52,6 +62,30 @@ def is_table_name(name: str) -> bool:
     """Whether a file is a table or JSON by the suffix of its name."""
     found = find_reader_by_name(name)
     return found is not None and found.is_text
+
+
+def holds_records(document: Document) -> bool:
+    """Whether a document has rows or JSON instead of prose: by its name, its format, or the first lines of a text."""
+    if is_table(document) or (document.source is not None and document.source.format_name == "xlsx"):
+        return True
+    if is_markdown_suffix(PurePath(document.name).suffix[1:].lower()):
+        return False
+    lines = [line for line in islice(io.StringIO(document.text), _SNIFFED_LINES) if line.strip()]
+    return bool(lines) and (_JSON_START.match(lines[0]) is not None or _are_rows(lines))
+
+
+def _are_rows(lines: Sequence[str]) -> bool:
+    """Whether lines have equally many fields below a header that is no sentence."""
+    delimiter = sniff_delimiter(lines[0], ",")
+    counts = {without_quoted_fields(line).count(delimiter) for line in lines}
+    titles = [title.strip() for title in lines[0].split(delimiter)]
+    return (
+        len(lines) >= _MIN_ROWS
+        and len(titles) >= _MIN_FIELDS
+        and len(counts) == 1
+        and all(0 < len(title) <= _MAX_TITLE_CHARS for title in titles)
+        and not titles[-1].endswith((".", "!", "?"))
+    )
 
 
 def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Table]:

@@ -13,42 +13,82 @@ from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.reading.document import STDIN, Document
-from llmcli.errors import MissingError, UsageError
+from llmcli.errors import BadDocument, MissingError, UsageError
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.quiz import deck_exchange
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, read_deck
 from llmcli.tasks.quiz.deck_making import DEFAULT_COUNT, DeckOptions, make_deck
 from llmcli.tasks.quiz.review_log import ReviewLog, read_reviews, reviews_path
 from llmcli.tasks.quiz.review_schedule import ReviewSchedule
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.tasks.tables.table_loader import holds_records
+from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+
+_MAX_NAMED_FILES = 3
 
 
 def run_make(
     ctx: CommandContext, files: Sequence[str], *, count: int | None, kinds: Sequence[CardKind], level: Level | None
 ) -> int:
-    """Make a deck and return the exit code; 3 if files of a directory could not be read."""
+    """Make a deck and return the exit code; 3 if files of a directory could not be read.
+
+    Raises ``BadDocument`` if no input has prose.
+    """
     if not files and not inputs.reads_stdin(ctx, ()):
         raise UsageError("no document to ask about", detail="Try: llm quiz make notes.pdf -o deck.jsonl")
     read, failed = source_inputs.read_evidence(ctx, files or [STDIN])
-    documents: list[Document] = []
-    for each in read:
-        if isinstance(each, ItemFailed):
-            raise each.error
-        documents.append(each)
+    documents, records = _separate_records(read)
     options = DeckOptions(count or DEFAULT_COUNT, (*dict.fromkeys(kinds),), level, is_required=count is not None)
 
+    left_out = _describe_records(records)
+
     def task(backend: Backend) -> Iterator[TaskEvent]:
+        yield from map(Notice, left_out)
         made = make_deck(backend, ctx.runtime.prompts, documents, ctx.generation_options(), options)
         for event in source_inputs.append_failed(
             source_inputs.add_source_notes(made, documents, one_answer=True), failed
         ):
             if isinstance(event, Result):
                 ctx.console.write_note(_describe_deck(event))
-            yield event
+                yield replace(event, warnings=(*left_out, *event.warnings))
+            else:
+                yield event
 
     return render_task(ctx, task, DisplayOptions(markdown=False, ending=TextEnding.DOCUMENT))
+
+
+def _separate_records(read: Sequence[Document | ItemFailed]) -> tuple[list[Document], list[str]]:
+    """Return the documents of prose, and the names of the others: rows and JSON give no sentence that is worth learning.
+
+    Raises ``BadDocument`` if there are only others, and the error of a document that cannot be read again.
+    """
+    documents: list[Document] = []
+    records: list[str] = []
+    for each in read:
+        if isinstance(each, ItemFailed):
+            raise each.error
+        if holds_records(each):
+            records.append(each.name)
+        else:
+            documents.append(each)
+    if not documents:
+        raise BadDocument(
+            _list_names(records), detail="cards come from prose, not from tables and JSON", kind="records"
+        )
+    return documents, records
+
+
+def _describe_records(names: Sequence[str]) -> list[str]:
+    """Return the line about the inputs that gave no cards; none if there are none."""
+    count = f"{len(names)} file{'' if len(names) == 1 else 's'} of rows or JSON"
+    return [f"{count} left out, since cards come from prose: {_list_names(names)}"] if names else []
+
+
+def _list_names(names: Sequence[str]) -> str:
+    shown = ["standard input" if name == STDIN else name for name in names[:_MAX_NAMED_FILES]]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
 def _describe_deck(result: Result) -> str:

@@ -31,6 +31,7 @@ _ADVICE_BY_KIND = {
     "schema": _SCHEMA_ADVICE,
     "deck": "Correct or delete the line.",
     "answers": "Correct or delete the line.",
+    "records": "Name a document with prose. To make a deck of a table of questions and answers: llm quiz import",
     "statement": "Run the command again: --provenance writes a new one.",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }

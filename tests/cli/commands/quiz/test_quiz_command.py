@@ -72,6 +72,46 @@ def test_a_document_without_prose_gives_3_and_no_deck(llm, write, tmp_path):
     assert (run.code, run.out) == (3, "") and "no sentence" in run.err and not (tmp_path / "deck.jsonl").exists()
 
 
+ROWS = "name,year,text\nMendel,1856,Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno.\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", ROWS),
+        ("rows.txt", ROWS),
+        ("rows.jsonl", json.dumps({"text": TEXT.splitlines()[0]}) + "\n"),
+        ("rows.log", json.dumps({"text": TEXT.splitlines()[0]}) + "\n"),
+        ("one.json", json.dumps({"text": TEXT.splitlines()[0]}, indent=1)),
+    ],
+)
+def test_rows_and_json_give_no_cards(llm, write, tmp_path, name, text):
+    """In a directory they are left out, which one line says; if there is nothing else, the exit code is that of bad input."""
+    (tmp_path / "docs").mkdir()
+    write(f"docs/{name}", text)
+    refused = llm("quiz", "make", str(tmp_path / "docs"), answer=names, token_scores=True)
+    assert (refused.code, refused.out, refused.backend) == (65, "", None)
+    assert f"{name}: cards come from prose" in refused.err and "llm quiz import" in refused.err
+    write("docs/notes.txt", TEXT)
+    run = llm("quiz", "make", "-v", str(tmp_path / "docs"), answer=names, token_scores=True)
+    cards = read_deck("deck", run.out)
+    assert run.code == 0 and {card.quote["source"].rpartition("/")[2] for card in cards} == {"notes.txt"}
+    (said,) = (line for line in run.err.splitlines() if "left out" in line)
+    assert said.startswith("llm: warning: 1 file of rows or JSON left out") and name in said
+
+
+def test_prose_with_commas_is_no_table(llm, write):
+    """Nor is a Markdown file that begins with a table, or a log."""
+    text = "Peas, beans, and corn grow here.\nFigs, plums, and nuts do, too.\nRye, oats, and wheat need sun.\n"
+    for name, start in (
+        ("a.txt", text),
+        ("b.md", "| a | b | c |\n| - | - | - |\n| 1 | 2 | 3 |\n\n"),
+        ("c.log", "[1] Notes\n"),
+    ):
+        run = llm("quiz", "make", write(name, start + TEXT), answer=names, token_scores=True)
+        assert run.code == 0 and run.err == "" and len(run.out.splitlines()) == 2
+
+
 def test_order_cards_need_a_list_of_steps(llm, write):
     """The note counts one card as one, and the error says what is missing."""
     steps = "# How to sow\n\n1. Loosen the soil.\n2. Sow the seeds.\n3. Water them.\n"
