@@ -179,15 +179,20 @@ class Console:
             lines = [line for each in folded for line in each]
         self.write_stdout("".join(f"{line}\n" for line in lines))
 
-    def write_table(self, rows: Sequence[Mapping[str, Any]], *, preview: str | None = None) -> None:
+    def write_table(
+        self, rows: Sequence[Mapping[str, Any]], *, preview: str | None = None, remark: str | None = None
+    ) -> None:
         """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``.
 
-        ``preview`` is as in ``render_table``.
+        ``preview`` and ``remark`` are as in ``render_table``.
         """
         from llmcli.cli.console.table import render_table
 
         terminal, columns = self.stdout_is_terminal, self.columns
-        self.write_stdout(render_table(rows, as_json=self.as_json, terminal=terminal, columns=columns, preview=preview))
+        text = render_table(
+            rows, as_json=self.as_json, terminal=terminal, columns=columns, preview=preview, remark=remark
+        )
+        self.write_stdout(text)
 
     def write_record(self, pairs: Mapping[str, Any]) -> None:
         """Write names and values of one thing to stdout: a line each, or one JSON object."""

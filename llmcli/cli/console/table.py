@@ -21,12 +21,14 @@ def render_table(
     terminal: bool,
     columns: int | None = None,
     preview: str | None = None,
+    remark: str | None = None,
 ) -> str:
     """Return the lines of a list; all ``rows`` have the same keys. Only terminals get a header.
 
     On a terminal of ``columns`` columns, the widest column shrinks and its cells are wrapped at words; cells of the
-    column ``preview`` are cut and end in an ellipsis. Where many columns have no room for their words, each row is a record:
-    a line for each cell that is not empty.
+    column ``preview`` are cut and end in an ellipsis. Where the column ``remark`` has no room beside the others, its cells
+    stand below their rows. Where many columns have no room for their words, each row is a record: a line for each cell that
+    is not empty.
     """
     if as_json:
         return "".join(_json_line(row) for row in rows)
@@ -40,9 +42,20 @@ def render_table(
     if columns is not None and columns < _ROOMY_COLUMNS * len(rows[0]) and _total(_word_widths(cells, cuts)) > columns:
         records = [dict(zip(rows[0], (cell or None for cell in row), strict=True)) for row in cells[1:]]
         return "\n".join(render_record(row, as_json=False, terminal=True, columns=columns) for row in records)
+    below = [""] * len(cells)
+    if columns is not None and remark is not None and _total(_column_widths(cells, None, cuts)) > columns:
+        at = [*rows[0]].index(remark)
+        del cuts[at]
+        below = ["", *[row.pop(at) for row in cells][1:]]  # without its title
+    return _draw_table(cells, below, columns, cuts)
+
+
+def _draw_table(cells: Sequence[Sequence[str]], below: Sequence[str], columns: int | None, cuts: Sequence[bool]) -> str:
+    """Return the lines of a table; the texts ``below`` its rows begin where the last column does."""
     widths = _column_widths(cells, columns, cuts)
+    indent = _total(widths[:-1]) + _GAP_COLUMNS
     out: list[str] = []
-    for row in cells:
+    for row, remark in zip(cells, below, strict=True):
         wrapped = [
             [wrapping.truncate(cell, size)] if cuts_cell else wrapping.wrap_words(cell, size)
             for cell, size, cuts_cell in zip(row, widths, cuts, strict=True)
@@ -51,6 +64,9 @@ def render_table(
             "  ".join(_pad(part, size) for part, size in zip(parts, widths, strict=True)).rstrip() + "\n"
             for parts in itertools.zip_longest(*wrapped, fillvalue="")
         ]
+        if remark and columns is not None:
+            lines = wrapping.wrap_words(remark, max(columns - indent, _MIN_COLUMNS))
+            out += [f"{' ' * indent}{line}\n" for line in lines]
     return "".join(out)
 
 

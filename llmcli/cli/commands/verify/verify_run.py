@@ -166,7 +166,7 @@ def _write_checks(
     if ctx.console.as_json:
         extra = {"difference": difference} if difference else {}
         rows = [{"output": output.name, **row, **(extra if row["what"] == "repeated" else {})} for row in rows]
-    ctx.console.write_table(rows)
+    ctx.console.write_table(rows, remark="note")
     if difference and not ctx.console.as_json:
         ctx.console.write_stdout(difference)
 
