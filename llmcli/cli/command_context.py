@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from llmcli import fast_dataclass
-from llmcli.cli.command_registry import machine_needs_of
+from llmcli.cli.command_registry import command_path, machine_needs_of
 from llmcli.cli.console.console import Console
 from llmcli.cli.flags import Flags, GivesSetting, SharedOption, flag_settings, shared_options
 from llmcli.interrupt import Interrupt
@@ -111,7 +111,8 @@ class CommandContext:
             self.flags = fast_dataclass.replace(self.flags, seed=0)
         typed = {option.name: getattr(self.flags, option.name) for option in shared_options(type(self.flags))}
         key = load_or_create_key(self.runtime.paths.digest_key)
-        run = RecordedRun(self.verb, parameters, {**typed, **values}, key, required)
+        command = command_path(self.console.environment.argv)
+        run = RecordedRun(command, parameters, {**typed, **values}, key, required)
         self.provenance = ProvenanceRecorder(run, self.runtime.interrupt)
 
     def on_exit(self, function: Callable[[], object]) -> None:

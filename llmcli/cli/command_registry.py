@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.fast_dataclass import frozen
 from llmcli.machine_needs import (
@@ -24,6 +24,9 @@ from llmcli.machine_needs import (
     WRITING,
     MachineNeeds,
 )
+
+if TYPE_CHECKING:
+    from llmcli.cli.parsing.parameters import CommandParameter
 
 PROGRAM_NAME = "llm"
 PURPOSE = "Language work from the shell on your own machine."
@@ -317,3 +320,15 @@ def command_path(argv: Sequence[str]) -> str:
         return ""
     names = {each.name for each in command.load().registered_commands} if command.group and rest else set()
     return f"{word} {rest[0]}" if rest and rest[0] in names else word
+
+
+def find_parameters(path: str) -> Sequence[CommandParameter]:
+    """Return the parameters of the command that words such as "ask" or "quiz make" name; none if they name none."""
+    word, _, rest = path.partition(" ")
+    command = find_command(word)
+    if command is None or command.group != bool(rest):
+        return ()
+    function = command.load()
+    if command.group:
+        function = next((each.callback for each in function.registered_commands if each.name == rest), None)
+    return () if function is None else cast("Sequence[CommandParameter]", function.parameters)

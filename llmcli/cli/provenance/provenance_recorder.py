@@ -87,7 +87,8 @@ class ResultTally:
             count = value if isinstance(value, int) else len(value) if isinstance(value, list) else 0
             if count:
                 self.fields[name] = self.fields.get(name, 0) + count
-        for each in result.fields.get("sentences") or ():
+        sentences = result.fields.get("sentences")
+        for each in sentences if isinstance(sentences, list | tuple) else ():
             if isinstance(each, Mapping) and each.get("support") == "unsupported":
                 self.fields["unsupported"] = self.fields.get("unsupported", 0) + 1
 

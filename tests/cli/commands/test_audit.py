@@ -128,6 +128,27 @@ def test_a_report_and_a_chart_are_written(llm, tmp_path):
     assert svg.startswith("<svg ") and svg.count("Black men *") == 2 and "white women" in svg
 
 
+def test_an_audit_has_a_statement_that_verify_checks(llm, write, tmp_path, monkeypatch):
+    """The texts, the words and the model; --repeat audits again, writes no report, and prints the differences."""
+    monkeypatch.chdir(tmp_path)
+    write("people.yaml", PEOPLE)
+    write("texts.txt", "We saw {person}.\nThey called {person}.\n")
+    words = ("audit", "classify", "--no-prior", "--labels", "yes,no", "--swap", "@people.yaml", "texts.txt")
+    done = llm(*words, "--report", "a.md", "--provenance", "-o", "a.tsv", answer=scripted_model())
+    assert done.code == 0, done.err
+    predicate = json.loads((tmp_path / "a.tsv.provenance.json").read_text())["predicate"]
+    assert predicate["command"] == "audit classify" and predicate["parameters"]["swap"] == "@people.yaml"
+    assert {each["name"] for each in predicate["inputs"]} == {"texts.txt", "people.yaml"}
+    (tmp_path / "a.md").unlink()
+    again = llm("verify", "a.tsv", "--repeat", "--text", "yes,no", answer=scripted_model())
+    assert again.code == 0 and "ok\trepeated\ta.tsv" in again.out and not (tmp_path / "a.md").exists()
+    other = llm("verify", "a.tsv", "--repeat", "--text", "yes,no", answer=scripted_model(noise=0.2))
+    assert other.code == 1 and "the run was not --deterministic" in other.out and "\n+yes\ta\t2\t" in other.out
+    write("people.yaml", PEOPLE.replace("Emily", "Anne"))
+    changed = llm("verify", "a.tsv")
+    assert changed.code == 1 and "changed\tinput\tpeople.yaml" in changed.out
+
+
 def test_a_failed_text_is_reported_and_the_rest_is_compared(llm):
     """The exit code is 3, as for records."""
     run = llm(*CLASSIFY, stdin=TEMPLATES + b"boom, said {person}.\n", answer=scripted_model())

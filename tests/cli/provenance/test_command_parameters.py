@@ -19,7 +19,9 @@ from llmcli.provenance.digest_key import DigestKey
 
 KEY = DigestKey(bytes(32))
 CANARY = "a canary"
+GROUPS = {command.name: command.load().registered_commands for command in COMMANDS if command.group}
 LOADED = {command.name: command.load() for command in COMMANDS if not command.group}
+LOADED |= {f"{group} {each.name}": each.callback for group, commands in GROUPS.items() for each in commands}
 VERBS = {
     name: loaded.parameters
     for name, loaded in LOADED.items()
@@ -30,7 +32,7 @@ NAMES = {
     "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",
     "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "outline", "output_format",
     "plot",
-    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "sources", "stop_repetition", "style", "summary", "to",
+    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "sources", "stop_repetition", "style", "summary", "swap", "to",
     "update",
     "weights",
 }  # fmt: skip

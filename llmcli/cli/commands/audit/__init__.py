@@ -16,7 +16,7 @@ from llmcli.cli.records.record_flags import RecordFlags
 
 _JOB_OPTIONS = (
     *("output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "dedupe", "shard", "shard_by"),
-    *("draft", "mark", "provenance"),
+    *("draft", "mark"),
 )
 """Options about the rows and texts of an output, which an audit does not have."""
 _OTHER_REPORTS = (*_JOB_OPTIONS, "summary", "evaluate", "plot")

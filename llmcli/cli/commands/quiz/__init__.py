@@ -31,6 +31,7 @@ KindOption = Annotated[
 @command(
     *_MODEL_OPTIONS,
     "output",
+    "provenance",
     examples="""
       llm quiz make garden.md -o garden.jsonl
       llm quiz make garden.md docs --kind cloze --kind choice -o both.jsonl

@@ -94,7 +94,7 @@ class RepeatedRun:
             kept["no_memory"] = True  # it has the translations of the run itself
         place = ["--quiet"] if as_json else [f"--output={target}", "--quiet"]
         words = format_words(self._parameters, kept, checker.open_texts)
-        return [self._predicate["command"], *place, *words]
+        return [*self._predicate["command"].split(), *place, *words]
 
     def _run(self, words: list[str], stdout: Path, stdin: bytes) -> None:
         from llmcli.cli.dispatch import dispatch

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.command_registry import find_command
+from llmcli.cli.command_registry import find_parameters
 from llmcli.cli.commands.verify.repeated_run import RepeatedRun
 from llmcli.cli.commands.verify.statement_checker import (
     GivenTexts,
@@ -19,7 +19,6 @@ from llmcli.cli.commands.verify.statement_checker import (
 )
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import STDIN
-from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.provenance_recorder import find_versions
 from llmcli.documents.reading.file_reader import read_stdin
 from llmcli.errors import BadDocument, LlmError, MissingError, UnavailableError, UsageError
@@ -123,8 +122,7 @@ def _verify(
     ctx: CommandContext, output: DescribedOutput, given: GivenTexts, key: DigestKey | None, *, repeats: bool
 ) -> int:
     predicate = output.statement.predicate
-    command = find_command(predicate["command"])
-    parameters: Sequence[CommandParameter] = () if command is None or command.group else command.load().parameters
+    parameters = find_parameters(predicate["command"])
     if not any(parameter.name == "provenance" for parameter in parameters):
         detail = f"{predicate['command']} is no command that describes its output"
         raise BadDocument(output.name, detail=detail, kind="statement")

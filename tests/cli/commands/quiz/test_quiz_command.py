@@ -112,6 +112,33 @@ def test_prose_with_commas_is_no_table(llm, write):
         assert run.code == 0 and run.err == "" and len(run.out.splitlines()) == 2
 
 
+def test_a_deck_has_a_statement_that_verify_checks(llm, write, tmp_path, monkeypatch):
+    """Its documents, prompts and model; --repeat makes it again, and says where it differs."""
+    monkeypatch.chdir(tmp_path)
+    run = make(llm, write, "--kind", "cloze", "--provenance", "-o", "deck.jsonl")
+    assert run.code == 0, run.err
+    predicate = json.loads((tmp_path / "deck.jsonl.provenance.json").read_text())["predicate"]
+    assert predicate["command"] == "quiz make" and predicate["parameters"]["kind"] == ["cloze"]
+    assert [each["name"].rpartition("/")[2] for each in predicate["inputs"]] == ["notes.txt"]
+    assert "Mendel" not in json.dumps(predicate)
+    again = llm("verify", "--repeat", "deck.jsonl", answer=names, token_scores=True)
+    assert again.code == 0 and "ok\trepeated\tdeck.jsonl" in again.out
+    (tmp_path / "notes.txt").write_text(TEXT + "More.\n")
+    changed = llm("verify", "--repeat", "deck.jsonl", answer=names, token_scores=True)
+    assert changed.code == 1 and "changed\tinput" in changed.out and "not everything is as it was" in changed.out
+
+
+def test_the_provenance_setting_describes_a_deck(llm, write, tmp_path):
+    """And a result as JSON has the statement in a field."""
+    run = make(llm, write, "-o", str(tmp_path / "deck.jsonl"), env={"LLMCLI_PROVENANCE": "on"})
+    assert run.code == 0 and (tmp_path / "deck.jsonl.provenance.json").exists()
+    shown = make(llm, write, "--json", "--provenance")
+    assert json.loads(shown.out)["provenance"]["predicate"]["command"] == "quiz make"
+    assert llm("verify", "-", stdin=shown.out.encode()).code == 0
+    refused = make(llm, write, "--provenance")
+    assert (refused.code, refused.backend) == (2, None)
+
+
 def test_order_cards_need_a_list_of_steps(llm, write):
     """The note counts one card as one, and the error says what is missing."""
     steps = "# How to sow\n\n1. Loosen the soil.\n2. Sow the seeds.\n3. Water them.\n"

@@ -30,6 +30,31 @@ VERBS = {
     "filter": ["filter", "it is about a workshop", "--threshold", "0", "notes.txt"],
     "embed": ["embed", "notes.txt"],
     "similar": ["similar", "a workshop", "notes.txt"],
+    "quiz make": ["quiz", "make", "--kind", "order", "--kind", "cloze", "steps.md"],
+    "audit sentiment": ["audit", "sentiment", "--swap", "names", "people.txt", "--seed", "3"],
+    "audit sentiment as JSON": [
+        "audit",
+        "sentiment",
+        "--swap",
+        "@people.yaml",
+        "--reference",
+        "a",
+        "people.txt",
+        "--json",
+    ],
+    "audit classify": [
+        "audit",
+        "classify",
+        "--labels",
+        "good,bad",
+        "--swap",
+        "pronouns",
+        "people.txt",
+        "--fail-above",
+        "0",
+    ],
+    "audit filter": ["audit", "filter", "it is about a workshop", "--swap", "ages", "people.txt"],
+    "audit ask": ["audit", "ask", "When does it open?", "-f", "people.txt", "--swap", "pronouns", *SHORT],
 }
 TEXTS = {
     "ask": ["When does it open?"],
@@ -39,6 +64,9 @@ TEXTS = {
     "classify": ["good,bad"],
     "filter": ["it is about a workshop"],
     "similar": ["a workshop"],
+    "audit classify": ["good,bad"],
+    "audit filter": ["it is about a workshop"],
+    "audit ask": ["When does it open?"],
 }
 
 
@@ -50,6 +78,11 @@ def run(tiny, tried, tmp_path, monkeypatch):
     monkeypatch.setenv("LLMCLI_MODEL", str(tiny("llama")))
     tried(tiny("llama"))
     (tmp_path / "notes.txt").write_text(TEXT * 2)
+    (tmp_path / "steps.md").write_text(f"# How to open a workshop\n\n1. Unlock it.\n2. Switch on.\n3. Wait.\n\n{TEXT}")
+    (tmp_path / "people.txt").write_text("{person} called the workshop.\n{person} repaired {their} bicycles.\n")
+    (tmp_path / "people.yaml").write_text(
+        "groups:\n  a: {words: {person: [Emily]}}\n  b: {words: {person: [Lakisha]}}\n"
+    )
     (tmp_path / "answer.txt").write_text("The workshop opens at ten.\n")
 
     def call(*argv):
