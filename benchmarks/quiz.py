@@ -30,7 +30,6 @@ from check_quality import load_documents
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
 from llmcli.tasks.quiz.card import CardKind
 from llmcli.tasks.quiz.deck_making import DeckOptions, make_deck
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -54,8 +53,7 @@ def make_cards(model: str, sources: Sequence[Document], count: int, threads: int
     with tempfile.TemporaryDirectory() as kept:
         options = EngineOptions(cache=Path(kept), threads=threads)
         with common.open_engine(model, options) as backend:
-            prompts = PromptLibrary(Path(kept))
-            for event in make_deck(backend, prompts, sources, GenerationOptions(), DeckOptions(count, KINDS)):
+            for event in make_deck(backend, sources, GenerationOptions(), DeckOptions(count, KINDS)):
                 if isinstance(event, ItemFailed):
                     raise event.error
                 if isinstance(event, Result):

@@ -197,10 +197,6 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("text", "statement"),
     ),
-    "quiz.question": Contract(
-        {"sentence": "a sentence of the document", "answer": "the words of it that the question asks for"},
-        required=("sentence", "answer"),
-    ),
     "quiz.judge": Contract(
         {
             "text": "the learner's answer",

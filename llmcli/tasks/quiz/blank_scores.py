@@ -115,16 +115,22 @@ class BlankScorer:
         return [*words[:_MAX_RIVALS], *(word for word in words[_MAX_RIVALS:] if word[0].lower() == initial)]
 
     def _request(self, name: str, prompt: str, **more: object) -> Request:
-        fields = {"priority": self._options.priority or Priority.BULK, "deadline": self._options.deadline, **more}
-        return Request(f"{self._prefix}.{name}", (), prompt=prompt, sampling=Sampling(temperature=0), **fields)  # type: ignore[arg-type]
+        return scoring_request(f"{self._prefix}.{name}", prompt, self._options, **more)
 
 
-def _context(sentence: SourceSentence) -> str:
+def scoring_request(name: str, prompt: str, options: GenerationOptions, **more: object) -> Request:
+    """Return a request about how a text goes on after ``prompt``."""
+    fields = {"priority": options.priority or Priority.BULK, "deadline": options.deadline, **more}
+    return Request(name, (), prompt=prompt, sampling=Sampling(temperature=0), **fields)  # type: ignore[arg-type]
+
+
+def context_of(sentence: SourceSentence) -> str:
+    """Return the text before a sentence, as a prompt."""
     return f"{sentence.context} " if sentence.context else _FIRST_CONTEXT
 
 
 def _join(blank: Blank) -> str:
-    return _context(blank.sentence) + blank.before
+    return context_of(blank.sentence) + blank.before
 
 
 def _cut(text: str) -> str:

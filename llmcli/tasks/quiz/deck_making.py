@@ -14,13 +14,12 @@ from llmcli.errors.incomplete_results import QuestionsMissing
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
-from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.quiz.blank_scores import WRONG_CHOICES, BlankScorer, ScoredBlank
 from llmcli.tasks.quiz.card import LEVELS, Card, CardKind, Level, deck_text, quote_fields
-from llmcli.tasks.quiz.question_writing import QuestionWriter
 from llmcli.tasks.quiz.source_sentences import SourceSentence, SourceText
 from llmcli.tasks.quiz.step_lists import find_step_lists, make_order_card
+from llmcli.tasks.quiz.subject_questions import SubjectAsker
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.types import Progress, Result, TaskEvent
@@ -43,7 +42,7 @@ class DropReason(StrEnum):
     GIVEN_AWAY = "the text before it gives the word away"
     AMBIGUOUS = "other answers fit"
     NO_CHOICES = "too few wrong choices"
-    NO_QUESTION = "the model wrote no question"
+    NO_QUESTION = "no question about its subject"
     OTHER_LEVEL = "of another level"
     ALIKE = "like another card"
 
@@ -60,7 +59,6 @@ class DeckOptions:
 
 def make_deck(
     backend: Backend,
-    prompts: PromptLibrary,
     documents: Sequence[Document],
     generation: GenerationOptions,
     options: DeckOptions,
@@ -74,7 +72,7 @@ def make_deck(
     if not backend.info().token_scores:
         raise NotOnServers("the log-probabilities of a text", detail="the server does not report them")
     name = documents[0].name if len(documents) == 1 else ""
-    return run_task(backend, lambda run: _DeckMaker(run, prompts, documents, generation, options).make(), name=name)
+    return run_task(backend, lambda run: _DeckMaker(run, documents, generation, options).make(), name=name)
 
 
 @frozen
@@ -93,7 +91,6 @@ class _DeckMaker:
     def __init__(
         self,
         run: TaskRun,
-        prompts: PromptLibrary,
         documents: Sequence[Document],
         generation: GenerationOptions,
         options: DeckOptions,
@@ -102,9 +99,7 @@ class _DeckMaker:
         self._documents = documents
         self._sources = [run_interruptible(SourceText, document, index) for index, document in enumerate(documents)]
         self._scorers = [BlankScorer(run, source, generation, f"{index}") for index, source in enumerate(self._sources)]
-        self._writers = [
-            QuestionWriter(run, source, prompts, generation, f"{index}") for index, source in enumerate(self._sources)
-        ]
+        self._askers = [SubjectAsker(run, source, generation, f"{index}") for index, source in enumerate(self._sources)]
         self._dropped: Counter[DropReason] = Counter()
         self._cards: list[Card] = []
         self._terms: list[frozenset[str]] = []
@@ -178,21 +173,22 @@ class _DeckMaker:
     async def _ask_about(self, candidate: _CardCandidate) -> Card | DropReason:
         """Return the card of a sentence."""
         assert candidate.sentence is not None
+        if candidate.kind is CardKind.SHORT:
+            asked = await self._askers[candidate.source].ask_about(candidate.sentence)
+            if asked is None:
+                return DropReason.NO_QUESTION
+            question, scored = asked
+            return _find_weakness(scored) or _make_card(candidate.kind, question, scored)
         has_choices = candidate.kind is CardKind.CHOICE
         best = await self._scorers[candidate.source].find_best(candidate.sentence, has_choices=has_choices)
         if best is None:
             return DropReason.NO_WORD
-        if not best.is_clear:
-            return DropReason.AMBIGUOUS if best.is_surprising else DropReason.GIVEN_AWAY
+        weakness = _find_weakness(best)
+        if weakness is not None:
+            return weakness
         if has_choices and len(best.wrong) < WRONG_CHOICES:
             return DropReason.NO_CHOICES
-        question = best.blank.bare_question if has_choices else best.blank.question
-        if candidate.kind is CardKind.SHORT:
-            written = await self._writers[candidate.source].write(best.blank)
-            if written is None:
-                return DropReason.NO_QUESTION
-            question = written
-        return _make_card(candidate.kind, question, best)
+        return _make_card(candidate.kind, best.blank.bare_question if has_choices else best.blank.question, best)
 
     # ---- the deck ---------------------------------------------------------------------------------------------------
 
@@ -209,6 +205,13 @@ class _DeckMaker:
         self._cards.append(card)
         self._terms.append(frozenset(find_terms(card.question)))
         self._answers[card.answer.lower()] += 1
+
+
+def _find_weakness(scored: ScoredBlank) -> DropReason | None:
+    """Return why an answer is not asked for; None if it is."""
+    if scored.is_clear:
+        return None
+    return DropReason.AMBIGUOUS if scored.is_surprising else DropReason.GIVEN_AWAY
 
 
 def _make_card(kind: CardKind, question: str, best: ScoredBlank) -> Card:

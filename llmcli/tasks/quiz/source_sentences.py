@@ -185,6 +185,10 @@ class SourceText:
         count = self.counts[word.lower()]
         return count >= _MIN_COUNT and self.keyness(word) >= MIN_KEYNESS_BITS and not word.endswith("ly")
 
+    def is_of_subject(self, words: str) -> bool:
+        """Whether a name or a word that the document uses more often than other texts is among some words."""
+        return any(word in self._names or self.keyness(word) >= MIN_KEYNESS_BITS for word in words.split())
+
     def _is_shouted(self, word: str) -> bool:
         """Whether a common word is written in capitals, as in a licence."""
         return word.isupper() and self._words is not None and self._words.frequency(word.lower()) > _COMMON_FREQUENCY

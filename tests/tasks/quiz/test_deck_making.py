@@ -9,7 +9,6 @@ from tasks.helpers import error, result
 from llmcli.documents.reading.document import Document
 from llmcli.errors.incomplete_results import QuestionsMissing
 from llmcli.errors.network_errors import NotOnServers
-from llmcli.prompts import PromptLibrary
 from llmcli.tasks.quiz.card import CardKind, Level, read_deck
 from llmcli.tasks.quiz.deck_making import DeckOptions, make_deck
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -68,7 +67,7 @@ def make(
     backend = ScriptedBackend(answer, **{"token_scores": True, **scripting})
     options = DeckOptions(count, kinds, level, is_required=required)
     documents = [Document("notes.md", text)]
-    return list(make_deck(backend, PromptLibrary(tmp_path), documents, GenerationOptions(), options)), backend
+    return list(make_deck(backend, documents, GenerationOptions(), options)), backend
 
 
 def cards(tmp_path, **how):
@@ -144,34 +143,56 @@ def test_a_list_that_tells_no_steps_gives_no_card(tmp_path):
     assert isinstance(error(make(tmp_path, text, kinds=(CardKind.ORDER,))[0]), QuestionsMissing)
 
 
-@pytest.mark.parametrize(
-    ("written", "kept"),
-    [
-        ("Who sowed peas in the garden of a monastery in Brno?", True),
-        ("Where did Mendel sow peas?", False),  # it says its answer, or less than the sentence
-        ("Which gas do plants need?", False),
-        ("Gregor Mendel sowed peas in the garden.", False),
-    ],
-)
-def test_a_written_question_leads_back_to_its_answer(tmp_path, written, kept):
-    """One of another form, about something else, or that says its answer is dropped."""
-    text = "Long ago, Gregor Mendel sowed peas in the garden of a monastery in Brno.\n"
+GARDEN = """# Gardens
 
-    def write(request):
-        if request.candidates:
-            return tuple(
-                score_words(each, lambda token: 9.0 if token == "Mendel" else 1.0) for each in request.candidates
+The compost heap turns the old leaves into dark soil within a year.
+The rain barrel keeps water for dry weeks in summer.
+The hedge protects young plants from the wind of spring, which dries them.
+Gregor Mendel sowed peas in the garden of a monastery in Brno.
+A compost heap keeps water, too.
+"""
+
+
+def test_a_short_question_asks_about_the_subject_of_a_sentence(tmp_path):
+    """By rule, up to a second clause; the answer stands in the quote, and nothing is generated."""
+
+    def fitting(request):
+        """Be surprised by subjects, and by predicates that stand behind another subject."""
+        told, scores = " ".join(GARDEN.split()), []
+        for candidate in request.candidates:
+            if candidate.endswith("?"):
+                scores.append(score_words(candidate, lambda _, what=candidate[:4] == "What": 9.0 if what else 1.0))
+                continue
+            stands = candidate in told
+            scores.append(
+                score_words(
+                    candidate,
+                    lambda token, stands=stands: 9.0 if token in "compost rain hedge Gregor" or not stands else 1.0,
+                )
             )
-        if request.prompt is not None:
-            return ""
-        return "Gregor Mendel" if request.grammar else written
+        return tuple(scores)
 
-    events, _ = make(tmp_path, text, write, kinds=(CardKind.SHORT,))
-    if kept:
-        (card,) = read_deck("deck", result(events).text)
-        assert (card.question, card.answer, card.kind) == (written, "Mendel", CardKind.SHORT)
-    else:
-        assert dict(error(events).reasons) == {"the model wrote no question": 1}
+    events, backend = make(tmp_path, GARDEN, fitting, kinds=(CardKind.SHORT,))
+    found = {card.question: card for card in read_deck("deck", result(events).text)}
+    assert {question: card.answer for question, card in found.items()} == {
+        "What turns the old leaves into dark soil within a year?": "compost heap",
+        "What keeps water for dry weeks in summer?": "rain barrel",
+        "What protects young plants from the wind of spring?": "hedge",
+        "Who sowed peas in the garden of a monastery in Brno?": "Gregor Mendel",
+    }
+    assert all(card.answer in card.quote["text"] and card.kind is CardKind.SHORT for card in found.values())
+    assert all(request.candidates for request in backend.requests)
+
+
+def test_a_short_question_that_points_at_no_answer_is_dropped(tmp_path):
+    """Where the predicate fits other subjects as well; and one that the document tells twice."""
+
+    def all_alike(request):
+        return tuple(score_words(each, lambda _: 9.0) for each in request.candidates)
+
+    failed = error(make(tmp_path, GARDEN, all_alike, kinds=(CardKind.SHORT,))[0])
+    assert isinstance(failed, QuestionsMissing) and failed.exit_code == 3
+    assert dict(failed.reasons) == {"other answers fit": 4}
 
 
 def test_no_two_cards_are_alike(tmp_path):

@@ -51,8 +51,9 @@ def make(
     """Make a deck of questions whose answers stand in documents.
 
     A deck is JSON Lines, a card each, with the quote that has the answer. KIND is cloze (a gap to fill), choice (the
-    same with wrong words of the document), order (the steps of a numbered list), or short (a question that the model
-    writes). Only short generates text. A question with a second right answer, by the model's scores, is dropped.
+    same with wrong words of the document), order (the steps of a numbered list), or short (what
+    or who the subject of an English sentence is). No text is generated. A question with a second right answer, by the
+    model's scores, is dropped.
     """
     from llmcli.cli.commands.quiz.deck_files import run_make
 

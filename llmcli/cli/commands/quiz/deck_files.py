@@ -46,7 +46,7 @@ def run_make(
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         yield from map(Notice, left_out)
-        made = make_deck(backend, ctx.runtime.prompts, documents, ctx.generation_options(), options)
+        made = make_deck(backend, documents, ctx.generation_options(), options)
         for event in source_inputs.append_failed(
             source_inputs.add_source_notes(made, documents, one_answer=True), failed
         ):
