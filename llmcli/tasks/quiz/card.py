@@ -107,8 +107,9 @@ def quote_fields(quote: Quote) -> dict[str, Any]:
 
 
 def _as_quote(fields: Mapping[str, Any]) -> Quote:
-    return Quote(**{name: fields[name] for name in ("text", "start", "end", "source", "page", "last_page")},
-                 first_line=fields["first_line"], last_line=fields["last_line"])  # fmt: skip
+    """Return the quote of fields that have no problem; a quote of the owner's own may lack the pages."""
+    named = {name: fields[name] for name in ("text", "start", "end", "source", "first_line", "last_line")}
+    return Quote(page=fields.get("page"), last_page=fields.get("last_page"), **named)
 
 
 def read_deck(name: str, text: str) -> list[Card]:
@@ -178,10 +179,10 @@ def _is_list_of_texts(value: Any) -> bool:
 def _find_kind_problem(fields: Mapping[str, Any]) -> str:
     choices, items = fields.get("choices") or [], fields.get("items") or []
     match fields["kind"]:
-        case CardKind.CHOICE if len(choices) < MIN_CHOICES or fields["answer"] not in choices:
-            return "a choice card needs two choices, and the answer among them"
-        case CardKind.ORDER if len(items) < MIN_CHOICES or sorted(choices) != sorted(items):
-            return "an order card needs two items, and the same ones as choices"
+        case CardKind.CHOICE if len(set(choices)) < MIN_CHOICES or fields["answer"] not in choices:
+            return "a choice card needs two different choices, and the answer among them"
+        case CardKind.ORDER if not MIN_CHOICES <= len(items) == len({*items}) or sorted(choices) != sorted(items):
+            return "an order card needs two items, all different, and the same ones as choices"
         case CardKind.ORDER if fields["answer"].split() != order_numbers(items, choices):
             return "the answer of an order card is the numbers of its items among the choices"
         case CardKind.CLOZE if GAP not in fields["question"]:

@@ -71,7 +71,7 @@ def read_table(name: str, text: str) -> list[Card]:
     if not header:
         raise EmptyInput(name)
     if missing:
-        raise BadDocument(name, detail=f"it has no column {missing[0]}", line=1, kind=DECK)
+        raise BadDocument(name, detail=f"it has no column {missing[0]}", line=1, kind="deck table")
     cards: dict[str, Card] = {}
     for row in table:
         fields = {title: value.strip() for title, value in zip(header, row, strict=False)}

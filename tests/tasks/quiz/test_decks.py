@@ -39,6 +39,8 @@ def test_a_deck_is_read_as_it_was_written():
         ({"kind": "choice", "choices": ["a", "b"]}, "choice card"),
         ({"kind": "order", "items": ["a", "b"]}, "order card"),
         ({"kind": "order", "items": ["a", "b"], "choices": ["b", "a"], "answer": "5 6"}, "answer of an order card"),
+        ({"kind": "order", "items": ["a", "a"], "choices": ["a", "a"], "answer": "1 1"}, "all different"),
+        ({"kind": "choice", "choices": ["1856", "1856"], "answer": "1856"}, "two different choices"),
         ({"quote": {"text": "a"}}, "quote"),
     ],
 )
@@ -48,6 +50,14 @@ def test_what_is_no_card_is_refused_with_its_line(changes, problem):
     with pytest.raises(BadDocument, match=problem) as raised:
         read_deck("deck", f"{CARDS[0].to_line()}\n{json.dumps(fields)}\n")
     assert raised.value.line == 3
+
+
+def test_a_quote_of_the_owners_own_may_have_no_page():
+    """As in a deck that was written by hand."""
+    quote = {"text": "t", "source": "a.txt", "start": 0, "end": 1, "first_line": 3, "last_line": 3}
+    line = json.dumps({"version": 1, "kind": "short", "question": "q?", "answer": "a", "quote": quote})
+    (card,) = read_deck("deck", line)
+    assert card.place == "a.txt, line 3"
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])

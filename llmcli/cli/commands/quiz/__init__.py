@@ -131,6 +131,8 @@ def export(
 
     if (anki is None) != markdown:
         raise UsageError("choose one form", detail="--anki FILE or --markdown")
+    if anki is not None and ctx.flags.output is not None:
+        raise UsageError("--anki names the output", detail="Leave out -o")
     return export_deck(ctx, deck, anki)
 
 

@@ -18,6 +18,8 @@ from llmcli.tasks.quiz.card import Card
 from llmcli.tasks.quiz.review_log import ReviewLog
 from llmcli.tasks.quiz.review_schedule import Rating, Review
 
+_NO_ANSWER = "an answer is an object with id, a text, and answer, a text or a number"
+
 
 class LazyJudge:
     """Asks the model about an answer that is not right by its form; the model is loaded for the first one.
@@ -122,11 +124,12 @@ def _read_objects(cards: Sequence[Card], name: str, lines: Sequence[str]) -> dic
             fields = json.loads(line)
             key, answer = fields["id"], fields["answer"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            detail = "an answer is an object with id and answer"
-            raise BadDocument(name, detail=detail, line=number, kind="deck") from error
+            raise BadDocument(name, detail=_NO_ANSWER, line=number, kind="deck") from error
+        if not isinstance(key, str) or not isinstance(answer, str | int | float | None):
+            raise BadDocument(name, detail=_NO_ANSWER, line=number, kind="deck")
         if key not in ids:
             raise UsageError(f"{_title(name)} answers a card that is not asked: {key}")
-        answers[str(key)] = "" if answer is None else str(answer)
+        answers[key] = "" if answer is None else str(answer)
     return answers
 
 

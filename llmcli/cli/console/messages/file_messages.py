@@ -30,6 +30,7 @@ _ADVICE_BY_KIND = {
     "examples": 'Write an object a line: {"text": "...", "values": {...}}',
     "schema": _SCHEMA_ADVICE,
     "deck": "Correct or delete the line.",
+    "deck table": "Name the columns in the first line: question,answer (kind, level, topic and choices may follow).",
     "answers": "Correct or delete the line.",
     "records": "Name a document with prose. To make a deck of a table of questions and answers: llm quiz import",
     "statement": "Run the command again: --provenance writes a new one.",

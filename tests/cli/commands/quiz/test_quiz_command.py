@@ -139,6 +139,14 @@ def test_the_provenance_setting_describes_a_deck(llm, write, tmp_path):
     assert (refused.code, refused.backend) == (2, None)
 
 
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_a_blank_document_is_empty(llm, write, text):
+    """As for other commands, before a model is loaded; a pipe as well."""
+    run = make(llm, write, text=text)
+    assert (run.code, run.backend) == (65, None) and "notes.txt is empty" in run.err
+    assert llm("quiz", "make", stdin=text.encode()).code == 65
+
+
 def test_order_cards_need_a_list_of_steps(llm, write):
     """The note counts one card as one, and the error says what is missing."""
     steps = "# How to sow\n\n1. Loosen the soil.\n2. Sow the seeds.\n3. Water them.\n"
@@ -175,7 +183,13 @@ def test_answers_may_name_their_cards(llm, deck, write):
     run = llm("quiz", "run", deck, "--answers", write("a.jsonl", lines), "--json")
     assert run.code == 0 and all(json.loads(line)["verdict"] == "right" for line in run.out.splitlines())
     assert llm("quiz", "run", deck, "--answers", write("b.jsonl", '{"id": "x", "answer": "y"}\n')).code == 2
-    assert llm("quiz", "run", deck, "--answers", write("c.jsonl", '{"id": "x"}\n')).code == 65
+    for line in ('{"id": "x"}', '{"id": ["x"], "answer": "y"}', '{"id": "x", "answer": {}}', "[]"):
+        assert (
+            llm(
+                "quiz", "run", deck, "--answers", write("c.jsonl", f'{{"id": "{CARDS[0].id}", "answer": 2}}\n{line}\n')
+            ).code
+            == 65
+        )
 
 
 def test_the_model_is_asked_about_other_words(llm, deck):
@@ -220,6 +234,9 @@ def test_export_and_import(llm, deck, write, tmp_path):
     assert (tmp_path / "a.txt").read_text().startswith("#separator:tab\n")
     assert llm("quiz", "export", deck, "--markdown").out.startswith("# Questions\n")
     assert llm("quiz", "export", deck).code == 2
+    both = llm("quiz", "export", deck, "--anki", str(tmp_path / "b.txt"), "-o", str(tmp_path / "c.txt"))
+    assert both.code == 2 and not (tmp_path / "b.txt").exists()  # one of them would be ignored
+    assert "question,answer" in llm("quiz", "import", write("bad.csv", "a,b\n1,2\n")).err
     run = llm("quiz", "import", write("words.csv", "question,answer\nHaus,house\n"))
     (card,) = read_deck("deck", run.out)
     assert (run.code, card.kind, card.answer) == (0, CardKind.SHORT, "house")
