@@ -77,9 +77,9 @@ def parse_swap_file(text: str, name: str) -> SwapFile:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
-        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error))) from error
+        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error)), kind="swap") from error
     except (ValueError, RecursionError) as error:
-        raise BadDocument(name, detail=f"not YAML: {error}") from error
+        raise BadDocument(name, detail=f"not YAML: {error}", kind="swap") from error
     return _FileReader(name).read(tree)
 
 
@@ -152,4 +152,4 @@ class _FileReader:
         return {str(key): value for key, value in found.items()}
 
     def _problem(self, detail: str) -> BadDocument:
-        return BadDocument(self._name, detail=detail)
+        return BadDocument(self._name, detail=detail, kind="swap")

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from llmcli.backends.base import Backend
+from llmcli.documents.sentences import find_sentences
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
+from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.quiz.card import GAP, Card, CardKind
@@ -111,11 +113,23 @@ def make_judge(backend: Backend, prompts: PromptLibrary, generation: GenerationO
 
 
 def explain(backend: Backend, prompts: PromptLibrary, card: Card, generation: GenerationOptions) -> str:
-    """Return what a model says about the answer of a card, from its quote. Raises the failure of the request."""
+    """Return what a model says about the answer of a card, from its quote; "" if it says nothing that stands there.
+
+    Sentences most of whose telling words are neither in the quote nor in the card are left out: small models praise the
+    answer instead. Raises the failure of the request.
+    """
     prompt = prompts.get(EXPLAIN_PROMPT)
     messages = prompt.render({"question": card.question, "answer": card.solution, "source": card.quoted})
     request = make_request(
         f"explain.{card.id}", messages, prompt, generation, max_tokens=max_answer_tokens(prompt, generation, 160)
     )
     (answer,) = ask_all(backend, [request])
-    return answer.text.strip()
+    told = frozenset(find_terms(f"{card.question} {card.solution} {card.quoted}"))
+    sentences = [answer.text[start:end].strip() for start, end in find_sentences(answer.text)]
+    return " ".join(each for each in sentences if _is_founded(each, told))
+
+
+def _is_founded(sentence: str, told: frozenset[str]) -> bool:
+    """Whether at least half of the telling words of a sentence are ``told``."""
+    terms = set(find_terms(sentence)) - STOP_WORDS
+    return bool(terms) and 2 * len(terms & told) >= len(terms)

@@ -249,6 +249,7 @@ def test_a_prompt_of_the_users_own_is_audited(llm, write):
         (("--swap", "@"), 2, "--swap names no file"),
         (("--swap", "@one.yaml"), 65, "one.yaml: there is 1 group; words are swapped between two or more"),
         (("--swap", "@key.yaml"), 65, "key.yaml: the file: unknown key goups"),
+        (("--swap", "@broken.yaml"), 65, "broken.yaml, line 1: "),
         (("--swap", "names", "--reference", "nobody"), 2, "names has no such group"),
         (("--swap", "names", "--plot", "a.jpg"), 2, "must end in .svg or .png"),
         (("--swap", "names", "--report", "texts.txt"), 2, "texts.txt"),
@@ -266,10 +267,12 @@ def test_bad_options_and_inputs(llm, tmp_path, monkeypatch, argv, code, words):
         "texts.txt": "Nobody called.\n",
         "one.yaml": "groups: {a: {words: {person: [Emily]}}}\n",
         "key.yaml": "goups: {}\n",
+        "broken.yaml": "groups: [",
     }.items():
         (tmp_path / name).write_text(text)
     run = llm("audit", "sentiment", "texts.txt", *argv)
     assert run.code == code and words in run.err.splitlines()[0] and run.out == "" and run.backend is None
+    assert "--format" not in run.err
 
 
 def test_the_words_are_listed_and_shown(llm):

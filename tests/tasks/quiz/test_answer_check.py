@@ -6,7 +6,7 @@ import pytest
 from scripted import ScriptedBackend, all_messages
 
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.quiz.answer_check import Verdict, check_answer, make_judge
+from llmcli.tasks.quiz.answer_check import Verdict, check_answer, explain, make_judge
 from llmcli.tasks.quiz.card import Card, CardKind, order_card
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
@@ -63,3 +63,13 @@ def test_the_model_makes_an_answer_close_and_never_right(tmp_path):
     count = len(asked)
     assert check_answer(SHORT, "the garden of a monastery", judge).probability is None
     assert check_answer(CHOICE, "1543", judge).probability is None and len(asked) == count
+
+
+def test_an_explanation_keeps_sentences_about_the_source(tmp_path):
+    """Small models praise the answer; what is left may be nothing."""
+    quote = {"text": "Earthworms draw dead leaves into the soil.", "source": "a.txt", "start": 0, "end": 40}
+    card = Card(CardKind.CLOZE, "E____ draw dead leaves into the soil.", "Earthworms", quote=quote)
+    praise = "This is a logical and coherent answer that follows the instructions."
+    for said, kept in ((f"Earthworms draw leaves down. {praise}", "Earthworms draw leaves down."), (praise, "")):
+        backend = ScriptedBackend(lambda _, said=said: said)
+        assert explain(backend, PromptLibrary(tmp_path), card, GenerationOptions()) == kept

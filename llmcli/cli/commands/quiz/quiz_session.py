@@ -184,7 +184,7 @@ class QuizSession:
         except LlmError as error:  # the quote is there; the session goes on
             self._console.write_error(error)
         else:
-            self._show(["", *(line for part in text.splitlines() for line in self._wrap(part))])
+            self._show(["", *self._wrap(text or "(The model says nothing that stands in the source.)")])
 
     # ---- the terminal -----------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ _ADVICE_BY_KIND = {
     "answers": "Correct or delete the line.",
     "records": "Name a document with prose. To make a deck of a table of questions and answers: llm quiz import",
     "statement": "Run the command again: --provenance writes a new one.",
+    "swap": "For a file to change: llm audit show names",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
 """What to do with a file that is not of the expected kind."""
