@@ -179,6 +179,16 @@ def test_what_is_missing_is_named(answer, llm):
     assert json.loads(llm("verify", "--json", "other.txt").err)["error"].items() >= written.items()
 
 
+@pytest.mark.parametrize("command", ["quiz run", "quiz", "quiz make x", "ask x", "audit list", "nothing", ""])
+def test_a_statement_of_a_command_that_writes_none_is_damaged(answer, llm, command):
+    """Exit 65: the statement names no command, or one whose output has no statement."""
+    found = answer()
+    found["predicate"]["command"] = command
+    Path("out.txt.provenance.json").write_text(json.dumps(found))
+    refused = llm("verify", "--repeat", "out.txt")
+    assert refused.code == 65 and "no command that describes its output" in refused.err
+
+
 def test_another_key_is_named_and_nothing_counts_as_changed(answer, llm):
     """Exit 69: what needs no key is checked; the same without a key."""
     answer()
