@@ -33,24 +33,17 @@ class SyncedLines:
     def read(self) -> list[Any]:
         """Return the value of each line. Raises ``BadDocument`` for one that is no JSON, and leaves the file as it is then."""
         content = self.path.read_bytes()
-        lines = content.splitlines()
-        is_whole = content.endswith(b"\n")
-        values = []
-        for number, line in enumerate(lines, 1):
-            try:
-                values.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                if is_whole or number < len(lines) or not line.startswith(b"{"):
-                    raise self.damage(number, "it is no JSON") from error
-                os.ftruncate(self._descriptor, len(content) - len(line))
+        values, size = parse_lines(self.path, content)
+        if size < len(content):
+            os.ftruncate(self._descriptor, size)
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        if lines and not is_whole and len(values) == len(lines):  # an editor has left out the last line end
+        if values and size == len(content) and not content.endswith(b"\n"):  # an editor has left out the last line end
             self._missing_end = b"\n"
         return values
 
     def damage(self, line: int, detail: str) -> BadDocument:
         """Return the error for a line (from 1) that means nothing."""
-        return BadDocument(str(self.path), detail=detail, line=line, kind="answers")
+        return damaged_line(self.path, line, detail)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write a line and sync it. Raises ``CannotCreate`` when it cannot be written."""
@@ -72,3 +65,26 @@ class SyncedLines:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def parse_lines(path: Path, content: bytes) -> tuple[list[Any], int]:
+    """Return the value of each line, and the size of the content without a last line that was cut off.
+
+    Raises ``BadDocument`` for a line that is no JSON.
+    """
+    lines = content.splitlines()
+    is_whole = content.endswith(b"\n")
+    values = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            if is_whole or number < len(lines) or not line.startswith(b"{"):
+                raise damaged_line(path, number, "it is no JSON") from error
+            return values, len(content) - len(line)
+    return values, len(content)
+
+
+def damaged_line(path: Path, line: int, detail: str) -> BadDocument:
+    """Return the error for a line (from 1) of a file that means nothing."""
+    return BadDocument(str(path), detail=detail, line=line, kind="answers")

@@ -56,7 +56,8 @@ def _source_lines(card: Card) -> list[str]:
 
 
 def _escape(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text)
+    """Return a text in one line, whose marks are no Markdown."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def read_table(name: str, text: str) -> list[Card]:

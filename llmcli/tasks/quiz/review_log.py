@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from llmcli.files.synced_lines import SyncedLines
+from llmcli.errors import MissingError
+from llmcli.files.synced_lines import SyncedLines, damaged_line, parse_lines
 from llmcli.tasks.quiz.review_schedule import Rating, Review
 
 VERSION = 1
@@ -23,11 +24,44 @@ def reviews_path(deck: str) -> Path:
 
 
 def read_reviews(path: Path) -> list[Review]:
-    """Return the answers in a file, none if there is no file. Raises as ``ReviewLog``."""
+    """Return the answers in a file, none if there is no file; a session may write it meanwhile.
+
+    Raises ``BadDocument`` as ``ReviewLog``, and ``MissingError`` if it cannot be read.
+    """
     if not path.is_file():
         return []
-    with ReviewLog(path) as log:
-        return log.reviews
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingError(str(path), kind="input", detail=error.strerror or "") from error
+    return _parse_reviews(path, parse_lines(path, content)[0])
+
+
+def _parse_reviews(path: Path, lines: Sequence[Any]) -> list[Review]:
+    """Raises ``BadDocument``."""
+    if lines and lines[0] != {"version": VERSION}:
+        raise damaged_line(path, 1, f'the file of a learner\'s answers begins with {{"version": {VERSION}}}')
+    reviews: list[Review] = []
+    for number, event in enumerate(lines[1:], 2):
+        try:
+            _apply(event, reviews)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise damaged_line(path, number, "it is no answer to a card") from error
+    return reviews
+
+
+def _apply(event: Mapping[str, Any], reviews: list[Review]) -> None:
+    """Add the answer of a line, or take back the last one."""
+    if event.get("undo"):
+        reviews.pop()
+        return
+    at = datetime.fromisoformat(event["at"])
+    if at.utcoffset() is None or at.year > _LAST_YEAR:
+        raise ValueError(event["at"])
+    texts = (str(event["answer"]), str(event["verdict"]))
+    reviews.append(
+        Review(str(event["card"]), at.astimezone(UTC), Rating(event["rating"]), *texts, bool(event["hinted"]))
+    )
 
 
 class ReviewLog:
@@ -50,26 +84,7 @@ class ReviewLog:
         lines = self._lines.read()
         if not lines:
             self._lines.append({"version": VERSION})
-            return
-        if lines[0] != {"version": VERSION}:
-            raise self._lines.damage(1, f'the file of a learner\'s answers begins with {{"version": {VERSION}}}')
-        for number, event in enumerate(lines[1:], 2):
-            try:
-                self._apply(event)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                raise self._lines.damage(number, "it is no answer to a card") from error
-
-    def _apply(self, event: Mapping[str, Any]) -> None:
-        if event.get("undo"):
-            self.reviews.pop()
-            return
-        at = datetime.fromisoformat(event["at"])
-        if at.utcoffset() is None or at.year > _LAST_YEAR:
-            raise ValueError(event["at"])
-        texts = (str(event["answer"]), str(event["verdict"]))
-        self.reviews.append(
-            Review(str(event["card"]), at.astimezone(UTC), Rating(event["rating"]), *texts, bool(event["hinted"]))
-        )
+        self.reviews = _parse_reviews(self.path, lines)
 
     def add(self, review: Review) -> None:
         """Store an answer. Raises ``CannotCreate`` when it cannot be written."""
@@ -82,7 +97,7 @@ class ReviewLog:
             "hinted": review.hinted,
         }
         self._lines.append(event)
-        self._apply(event)
+        _apply(event, self.reviews)
 
     def undo(self) -> None:
         """Take back the last answer. Raises ``CannotCreate``."""

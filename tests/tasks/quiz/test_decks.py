@@ -91,6 +91,12 @@ def test_markdown_has_questions_then_answers():
     )
 
 
+def test_a_question_of_several_lines_is_one_item():
+    """In Markdown, its lines would end the list."""
+    text = markdown_text([Card(CardKind.SHORT, "What\n\n# is it?", "a\nb")])
+    assert "1. What \\# is it?\n" in text and "1. **a b**" in text
+
+
 def test_a_table_becomes_a_deck():
     """The kind follows from the question and the choices."""
     table = "Question;Answer;Choices;Kind;Level\nhaus;house;;;easy\nPeas ____;1856;;;\nYear?;1856;1543|1610;;\nSteps;dig|sow;;order;\n"

@@ -9,7 +9,7 @@ import pytest
 
 from llmcli.errors import BadDocument, UsageError
 from llmcli.tasks.quiz.card import Card, CardKind, Level
-from llmcli.tasks.quiz.review_log import ReviewLog, reviews_path
+from llmcli.tasks.quiz.review_log import ReviewLog, read_reviews, reviews_path
 from llmcli.tasks.quiz.review_schedule import Rating, Review, ReviewSchedule, order_new_cards, suitable_difficulty
 
 NOW = datetime(2026, 1, 1, 8, tzinfo=UTC)
@@ -146,3 +146,16 @@ def test_the_answers_lie_beside_the_deck():
     """Their name is that of the deck."""
     assert str(reviews_path("decks/deck.jsonl")) == "decks/deck.reviews.jsonl"
     assert str(reviews_path("deck")) == "deck.reviews.jsonl"
+
+
+def test_answers_are_read_while_a_session_writes_them(tmp_path):
+    """For the figures and for a tutor; a line that is being written does not count, and the file stays as it is."""
+    path = tmp_path / "a.jsonl"
+    with ReviewLog(path) as log:
+        log.add(review())
+        assert [each.card for each in read_reviews(path)] == [review().card]
+        with path.open("ab") as file:
+            file.write(b'{"card": "x", "at"')
+        before = path.read_bytes()
+        assert len(read_reviews(path)) == 1 and path.read_bytes() == before
+    assert read_reviews(tmp_path / "missing.jsonl") == []

@@ -111,7 +111,8 @@ def read_answers(cards: Sequence[Card], name: str, text: str) -> Mapping[str, st
     if lines and lines[0].lstrip().startswith("{"):
         return _read_objects(cards, name, lines)
     if len(lines) > len(cards):
-        raise UsageError(f"{_title(name)} has {len(lines)} answers, and there are {len(cards)} cards")
+        told = f"{len(cards)} card{'' if len(cards) == 1 else 's'}"
+        raise UsageError(f"{_title(name)} has {len(lines)} answers to {told}")
     return {card.id: line.strip() for card, line in zip(cards, lines, strict=False)}
 
 
