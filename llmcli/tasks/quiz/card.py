@@ -118,7 +118,7 @@ def read_deck(name: str, text: str) -> list[Card]:
     Raises ``BadDocument`` with the line of what is no card, and ``EmptyInput``.
     """
     cards: dict[str, Card] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # quotes may have other line ends, such as U+2028
         if line.strip():
             card = read_card(name, line, number)
             cards.setdefault(card.id, card)

@@ -66,7 +66,7 @@ def read_table(name: str, text: str) -> list[Card]:
     A question with a gap (``____``) is a cloze card, one with choices (separated by ``|``) a choice card, others are short
     ones. Of an order card, the answer has the items in their order. Raises ``BadDocument`` and ``EmptyInput``.
     """
-    table = DelimitedTable(text.splitlines(keepends=True), name)
+    table = DelimitedTable(io.StringIO(text, newline=""), name)
     header = [title.strip().lower() for title in table.header]
     missing = [column for column in _COLUMNS if column not in header]
     if not header:

@@ -60,6 +60,16 @@ def test_a_quote_of_the_owners_own_may_have_no_page():
     assert card.place == "a.txt, line 3"
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\r"])
+def test_only_line_feeds_end_a_card(mark):
+    """Texts of PDF documents have other marks that Python takes for line ends."""
+    card = Card(CardKind.SHORT, f"What{mark}is it?", "a", quote={**QUOTE, "text": f"It is{mark}a."})
+    assert read_deck("deck", deck_text([card, CARDS[0]])) == [card, CARDS[0]]
+    assert read_deck("deck", deck_text([card]).replace("\n", "\r\n")) == [card]
+    (row,) = read_table("a.csv", f'question,answer\n"What{mark}is it?",a\n')
+    assert row.question == f"What{mark}is it?"
+
+
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_a_deck_without_cards_is_empty(text):
     """It is no deck to learn."""

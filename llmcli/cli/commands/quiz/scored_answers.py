@@ -107,7 +107,7 @@ def read_answers(cards: Sequence[Card], name: str, text: str) -> Mapping[str, st
     A line is the answer to the card in its place, blank for none, or an object with ``id`` and ``answer``. Raises
     ``UsageError`` for more answers than cards and ids of other cards, and ``BadDocument``.
     """
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n") if text else []
     if lines and lines[0].lstrip().startswith("{"):
         return _read_objects(cards, name, lines)
     if len(lines) > len(cards):
