@@ -108,7 +108,7 @@ class _DeckMaker:
     async def make(self) -> Result:
         """Make the deck: candidates in an order that is spread over the documents, until there are enough cards."""
         candidates = self._spread_candidates()
-        looked_at = 0
+        looked_at = self._dropped.total()
         made = self._run.each(candidates, self._make_card, limit=MAX_PENDING, max_pending=MAX_PENDING)
         async for card in made:
             looked_at += 1
@@ -161,6 +161,11 @@ class _DeckMaker:
                 _CardCandidate(kind, index, card=make_order_card(each, *source.place(each.start))) for each in lists
             ]
         sentences = [*source.sentences]
+        if kind is CardKind.SHORT:
+            sentences = [each for each in sentences if self._askers[index].has_question(each)]
+            left = len(source.sentences) - len(sentences)
+            if left and not {CardKind.CLOZE, CardKind.CHOICE} & {*self._options.kinds}:  # else they are asked about so
+                self._dropped[DropReason.NO_QUESTION] += left
         random.Random(f"{kind} {index}").shuffle(sentences)  # noqa: S311 (the same deck each time)
         return [_CardCandidate(kind, index, sentence) for sentence in sentences]
 
@@ -174,10 +179,7 @@ class _DeckMaker:
         """Return the card of a sentence."""
         assert candidate.sentence is not None
         if candidate.kind is CardKind.SHORT:
-            asked = await self._askers[candidate.source].ask_about(candidate.sentence)
-            if asked is None:
-                return DropReason.NO_QUESTION
-            question, scored = asked
+            question, scored = await self._askers[candidate.source].ask_about(candidate.sentence)
             return _find_weakness(scored) or _make_card(candidate.kind, question, scored)
         has_choices = candidate.kind is CardKind.CHOICE
         best = await self._scorers[candidate.source].find_best(candidate.sentence, has_choices=has_choices)

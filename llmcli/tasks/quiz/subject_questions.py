@@ -116,16 +116,15 @@ class SubjectAsker:
         self._questions = {number: question for number, question in found if question is not None}
         self._terms = {each.number: frozenset(find_terms(each.text)) for each in source.sentences}
 
-    async def ask_about(self, sentence: SourceSentence) -> tuple[str, ScoredBlank] | None:
-        """Return the question about a sentence, and the scores of its answer; None if there is no question.
-
-        The subject is a name, or a word of the document's subject.
-        """
+    def has_question(self, sentence: SourceSentence) -> bool:
+        """Whether the rule makes a question of a sentence, whose subject is a name or a word of the document's subject."""
         question = self._questions.get(sentence.number)
-        if question is None or not self._source.is_of_subject(question.subject.answer):
-            return None
-        rivals = [*self._find_rivals(question)]
-        scored = await self._score(question, rivals)
+        return question is not None and self._source.is_of_subject(question.subject.answer)
+
+    async def ask_about(self, sentence: SourceSentence) -> tuple[str, ScoredBlank]:
+        """Return the question about a sentence that has one, and the scores of its answer."""
+        question = self._questions[sentence.number]
+        scored = await self._score(question, [*self._find_rivals(question)])
         is_person = question.subject.start == 0 and await self._is_person(question)
         return question.ask("Who" if is_person else "What"), scored
 

@@ -195,6 +195,28 @@ def test_a_short_question_that_points_at_no_answer_is_dropped(tmp_path):
     assert dict(failed.reasons) == {"other answers fit": 4}
 
 
+def surprised_by_names(request):
+    """Be surprised by words with a capital, by years, and more by any other word in a gap."""
+    return tuple(
+        score_words(
+            each,
+            lambda token, each=each: (
+                9.0 if each.startswith((" Brno", " 1856", " Mendel")) and token[:1].isalnum() else 30.0
+            ),
+        )
+        for each in request.candidates
+    ) or last_message(request)
+
+
+def test_a_sentence_without_a_short_question_is_counted_or_asked_about_in_another_way(tmp_path):
+    """With gaps wanted, too, it gives one of these; none is tried for a question that the rule cannot make."""
+    failed = error(make(tmp_path, "Long ago, Gregor Mendel sowed peas in 1856 in Brno.\n", kinds=(CardKind.SHORT,))[0])
+    assert (failed.looked_at, dict(failed.reasons)) == (1, {"no question about its subject": 1})
+    first = "Long ago, Gregor Mendel sowed peas in 1856 in Brno.\n"
+    (card,) = cards(tmp_path, text=first, kinds=(CardKind.SHORT, CardKind.CLOZE), answer=surprised_by_names)
+    assert card.kind is CardKind.CLOZE
+
+
 def test_no_two_cards_are_alike(tmp_path):
     """A sentence that the document repeats gives one card."""
     repeated = "\n\n".join(["Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno."] * 5)
