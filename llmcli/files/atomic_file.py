@@ -110,7 +110,7 @@ def atomic_write(
 def _open_special(path: str, interrupt: Interrupt) -> int | None:
     """Open a path that a regular file cannot replace; None if ``path`` is a regular file or does not exist."""
     try:
-        number = _own_descriptor(path)
+        number = own_descriptor(path)
         if number is not None:
             return os.dup(number)
         mode = os.stat(path).st_mode  # noqa: PTH116 (a Path would drop a slash at the end)
@@ -125,7 +125,7 @@ def _open_special(path: str, interrupt: Interrupt) -> int | None:
         raise file_error(path, error) from error
 
 
-def _own_descriptor(path: str) -> int | None:
+def own_descriptor(path: str) -> int | None:
     """Return the number of the process's own descriptor that ``path`` refers to, also through links."""
     for _ in range(_MAX_SYMLINKS):
         if path in _NAMED_DESCRIPTORS:

@@ -16,6 +16,7 @@ from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
+from llmcli.files.atomic_file import own_descriptor
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.types import ItemFailed
 
@@ -272,9 +273,11 @@ def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
 
 def file_identity(name: str) -> object:
     """Return a file's identity under all its names; None for standard input, a device, a pipe, an open descriptor."""
-    if name == "-" or name.startswith(("/dev/", "/proc/")):
+    if name == "-" or name.startswith("/proc/"):
         return None
     try:
+        if own_descriptor(name) is not None:
+            return None
         status = Path(name).stat()
     except OSError:
         return os.path.realpath(name)

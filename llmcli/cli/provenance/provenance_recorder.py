@@ -12,6 +12,7 @@ from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.command_parameters import STDIN, describe_parameters, find_named_files
 from llmcli.errors import OutputError, UsageError
 from llmcli.fast_dataclass import frozen
+from llmcli.files.atomic_file import own_descriptor
 from llmcli.files.resumable_file import is_resumable
 from llmcli.interrupt import Interrupt
 from llmcli.provenance.digest_key import KEYED, DigestKey, digest_public, digest_public_file
@@ -141,7 +142,7 @@ class ProvenanceRecorder:
         Raises ``UsageError`` if there is no place and the user asked for a statement.
         """
         self.in_json = output is None and as_json
-        has_file = output is not None and not output.startswith("/dev/") and _is_file_or_directory(output)
+        has_file = output is not None and _is_file_or_directory(output)
         if self._run.required and not has_file and not self.in_json:
             detail = f"Add -o FILE, for FILE{SUFFIX}" + (", or --json" if output is None and not as_json else "")
             raise UsageError("--provenance needs a file beside which it can stand", detail=detail)
@@ -254,8 +255,10 @@ class ProvenanceRecorder:
 
 
 def _is_file_or_directory(path: str) -> bool:
-    """Whether ``path`` is, or could become, a file or a directory of files."""
-    return os.path.isdir(path) or is_resumable(path)  # noqa: PTH112 (a Path raises for a long name)
+    """Whether ``path`` is, or could become, a file or a directory of files, and not an open descriptor."""
+    if os.path.isdir(path):  # noqa: PTH112 (a Path raises for a long name)
+        return True
+    return is_resumable(path) and own_descriptor(path) is None
 
 
 def _effective_settings(runtime: Runtime) -> dict[str, Any]:

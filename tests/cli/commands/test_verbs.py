@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -307,6 +308,18 @@ def test_an_output_may_not_be_an_input(llm, tmp_path, monkeypatch, argv, output)
     assert (run.code, run.out, run.backend) == (2, "", None)
     assert f"{output} is both an input and the output" in run.err and "Name another file" in run.err
     assert (tmp_path / "a.txt").read_text() == "source" == (tmp_path / "hard.txt").read_text()
+
+
+def test_files_below_dev_shm_are_files(llm, tmp_path):
+    """They are no devices: an output may not be an input there either, and a statement stands beside its output."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else tmp_path) as directory:
+        source, output = Path(directory, "a.txt"), Path(directory, "b.txt")
+        source.write_text("source")
+        run = llm("summarize", str(source), "-o", str(source))
+        assert (run.code, run.backend) == (2, None) and source.read_text() == "source"
+        assert llm("summarize", str(source), "--provenance", "-o", str(output)).code == 0
+        assert Path(directory, "b.txt.provenance.json").exists()
 
 
 @pytest.fixture
