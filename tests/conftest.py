@@ -25,6 +25,9 @@ from llmcli.engine_library import LIBRARY_VARIABLE, find_library
 from llmcli.errors import LlmError
 
 NUMBERS = itertools.count()
+MEMORY_FILES = Path("/dev/shm")
+"""Where Linux keeps files in memory."""
+MIN_FREE_BYTES = 4 << 30
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
@@ -51,8 +54,11 @@ def pytest_configure():
     """Keep compiled modules, use the engine that llm uses here, and let no generated test depend on the machine's speed.
 
     Without compiled modules each worker and each process of a test compiles all that it imports. Generated tests have
-    few examples, and more with ``--hypothesis-profile many``.
+    few examples, and more with ``--hypothesis-profile many``. Where memory holds files, those of the tests are there: llm
+    often waits until a file is on the disk.
     """
+    if "TMPDIR" not in os.environ and _can_hold_files(MEMORY_FILES):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FILES))
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     library = find_library(os.environ)
@@ -63,6 +69,14 @@ def pytest_configure():
             name, max_examples=examples, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
         )
     hypothesis.settings.load_profile("few")
+
+
+def _can_hold_files(directory: Path) -> bool:
+    """Return whether the tests may write and run files there, and there is room for those of a whole run."""
+    if not os.access(directory, os.W_OK):
+        return False
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize >= MIN_FREE_BYTES and not status.f_flag & os.ST_NOEXEC
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest removes the items of other markers

@@ -113,16 +113,15 @@ def test_the_log_of_a_bug_is_private(llm, home):
 @pytest.mark.slow
 def test_models_are_private(run, home, hub, tiny, tmp_path):
     """A download, its locks and names in a cache that llm creates, and a copy of a file from elsewhere."""
-    mine = Path("/dev/shm") / f"{tmp_path.name}.gguf"
-    mine = mine if os.access("/dev/shm", os.W_OK) else tmp_path / "mine.gguf"
-    mine.write_bytes(tiny("llama").read_bytes())
-    mine.chmod(0o600)  # a link to it has its mode
-    try:
+    places = [Path(place) for place in ("/dev/shm", tempfile.gettempdir()) if os.access(place, os.W_OK)]
+    elsewhere = [place for place in places if place.stat().st_dev != tmp_path.stat().st_dev]
+    with tempfile.TemporaryDirectory(dir=(*elsewhere, tmp_path)[0]) as directory:
+        mine = Path(directory, "mine.gguf")
+        mine.write_bytes(tiny("llama").read_bytes())
+        mine.chmod(0o600)  # a link to it has its mode
         run("models", "pull", f"{REPO}:Q4_0")
         run("models", "import", str(mine), "--name", "mine")
         run("models", "default", "mine", env={"LLMCLI_MODEL": ""})
-    finally:
-        mine.unlink()
     assert {"blobs", "snapshots", "refs", ".locks", "mine.gguf"} <= {path.name for path in home.rglob("*")}
     assert exposed(home) == []
 
