@@ -9,6 +9,7 @@ import functools
 import graphlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -95,13 +96,34 @@ MAX_LINES = 600
 COMMANDS = ("cli", "commands")
 
 
+class Source(NamedTuple):
+    """What the rules are about in a file: its tree takes a hundred times the memory."""
+
+    docstring: str
+    statements: int
+    imports: list[ast.Import | ast.ImportFrom]
+    prints: list[int]
+    classes: list[tuple[str, int]]
+    functions: list[tuple[str, int]]
+    names: set[str]
+
+
 @functools.cache
-def parse(path):
-    """Return the nodes of a file that the rules are about: the statements, and the calls where one may print."""
+def read(path):
+    """Return the imports of a file, also inside functions, the lines of calls of print, its classes, and the rest."""
     text = path.read_text(encoding="utf-8")
-    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.ClassDef, ast.FunctionDef)
-    nodes = ast.walk(ast.parse(text)) if re.search(r"\bprint\(", text) else _statements(ast.parse(text))
-    return [node for node in nodes if isinstance(node, kinds)]
+    tree = ast.parse(text)
+    statements = list(_statements(tree))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if re.search(r"\bprint\(", text) else []
+    return Source(
+        ast.get_docstring(tree) or "",
+        sum(isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)) for node in statements),
+        [node for node in statements if isinstance(node, (ast.Import, ast.ImportFrom))],
+        [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"],
+        [(node.name, node.lineno) for node in statements if isinstance(node, ast.ClassDef)],
+        [(node.name, _body_length(node)) for node in statements if isinstance(node, ast.FunctionDef)],
+        set().union(*map(_defined_names, statements)),
+    )
 
 
 def _statements(node):
@@ -111,22 +133,31 @@ def _statements(node):
             yield from _statements(inner)
 
 
-@functools.cache
-def read(path):
-    """Return (module, line) of every import, also inside functions, the lines of calls of print, and (class, line)."""
-    nodes = parse(path)
-    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    prints = [call.lineno for call in calls if call.func.id == "print"]
-    classes = [(node.name, node.lineno) for node in nodes if isinstance(node, ast.ClassDef)]
-    return tuple(_imported(path, nodes)), prints, classes
+def _body_length(node):
+    """Return the number of lines of a function without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def _defined_names(node):
+    """Return the names that a statement gives to its module."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {name.id for each in targets for name in ast.walk(each) if isinstance(name, ast.Name)}
+    return set()
 
 
 def imports(path):
-    return read(path)[0]
+    """Return (module, line) of every import."""
+    return tuple(_imported(path))
 
 
-def _imported(path, nodes):
-    for node in nodes:
+def _imported(path):
+    for node in read(path).imports:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "llmcli":
@@ -161,7 +192,7 @@ def module_graph():
     modules = {module_of(path): path for path in FILES}
     graph = {}
     for module, path in modules.items():
-        nodes = parse(path)
+        nodes = read(path).imports
         names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
         for node in nodes:
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -252,20 +283,6 @@ def test_imports_follow_the_rules(rule):
     assert [f"{path}:{line}: {module}" for path, module, line in found] == []
 
 
-def _defined_names(path):
-    """Return the names that a module gives to others."""
-    names = set()
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {name.id for each in targets for name in ast.walk(each) if isinstance(name, ast.Name)}
-    return names
-
-
 def test_benchmarks_import_what_there_is():
     """No test runs them, so that a name that was changed would be noticed too late."""
     modules = {module_of(path): path for path in FILES}
@@ -273,7 +290,7 @@ def test_benchmarks_import_what_there_is():
     for path in sorted((PACKAGE.parent / "benchmarks").rglob("*.py")):
         for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and target(node.module or "") is not None:
-                known = _defined_names(modules[node.module]) if node.module in modules else set()
+                known = read(modules[node.module]).names if node.module in modules else set()
                 names = [alias.name for alias in node.names if f"{node.module}.{alias.name}" not in modules]
                 missing += [f"{path.name}:{node.lineno}: {name}" for name in names if name not in known]
     assert missing == []
@@ -287,13 +304,12 @@ def test_modules_stay_short():
 
 def test_module_docstrings_name_their_subject():
     """The first sentence says what a module is or does, instead of a question that it answers."""
-    docs = {str(path): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in FILES}
-    assert [path for path, doc in docs.items() if re.match(r"(What|Which|How)\b", doc)] == []
+    assert [str(path) for path in FILES if re.match(r"(What|Which|How)\b", read(path).docstring)] == []
 
 
 def test_packages_have_modules():
     """One without any is a leftover of modules that moved."""
-    parents = {path.parent for path in FILES if path.stem != "__init__" or len(parse(path)) > 0}
+    parents = {path.parent for path in FILES if path.stem != "__init__" or read(path).statements > 0}
     parents |= {above for folder in parents for above in folder.parents}
     assert [str(path.parent) for path in FILES if path.stem == "__init__" and path.parent not in parents] == []
 
@@ -302,7 +318,7 @@ def test_class_names_are_unique():
     """You find a class by searching for its name alone."""
     places = collections.defaultdict(list)
     for path in FILES:
-        for name, line in read(path)[2]:
+        for name, line in read(path).classes:
             places[name].append(f"{path}:{line}")
     assert not {name: found for name, found in places.items() if len(found) > 1}
 
@@ -319,19 +335,13 @@ def test_module_names_are_unique():
 
 def test_only_the_command_line_prints():
     """Code outside cli/ prints nothing."""
-    assert [f"{path}:{line}" for path in FILES if room(path) != "cli" for line in read(path)[1]] == []
+    assert [f"{path}:{line}" for path in FILES if room(path) != "cli" for line in read(path).prints] == []
 
 
 def test_commands_are_short():
     """A command parses, calls one task and shows the result: 25 lines of body at most."""
-    long = []
-    for path in COMMAND_FILES:
-        for node in parse(path):
-            if isinstance(node, ast.FunctionDef):
-                body = node.body[1:] if ast.get_docstring(node) else node.body
-                length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
-                long += [f"{path}: {node.name} has {length} lines"] if length > 25 else []
-    assert long == []
+    lengths = [(path, name, length) for path in COMMAND_FILES for name, length in read(path).functions]
+    assert [f"{path}: {name} has {length} lines" for path, name, length in lengths if length > 25] == []
 
 
 @pytest.mark.parametrize(
