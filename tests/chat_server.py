@@ -5,6 +5,7 @@ As a script it reads requests, one JSON object a line: ``start`` a chat on a ter
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -135,6 +136,8 @@ def serve() -> None:
         stops_repetition=True,
     )
     llmcli.cli.commands.chat.chat_commands.slash_commands()
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

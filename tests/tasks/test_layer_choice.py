@@ -20,11 +20,12 @@ def knowing(sentiment_from: int, topic_from: int):
     """Return answers whose states tell sentiment and topic after some layers only."""
     labels = {text: n for n, some in enumerate(load_texts(SENTIMENT_TEXTS).values()) for text in some}
     topics = {text: n for n, some in enumerate(load_texts(TOPIC_TEXTS).values()) for text in some}
+    longest_first = {id(known): sorted(known, key=len, reverse=True) for known in (labels, topics)}
 
     def answer(request) -> LayerStates:
         said = last_message(request)
         known = labels if request.messages else topics
-        number = next(known[text] for text in sorted(known, key=len, reverse=True) if text in said)
+        number = next(known[text] for text in longest_first[id(known)] if text in said)
         first = sentiment_from if request.messages else topic_from
 
         def read(layer: int) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from row_table import all_rows
 from terminal import ROOT
 
 from llmcli.cli import command_registry, flags, reference
@@ -72,7 +73,7 @@ def test_a_command_of_another_is_named_in_its_line(llm, name, parent):
 # ---- a command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
+@all_rows("words", EVERY_COMMAND)
 def test_the_help_of_each_command_has_40_lines_of_80_columns(llm, words):
     """An example of commands is among them."""
     run = llm(*words, "--help", env={"COLUMNS": None})
@@ -81,8 +82,8 @@ def test_the_help_of_each_command_has_40_lines_of_80_columns(llm, words):
     assert len(words) < 2 or "Examples:" in lines
 
 
-@pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
 @pytest.mark.parametrize("columns", [40, 100])
+@all_rows("words", EVERY_COMMAND)
 def test_help_wraps_at_words(llm, words, columns):
     """Only a word that is longer than the line leaves it."""
     for option in ("--help", "--help-all"):

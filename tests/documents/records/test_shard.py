@@ -19,7 +19,8 @@ def test_shares_by_a_key_are_even(count):
     sizes = [0] * count
     shards = [Shard(number, count, "key") for number in range(1, count + 1)]
     for index in range(50_000):
-        owners = [number for number, shard in enumerate(shards) if shard.has(record(index, f"user-{index}"))]
+        user = record(index, f"user-{index}")
+        owners = [number for number, shard in enumerate(shards) if shard.has(user)]
         assert len(owners) == 1
         sizes[owners[0]] += 1
     assert max(abs(size * count / 50_000 - 1) for size in sizes) < 0.05
