@@ -19,6 +19,7 @@ import pytest
 import tiny_models
 from fake_server import FakeServer
 from grid import mark_rows
+from threadpoolctl import threadpool_limits
 
 import llmcli
 from llmcli.engine_library import LIBRARY_VARIABLE, find_library
@@ -96,6 +97,13 @@ def _usual_signals():
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_blas_thread():
+    """Let NumPy use one thread: there is a process for each core already, and threads that wait for others use one, too."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
