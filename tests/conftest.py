@@ -86,9 +86,15 @@ def pytest_collection_modifyitems(items):
     mark_rows(items)
 
 
-def pytest_collection_finish():
-    """Exclude the collected tests, which stay to the end, from garbage collection."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Exclude the collected tests, which stay to the end, from garbage collection; it would take a quarter of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
