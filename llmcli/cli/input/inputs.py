@@ -16,7 +16,6 @@ from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
-from llmcli.files.atomic_file import own_descriptor
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.types import ItemFailed
 
@@ -273,6 +272,8 @@ def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
 
 def file_identity(name: str) -> object:
     """Return a file's identity under all its names; None for standard input, a device, a pipe, an open descriptor."""
+    from llmcli.files.atomic_file import own_descriptor  # a command without files does not need it
+
     if name == "-" or name.startswith("/proc/"):
         return None
     try:
