@@ -38,7 +38,7 @@ from llmcli.types import HiddenStates, Request
 
 Vectors = dict[int | None, np.ndarray]
 """By layer (None: the last one), a row for each text."""
-PACKAGES, MIN_SENTENCES, MAX_SENTENCES, WORDS = 12, 8, 80, (40, 60, 100)
+MIN_SENTENCES, MAX_SENTENCES, WORDS = 8, 80, (40, 60, 100)
 _PLAIN_WORDS = frozenset(
     [
         "a",
@@ -117,7 +117,7 @@ def read_packages() -> list[tuple[str, list[str]]]:
         sentences = [each.strip() for each in flat if 4 <= len(each.split()) <= 60][:MAX_SENTENCES]
         if len(sentences) >= MIN_SENTENCES and content_words(summaries[name]):
             found.append((summaries[name], sentences))
-    return found[:PACKAGES]
+    return found
 
 
 def summary_share(summary: str, sentences: Sequence[str], rows: np.ndarray) -> float:

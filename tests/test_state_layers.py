@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from llmcli.models.catalogue import load_catalogue
-from llmcli.state_layers import choose_layers, layers_file, load_layers, save_layers, vector_layers
+from llmcli.state_layers import (
+    choose_layers,
+    layers_file,
+    load_layers,
+    save_layers,
+    sentence_layers,
+    vector_layers,
+)
 from llmcli.types import BackendInfo, StateLayers
 
 MEASURED = StateLayers((5, 6), 7)
@@ -24,10 +31,17 @@ def test_layers_of_a_model_that_was_not_measured_are_shares_of_its_depth(layers,
     assert vector_layers(info(layers=layers)) == (chosen.vector,)
 
 
+@pytest.mark.parametrize(("layers", "sentences"), [(2, 1), (18, 7), (30, 12)])
+def test_key_sentences_are_chosen_by_an_early_layer(layers, sentences):
+    """Also of models whose layers for labels and vectors are known."""
+    assert sentence_layers(info(layers=layers)) == (sentences,)
+    assert sentence_layers(info(layers=layers, measured_layers=MEASURED)) == (sentences,)
+
+
 @pytest.mark.parametrize("layers", [None, 1])
 def test_only_the_last_layer_can_be_read_of_servers_and_some_architectures(layers):
     assert choose_layers(info(layers=layers)) is None
-    assert vector_layers(info(layers=layers)) == ()
+    assert vector_layers(info(layers=layers)) == sentence_layers(info(layers=layers)) == ()
 
 
 def test_layers_of_known_models_are_shipped():

@@ -17,7 +17,7 @@ PENALTIES = tuple(10.0 ** np.arange(-2.0, 2.1, 0.5))
 """Candidates, for blocks whose rows have a mean square of 1."""
 _LARGE_ROWS = 1000
 """With more rows, one division tells candidates apart."""
-CASCADE_SHARE = 0.15
+CASCADE_SHARE = 0.1
 """Of the rows: those that the second stage of a cascade labels."""
 _SURE_MARGIN = 0.9
 """A text whose most likely label leads by more is not asked about again, even if it is among the least sure."""

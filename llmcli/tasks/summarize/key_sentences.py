@@ -14,7 +14,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.fast_dataclass import replace
-from llmcli.state_layers import vector_layers
+from llmcli.state_layers import sentence_layers, vector_layers
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
@@ -47,8 +47,10 @@ async def choose_key_sentences(
 
     async def read(sentence: tuple[int, tuple[SentenceCandidate, str]]) -> tuple[int, SentenceCandidate, Any]:
         number, (candidate, text) = sentence
-        return number, candidate, await _mean_state(run, str(number), text, options)
+        return number, candidate, await _mean_state(run, str(number), text, options, layers)
 
+    # sentences are compared with a focus as other texts are with a question
+    layers = (vector_layers if wanted.focus else sentence_layers)(run.backend.info())
     store = SentenceStore()
     try:
         sentences = enumerate(read_candidates(document))
@@ -56,7 +58,7 @@ async def choose_key_sentences(
             store.add(number, candidate, state)
         if not len(store):
             raise EmptyInput(run.name)
-        focus = await _mean_state(run, "focus", wanted.focus, options) if wanted.focus else None
+        focus = await _mean_state(run, "focus", wanted.focus, options, layers) if wanted.focus else None
         default_words = round(min(MAX_WORDS, max(MIN_WORDS, WORDS_SHARE * store.eligible_words)))
         chosen = choose_sentences(store, wanted.words or default_words, focus)
     finally:
@@ -71,12 +73,11 @@ async def choose_key_sentences(
     return run.result(text, {"method": KEY_SENTENCES, "sentences": found, "coverage": 1.0, "missing": []})
 
 
-async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOptions) -> Any:
+async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOptions, layers: tuple[int, ...]) -> Any:
     """Return the mean state of a text (width): most have one request, longer ones the mean of those of their passages."""
     import numpy as np
 
-    info = run.backend.info()
-    size, layers = _max_read_chars(info.context), vector_layers(info)
+    size = _max_read_chars(run.backend.info().context)
     passages = [text]
     if len(text) > size:
         from llmcli.documents.text_cutting import cut_text

@@ -49,7 +49,9 @@ def test_each_sentence_is_read_once_and_nothing_is_generated(prompts):
     assert result.usage.completion_tokens == 0
 
 
-def test_sentences_and_focus_are_read_after_the_layer_for_vectors(prompts):
+def test_sentences_are_read_after_an_early_layer_and_with_a_focus_after_the_one_for_vectors(prompts):
+    _, backend, _ = run(prompts, TEXT, words=9, layers=10)
+    assert [each.state_layers for each in backend.requests] == [(4,)] * 3
     _, backend, _ = run(prompts, TEXT, words=9, focus="closing days", layers=10)
     assert [each.state_layers for each in backend.requests] == [(8,)] * 4
 
