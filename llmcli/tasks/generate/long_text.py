@@ -49,6 +49,7 @@ from llmcli.types import Progress, Request, Result, TaskEvent
 
 SOURCES_TITLE = "Sources"
 SLIDE_END = "---"
+OWN_FACTS = "facts and figures are the model's own, since no source was given"
 _MAX_PENDING_SECTIONS = 4
 """Sections that are written at a time: of more, the conversations do not stay evaluated in a context of usual size."""
 _MAX_ROUNDS = 2
@@ -201,6 +202,8 @@ class _LongTextWriter:
 
     async def write(self) -> Result:
         """Write all sections, then what they lost by repetition; return the text."""
+        if not self._sources:
+            self._run.warn(OWN_FACTS)
         self._report_progress()
         written = self._run.each(
             range(len(self._sections)),

@@ -7,7 +7,7 @@ has headings below it and no points is a chapter: it has no text of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -20,12 +20,11 @@ TOP_LEVEL = 2
 _MIN_SECTIONS, _MAX_MADE_SECTIONS = 2, 40
 _MAX_POINTS = 5
 _SECTIONS_PER_CHAPTER = 3
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*")
-_EMPTY_HEADING = re.compile(r"#{1,6}[ \t]*")
+_HEADING = re.compile(r"(#{1,6})(?:[ \t](.*))?")
 _ITEM = re.compile(r"([ \t]*)(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+(.*)")
 _LENGTH = re.compile(r"[ \t]*\((?:about )?(\d[\d,]*) words?\)\Z", re.IGNORECASE)
 _NUMBER_MARK = re.compile(
-    r"\A(?:(?:section|chapter|part|point|slide)[ \t]+\d+[.):]?(?:[ \t]+|\Z)|\d+(?:\.\d+)*[.):][ \t]+|\d+(?:\.\d+)+[ \t]+|\*\*)|\*\*\Z",
+    r"\A(?:(?:section|chapter|part|point|slide)[ \t]+\d+[.):]?(?:[ \t]+|\Z)|\d{1,3}(?:\.\d+)*[.):][ \t]+|\d+(?:\.\d+)+[ \t]+|\*\*)|\*\*\Z",
     re.IGNORECASE,
 )
 _RULE = re.compile(r"[ \t]*(?:-{3,}|={3,}|\*{3,})[ \t]*")
@@ -140,6 +139,12 @@ class Outline:
             for each in self.sections
         ]
 
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Outline:
+        """Return the outline of ``asdict``. Raises ``TypeError`` and ``KeyError``."""
+        sections = [OutlineSection(**{**each, "points": tuple(each["points"])}) for each in value["sections"]]
+        return cls(value["title"], tuple(sections))
+
     def with_lengths(self, form: TextForm, words: int | None) -> Outline:
         """Return the outline in which every written section has a length; together they have ``words``.
 
@@ -193,12 +198,13 @@ def _read_headings(text: str, name: str) -> Iterator[tuple[int, OutlineSection]]
     found: tuple[int, OutlineSection] | None = None
     for number, line in enumerate(text.splitlines(), 1):
         heading = _HEADING.fullmatch(line)
-        if _EMPTY_HEADING.fullmatch(line) or (heading and not heading[2].strip()):
-            raise BadDocument(name, detail="a heading without words", line=number)
         if heading:
+            words = heading_words(heading[2] or "")
+            if not words:
+                raise BadDocument(name, detail="a heading without words", line=number)
             if found is not None:
                 yield found
-            found = number, _make_section(heading[2], len(heading[1]))
+            found = number, _make_section(words, len(heading[1]))
         elif found is not None:
             point = clean_line(line)
             if point and not _RULE.fullmatch(line):
@@ -226,6 +232,13 @@ def _make_section(heading: str, level: int) -> OutlineSection:
     length = _LENGTH.search(heading)
     title = clean_line(heading[: length.start()] if length else heading)
     return OutlineSection(title or heading.strip(), level, words=int(length[1].replace(",", "")) if length else None)
+
+
+def heading_words(line: str) -> str:
+    """Return the words of a Markdown heading, given what follows its first marks: marks that close it are none of them."""
+    line = line.strip()
+    words = line.rstrip("#")
+    return words.rstrip() if not words or words[-1].isspace() else line
 
 
 def clean_line(line: str) -> str:

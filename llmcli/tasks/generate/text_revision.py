@@ -17,6 +17,7 @@ from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
 from llmcli.tasks.generate.long_text import (
+    OWN_FACTS,
     SLIDE_END,
     SOURCES_TITLE,
     add_marks,
@@ -25,7 +26,7 @@ from llmcli.tasks.generate.long_text import (
     format_quote,
 )
 from llmcli.tasks.generate.name_spelling import NameGlossary
-from llmcli.tasks.generate.outline import LongKind, OutlineSection, section_paths
+from llmcli.tasks.generate.outline import LongKind, OutlineSection, heading_words, section_paths
 from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE, clean_answer
 from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
@@ -48,7 +49,7 @@ PROMPT = "generate.revise"
 _MAX_ATTEMPTS = 2
 _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 256
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t\r]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,6})[ \t]([^\r\n]*)", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t\r]*$", re.MULTILINE | re.DOTALL)
 _SOURCE_LINE = re.compile(r"^\[(\d{1,4})\] ([^\r\n]*)\r?$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"(?:\r?\n[ \t]*){2,}")
@@ -78,14 +79,14 @@ def find_sections(text: str) -> list[TextSection]:
         body = text[match.end() : end]
         kept = _SLIDE_END.sub("", body).rstrip()
         start = match.end() + len(kept) - len(kept.lstrip())
-        found.append(TextSection(match[2], len(match[1]), start, max(start, match.end() + len(kept))))
+        found.append(TextSection(heading_words(match[2]), len(match[1]), start, max(start, match.end() + len(kept))))
     return found
 
 
 def choose_section(text: str, name: str, title: str) -> int:
     """Return the position of the section called ``title`` in ``find_sections``: "Costs", or "Chapter/Costs".
 
-    Raises ``UsageError`` if none or several have that name.
+    Raises ``UsageError`` if none or several have that name, and for the quotes at the end.
     """
     sections = find_sections(text)
     paths = section_paths([OutlineSection(each.title, each.level) for each in sections])
@@ -102,6 +103,8 @@ def choose_section(text: str, name: str, title: str) -> int:
     if len(matches) > 1:
         named = ", ".join("/".join(paths[number][-2:]) for number in matches)
         raise UsageError(f"{name} has {len(matches)} sections {title!r}", detail=f"Name one of: {named}")
+    if matches[0] == len(sections) - 1 and _read_sources(text, sections):
+        raise UsageError(f"the quotes of {name} are not written by a model", detail=f"Name another section: {titles}")
     return matches[0]
 
 
@@ -154,6 +157,8 @@ class _SectionReviser:
 
     async def revise(self) -> Result:
         """Return the text with the new section."""
+        if not (self._sources or self._known_quotes):
+            self._run.warn(OWN_FACTS)
         paragraphs = await self._write()
         outside = self._revision.text[: self._section.start] + self._revision.text[self._section.end :]
         names = NameGlossary([outside, self._revision.wish, *self._sources.texts()])

@@ -48,6 +48,7 @@ def test_headings_points_and_lengths():
         ("# Old\n## Costs\n", "Pumps", ["Costs"]),
         ("1. Costs\n   - price\n2. Heat\n", "Pumps", ["Costs", "Heat"]),
         ("## 2024 in figures\n## Chapter 2: Heat\n", "Pumps", ["2024 in figures", "Heat"]),
+        ("## 1984: a year\n## Costs of C#\n## 12. Heat #\n", "Pumps", ["1984: a year", "Costs of C#", "Heat"]),
     ],
 )
 def test_forms_that_people_write(text, title, sections):

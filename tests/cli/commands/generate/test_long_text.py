@@ -429,6 +429,31 @@ def test_a_revised_section_with_problems(llm, write):
     ]
 
 
+def test_the_quotes_are_not_revised(llm, write):
+    """A model would change them."""
+    path = Path(write("report.md", TEXT))
+    run = revise(llm, path, "New.", section="Sources")
+    assert run.code == 2 and "It has" not in run.err and "Costs" in run.err and path.read_text() == TEXT
+
+
+def test_a_text_without_sources_says_so(llm, model, outline, write, terminal):
+    """Facts are the model's own: a warning of --json, a line on a terminal, nothing in a pipe; not with --from."""
+    words = "facts and figures are the model's own"
+    argv = ["report", "--outline", outline, "--json"]
+    run = llm("generate", *argv, answer=model, context=8192)
+    assert words in json.loads(run.out)["warnings"][0] and run.err == ""
+    run = llm("generate", *argv, "--from", write("notes.md", NOTES), answer=model, context=8192)
+    assert json.loads(run.out)["warnings"] == []
+    screen = terminal()
+    run = llm("generate", *argv[:3], answer=model, context=8192, err=screen.slave)
+    assert screen.close().count(words) == 1 and words not in run.out
+    path = Path(write("report.md", "# Pumps\n\n## Costs\n\nOld.\n"))
+    run = revise(llm, path, "New.", "--json")
+    assert words in json.loads(run.out)["warnings"][0]
+    run = revise(llm, Path(write("report.md", TEXT)), "New.", "--json")
+    assert json.loads(run.out)["warnings"] == []
+
+
 def test_a_text_without_quotes_gets_them(llm, write):
     """Below its last section; sections of the same name are told apart by their chapters."""
     text = "# Book\n\n## One\n\n### Costs\n\nOld.\n\n## Two\n\n### Costs\n\nOlder.\n"
