@@ -34,7 +34,8 @@ LOG_SPEC = DatabaseSpec(
 class LoggedAnswer:
     """An answer at ``time`` (seconds of the epoch) of the command ``verb``; ``id`` 0: not saved yet.
 
-    ``question`` is the last message that the model got. ``details`` are JSON values: ``system``, ``prompt`` (name of the
+    ``question`` is the last message that the model got, or what the user asked for, if many requests made the answer:
+    ``details`` then have the command line as ``argv``. ``details`` are JSON values: ``system``, ``prompt`` (name of the
     prompt file), ``model_id``, ``weights``, ``finish_reason``, ``usage``, ``timings``, ``request`` (all that the model
     got) and ``run`` (the options that choose the model).
     """

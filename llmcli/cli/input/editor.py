@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -49,6 +51,15 @@ def remove_if_unchanged(file: Path, *, fresh: bool) -> Iterator[None]:
     finally:
         if fresh and file.is_file() and file.read_bytes() == before:
             file.resolve().unlink()  # if it is a link, the link existed before
+
+
+def require_editor(console: Console) -> None:
+    """Raise ``UsageError`` if no editor is set, and ``MissingError`` if it is not there."""
+    environ = console.environment.environ
+    with _terminal_streams(console.environment) as streams:
+        words = editor_command(environ, terminal=all(map(console.environment.is_terminal, streams)))
+    if shutil.which(words[0], path=environ.get("PATH")) is None:
+        raise MissingError(words[0], kind="editor", detail=os.strerror(errno.ENOENT))
 
 
 def edit_file(console: Console, file: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from long_text_answers import LongTextModel
 from scripted import all_messages
 
 from llmcli.cli.commands.logs import log_recorder
@@ -70,6 +72,35 @@ def test_every_way_of_asking_is_kept(llm, ask, write):
         ("ask", "ONE"),
     ]
     assert len(entries(llm)) == 4
+
+
+def test_a_long_text_is_one_entry(llm, write):
+    """With what the user asked for, the whole text and its problems; its command repeats it, not one of its requests."""
+    outline = write("outline.md", "# Pumps\n\n## Walls (20 words)\n\n## Roofs (20 words)\n")
+    argv = ["generate", "report", "--outline", outline, "--no-stdin"]
+    model = LongTextModel()
+    assert llm(*argv, answer=model, context=8192).code == 0 and not log_file().exists()
+    run = llm(*argv, answer=model, context=8192, env=ON)
+    assert run.code == 0 and len(run.backend.requests) == 2
+    (entry,) = entries(llm)
+    assert (entry["command"], entry["question"]) == ("generate", "report of 40 words: Pumps")
+    assert entry["answer"] == run.out
+    assert entry["usage"]["completion_tokens"] > 20 and entry["fields"]["sections"][1]["title"] == "Roofs"
+    assert "## User\n\nreport of 40 words: Pumps" in llm("logs", "show").out
+    again = llm("logs", "repeat")
+    assert again.code == 2 and again.err.rstrip().endswith(shlex.join(["llm", *argv]))
+
+
+def test_an_outline_and_a_revised_section_are_kept(llm, write):
+    """They are single answers, which can be repeated."""
+    model = LongTextModel()
+    llm("generate", "report", "Pumps", "--outline-only", "--no-stdin", answer=model, env=ON)
+    path = write("report.md", "# Pumps\n\n## Walls\n\nOld.\n")
+    llm("generate", "report", "-o", path, "--revise", "Walls", "Newer", answer=lambda _: "New.", env=ON)
+    revised, outline = entries(llm)
+    assert outline["answer"].startswith("# Pumps\n") and "Write the outline" in outline["question"]
+    assert revised["answer"] == "# Pumps\n\n## Walls\n\nNew.\n" and "Newer" in revised["question"]
+    assert llm("logs", "repeat", answer=lambda _: "Newest.").out == "Newest.\n"
 
 
 def test_repeat_sends_the_same_request(llm, ask, write):

@@ -74,14 +74,16 @@ def render_answer(
 
 
 def keep_in_log(
-    ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]]
+    ctx: CommandContext,
+    task: Callable[[Backend], Iterator[TaskEvent]],
+    describe: Callable[[Result], str] | None = None,
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
-    """Return the task, whose answers are kept in the log if the setting ``logs`` is on."""
+    """Return the task, whose answers are kept in the log if the setting ``logs`` is on; ``describe`` as in ``log_answers``."""
     if ctx.runtime.settings["logs"] == "off":
         return task
     from llmcli.cli.commands.logs.log_recorder import log_answers
 
-    return log_answers(ctx, task)
+    return log_answers(ctx, task, describe)
 
 
 def _shape(

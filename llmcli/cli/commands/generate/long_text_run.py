@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.commands.generate.text_output import TextJob, TextOutput
 from llmcli.cli.console.suggestion import format_command
@@ -16,7 +17,7 @@ from llmcli.cli.input.text_values import join_words
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.reading.document import Document
-from llmcli.errors import LlmError, PartialError, UsageError
+from llmcli.errors import BadDocument, LlmError, PartialError, UsageError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.generate.long_text import estimate_long_text, write_long_text
@@ -30,6 +31,7 @@ from llmcli.tasks.generate.text_revision import Revision, choose_section, revise
 from llmcli.types import ItemFailed, Result, TaskEvent, Usage
 
 if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 _KINDS = ", ".join(LongKind)
@@ -106,7 +108,11 @@ class _LongTextRun:
             )
         if [options.outline, *options.sources].count(STDIN) > 1:
             raise UsageError("standard input can be read only once")
-        self._topic = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
+        self._topic = " ".join(inputs.decode_argument(join_words(ctx, options.topic) or "").split())
+        if options.edit:
+            from llmcli.cli.input.editor import require_editor
+
+            require_editor(ctx.console)
         self._language = _language_name(options.language)
         self._output = TextOutput.choose(ctx, is_outline=options.outline_only)
         self._outline = None if options.outline is None else self._read_outline(options.outline)
@@ -125,17 +131,17 @@ class _LongTextRun:
         if self._options.dry_run:
             return self._show_work()
         if self._options.outline_only:
-            return self._show(self._outline_events)
-        code = self._show(self._text_events)
+            return self._show(keep_in_log(self._ctx, self._outline_events))
+        code = self._show(keep_in_log(self._ctx, self._text_events, _describe_text))
         if self._written is not None:  # the file has its name now
             self._written.finish()
         return code
 
-    def _show(self, make_events: Callable[[], Iterator[TaskEvent]]) -> int:
+    def _show(self, task: Callable[[Backend], Iterator[TaskEvent]]) -> int:
         display = DisplayOptions(silent=self._output.path is not None, markdown=not self._options.outline_only)
 
         def events() -> Iterator[TaskEvent]:
-            found = self._output.write(make_events)
+            found = self._output.write(lambda: task(self._ctx.runtime.backend()))
             found = source_inputs.add_source_notes(found, self._sources.documents, one_answer=True)
             return source_inputs.append_failed(found, self._sources.failed)
 
@@ -147,13 +153,13 @@ class _LongTextRun:
     def _words(self) -> int:
         return self._options.words or FORMS[self._kind].words
 
-    def _outline_events(self) -> Iterator[TaskEvent]:
+    def _outline_events(self, backend: Backend) -> Iterator[TaskEvent]:
         shape = choose_shape(FORMS[self._kind], self._words)
         facts = [
             quote.line for quote in self._sources.facts.search([self._topic], each=_OUTLINE_FACTS, limit=_OUTLINE_FACTS)
         ]
         return outline_task(
-            self._ctx.runtime.backend(),
+            backend,
             self._ctx.runtime.prompts,
             self._ctx.generation_options(),
             self._kind,
@@ -172,29 +178,21 @@ class _LongTextRun:
         names = run_interruptible(NameGlossary, [line for text in texts for line in text.splitlines()])
         return LongTextPlan(self._kind, outline, self._language, names.most_frequent)
 
-    def _text_events(self) -> Iterator[TaskEvent]:
+    def _text_events(self, backend: Backend) -> Iterator[TaskEvent]:
         """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""
         job = TextJob(self._output.path, self._manifest())
-        outline, usage = self._outline, Usage()
-        if job.outline:
-            outline = parse_outline(job.outline, "outline")
-        elif outline is None:
-            outline, usage = yield from self._make_outline()
-        if outline is None:
-            return
-        plan = self._plan(outline)
-        job.begin(plan.outline.to_markdown())
-        events = write_long_text(
-            self._ctx.runtime.backend(),
-            self._ctx.runtime.prompts,
-            plan,
-            self._sources.facts,
-            self._ctx.generation_options(),
-            drafts=job.drafts,
-            on_change=job.save,
-        )
         try:
-            for event in events:
+            usage = Usage()
+            outline = self._outline or job.outline
+            if outline is None:
+                outline, usage = yield from self._make_outline(backend)
+                if outline is None:
+                    return
+                job.keep_outline(outline)
+            if self._options.edit and not job.drafts:
+                outline = self._edit(outline)
+                job.keep_outline(outline)
+            for event in self._section_events(backend, outline, job):
                 yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
                 if isinstance(event, Result):
                     self._written = job
@@ -204,29 +202,53 @@ class _LongTextRun:
             self._explain_resume(job)
             raise
 
-    def _make_outline(self) -> Generator[TaskEvent, None, tuple[Outline | None, Usage]]:
-        """Yield the events of the outline, but for its result; return it and its usage. None: there is none."""
-        made = None
-        for event in self._outline_events():
-            if isinstance(event, Result):
-                made = event
-            else:
-                yield event
-        if made is None:
-            return None, Usage()
-        text = made.text or ""
-        if self._options.edit:
-            from llmcli.cli.input.editor import compose_text
+    def _section_events(self, backend: Backend, outline: Outline, job: TextJob) -> Iterator[TaskEvent]:
+        plan = self._plan(outline)
+        return write_long_text(
+            backend,
+            self._ctx.runtime.prompts,
+            plan,
+            self._sources.facts,
+            self._ctx.generation_options(),
+            drafts=job.drafts_of(plan.outline),
+            on_change=job.save,
+        )
 
-            self._ctx.console.status_line.hide()
-            text = compose_text(self._ctx.console, text)
-        return parse_outline(text, "the edited outline", title="" if self._options.edit else self._topic), made.usage
+    def _make_outline(self, backend: Backend) -> Generator[TaskEvent, None, tuple[Outline | None, Usage]]:
+        """Yield the events of the outline, but for its result; return it and its usage. None: there is none."""
+        for event in self._outline_events(backend):
+            if isinstance(event, Result):
+                return parse_outline(event.text or "", "outline", title=self._topic), event.usage
+            yield event
+        return None, Usage()
+
+    def _edit(self, outline: Outline) -> Outline:
+        """Return the outline as the user edits it; one that cannot be read can be edited again.
+
+        Raises ``BadDocument`` if it stays as it is, and what ``compose_text`` raises.
+        """
+        from llmcli.cli.console.confirm import ask_yes_no, can_ask
+        from llmcli.cli.input.editor import compose_text
+
+        console, text = self._ctx.console, outline.to_markdown()
+        while True:
+            console.status_line.hide()
+            text = compose_text(console, text)
+            try:
+                return parse_outline(text, "the edited outline")
+            except BadDocument as error:
+                if not can_ask(console):
+                    raise
+                console.write_error(error)
+                if not ask_yes_no(console, "llm: Edit it again?"):
+                    raise
 
     def _explain_resume(self, job: TextJob) -> None:
-        if job.num_begun:
+        if job.is_kept:
             again = format_command(*self._ctx.console.environment.argv)
             begun = f"{job.num_begun} section{' is' if job.num_begun == 1 else 's are'} begun"
-            self._ctx.console.write_message(f"llm: {begun}. To go on: {again}")
+            kept = begun if job.num_begun else "the outline is kept"
+            self._ctx.console.write_message(f"llm: {kept}. To go on: {again}")
 
     def _manifest(self) -> dict[str, Any]:
         """Return what the text depends on: an interrupted one goes on only with the same."""
@@ -266,6 +288,12 @@ class _LongTextRun:
         return PartialError.exit_code if code == 0 and self._sources.failed else code
 
 
+def _describe_text(result: Result) -> str:
+    """Return what the user asked for, as the log has it."""
+    fields = result.fields
+    return f"{fields['kind']} of {fields['wanted']:,} words: {fields['title']}"
+
+
 _OUTLINE_FACTS = 8
 """Sentences of the sources that the model sees when it makes the outline."""
 
@@ -290,12 +318,13 @@ def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> in
     sources = _read_sources(ctx, options.sources)
     revision = Revision(kind, document.text, number, wish, options.words, _language_name(options.language))
 
-    def make_events() -> Iterator[TaskEvent]:
-        backend, prompts = ctx.runtime.backend(), ctx.runtime.prompts
-        return revise_section(backend, prompts, revision, sources.facts, ctx.generation_options())
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        return revise_section(backend, ctx.runtime.prompts, revision, sources.facts, ctx.generation_options())
+
+    logged = keep_in_log(ctx, task)
 
     def events() -> Iterator[TaskEvent]:
-        found = output.write(make_events, prefix="\ufeff" if document.bom else "")
+        found = output.write(lambda: logged(ctx.runtime.backend()), prefix="\ufeff" if document.bom else "")
         found = source_inputs.add_source_notes(found, sources.documents, one_answer=True)
         return source_inputs.append_failed(found, sources.failed)
 

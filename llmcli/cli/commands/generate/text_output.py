@@ -12,8 +12,9 @@ from typing import Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.documents.records.job_state import JobState, job_path, load_job
 from llmcli.errors import BadDocument, UsageError
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files.resumable_file import is_resumable
+from llmcli.tasks.generate.outline import Outline
 from llmcli.tasks.generate.section_writing import SectionDraft
 from llmcli.types import Delta, Result, TaskEvent
 
@@ -118,14 +119,17 @@ class TextJob:
 
     It is the job of the output ``path``; without a regular file there is none, and nothing is kept.
 
-    ``drafts`` are the sections of an earlier run, none if there was none.
+    ``outline`` is the one that the model made in an earlier run, None if there is none; ``drafts`` are the sections of
+    that run.
     """
 
     def __init__(self, path: str | None, manifest: Mapping[str, Any]) -> None:
         """Raises as ``load_job``, and ``JobMismatch`` if an unfinished job was begun with another manifest."""
         self._state: JobState | None = None
-        self.outline = ""
+        self.outline: Outline | None = None
         self.drafts: list[SectionDraft] = []
+        self.is_kept = False
+        """Whether there is a job file."""
         if path is None or not is_resumable(path):
             return
         target = Path(os.path.realpath(path))
@@ -137,22 +141,33 @@ class TextJob:
 
     def _read(self, state: JobState) -> None:
         try:
-            self.outline = str(state.progress.summary[_OUTLINE])
+            outline = state.progress.summary[_OUTLINE]
+            self.outline = None if outline is None else Outline.from_dict(outline)
             self.drafts = [SectionDraft.from_json(draft) for draft in state.progress.summary[_DRAFTS]]
-        except (KeyError, TypeError) as error:
-            raise BadDocument(str(state.path), detail="it is the job file of another command") from error
+        except (AttributeError, KeyError, TypeError) as error:
+            raise _foreign_job(state) from error
+        self.is_kept = True
 
-    def begin(self, outline: str) -> None:
-        """Note the outline of the text."""
+    def drafts_of(self, outline: Outline) -> list[SectionDraft]:
+        """Return the drafts of an outline's sections; none if none is begun. Raises ``BadDocument`` if they are others."""
+        if self._state is not None and self.drafts and len(self.drafts) != len(outline.written):
+            raise _foreign_job(self._state)
+        return self.drafts
+
+    def keep_outline(self, outline: Outline) -> None:
+        """Write an outline that the model made to the disk, before the first section is begun."""
         self.outline = outline
+        self.save(())
 
     def save(self, drafts: Sequence[SectionDraft]) -> None:
         """Write the sections so far to the disk."""
         if self._state is None:
             return
         self._state.progress.done = sum(bool(draft.turns) for draft in drafts)
-        self._state.progress.summary = {_OUTLINE: self.outline, _DRAFTS: [draft.to_json() for draft in drafts]}
+        outline = None if self.outline is None else asdict(self.outline)
+        self._state.progress.summary = {_OUTLINE: outline, _DRAFTS: [draft.to_json() for draft in drafts]}
         self._state.save()
+        self.is_kept = True
 
     @property
     def num_begun(self) -> int:
@@ -165,3 +180,7 @@ class TextJob:
             with suppress(FileNotFoundError):
                 job_path(self._state.target).unlink()
             self._state = None
+
+
+def _foreign_job(state: JobState) -> BadDocument:
+    return BadDocument(str(state.path), detail="it is the job file of another command")

@@ -15,7 +15,7 @@ from llmcli.errors import LlmError
 from llmcli.fast_dataclass import asdict, replace
 from llmcli.store.answer_log import AnswerLog, LoggedAnswer
 from llmcli.store.database import make_parent_directory
-from llmcli.types import BackendInfo, BackendStats, Request, Result, Role, TaskEvent
+from llmcli.types import BackendInfo, BackendStats, Message, Request, Result, Role, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -27,16 +27,26 @@ _RUN_SETTINGS = ("lora", "backend", "base_url", "key_env", "ctx", "deterministic
 
 
 def log_answers(
-    ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]]
+    ctx: CommandContext,
+    task: Callable[[Backend], Iterator[TaskEvent]],
+    describe: Callable[[Result], str] | None = None,
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
-    """Return the task, which keeps each answer in the log after it was shown."""
+    """Return the task, which keeps each answer in the log after it was shown.
+
+    ``describe`` says what the user asked for where many requests make one result: the entry has that and the command
+    line instead of a request.
+    """
 
     def run(backend: Backend) -> Iterator[TaskEvent]:
         recording = RecordingBackend(backend, chooses_seeds=not ctx.runtime.is_remote)
         for event in task(recording):
             yield event
             if isinstance(event, Result) and recording.last_request is not None:
-                _save(ctx, _make_entry(ctx, event, recording.last_request, backend.info().model_id))
+                request = recording.last_request
+                if describe is not None:
+                    request = replace(request, messages=(Message(Role.USER, describe(event)),))
+                argv = () if describe is None else ctx.console.environment.argv
+                _save(ctx, _make_entry(ctx, event, request, backend.info().model_id, argv))
 
     return run
 
@@ -52,7 +62,10 @@ def _save(ctx: CommandContext, entry: LoggedAnswer) -> None:
         ctx.console.warn(f"this answer is not in the log: {error_messages.describe(error)[0]}")
 
 
-def _make_entry(ctx: CommandContext, result: Result, request: Request, model_id: str) -> LoggedAnswer:
+def _make_entry(
+    ctx: CommandContext, result: Result, request: Request, model_id: str, argv: Sequence[str]
+) -> LoggedAnswer:
+    """Return the entry of a result. ``argv``: the command line, if more than ``request`` is needed to repeat it."""
     runtime = ctx.runtime
     system = next((each.content for each in request.messages if each.role is Role.SYSTEM), "")
     details = {
@@ -68,6 +81,7 @@ def _make_entry(ctx: CommandContext, result: Result, request: Request, model_id:
         "request": request_to_json(request),
         "run": _run_options(ctx),
         "version": __version__,
+        **({"argv": [*argv]} if argv else {}),
     }
     answer = result.text if result.text is not None else str(result.fields.get("sql", ""))
     question = request.messages[-1].content if request.messages else request.prompt or ""

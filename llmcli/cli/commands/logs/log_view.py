@@ -10,7 +10,9 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat.chat_export import iso_utc
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import sanitize
+from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.render.renderer import render_task
+from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.store.database import parse_terms
@@ -81,7 +83,14 @@ def _shorten(text: str) -> str:
 
 
 def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
-    """Ask the model of ``entry`` again, with its options where the command line gives no others; return the exit code."""
+    """Ask the model of ``entry`` again, with its options where the command line gives no others; return the exit code.
+
+    Raises ``UsageError`` for a text of many requests.
+    """
+    if "argv" in entry.details:
+        raise UsageError(
+            f"answer {entry.id} is the work of many requests", detail=f"Try: {format_command(*entry.details['argv'])}"
+        )
     ctx.verb = entry.verb
     ctx.use_default_flags(**_flags(entry))
     run = entry.details["run"]
