@@ -11,8 +11,9 @@ compared with one pass: one request for each section with the same prompt, whose
 an answer of exactly the wanted length. A token of the scripted backend is a word.
 
 With `--models FILE...` real models write a text of `--words` words; their tokens are those that the engine reports
-(prompt tokens that were not cached, and generated ones), and one pass is counted by the engine. A model may fail: the
-exit code is then 3, and the problems are printed.
+(prompt tokens that were not cached, and generated ones), also by kinds of requests. The prompts of one pass are counted by
+the engine too, and its answers have as many tokens for each word as those of the model. A model may fail: the exit code is
+then 3, and the problems are printed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 
 import common
 
-from llmcli.backends.base import Backend
+from llmcli.backends.base import Backend, DelegatingJob, Job
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
@@ -47,7 +48,7 @@ from llmcli.tasks.generate.sentence_forms import strip_marks
 from llmcli.tasks.generate.source_facts import SourceFacts
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
-from llmcli.types import ItemFailed, Message, Request, Result, TaskEvent
+from llmcli.types import Event, Finished, ItemFailed, Message, Request, Result, TaskEvent, Usage
 
 TOPIC = "Heat pumps in old houses"
 SOURCES = (
@@ -233,23 +234,84 @@ def measure_scripted(words: int) -> None:
         print(f"  {len(prompts)} requests, {tokens:,} tokens; one pass {one_pass:,}: ratio {tokens / one_pass:.2f}")
 
 
+class UsageRecorder:
+    """Wraps a ``backend``; ``requests`` have the request and the usage of each answer."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.requests: list[tuple[Request, Usage]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def open(self) -> RecordingJob:
+        """Open a job."""
+        return RecordingJob(self._backend.open(), self)
+
+
+class RecordingJob(DelegatingJob):
+    """A job of a ``UsageRecorder``."""
+
+    def __init__(self, job: Job, recorder: UsageRecorder) -> None:
+        super().__init__(job)
+        self._recorder = recorder
+        self._open: dict[str, Request] = {}
+
+    def submit(self, request: Request) -> None:
+        """Add a request."""
+        self._open[request.id] = request
+        super().submit(request)
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in super().__iter__():
+            if isinstance(event, Finished):
+                self._recorder.requests.append((self._open.pop(event.id), event.usage))
+            yield event
+
+
+def print_usage(backend: Backend, requests: Sequence[tuple[Request, Usage]], plan: LongTextPlan) -> None:
+    """Print the tokens by kinds of requests: what they evaluate of prompts, how much of that is new, what they generate."""
+    kinds: dict[str, list[int]] = {}
+    for request, usage in requests:
+        (last,), _ = backend.count([replace(request, messages=request.messages[-1:], grammar=None)])
+        evaluated = usage.prompt_tokens - usage.cached_tokens
+        sums = kinds.setdefault(_kind_of(request, plan), [0, 0, 0, 0])
+        for index, amount in enumerate([1, evaluated, min(evaluated, last), usage.completion_tokens]):
+            sums[index] += amount
+    for kind, (number, evaluated, last, generated) in kinds.items():
+        print(f"    {kind}: {number} requests, {evaluated:,} of prompts ({last:,} their own), {generated:,} of answers")
+
+
+def _kind_of(request: Request, plan: LongTextPlan) -> str:
+    number, _, asked = request.id.partition(".")
+    if not asked:
+        return number
+    points = len(plan.paragraphs_of(plan.outline.written[int(number)]))
+    asked, _, again = asked.partition(".")
+    return "again" if again else "first" if asked == "0" else "point" if int(asked) < points else "more"
+
+
 def measure_model(path: str, words: int, threads: int | None, keep: str | None) -> None:
     """Print the figures of a real model."""
     model = common.model_path(path)
     with tempfile.TemporaryDirectory() as cache:
         options = EngineOptions(cache=Path(cache), threads=threads)
-        with common.open_engine(model, options) as backend:
+        with common.open_engine(model, options) as engine:
+            backend = UsageRecorder(engine)
             started = time.process_time()
-            result, plan, used, _ = write(backend, words)
+            result, plan, used, generated = write(backend, words)
             print(f"{Path(model).name}: {json.dumps(describe(result))}", flush=True)
             if plan is None:
                 return
             usage = sum((each.usage for each in used[1:]), start=used[0].usage)
             tokens = usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
-            requests = pass_requests(plan)
-            answers = ask_all(backend, [replace(each, max_tokens=1) for each in requests])
+            answers = ask_all(engine, [replace(each, max_tokens=1) for each in pass_requests(plan)])
             read = sum(each.finished.usage.prompt_tokens - each.finished.usage.cached_tokens for each in answers)
-            print(f"  {tokens:,} tokens; prompts of one pass {read:,}, {time.process_time() - started:.0f} s of CPU")
+            one_pass = read + round(plan.words * usage.completion_tokens / max(1, generated))
+            cpu = time.process_time() - started
+            print(f"  {tokens:,} tokens; one pass {one_pass:,} ({read:,} of prompts): ratio {tokens / one_pass:.2f}")
+            print_usage(engine, backend.requests, plan)
+            print(f"  {cpu:.0f} s of CPU", flush=True)
             if keep and result is not None:
                 Path(keep).write_text(result.text or "", encoding="utf-8")
 

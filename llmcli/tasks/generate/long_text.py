@@ -1,7 +1,7 @@
 """generate report, article, book, slides: a text of any length, written section by section in one batch.
 
-The sections know the outline, not each other's texts, so they are independent requests. What two of them say alike is
-taken out of the later one, which then goes on with something else.
+The sections know the outline, not each other's texts, so that several are written at a time. What two of them say alike is
+taken out of the later one, which then goes on with something else while its conversation is still evaluated.
 """
 
 from __future__ import annotations
@@ -50,10 +50,8 @@ from llmcli.types import Progress, Request, Result, TaskEvent
 SOURCES_TITLE = "Sources"
 SLIDE_END = "---"
 OWN_FACTS = "facts and figures are the model's own, since no source was given"
-_MAX_PENDING_SECTIONS = 4
-"""Sections that are written at a time: of more, the conversations do not stay evaluated in a context of usual size."""
-_MAX_ROUNDS = 2
-"""Times that sections which lost repeated sentences go on."""
+_MAX_OPEN_SECTIONS = 4
+"""Sections that are written at a time, or wait for those before them: of more, the conversations do not stay evaluated."""
 _MIN_SECTION_SHARE = 0.75
 """Of its words, below which a section is too short."""
 _MANY_REPEATED = 3
@@ -201,37 +199,23 @@ class _LongTextWriter:
         self._writer = SectionWriter(run, requests, plan, options, self._budget, self._report_change)
 
     async def write(self) -> Result:
-        """Write all sections, then what they lost by repetition; return the text."""
+        """Write all sections, and what they lost by repetition; return the text."""
         if not self._sources:
             self._run.warn(OWN_FACTS)
         self._report_progress()
+        said = SentenceSet(section.title for section in self._sections)
         written = self._run.each(
-            range(len(self._sections)),
-            self._write_section,
-            limit=len(self._sections),
-            max_pending=_MAX_PENDING_SECTIONS,
+            range(len(self._sections)), self._write_section, limit=_MAX_OPEN_SECTIONS, max_pending=_MAX_OPEN_SECTIONS
         )
-        async for _ in written:
-            pass
-        for _ in range(_MAX_ROUNDS):
-            self._drop_repeated()
-            short = [number for number, draft in enumerate(self._drafts) if self._is_short(number, draft)]
-            if not short:
-                break
-            await self._run.gather(map(self._continue_section, short))
-        self._drop_repeated()
+        async for number in written:
+            self._drafts[number].drop_repeated(said)
+            await self._write_section(number, said)
         return self._result()
 
-    async def _write_section(self, number: int) -> None:
-        await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]])
-
-    async def _continue_section(self, number: int) -> None:
-        others = [draft for other, draft in enumerate(self._drafts) if other != number]
-        known = [sentence for draft in others for text in draft.paragraphs for sentence in split_sentences(text)]
-        await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]], known)
-
-    def _is_short(self, number: int, draft: SectionDraft) -> bool:
-        return draft.words < FULL_SHARE * (self._sections[number].words or 0)
+    async def _write_section(self, number: int, said: SentenceSet | None = None) -> int:
+        """Write what a section lacks; ``said`` are the sentences of those before it and its own, if they are known."""
+        await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]], said)
+        return number
 
     def _report_change(self) -> None:
         self._save(self._drafts)
@@ -242,12 +226,6 @@ class _LongTextWriter:
             min(draft.words, section.words or 0) for draft, section in zip(self._drafts, self._sections, strict=True)
         )
         self._run.report(Progress(done, self._plan.words, "words"))
-
-    def _drop_repeated(self) -> None:
-        """Leave out sentences that an earlier section has."""
-        said = SentenceSet(section.title for section in self._sections)
-        for draft in self._drafts:
-            draft.drop_repeated(said)
 
     # ---- the text -------------------------------------------------------------------------------------------------
 

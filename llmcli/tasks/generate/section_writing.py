@@ -7,7 +7,8 @@ enough. What is no prose about the point is taken away: a heading, "Here is ..."
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmcli.errors import ContextOverflow
@@ -40,6 +41,8 @@ FULL_SHARE = 0.95
 _MIN_PARAGRAPH_WORDS = 20
 _RUN_ON_SHARE = 1.25
 """Of the wanted words, where an answer without an end of a sentence is ended."""
+_MAX_SENTENCE_WORDS = 25
+"""More than the wanted words are such ones at least: else the sentence that makes a short answer long enough is lost."""
 _MAX_HEADING_WORDS = 12
 _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
@@ -77,7 +80,6 @@ _BULLET = "- "
 _BULLET_LINE = r"LINE: /[\p{L}\p{N}][^\s]{0,30}( [^\s]{1,30}){2,19}/"
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|div|h[1-6]|ul|ol|li)(?: [^<>]{0,80})?/?>", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
-_MAX_END_CHARS = 5
 _DANGLING = (",", ":", ";")
 _CUT_NUMBER = re.compile(r"\d[.,]\Z")
 
@@ -219,7 +221,7 @@ class SectionRequests:
         return self._make(f"{number}.{draft.asked}", messages, words)
 
     def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
-        limit = max(_MIN_TOKENS, round(self.tokens_per_word * _RUN_ON_SHARE * words))
+        limit = max(_MIN_TOKENS, round(self.tokens_per_word * max(_RUN_ON_SHARE * words, words + _MAX_SENTENCE_WORDS)))
         limit = min(limit, self._options.max_tokens or limit)
         return make_request(
             name,
@@ -273,18 +275,19 @@ class SectionWriter:
         self._measured_words = self._measured_tokens = 0
         self._talks = bool(_TEXT_TERMS & {*find_terms(plan.outline.to_markdown().replace(" words)", ""))})
 
-    async def write(self, number: int, draft: SectionDraft, facts: Sequence[str], known: Iterable[str] = ()) -> None:
+    async def write(
+        self, number: int, draft: SectionDraft, facts: Sequence[str], said: SentenceSet | None = None
+    ) -> None:
         """Write the points of a section that ``draft`` lacks, then more until it is long enough.
 
-        Sentences that say what a sentence of the draft says, or one of ``known``, are left out. Raises the failure of a
-        request.
+        Sentences that say what one of ``said`` says are left out, and the others added to it. None: those that say what
+        one of the draft says. Raises the failure of a request.
         """
         section = self._plan.outline.written[number]
         wanted, points = section.words or 0, len(self._plan.paragraphs_of(section))
-        said = SentenceSet([self._plan.outline.title, section.title, *section.points, *known])
-        for paragraph in draft.paragraphs:
-            for sentence in split_sentences(paragraph):
-                said.add(sentence)
+        if said is None:
+            known = (sentence for paragraph in draft.paragraphs for sentence in split_sentences(paragraph))
+            said = SentenceSet([self._plan.outline.title, section.title, *section.points, *known])
         extra = 0
         while draft.asked < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
             left = max(0, wanted - draft.words)
@@ -326,7 +329,9 @@ class SectionWriter:
                 self._run, request, [lambda each: replace(each, grammar=grammar), unconstrained]
             )
         else:
-            answer = await self._run.ask(request, may_end=_long_enough(words))
+            limit = AnswerLimit(words)
+            answer = await self._run.ask(request, may_end=limit.is_reached)
+            answer = replace(answer, text=answer.text[: limit.end])
         generated = count_words(answer.text)
         draft.generated += generated
         self._measure(answer.finished.usage.completion_tokens, generated)
@@ -354,20 +359,33 @@ class SectionWriter:
             raise ContextOverflow(self._plan.outline.title, tokens=tokens + words, context=info.context)
 
 
-def _long_enough(words: int) -> Callable[[str], bool]:
-    """Return a function that takes the pieces of an answer, and returns whether it may end there."""
-    text = ""
+class AnswerLimit:
+    """Ends an answer where it has ``words`` words: after the sentence, or in it if that does not end soon.
 
-    def may_end(piece: str) -> bool:
-        nonlocal text
-        text += piece
-        if not any(map(str.isspace, piece)) and len(piece) < words:
+    The pieces in which a text comes change nothing. ``end`` is the length of the answer; None: it is not too long.
+    """
+
+    def __init__(self, words: int) -> None:
+        self._words, self._most_words = words, max(round(_RUN_ON_SHARE * words), words + _MAX_SENTENCE_WORDS)
+        self._text = ""
+        self._num_searched = 0
+        self.end: int | None = None
+
+    def is_reached(self, piece: str) -> bool:
+        """Add a piece of the text; return whether the answer is long enough."""
+        self._text += piece
+        if not any(map(str.isspace, piece)) and len(piece) < self._words:
             return False
-        ends = _ENDS.search(text, max(0, len(text) - len(piece) - _MAX_END_CHARS))
-        length = count_words(text)
-        return (bool(ends) and length >= words) or length >= _RUN_ON_SHARE * words
-
-    return may_end
+        text, most = self._text, None
+        if count_words(text) >= self._most_words:
+            most = bisect_left(range(len(text)), self._most_words, key=lambda length: count_words(text[:length]))
+        for match in _ENDS.finditer(text, self._num_searched, len(text) if most is None else most):
+            self._num_searched = match.end()
+            if count_words(text[: match.end()]) >= self._words:
+                self.end = match.end()
+                return True
+        self.end = most
+        return most is not None
 
 
 def clean_answer(

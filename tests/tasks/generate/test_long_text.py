@@ -13,7 +13,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
-from llmcli.tasks.generate.section_writing import LongTextPlan, clean_answer
+from llmcli.tasks.generate.section_writing import AnswerLimit, LongTextPlan, clean_answer
 from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.generate.source_facts import SourceFacts
 from llmcli.tasks.runner.answers import Answer
@@ -54,6 +54,36 @@ def test_a_section_is_one_conversation():
         if one != other
     )
     assert "fines" in last_message(first)[:common]
+
+
+def test_a_section_goes_on_before_others_evict_it():
+    """What it lost to earlier ones is asked for in its conversation, before more than a few sections are begun."""
+    outline = "# Pumps\n" + "".join(
+        f"\n## {name}\n" for name in ("Price", "Rent", "Power", "Repairs", "Taxes", "Tolls")
+    )
+    model = LongTextModel()
+    same = "All old houses lose most warmth through the roof. New ones keep it much better behind insulated walls. They do. "
+    found, backend = write(lambda request: same + model(request), outline=outline)
+    assert found.text.count("All old houses") == 1
+    ids = [each.id for each in backend.requests]
+    for number in range(1, 4):
+        own = [at for at, each in enumerate(ids) if each.startswith(f"{number}.")]
+        begun = {each.partition(".")[0] for each in ids[own[0] + 1 : own[-1]]}
+        assert len(own) > 1 and len(begun) <= 4
+
+
+def test_the_end_of_an_answer_does_not_depend_on_its_pieces():
+    """It is the first end of a sentence from the wanted words on, or a place not much later."""
+    text = "The price is high. It was low in May. " + "It rises and falls " * 40 + "again. It stays."
+    for words, end in [(4, "is high. "), (5, "in May. "), (9, "in May. "), (10, None)]:
+        found = set()
+        for size in (1, 3, 17, len(text)):
+            limit = AnswerLimit(words)
+            pieces = [text[at : at + size] for at in range(0, len(text), size)]
+            next((piece for piece in pieces if limit.is_reached(piece)), None)
+            found.add(text[: limit.end])
+        (cut,) = found
+        assert cut.endswith(end) if end else len(cut.split()) == 35
 
 
 def endless(request):
