@@ -54,7 +54,8 @@ _MAX_OPEN_SECTIONS = 4
 """Sections that are written at a time, or wait for those before them: of more, the conversations do not stay evaluated."""
 _MIN_SECTION_SHARE = 0.75
 """Of its words, below which a section is too short."""
-_MANY_REPEATED = 3
+_MANY_LEFT_OUT = 3
+"""Sentences of a section that were left out, from which they are the reason why it is short."""
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>()\"\]]+")
 _TOKENS_PER_WORD = 1.4
 """Of English prose, for estimates."""
@@ -231,8 +232,8 @@ class _LongTextWriter:
 
     def _result(self) -> Result:
         plan, quotes = self._plan, NumberedQuotes()
-        names = NameGlossary([*outline_texts(plan.outline), *self._sources.texts()])
-        known = find_numbers("\n".join(outline_texts(plan.outline)))
+        names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
+        known = find_numbers("\n".join(plan.outline.texts))
         sections = [
             self._finish_section(number, draft, quotes, names, known) for number, draft in enumerate(self._drafts)
         ]
@@ -291,13 +292,8 @@ class _LongTextWriter:
     def _unknown_addresses(self, text: str) -> list[str]:
         """Return the web addresses of a text that neither the outline nor a source has."""
         found = dict.fromkeys(each.rstrip(".,;:") for each in _ADDRESS.findall(text))
-        known = "\n".join([*outline_texts(self._plan.outline), *self._sources.texts()]) if found else ""
+        known = "\n".join([*self._plan.outline.texts, *self._sources.texts()]) if found else ""
         return [each for each in found if each not in known]
-
-
-def outline_texts(outline: Outline) -> list[str]:
-    """Return the title, the titles of sections and their points."""
-    return [outline.title, *(text for each in outline.sections for text in (each.title, *each.points))]
 
 
 def trim_paragraphs(paragraphs: Sequence[str], words: int) -> list[str]:
@@ -361,8 +357,9 @@ def add_marks(sentence: str, numbers: Sequence[int]) -> str:
 def find_problems(section: OutlineSection, draft: SectionDraft, text: str, words: int) -> list[str]:
     """Return what is wrong with a section: it is empty, too short, or about something else."""
     wanted = section.words or 0
-    looped = draft.looped or draft.repeated >= _MANY_REPEATED
-    reason = ", since the model repeated itself" if looped else ""
+    looped = draft.looped or draft.repeated >= _MANY_LEFT_OUT
+    wrote = "repeated itself" if looped else "wrote about its task" if draft.remarks >= _MANY_LEFT_OUT else ""
+    reason = f", since the model {wrote}" if wrote else ""
     if not words:
         return [f"it is empty{reason}"]
     if words < _MIN_SECTION_SHARE * wanted:

@@ -124,6 +124,11 @@ class Outline:
         """The sections that have a text of their own."""
         return tuple(section for section in self.sections if section.is_written)
 
+    @property
+    def texts(self) -> list[str]:
+        """The title, the titles of sections and their points."""
+        return [self.title, *(text for each in self.sections for text in (each.title, *each.points))]
+
     def to_markdown(self) -> str:
         """Return the text that ``parse_outline`` reads."""
         lines = [f"# {self.title}"]

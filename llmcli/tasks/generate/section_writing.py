@@ -1,7 +1,7 @@
 """One section of a long text, paragraph by paragraph, in one conversation: its earlier paragraphs are evaluated already.
 
 Each request asks for one point of the outline in so many words. An answer ends with the sentence that makes it long
-enough. What is no prose about the point is taken away: a heading, "Here is ...", a sentence that was said before.
+enough. ``AnswerCleaner`` takes away what is no prose about the point.
 """
 
 from __future__ import annotations
@@ -14,23 +14,14 @@ from typing import Any
 from llmcli.errors import ContextOverflow
 from llmcli.fast_dataclass import asdict, field, frozen, replace, slotted
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.claim_verification.claim_terms import find_terms
+from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
-from llmcli.tasks.generate.sentence_forms import (
-    SentenceSet,
-    is_complete,
-    join_sentences,
-    split_paragraphs,
-    split_sentences,
-    strip_marks,
-    trim_dangling,
-)
-from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, split_sentences, strip_marks
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.summarize.summary_options import count_words
-from llmcli.types import REPETITION_LIMIT, FinishReason, Message, RepetitionPolicy, Request, Role
+from llmcli.types import REPETITION_LIMIT, Message, RepetitionPolicy, Request, Role
 
 PROMPT, NEXT_PROMPT = "generate.section", "generate.next"
 LENGTH_TOLERANCE = 0.1
@@ -43,7 +34,6 @@ _RUN_ON_SHARE = 1.25
 """Of the wanted words, where an answer without an end of a sentence is ended."""
 _MAX_SENTENCE_WORDS = 25
 """More than the wanted words are such ones at least: else the sentence that makes a short answer long enough is lost."""
-_MAX_HEADING_WORDS = 12
 _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
 _MIN_MEASURED_WORDS = 100
@@ -51,37 +41,8 @@ _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
 _REMEMBERED_TURNS = 6
 """The most answers about its own section that a request shows: more would fill a small context."""
-_META = re.compile(
-    r"(?:sure|certainly|of course|okay|absolutely)\b[!,.:]|(?:here(?:'s|\u2019s| is| are)|below is|the following is)\b"
-    r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
-    r"|(?:as an ai|i am an ai|i'm an ai|i hope this|let me know|please (?:let|note that i)|feel free to|would you like)\b"
-    r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
-    r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|the text\b|it (?:talks about|is written)\b"
-    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
-    re.IGNORECASE,
-)
-"""Sentences that speak to the user or about the text, by their beginning."""
-_ABOUT_TEXT = re.compile(
-    r"\b(?:next|last|first|second|third|final|following|previous|above|this|these|each|another|a|the) (?:\w+ )?paragraphs?\b"
-    r"|\bparagraphs?\b.{0,30}\b\d+|\b\d+ words\b|\bthis (?:section|essay|passage)\b"
-    r"|\b(?:write|say|use|add|start|begin|end)\b.{0,60}\b(?:paragraph|sentence|section|word|heading|bullet)s?\b",
-    re.IGNORECASE,
-)
-"""The same anywhere; models that were not trained to follow instructions repeat them in other words."""
-_TEXT_TERMS = frozenset(find_terms("paragraph section sentence word heading bullet essay"))
-_ENDING = re.compile(r"(?:in (?:conclusion|summary)|to (?:conclude|summarize|sum up)),? +(?=\w)", re.IGNORECASE)
-"""Words that end a text, and stand at the end of each section of some models."""
-_MIN_LETTERS_SHARE = 0.6
-_MIN_ITEM_WORDS = 8
-"""Of an item of a list from which it is a sentence of the paragraph."""
-_HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
-_ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
-_BULLET = "- "
 _BULLET_LINE = r"LINE: /[\p{L}\p{N}][^\s]{0,30}( [^\s]{1,30}){2,19}/"
-_TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|div|h[1-6]|ul|ol|li)(?: [^<>]{0,80})?/?>", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
-_DANGLING = (",", ":", ";")
-_CUT_NUMBER = re.compile(r"\d[.,]\Z")
 
 
 @slotted
@@ -100,8 +61,8 @@ class SectionTurn:
 class SectionDraft:
     """What is written of a section after ``asked`` requests for its points, and then for more.
 
-    ``generated`` counts the words of all answers, and ``repeated`` the sentences that were left out because they were
-    said before. ``looped``: an answer repeated itself and was stopped. ``unrestored``: codes of private values that a
+    ``generated`` counts the words of all answers, ``repeated`` the sentences that were left out because they were said
+    before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped. ``unrestored``: codes of private values that a
     server has changed.
     """
 
@@ -109,6 +70,7 @@ class SectionDraft:
     asked: int = 0
     generated: int = 0
     repeated: int = 0
+    remarks: int = 0
     looped: bool = False
     unrestored: list[str] = field(default_factory=list)
 
@@ -273,7 +235,9 @@ class SectionWriter:
         self._run, self._requests, self._plan = run, requests, plan
         self._options, self._budget, self._on_change = options, budget, on_change
         self._measured_words = self._measured_tokens = 0
-        self._talks = bool(_TEXT_TERMS & {*find_terms(plan.outline.to_markdown().replace(" words)", ""))})
+        titles = [title for each in plan.outline.written for title in (each.title, *each.points)]
+        is_story = plan.kind is LongKind.BOOK
+        self._cleaner = AnswerCleaner(plan.outline.texts, titles, is_list=plan.form.is_list, is_story=is_story)
 
     async def write(
         self, number: int, draft: SectionDraft, facts: Sequence[str], said: SentenceSet | None = None
@@ -338,11 +302,12 @@ class SectionWriter:
         self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
-        paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list, talks=self._talks)
-        draft.repeated += repeated
-        if paragraphs:
-            draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, paragraphs))
-        return bool(paragraphs)
+        cleaned = self._cleaner.clean(answer, said)
+        draft.repeated += cleaned.repeated
+        draft.remarks += cleaned.remarks
+        if cleaned.paragraphs:
+            draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, cleaned.paragraphs))
+        return bool(cleaned.paragraphs)
 
     def _measure(self, tokens: int, words: int) -> None:
         """Count an answer, to bound the later ones by the tokens of a word."""
@@ -386,91 +351,3 @@ class AnswerLimit:
                 return True
         self.end = most
         return most is not None
-
-
-def clean_answer(
-    answer: Answer, said: SentenceSet, *, is_list: bool = False, talks: bool = False
-) -> tuple[list[str], int]:
-    """Return the usable paragraphs of an answer, and how many sentences were left out since ``said`` has them.
-
-    Its sentences are added to ``said``. A last sentence that a limit cut is left out. ``talks``: the text may be about
-    paragraphs and words; else a sentence about them is none of it.
-    """
-    is_cut = answer.was_ended or answer.finished.reason is FinishReason.LENGTH
-    if is_list:
-        return _clean_bullets(answer.text, said, is_cut=is_cut)
-    paragraphs: list[str] = []
-    repeated = 0
-    for paragraph in split_paragraphs(drop_headings(answer.text)):
-        kept = []
-        for sentence in map(_clean_sentence, split_sentences(balance_quotes(paragraph))):
-            if _is_talk(sentence, talks=talks):
-                continue
-            if not said.add(sentence):
-                repeated += 1
-                continue
-            kept.append(sentence)
-        is_heading = len(kept) == 1 and not is_complete(kept[0]) and len(kept[0].split()) <= _MAX_HEADING_WORDS
-        if kept and not is_heading:
-            paragraphs.append(join_sentences(kept))
-    if paragraphs:
-        *whole, last = split_sentences(paragraphs[-1])
-        if last.endswith(_DANGLING) or (is_cut and (not is_complete(last) or _CUT_NUMBER.search(last))):
-            paragraphs[-1:] = [join_sentences(whole)] if whole else []
-    return paragraphs, repeated
-
-
-def _clean_sentence(sentence: str) -> str:
-    """Return a sentence of a paragraph: without the mark of a list, if it is long, and without words that end a text."""
-    item = _ITEM.fullmatch(sentence)
-    words = item[1] if item and is_complete(sentence) and len(sentence.split()) > _MIN_ITEM_WORDS else sentence
-    words = " ".join(words.split())  # lines of a paragraph are none of the text
-    ending = _ENDING.match(words)
-    return words[ending.end()].upper() + words[ending.end() + 1 :] if ending else words
-
-
-def _is_talk(sentence: str, *, talks: bool) -> bool:
-    """Whether a sentence is none of the text: it speaks about it, or has hardly a letter."""
-    plain = sentence.lstrip("*_\"'> ")
-    letters, others = sum(map(str.isalnum, plain)), sum(not char.isspace() for char in plain)
-    about = not talks and _ABOUT_TEXT.search(plain) is not None
-    return about or _META.match(plain) is not None or letters < _MIN_LETTERS_SHARE * others
-
-
-def balance_quotes(paragraph: str) -> str:
-    """Return a paragraph without quotation marks around all of it, and without one that has no other."""
-    for opening, closing in (('"', '"'), ("\u201c", "\u201d")):
-        inner = paragraph[1:-1]
-        if paragraph.startswith(opening) and paragraph.endswith(closing) and not {opening, closing} & {*inner}:
-            return inner
-        if opening == closing:
-            lone = paragraph.count(opening) % 2
-            opens, closes = lone and not paragraph.endswith(closing), lone
-        else:
-            opens = paragraph.count(opening) > paragraph.count(closing)
-            closes = paragraph.count(opening) < paragraph.count(closing)
-        if opens:
-            paragraph = paragraph.replace(opening, "", 1)
-        elif closes:
-            paragraph = paragraph.removesuffix(closing)
-    return paragraph
-
-
-def drop_headings(text: str) -> str:
-    """Return a text without lines that are headings or rules, and without a fence around it."""
-    lines = [line for line in _TAG.sub("", text).splitlines() if not line.lstrip().startswith(("```", "~~~"))]
-    return "\n".join("" if _HEADING_LINE.fullmatch(line) else line for line in lines)
-
-
-def _clean_bullets(text: str, said: SentenceSet, *, is_cut: bool) -> tuple[list[str], int]:
-    """Return the bullets of an answer, each as a paragraph: its items, or its sentences if it is no list."""
-    lines = [line for line in drop_headings(text).splitlines() if line.strip()]
-    items = [match[1].strip() for match in map(_ITEM.fullmatch, lines) if match]
-    if not items:
-        items = [sentence for line in lines for sentence in split_sentences(line)]
-    if is_cut and items and not text.endswith("\n") and not is_complete(items[-1]):
-        del items[-1]
-    items = [item if is_complete(item) else trim_dangling(item) for item in items]
-    kept = [item for item in items if any(map(str.isalnum, item)) and not _META.match(item)]
-    new = [item for item in kept if said.add(item)]
-    return [f"{_BULLET}{item}" for item in new], len(kept) - len(new)

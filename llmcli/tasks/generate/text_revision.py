@@ -16,6 +16,7 @@ from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
+from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.long_text import (
     OWN_FACTS,
     SLIDE_END,
@@ -27,7 +28,7 @@ from llmcli.tasks.generate.long_text import (
 )
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, OutlineSection, heading_words, section_paths
-from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE, clean_answer
+from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE
 from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
     cited_marks,
@@ -222,14 +223,17 @@ class _SectionReviser:
             for each in self._sections
             if each != self._section and each.title != SOURCES_TITLE
         ]
+        titles = [each.title for each in self._sections]
+        is_story = revision.kind is LongKind.BOOK or AnswerCleaner.is_in_person(revision.text)
+        cleaner = AnswerCleaner([*titles, revision.wish], titles, is_list=self._is_list, is_story=is_story)
         for _ in range(_MAX_ATTEMPTS):
             answer = await self._run.ask(request)
             said = SentenceSet(
                 sentence for text in others for part in split_paragraphs(text) for sentence in split_sentences(part)
             )
-            paragraphs, _ = clean_answer(answer, said, is_list=self._is_list)
-            if paragraphs:
-                return paragraphs
+            cleaned = cleaner.clean(answer, said)
+            if cleaned.paragraphs:
+                return cleaned.paragraphs
             again = make_retry(request, self._options)
             if again is None:
                 break

@@ -11,9 +11,10 @@ from scripted import ScriptedBackend, last_message
 
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
-from llmcli.tasks.generate.section_writing import AnswerLimit, LongTextPlan, clean_answer
+from llmcli.tasks.generate.section_writing import AnswerLimit, LongTextPlan
 from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.generate.source_facts import SourceFacts
 from llmcli.tasks.runner.answers import Answer
@@ -110,6 +111,24 @@ def test_a_section_about_something_else():
     assert [each["problem"] for each in found.fields["problems"]] == ["it has no word of its title or its points"] * 2
 
 
+def test_a_section_without_text_names_the_reason():
+    """The model wrote about its task instead; a story may speak in the first person."""
+    remarks = itertools.cycle(
+        [f"In this topic we will discuss the {word}." for word in ("price", "rent", "power", "tax", "toll", "fee")]
+    )
+    found, _ = write(
+        lambda request: f"The price is high in {request.id}. " + " ".join(next(remarks) for _ in range(20)), words=400
+    )
+    assert any(each["problem"].endswith("since the model wrote about its task") for each in found.fields["problems"])
+    answer = Answer(Finished("a", FinishReason.STOP), "I think of the sea.")
+    assert AnswerCleaner(["Costs"]).clean(answer, SentenceSet()).remarks == 1
+    assert AnswerCleaner(["My year"]).clean(answer, SentenceSet()).paragraphs == ["I think of the sea."]
+    titled = Answer(Finished("a", FinishReason.STOP), "Costs of heat pumps The price is high.")
+    cleaner = AnswerCleaner((), ["Costs of heat pumps", "Costs"])
+    assert cleaner.clean(titled, SentenceSet()).paragraphs == ["The price is high."]
+    assert AnswerCleaner((), is_story=True).clean(answer, SentenceSet()).paragraphs == ["I think of the sea."]
+
+
 def test_names_are_spelled_as_in_the_sources():
     """The case is corrected, and another letter is reported."""
     notes = Document("notes.md", "The fan of Viessmann is loud. People like the fan of Viessmann and of OpenAI.\n")
@@ -150,12 +169,37 @@ def test_the_last_paragraph_is_cut_at_a_sentence():
         ('He said "no" to it."', ['He said "no" to it.']),
         ("The price was said before.", []),
         ("", []),
+        ("1. The price is high.\n3. It falls.", ["- The price is high.\n- It falls."]),
+        ("The price is high.<start_of_image> It falls.", ["The price is high. It falls."]),
+        *(
+            (f"The price is high. {remark} It falls.", ["The price is high. It falls."])
+            for remark in (
+                "Now explain the costs, in a few words.",
+                "In this topic, we look at costs.",
+                "We are going to talk about the weather and its effects.",
+                "Let's take a look at the price.",
+                "I will be able to make it more concise with the help of my team.",
+                "This is what readers should know about costs.",
+                "A: The number one thing is the price.",
+                "As for the answer to your question, costs are high.",
+                "Ask [insert name] for the price.",
+                "You should know what you are talking about.",
+            )
+        ),
+        *(
+            (said, [said])
+            for said in (
+                "We will see more heat pumps in 2030. World War I had ended.",
+                "Describing all costs takes time. Owners should know the price.",
+                "Writers of letters ask for more. Answers come late.",
+            )
+        ),
     ],
 )
 def test_what_is_kept_of_an_answer(said, paragraphs):
     """Prose that is new; no heading, no rule, no remark about the text."""
     answer = Answer(Finished("a", FinishReason.STOP), said)
-    assert clean_answer(answer, SentenceSet(["The price was said before."]), is_list=False)[0] == paragraphs
+    assert AnswerCleaner(["Costs"]).clean(answer, SentenceSet(["The price was said before."])).paragraphs == paragraphs
 
 
 @pytest.mark.parametrize(
@@ -173,11 +217,11 @@ def test_what_is_kept_of_an_answer(said, paragraphs):
 def test_what_is_kept_of_a_slide(said, bullets):
     """Its items, or its sentences."""
     answer = Answer(Finished("a", FinishReason.STOP), said)
-    assert clean_answer(answer, SentenceSet(), is_list=True)[0] == bullets
+    assert AnswerCleaner((), is_list=True).clean(answer, SentenceSet()).paragraphs == bullets
 
 
 @pytest.mark.parametrize("last", ["It falls in the", "It falls by 3.", "It falls by 3.4 percent, "])
 def test_what_a_limit_cut(last):
     """The last sentence is left out unless it is whole; a number may go on."""
     answer = Answer(Finished("a", FinishReason.LENGTH, limit="max_tokens"), f"The price is high. {last}")
-    assert clean_answer(answer, SentenceSet(), is_list=False)[0] == ["The price is high."]
+    assert AnswerCleaner(()).clean(answer, SentenceSet()).paragraphs == ["The price is high."]
