@@ -284,7 +284,7 @@ def print_usage(backend: Backend, requests: Sequence[tuple[Request, Usage]], pla
 
 def _kind_of(request: Request, plan: LongTextPlan) -> str:
     number, _, asked = request.id.partition(".")
-    if not asked:
+    if not number.isdigit():
         return number
     points = len(plan.paragraphs_of(plan.outline.written[int(number)]))
     asked, _, again = asked.partition(".")

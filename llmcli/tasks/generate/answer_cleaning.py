@@ -39,7 +39,8 @@ _REMARK_BEGINNING = re.compile(
     r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
     r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|the text\b|it (?:talks about|is written)\b"
     r"|(?:in|for) this (?:topic|lesson|unit|module|guide|tutorial|post|assignment)\b"
-    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?|question|answer|note|[qa]) ?\d*:"
+    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?|note) ?\d*:"
+    r"|(?:questions?|answers?|ans)\b[ .]?\d*[.:)]|[qa]:|[qa] ?\d+[.:)]|answer key\b"
     r"|(?:now,? |then,? |please )?(?:explain|describe|discuss|summari[sz]e|write (?:about|an?|the|in|more|\d+)"
     r"|list (?:the|some|\d+)|add something)\b|(?:in a word, )?you should know (?:what|how)\b",
     re.IGNORECASE,

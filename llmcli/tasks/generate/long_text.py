@@ -204,7 +204,7 @@ class _LongTextWriter:
         if not self._sources:
             self._run.warn(OWN_FACTS)
         self._report_progress()
-        said = SentenceSet(section.title for section in self._sections)
+        said = SentenceSet(self._plan.outline.lines)
         written = self._run.each(
             range(len(self._sections)), self._write_section, limit=_MAX_OPEN_SECTIONS, max_pending=_MAX_OPEN_SECTIONS
         )

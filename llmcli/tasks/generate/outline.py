@@ -129,6 +129,11 @@ class Outline:
         """The title, the titles of sections and their points."""
         return [self.title, *(text for each in self.sections for text in (each.title, *each.points))]
 
+    @property
+    def lines(self) -> list[str]:
+        """All texts, and each section with its points as a prompt shows it: what a model says of them is nothing new."""
+        return [*self.texts, *(f"{each.title}: {'; '.join(each.points)}" for each in self.sections if each.points)]
+
     def to_markdown(self) -> str:
         """Return the text that ``parse_outline`` reads."""
         lines = [f"# {self.title}"]

@@ -27,6 +27,8 @@ from llmcli.types import Request, Result, TaskEvent
 
 PROMPT = "generate.outline"
 _MAX_ATTEMPTS = 2
+_ENOUGH_SHARE = 0.7
+"""Of the wanted sections that one answer must have: fewer, longer ones are worth more than the tokens of another answer."""
 _TOKENS_PER_LINE = 40
 _PLACEHOLDER = "what stands there in words"
 _MAX_WORDS = 9
@@ -62,7 +64,7 @@ async def make_outline(
         found = _read_answer(answer.text, title)
         if found is not None and (best is None or len(found.written) > len(best.written)):
             best = found
-        if best is not None and len(best.written) >= shape.sections:
+        if best is not None and len(best.written) >= _ENOUGH_SHARE * shape.sections:
             break
         again = make_retry(request, options)
         if again is None:

@@ -251,7 +251,7 @@ class SectionWriter:
         wanted, points = section.words or 0, len(self._plan.paragraphs_of(section))
         if said is None:
             known = (sentence for paragraph in draft.paragraphs for sentence in split_sentences(paragraph))
-            said = SentenceSet([self._plan.outline.title, section.title, *section.points, *known])
+            said = SentenceSet([*self._plan.outline.lines, *known])
         extra = 0
         while draft.asked < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
             left = max(0, wanted - draft.words)

@@ -111,6 +111,14 @@ def test_a_section_about_something_else():
     assert [each["problem"] for each in found.fields["problems"]] == ["it has no word of its title or its points"] * 2
 
 
+def test_the_outline_is_not_repeated():
+    """Lines of it that an answer has are none of the text, also those of other sections."""
+    model = LongTextModel()
+    line = "- Costs: price; rent; power; repairs; taxes; tolls; fees; fines"
+    found, _ = write(lambda request: f"{line}\n- Noise: fans\n\n{model(request)}")
+    assert "tolls; fees" not in found.text and "Noise: fans" not in found.text and not found.cut
+
+
 def test_a_section_without_text_names_the_reason():
     """The model wrote about its task instead; a story may speak in the first person."""
     remarks = itertools.cycle(
@@ -184,6 +192,8 @@ def test_the_last_paragraph_is_cut_at_a_sentence():
                 "As for the answer to your question, costs are high.",
                 "Ask [insert name] for the price.",
                 "You should know what you are talking about.",
+                "Q1. A1.",
+                "Ans: it is near the door.",
             )
         ),
         *(

@@ -90,12 +90,12 @@ def test_the_shape_of_an_outline(kind, words):
     assert bool(shape.chapters) == (kind is LongKind.BOOK) and shape.sections % max(1, shape.chapters) == 0
 
 
-def make(answer, shape=None, **scripting):
+def make(answer, shape=None, words=200, **scripting):
     """Return the end of the task for an outline, and the backend."""
     backend = ScriptedBackend(answer, **scripting)
     prompts = PromptLibrary(Path("/nowhere"))
     shape = shape or OutlineShape(2, 1)
-    events = outline_task(backend, prompts, GenerationOptions(), LongKind.REPORT, "Pumps", shape, words=200)
+    events = outline_task(backend, prompts, GenerationOptions(), LongKind.REPORT, "Pumps", shape, words=words)
     return [*events][-1], backend
 
 
@@ -115,6 +115,13 @@ def test_sections_that_are_there_twice_are_asked_again():
     }
     found, backend = make(lambda request: answers[request.id])
     assert found.text.count("\n## ") == 2 and found.text.count("- price") == 1 and len(backend.requests) == 2
+
+
+def test_an_outline_with_most_of_its_sections_is_enough():
+    """Another answer costs more than a section is worth, whose words the others get."""
+    answer = "## Costs\n- price\n## Costs\n- rent\n## Heat\n- walls\n## Noise\n- fans\n"
+    found, backend = make(lambda _: answer, OutlineShape(4, 1), words=300)
+    assert found.text.count("(100 words)") == 3 and len(backend.requests) == 1
 
 
 def test_a_server_without_grammars():
