@@ -291,6 +291,13 @@ def _kind_of(request: Request, plan: LongTextPlan) -> str:
     return "again" if again else "first" if asked == "0" else "point" if int(asked) < points else "more"
 
 
+def read_pass(model: str, options: EngineOptions, plan: LongTextPlan) -> int:
+    """Return the tokens of prompts that an engine evaluates which has read nothing before."""
+    with common.open_engine(model, options) as engine:
+        answers = ask_all(engine, [replace(each, max_tokens=1) for each in pass_requests(plan)])
+        return sum(each.finished.usage.prompt_tokens - each.finished.usage.cached_tokens for each in answers)
+
+
 def measure_model(path: str, words: int, threads: int | None, keep: str | None) -> None:
     """Print the figures of a real model."""
     model = common.model_path(path)
@@ -305,8 +312,7 @@ def measure_model(path: str, words: int, threads: int | None, keep: str | None) 
                 return
             usage = sum((each.usage for each in used[1:]), start=used[0].usage)
             tokens = usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
-            answers = ask_all(engine, [replace(each, max_tokens=1) for each in pass_requests(plan)])
-            read = sum(each.finished.usage.prompt_tokens - each.finished.usage.cached_tokens for each in answers)
+            read = read_pass(model, replace(options, cache=None), plan)
             one_pass = read + round(plan.words * usage.completion_tokens / max(1, generated))
             cpu = time.process_time() - started
             print(f"  {tokens:,} tokens; one pass {one_pass:,} ({read:,} of prompts): ratio {tokens / one_pass:.2f}")

@@ -39,7 +39,7 @@ _REMARK_BEGINNING = re.compile(
     r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
     r"|(?:in )?this (?:article|report|text|document|book|presentation|blog)\b|the text\b|it (?:talks about|is written)\b"
     r"|(?:in|for) this (?:topic|lesson|unit|module|guide|tutorial|post|assignment)\b"
-    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?|note) ?\d*:"
+    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?|note) ?\d*:|text ?\d+[.:]"
     r"|(?:questions?|answers?|ans)\b[ .]?\d*[.:)]|[qa]:|[qa] ?\d+[.:)]|answer key\b"
     r"|(?:now,? |then,? |please )?(?:explain|describe|discuss|summari[sz]e|write (?:about|an?|the|in|more|\d+)"
     r"|list (?:the|some|\d+)|add something)\b|(?:in a word, )?you should know (?:what|how)\b",
@@ -54,7 +54,7 @@ _REMARK = re.compile(
     r" (?:now |also |first |then |briefly |try to )*(?:discuss|explain|explore|look|talk|describe|cover|examine|present|introduce"
     r"|write|summari[sz]e|focus|review|outline)\b"
     r"|\blet(?:['\u2019]s| us) (?:now |first |take a (?:closer )?look|look at|discuss|explore|talk about|explain|start with)"
-    r"|\b(?:readers?|you) should know about\b|\byour (?:question|request|instructions)\b|\bas (?:you )?(?:asked|requested)\b"
+    r"|\b(?:readers?|you) should know about\b|\byour (?:question|request|instructions)\b|\bas (?:you )?(?:asked|requested)\b|\badd something new\b"
     r"|\[(?:insert|your|name|date|company|author|link|source)\b[^\]]*\]",
     re.IGNORECASE,
 )

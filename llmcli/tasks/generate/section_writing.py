@@ -286,23 +286,23 @@ class SectionWriter:
     async def _ask(self, number: int, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
         """Add the usable paragraphs of an answer to the draft; return whether there are any."""
         self._budget.spend(number, words)
-        if self._plan.form.is_list:
+        limit = None if self._plan.form.is_list else AnswerLimit(words)
+        if limit is None:
             bullets = max(1, round(words / self._plan.form.point_words))
             grammar = f'start: bullet{{{bullets}}}\nbullet: "- " LINE "\\n"\n{_BULLET_LINE}\n'
             answer, _ = await ask_constrained(
                 self._run, request, [lambda each: replace(each, grammar=grammar), unconstrained]
             )
         else:
-            limit = AnswerLimit(words)
             answer = await self._run.ask(request, may_end=limit.is_reached)
-            answer = replace(answer, text=answer.text[: limit.end])
         generated = count_words(answer.text)
         draft.generated += generated
         self._measure(answer.finished.usage.completion_tokens, generated)
         self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
-        cleaned = self._cleaner.clean(answer, said)
+        text = answer.text if limit is None else answer.text[: limit.end]
+        cleaned = self._cleaner.clean(replace(answer, text=text), said)
         draft.repeated += cleaned.repeated
         draft.remarks += cleaned.remarks
         if cleaned.paragraphs:
