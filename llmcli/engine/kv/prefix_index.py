@@ -128,7 +128,7 @@ class PrefixIndex:
             length = restored
         elif slot is not None and source is not None:
             pool.memory.copy_prefix(source, slot, length)
-            pool.touch(source)
+            pool.mark_used(source)
         if slot is None:
             return False
         if states is not None:
@@ -155,7 +155,8 @@ class PrefixIndex:
                 self._pool.detach_session(sequence.request.session)
             session = None if sequence.turn_prefix_length or sequence.cancelled else sequence.request.session
             tokens = sequence.tokens[: sequence.num_computed_tokens]
-            self._pool.retain(slot, CachedPrefix(tokens, owner, session, sequence.states))
+            is_answered = sequence.num_generated_tokens > 0
+            self._pool.retain(slot, CachedPrefix(tokens, owner, session, sequence.states, is_answered))
         else:
             self._pool.remove_sequence(slot)
 

@@ -18,13 +18,14 @@ class CachedPrefix:
     """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 
     ``session``: the saved conversation whose state they are, as long as it is not on disk. ``states``: their hidden
-    states, None in a context that gives none.
+    states, None in a context that gives none. ``is_answered``: they end with an answer.
     """
 
     tokens: list[int]
     owner: Sequence | None = None
     session: str | None = None
     states: TokenStates | None = None
+    is_answered: bool = False
 
     @property
     def is_awaited(self) -> bool:
@@ -81,10 +82,18 @@ class SequenceIdPool:
         while sum(not cached.is_awaited for cached in self.cached.values()) > _MAX_CACHED_PREFIXES and self.evict_lru():
             pass
 
-    def touch(self, slot: int | None) -> None:
-        """Mark a cached prefix as used last."""
-        if slot in self.cached:
-            self.cached[slot] = self.cached.pop(slot)
+    def mark_used(self, slot: int | None) -> None:
+        """Mark a cached prefix as used last; one that is answered as used first, if no conversation has to be saved.
+
+        Whoever goes on with an answer has all of its tokens now: what others have is worth more.
+        """
+        prefix = self.cached.pop(slot, None) if slot is not None else None
+        if prefix is None or slot is None:
+            return
+        if prefix.is_answered and prefix.session is None:
+            self.cached = {slot: prefix, **self.cached}
+        else:
+            self.cached[slot] = prefix
 
     def evict(self, slot: int) -> None:
         """Remove the cached prefix of an id."""

@@ -125,6 +125,19 @@ def test_a_growing_chat_evaluates_only_the_new_turn(engines, name):
         turns += [Message(Role.ASSISTANT, "yes"), Message(Role.USER, f"and {number}?")]
 
 
+@pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
+@each_model
+def test_conversations_that_go_on_do_not_evict_each_other(bench, name, config):
+    """Four of them stay evaluated, whichever goes on first: what an earlier turn left is evicted before the others."""
+    scheduler = bench(name, **config)
+    talks = [numbers(60, 50 + i) for i in range(4)]
+    scheduler.run(*(Probe(f"t{i}", talk, numbers(8, i)) for i, talk in enumerate(talks)))
+    for i in (3, 0, 2, 1):
+        more = Probe(f"m{i}", talks[i] + numbers(8, i) + numbers(20, 90), [])
+        scheduler.run(more)
+        assert more.num_cached_tokens >= 60 + 8 - 1
+
+
 @pytest.mark.parametrize("unified", [True, False])
 @each_model
 def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified):

@@ -118,7 +118,7 @@ class Machine(RuleBasedStateMachine):
             self.places.evict(slot)
             assert slot not in self.places.cached
         elif what == "used":
-            self.places.touch(slot)
+            self.places.mark_used(slot)
             assert list(self.places.cached)[-1] == slot
         elif self.places.cached[slot].owner is not None:
             self.places.cached[slot].owner.ended = True
