@@ -39,6 +39,8 @@ _TOKENS_PER_WORD = 4.0
 _MIN_MEASURED_WORDS = 100
 _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
+_MAX_OUTLINE_WORDS = 500
+"""Of a longer outline, the requests have the titles alone: the points of hundreds of sections would fill the context."""
 _REMEMBERED_TURNS = 6
 """The most answers about its own section that a request shows: more would fill a small context."""
 _BULLET_LINE = r"LINE: /[\p{L}\p{N}][^\s]{0,30}( [^\s]{1,30}){2,19}/"
@@ -140,6 +142,10 @@ class SectionRequests:
     def __init__(self, prompts: PromptLibrary, options: GenerationOptions, plan: LongTextPlan) -> None:
         self._options, self._plan = options, plan
         self._first, self._next = prompts.get(PROMPT), prompts.get(NEXT_PROMPT)
+        is_short = count_words("\n".join(plan.outline.texts)) <= _MAX_OUTLINE_WORDS
+        self._contents = [
+            {"title": each.title, "points": list(each.points) if is_short else []} for each in plan.outline.written
+        ]
         self.tokens_per_word = _TOKENS_PER_WORD
         """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
@@ -151,7 +157,7 @@ class SectionRequests:
             {
                 "kind": str(plan.kind),
                 "title": plan.outline.title,
-                "sections": [{"title": each.title, "points": list(each.points)} for each in plan.outline.written],
+                "sections": self._contents,
                 "names": list(plan.names),
                 "language": plan.language,
                 "number": number + 1,

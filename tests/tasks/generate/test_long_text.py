@@ -111,6 +111,18 @@ def test_a_section_about_something_else():
     assert [each["problem"] for each in found.fields["problems"]] == ["it has no word of its title or its points"] * 2
 
 
+def test_of_a_long_outline_the_titles_are_shown():
+    """With the points of all sections, a request would not fit; its own points are asked for."""
+    titles = [f"{word} {letter}" for word in ("Price", "Rent", "Power", "Repairs") for letter in "abcdefghijklmnop"]
+    outline = "# Pumps\n" + "".join(
+        f"\n## {each}\n- what the {each} of {each} is\n- who pays for {each}\n" for each in titles
+    )
+    _, backend = write(LongTextModel(), words=3000, outline=outline)
+    shown = {each.id: last_message(each) for each in backend.requests}
+    assert "64. Repairs p" in shown["0.0"] and "who pays for Rent a" not in shown["0.0"]
+    assert "what the Price a of Price a is" in shown["0.0"] and "who pays for Price a" in shown["0.1"]
+
+
 def test_the_outline_is_not_repeated():
     """Lines of it that an answer has are none of the text, also those of other sections."""
     model = LongTextModel()
