@@ -155,8 +155,8 @@ class PrefixIndex:
                 self._pool.detach_session(sequence.request.session)
             session = None if sequence.turn_prefix_length or sequence.cancelled else sequence.request.session
             tokens = sequence.tokens[: sequence.num_computed_tokens]
-            is_answered = sequence.num_generated_tokens > 0
-            self._pool.retain(slot, CachedPrefix(tokens, owner, session, sequence.states, is_answered))
+            is_open = sequence.num_generated_tokens > 0
+            self._pool.retain(slot, CachedPrefix(tokens, owner, session, sequence.states, is_open))
         else:
             self._pool.remove_sequence(slot)
 

@@ -8,10 +8,13 @@ from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.fast_dataclass import frozen
 
+_MAX_OPEN_BYTES = 32 << 20
+"""Of the state of a conversation that may go on: larger ones would take the memory that the new context needs."""
+
 
 @frozen
 class SavedContents:
-    """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for.
+    """States of running sequences (None: to be evaluated again), and of prefixes that forks wait for or may be gone on with.
 
     A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells than
     the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it gets the
@@ -19,7 +22,7 @@ class SavedContents:
     """
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
-    awaited: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
+    prefixes: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -40,10 +43,10 @@ class SavedContents:
             else:
                 states.append((sequence, save(slot)))
                 saved.append(sequence)
-        return cls(
-            states,
-            [(prefix, save(slot)) for slot, prefix in pool.cached.items() if prefix.is_awaited and restorable],
-        )
+        kept = [
+            slot for slot, prefix in pool.cached.items() if prefix.is_awaited or _is_worth_saving(prefix, slot, context)
+        ]
+        return cls(states, [(pool.cached[slot], save(slot)) for slot in kept] if restorable else [])
 
     def restore(self, context: Context, pool: SequenceIdPool) -> None:
         """Restore the states; a sequence whose state does not fit is evaluated again, such a prefix is dropped."""
@@ -58,14 +61,19 @@ class SavedContents:
                 if slot is not None and shares and _repeats_exactly(sequence):
                     _copy_prefix(restored, sequence, slot, pool)
             sequence.slot = slot
-        for prefix, awaited_state in self.awaited:
-            slot = pool.allocate_highest()
+        for prefix, prefix_state in self.prefixes:
+            slot = pool.allocate_highest() if prefix.is_awaited or pool.free_ids else None
             if slot is None:
-                return
-            if context.restore_state(slot, awaited_state):
+                continue
+            if context.restore_state(slot, prefix_state):
                 pool.retain(slot, prefix)
             else:
                 pool.free(slot)
+
+
+def _is_worth_saving(prefix: CachedPrefix, slot: int, context: Context) -> bool:
+    """Return whether a conversation that may go on is smaller than its evaluation would take long."""
+    return prefix.is_open and context.state_size(slot) <= _MAX_OPEN_BYTES
 
 
 def _repeats_exactly(sequence: Sequence) -> bool:

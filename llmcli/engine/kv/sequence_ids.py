@@ -18,14 +18,14 @@ class CachedPrefix:
     """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 
     ``session``: the saved conversation whose state they are, as long as it is not on disk. ``states``: their hidden
-    states, None in a context that gives none. ``is_answered``: they end with an answer.
+    states, None in a context that gives none. ``is_open``: they end with an answer that nobody has gone on with.
     """
 
     tokens: list[int]
     owner: Sequence | None = None
     session: str | None = None
     states: TokenStates | None = None
-    is_answered: bool = False
+    is_open: bool = False
 
     @property
     def is_awaited(self) -> bool:
@@ -83,14 +83,15 @@ class SequenceIdPool:
             pass
 
     def mark_used(self, slot: int | None) -> None:
-        """Mark a cached prefix as used last; one that is answered as used first, if no conversation has to be saved.
+        """Mark a cached prefix as used last; one that is open as used first, if no conversation has to be saved.
 
         Whoever goes on with an answer has all of its tokens now: what others have is worth more.
         """
         prefix = self.cached.pop(slot, None) if slot is not None else None
         if prefix is None or slot is None:
             return
-        if prefix.is_answered and prefix.session is None:
+        was_open, prefix.is_open = prefix.is_open, False
+        if was_open and prefix.session is None:
             self.cached = {slot: prefix, **self.cached}
         else:
             self.cached[slot] = prefix

@@ -38,12 +38,15 @@ class FakeContext:
 
     config = ContextConfig(256, 8)
 
-    def __init__(self, *refused: bytes) -> None:
-        self.refused = refused
+    def __init__(self, *refused: bytes, sizes: dict[int, int] | None = None) -> None:
+        self.refused, self.sizes = refused, sizes or {}
         self.restored: dict[int, bytes] = {}
 
     def save_state_or_file(self, slot: int) -> bytearray:
         return bytearray(b"%d" % slot)
+
+    def state_size(self, slot: int) -> int:
+        return self.sizes[slot]
 
     def restore_state(self, slot: int, state: bytes) -> bool:
         if bytes(state) in self.refused:
@@ -79,15 +82,27 @@ def save(pool, *sequences, restorable: bool = True) -> SavedContents:
 def test_only_awaited_prefixes_are_saved():
     """A prefix that no waiting sequence needs is not worth the time of a resize."""
     contents = save(pool_of(CachedPrefix([1]), CachedPrefix([2], Owner())), running(0))
-    assert [prefix.tokens for prefix, _ in contents.awaited] == [[2]]
+    assert [prefix.tokens for prefix, _ in contents.prefixes] == [[2]]
     assert [state for _, state in contents.running] == [b"0"]
+
+
+def test_conversations_that_may_go_on_are_saved():
+    """Their answers took long to write; large ones, and those that somebody has gone on with, are not."""
+    pool = pool_of(CachedPrefix([1], is_open=True), CachedPrefix([2], is_open=True), CachedPrefix([3]))
+    context = FakeContext(sizes={7: 1000, 6: 1 << 30})
+    contents = SavedContents.save(context, pool, [], restorable=True)
+    assert [prefix.tokens for prefix, _ in contents.prefixes] == [[1]]
+    contents.restore(context, pool := pool_of(size=4))
+    assert [prefix.tokens for prefix in pool.cached.values()] == [[1]]
+    pool.mark_used(3)
+    assert not pool.cached[3].is_open
 
 
 def test_states_that_cannot_be_restored_are_not_saved():
     """The sequences are evaluated again."""
     sequence = running(3)
     contents = save(pool_of(CachedPrefix([2], Owner())), sequence, restorable=False)
-    assert contents.awaited == [] and contents.running == [(sequence, None)]
+    assert contents.prefixes == [] and contents.running == [(sequence, None)]
     contents.restore(FakeContext(), pool_of())
     assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
 
