@@ -1,4 +1,4 @@
-"""What of an answer is text: no heading, no remark about the task, no sentence that was said before.
+"""Takes out of answers the text: no heading, no remark about the task, no sentence that was said before.
 
 Small models repeat their instructions in other words, above all those that were not trained to follow any: "In this section
 we will discuss ...", "Now explain the costs", "I hope this helps". The patterns are English, as the prompts are.
