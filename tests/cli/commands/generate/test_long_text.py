@@ -190,7 +190,7 @@ def test_facts_are_cited_by_quotes(llm, model, write, outline):
     notes = write("notes.md", NOTES)
 
     def answer(request):
-        if "Now explain" in last_message(request):
+        if last_message(request).startswith("Now "):
             return "Running costs fell by 38 percent of the energy with a heat pump."
         return model(request)
 
@@ -208,7 +208,7 @@ def test_a_number_that_no_source_has(llm, model, write, outline):
 
     def answer(request):
         said = model(request)
-        return f"{said} They cost 99,000 euros." if "Now explain" in last_message(request) else said
+        return f"{said} They cost 99,000 euros." if last_message(request).startswith("Now ") else said
 
     notes = write("notes.md", NOTES)
     run = llm("generate", "report", "--outline", outline, "--from", notes, answer=answer, context=8192)
