@@ -93,7 +93,7 @@ class LongTextModel:
                 f"- {self._say(10)}\n" for _ in range(int(bullets[1]) - 1)
             )
         words = re.search(r"about (\d+) words", text)
-        point = re.search(r"should know about (.*?) \(|^Now (.*), about", text, re.MULTILINE)
+        point = re.search(r"should know about (.*?) \(|^Now explain (.*), in about", text, re.MULTILINE)
         return self.paragraph(next(filter(None, point.groups())) if point else "", int(words[1]) if words else 30)
 
     def paragraph(self, point: str, words: int) -> str:

@@ -112,7 +112,7 @@ _TRANSLATE = re.compile(r"Translate into (\w+):\n\n(.*)", re.DOTALL)
 
 
 _LONG_TEXT = re.compile(
-    r"Write the outline of|^Explain in about|^Now .*, about|^Add something new|^Write (?:more|\d+) bullets|^This is the section",
+    r"Write the outline of|^Explain in about|^Now explain|^Add something new|^Write (?:more|\d+) bullets|^This is the section",
     re.MULTILINE,
 )
 LONG_TEXT = LongTextModel()
