@@ -72,7 +72,7 @@ class SavedContents:
 
 
 def _is_worth_saving(prefix: CachedPrefix, slot: int, context: Context) -> bool:
-    """Return whether a conversation that may go on is smaller than its evaluation would take long."""
+    """Return whether a conversation may go on, and takes so little memory that saving it is cheaper than evaluating it again."""
     return prefix.is_open and context.state_size(slot) <= _MAX_OPEN_BYTES
 
 

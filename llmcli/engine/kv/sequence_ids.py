@@ -18,7 +18,7 @@ class CachedPrefix:
     """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 
     ``session``: the saved conversation whose state they are, as long as it is not on disk. ``states``: their hidden
-    states, None in a context that gives none. ``is_open``: they end with an answer that nobody has gone on with.
+    states, None in a context that gives none. ``is_open``: they end with an answer, and no request has continued it.
     """
 
     tokens: list[int]
@@ -85,7 +85,7 @@ class SequenceIdPool:
     def mark_used(self, slot: int | None) -> None:
         """Mark a cached prefix as used last; one that is open as used first, if no conversation has to be saved.
 
-        Whoever goes on with an answer has all of its tokens now: what others have is worth more.
+        The request that continues an answer has all of its tokens: what others have is worth more.
         """
         prefix = self.cached.pop(slot, None) if slot is not None else None
         if prefix is None or slot is None:

@@ -107,7 +107,7 @@ class AnswerCleaner:
 
     @staticmethod
     def is_in_person(text: str) -> bool:
-        """Whether somebody says I in a text."""
+        """Whether a text is in the first person."""
         return _FIRST_PERSON.search(text) is not None
 
     def clean(self, answer: Answer, said: SentenceSet) -> CleanedAnswer:

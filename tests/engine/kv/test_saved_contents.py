@@ -87,7 +87,7 @@ def test_only_awaited_prefixes_are_saved():
 
 
 def test_conversations_that_may_go_on_are_saved():
-    """Their answers took long to write; large ones, and those that somebody has gone on with, are not."""
+    """Their answers took long to write; large ones, and those that a request has continued, are not."""
     pool = pool_of(CachedPrefix([1], is_open=True), CachedPrefix([2], is_open=True), CachedPrefix([3]))
     context = FakeContext(sizes={7: 1000, 6: 1 << 30})
     contents = SavedContents.save(context, pool, [], restorable=True)
