@@ -308,7 +308,7 @@ def test_a_cascade_asks_about_unsure_texts_again(llm, staged, write):
     rows = [json.loads(line) for line in run.out.splitlines()]
     again = [request for request in run.backend.requests if request.candidates]
     assert run.code == 0
-    assert len(run.backend.requests) == 80 + len(again) and 8 <= len(again) <= 32
+    assert len(run.backend.requests) == 80 + len(again) and 4 <= len(again) <= 24
     layers = {bool(request.candidates): request.state_layers for request in run.backend.requests}
     assert layers == {False: (18,), True: (18, 22)}
     chosen = {text_of(request) for request in again}
