@@ -90,7 +90,8 @@ def answer(request: Request) -> Any:  # noqa: PLR0911 (one for each kind of requ
     if request.candidates:
         return {each: -1.0 - number for number, each in enumerate(request.candidates)}
     if "Translate into" in text:
-        return re.sub(r"[a-z]{2,}", "und", text.rpartition("\n\n")[2])  # it keeps the numbers, as it must
+        numbers = re.findall(r"\d+", text.rpartition("\n\n")[2])
+        return "Im Jahr {} segelte das Schiff {} zu der Insel {}, und {} Menschen fuhren mit.".format(*numbers)
     if "SELECT" in text or "CREATE TABLE" in text:
         return "SELECT count(*) FROM text"
     if request.grammar is not None and "Text:" in text:
