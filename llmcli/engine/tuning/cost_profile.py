@@ -232,14 +232,14 @@ def save_profile(profile: CostProfile, path: Path, threads: int) -> None:
 # ---- without a measurement ---------------------------------------------------------------------------------------------
 
 _ASSUMED_COSTS = {
-    (True, "f16"): AttentionCosts((0.0, 2.6e-11), (0.0, 3e-10), (0.0, 4.6e-11, 7e-11), (3e-8, 4.5e-10)),
-    (False, "f16"): AttentionCosts((1e-9, 2.6e-11), (0.0, 3e-10), (1.9e-7, 1.6e-10, 0.0), (1.3e-7, 5e-11)),
-    (True, "q8_0"): AttentionCosts((2e-9, 1.2e-10), (0.0, 7e-10), (4e-8, 4.1e-11, 6.5e-10), (4e-8, 4.1e-10)),
-    (True, "bf16"): AttentionCosts((0.0, 1e-10), (0.0, 5e-10), (0.0, 3.9e-11, 3.7e-10), (1e-8, 9.3e-10)),
+    (True, "f16"): AttentionCosts((0.0, 2.6e-11), (0.0, 1.5e-10), (0.0, 1e-11, 7.5e-11), (0.0, 9e-11)),
+    (False, "f16"): AttentionCosts((1e-9, 2.6e-11), (1e-8, 1.4e-10), (5e-9, 3e-11, 4.6e-11), (3.5e-8, 2e-11)),
+    (True, "q8_0"): AttentionCosts((2e-9, 1.2e-10), (2e-8, 2e-10), (0.0, 8e-12, 1.3e-10), (0.0, 1.7e-10)),
+    (True, "bf16"): AttentionCosts((0.0, 1e-10), (2e-8, 2e-10), (0.0, 1e-11, 1.2e-10), (0.0, 1.5e-10)),
 }
-"""By heads x elements of a head x layers, measured with 2 threads of a processor with AVX-512 (llama.cpp of
+"""By heads x elements of a head x layers, measured for two models with 2 threads of a processor with AVX-512 (llama.cpp of
 llama-cpp-python 0.3.36): better than no estimate."""
-_ASSUMED_COPY_S = 5.8e-10
+_ASSUMED_COPY_S = 4.5e-10
 _ASSUMED_BYTES_PER_S = 1e10
 """Bytes of weights read a second for each step."""
 _ASSUMED_PROMPT_SHARES = {"bf16": 0.17}
