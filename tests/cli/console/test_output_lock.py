@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -43,10 +44,15 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def python(tmp_path, monkeypatch):
+def runtime():
+    """Return a runtime directory with a short path, which has room for that of a socket, as llm demands."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def python(runtime, monkeypatch):
     """Start Python on a script, with the test's own runtime directory; running processes are killed at the end."""
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
     monkeypatch.setenv("LLMCLI_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     children = []
