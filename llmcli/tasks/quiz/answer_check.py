@@ -126,10 +126,10 @@ def explain(backend: Backend, prompts: PromptLibrary, card: Card, generation: Ge
     (answer,) = ask_all(backend, [request])
     told = frozenset(find_terms(f"{card.question} {card.solution} {card.quoted}"))
     sentences = [answer.text[start:end].strip() for start, end in find_sentences(answer.text)]
-    return " ".join(each for each in sentences if _is_founded(each, told))
+    return " ".join(each for each in sentences if _is_in_source(each, told))
 
 
-def _is_founded(sentence: str, told: frozenset[str]) -> bool:
+def _is_in_source(sentence: str, told: frozenset[str]) -> bool:
     """Whether at least half of the telling words of a sentence are ``told``."""
     terms = set(find_terms(sentence)) - STOP_WORDS
     return bool(terms) and 2 * len(terms & told) >= len(terms)

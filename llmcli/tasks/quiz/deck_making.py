@@ -180,12 +180,12 @@ class _DeckMaker:
         assert candidate.sentence is not None
         if candidate.kind is CardKind.SHORT:
             question, scored = await self._askers[candidate.source].ask_about(candidate.sentence)
-            return _find_weakness(scored) or _make_card(candidate.kind, question, scored)
+            return _find_drop_reason(scored) or _make_card(candidate.kind, question, scored)
         has_choices = candidate.kind is CardKind.CHOICE
         best = await self._scorers[candidate.source].find_best(candidate.sentence, has_choices=has_choices)
         if best is None:
             return DropReason.NO_WORD
-        weakness = _find_weakness(best)
+        weakness = _find_drop_reason(best)
         if weakness is not None:
             return weakness
         if has_choices and len(best.wrong) < WRONG_CHOICES:
@@ -209,7 +209,7 @@ class _DeckMaker:
         self._answers[card.answer.lower()] += 1
 
 
-def _find_weakness(scored: ScoredBlank) -> DropReason | None:
+def _find_drop_reason(scored: ScoredBlank) -> DropReason | None:
     """Return why an answer is not asked for; None if it is."""
     if scored.is_clear:
         return None

@@ -294,7 +294,7 @@ REVIEWS = Table(
     ("text", "rating"),
     (
         ("this player has no picture at all, and the reviews did not say it", -2.5),
-        ("a negative surprise: it broke after a week, and nobody helped me", -1.0),
+        ("a negative surprise: it broke after a week, and support did not answer", -1.0),
         ("the picture is sharp and the sound is better than I hoped", 3.0),
         ("I would buy it again, since my old one had never been so good", 2.5),
         ("it does what it should do, and the battery lasts for a week", 0.0),

@@ -145,13 +145,13 @@ class TextJob:
             self.outline = None if outline is None else Outline.from_dict(outline)
             self.drafts = [SectionDraft.from_json(draft) for draft in state.progress.summary[_DRAFTS]]
         except (AttributeError, KeyError, TypeError) as error:
-            raise _foreign_job(state) from error
+            raise _other_text_error(state) from error
         self.is_kept = True
 
     def drafts_of(self, outline: Outline) -> list[SectionDraft]:
         """Return the drafts of an outline's sections; none if none is begun. Raises ``BadDocument`` if they are others."""
         if self._state is not None and self.drafts and len(self.drafts) != len(outline.written):
-            raise _foreign_job(self._state)
+            raise _other_text_error(self._state)
         return self.drafts
 
     def keep_outline(self, outline: Outline) -> None:
@@ -182,5 +182,5 @@ class TextJob:
             self._state = None
 
 
-def _foreign_job(state: JobState) -> BadDocument:
+def _other_text_error(state: JobState) -> BadDocument:
     return BadDocument(str(state.path), detail="it is the job file of another command")
