@@ -39,7 +39,7 @@ class Labeller(Classify):
             (self._meeting / "waiting").touch()
             time.sleep(_LIMIT_S)
         elif self._batches:  # the other node leaves a batch for it
-            wait_for(self._meeting / "waiting")
+            wait_until((self._meeting / "waiting").exists, "the other node")
         self._batches += 1
         return super().__call__(batch)
 
@@ -53,22 +53,34 @@ def place_in_turn(*nodes):
     return lambda: {"scheduling_strategy": NodeAffinitySchedulingStrategy(next(turns), soft=True)}
 
 
-def wait_for(path):
-    """Wait until there is a file."""
+def wait_until_known(node):
+    """Wait until work that is placed on a node runs there.
+
+    A node that has just joined is in the list of nodes before all schedulers know it; until then, Ray takes another node.
+    """
+    there = NodeAffinitySchedulingStrategy(node, soft=True)
+    own_node = ray.remote(num_cpus=0, scheduling_strategy=there)(lambda: ray.get_runtime_context().get_node_id())
+    wait_until(lambda: ray.get(own_node.remote()) == node, f"node {node}")
+
+
+def wait_until(is_so, name):
+    """Ask until the answer is yes; raise ``TimeoutError`` with the name after a while."""
     until = time.monotonic() + _LIMIT_S
-    while not path.exists():
+    while not is_so():
         if time.monotonic() > until:
-            raise TimeoutError(path)
+            raise TimeoutError(name)
         time.sleep(_POLL_S)
 
 
 def run(source, labels, meeting):
     """Return the rows of the job in the order of their ids, and its seconds."""
-    node_args = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    # of an actor that needs no resource, Ray does not look at the node it is placed on
+    node_args = {"num_cpus": 1, "resources": {"place": 2}, "object_store_memory": 80 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**node_args, "include_dashboard": False})
     second = cluster.add_node(**node_args)
     ray.init(address=cluster.address)
     try:
+        wait_until_known(second.node_id)
         rows, begun = ray.data.read_csv(source).repartition(BATCHES), time.monotonic()
         labelled = rows.map_batches(
             Labeller,
@@ -77,6 +89,7 @@ def run(source, labels, meeting):
             batch_size=BATCH_ROWS,
             compute=ray.data.ActorPoolStrategy(size=2),
             num_cpus=0,
+            resources={"place": 1},
             ray_remote_args_fn=place_in_turn(cluster.head_node.node_id, second.node_id),
         )
         threading.Thread(target=kill, args=(cluster, second, Path(meeting)), daemon=True).start()
@@ -90,7 +103,7 @@ def run(source, labels, meeting):
 
 def kill(cluster, node, meeting):
     """End a node by SIGKILL as soon as its actor has answered a batch and works on the next."""
-    wait_for(meeting / "waiting")
+    wait_until((meeting / "waiting").exists, "the other node")
     cluster.remove_node(node, allow_graceful=False)
 
 
