@@ -16,7 +16,7 @@ from llmcli.files import private_files
 from llmcli.types import BackendInfo, StateLayers
 
 _KNOWN_LAYERS = {
-    "b179c9523d0e6a0f98a330c7562b6827": StateLayers((17, 23), 24),  # SmolLM2-135M-Instruct, 30 layers
+    "b179c9523d0e6a0f98a330c7562b6827": StateLayers((17, 22), 24),  # SmolLM2-135M-Instruct, 30 layers
     "a5fd3b62230aa5ec60212297dc9d20ea": StateLayers((11, 13), 13),  # gemma-3-270m, 18 layers
 }
 """By the first half of the SHA-256 of a model's file (``benchmarks/layers.py``, ``benchmarks/vector_layers.py``)."""

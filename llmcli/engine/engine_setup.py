@@ -54,8 +54,9 @@ class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
     ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
-    ``scoring_planner`` chooses for requests that generate nothing, None: as for others; ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_prefix_cache``: evaluated documents
-    that all schedulers keep, None to keep none.
+    ``scoring_planner`` chooses for requests that generate nothing, ``state_planner`` for those that read states of
+    layers, None: as for others; ``tuning``: measures the model when that pays, None if it is off or impossible.
+    ``document_prefix_cache``: evaluated documents that all schedulers keep, None to keep none.
     """
 
     model: Model
@@ -65,6 +66,7 @@ class EngineSetup:
     tokenizer: Tokenizer
     planner: Planner
     scoring_planner: Planner | None
+    state_planner: Planner | None
     context_limit: int
     config: ContextConfig
     sequence_builder: SequenceBuilder
@@ -83,12 +85,13 @@ class EngineSetup:
         ``states``: for requests that ask for these hidden states. Prefixes on disk have none. ``scores``: for requests
         that generate nothing.
         """
-        config, planner = self.config, self.planner
-        invariant = scores and self.scoring_planner is not None
-        if invariant and self.scoring_planner is not None:
-            planner = self.scoring_planner
-            config = replace(config, **asdict(planner.allowed_settings[0]))
+        config = self.config
         gives_states = states is not None
+        reads_layers = states is not None and bool(states.layers)
+        invariant_planner = (self.state_planner if reads_layers else self.scoring_planner) if scores else None
+        planner, invariant = invariant_planner or self.planner, invariant_planner is not None
+        if invariant:
+            config = replace(config, **asdict(planner.allowed_settings[0]))
         if states is not None and states.layers:
             config = replace(config, state_layers=states.layers, ends_early=states.ends_early)
         elif gives_states:
@@ -200,6 +203,7 @@ def set_up_engine(
         tokenizer=tokenizer,
         planner=planner,
         scoring_planner=plan_scoring(model, options, threads.most),
+        state_planner=plan_scoring(model, options, threads.most, states=True),
         context_limit=context_limit,
         config=config,
         sequence_builder=builder,

@@ -36,8 +36,11 @@ class PrefixIndex:
     def _longest_prefix_match(self, sequence: Sequence, running: list[Sequence]) -> tuple[int, int | None]:
         """Return the number of reusable tokens, and the slot that has them."""
         best, source = 0, None
+        wanted = sequence.tokens
         for slot, tokens, num_computed in self._prefix_candidates(running):
-            common = min(common_prefix_length(tokens, sequence.tokens), sequence.reuse_limit)
+            if best >= min(sequence.reuse_limit, len(tokens)) or tokens[best] != wanted[best]:
+                continue  # what they share is not longer
+            common = min(common_prefix_length(tokens, wanted), sequence.reuse_limit)
             length = self._pool.memory.reusable_length(num_computed, common)
             if length > best:
                 best, source = length, slot

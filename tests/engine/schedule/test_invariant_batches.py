@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,11 @@ import tiny_models
 from engine.label_requests import Answer, labelling, run
 from engine.tools import engine_of
 
-from llmcli.engine.derivation import write_quantized
+from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.engine.derivation import DerivationSource, derive_copy, write_quantized
 from llmcli.engine.engine import Engine
+from llmcli.interrupt import Interrupt
+from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.types import Finished, Request
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_1", "q4_k_m", "q6_k")
@@ -61,16 +65,29 @@ def cold(path: Path, **options) -> Iterator[Engine]:
 )
 def test_company_order_and_threads_change_nothing(typed, name, weights):
     """All at once in two threads, the same in another order, and one after another in one thread, cold and warm."""
-    path, requests = typed(name, weights), labelling()
+    check_invariance(typed(name, weights))
+
+
+@pytest.mark.slow
+def test_company_order_and_threads_change_nothing_of_a_copy_in_bf16(typed, tmp_path):
+    """States of its layers are computed with a cache in BF16."""
+    path = typed("llama", "f32")
+    source = DerivationSource(path, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())
+    derive_copy(source, "bf16", DerivedWeightsStore(tmp_path / DERIVED_DIRECTORY, 1 << 30), Interrupt())
+    check_invariance(path, model_id=source.sha256, cache=tmp_path, prefix_bytes=0, weights="bf16")
+
+
+def check_invariance(path: Path, **options) -> None:
+    requests = labelling()
     shuffled = random.Random(2).sample(requests, len(requests))
-    with cold(path, threads=2) as engine:
+    with cold(path, threads=2, **options) as engine:
         together = run(engine, requests)
         assert run(engine, shuffled) == together
-    with cold(path, threads=1) as engine:
+    with cold(path, threads=1, **options) as engine:
         assert one_by_one(engine, shuffled) == together
         assert run(engine, requests) == together
     for request in requests[:3]:
-        with cold(path, threads=1) as engine:
+        with cold(path, threads=1, **options) as engine:
             assert run(engine, [request])[request.id] == together[request.id]
 
 

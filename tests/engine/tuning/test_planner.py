@@ -23,7 +23,7 @@ from llmcli.engine.tuning.cost_profile import (
     load_profile,
     save_profile,
 )
-from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
+from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape, plan_scoring
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
 from llmcli.types import Finished
@@ -124,6 +124,21 @@ def test_the_deterministic_mode_has_no_choice(planner, name, kv_type):
     plan = planner(name, deterministic=True, kv_type=kv_type)
     assert plan.allowed_settings == (CacheSettings(unified=False, kv_type=kv_type),) and not plan.measurable
     assert planner(name, deterministic=True).allowed_settings == (CacheSettings(unified=False, kv_type="q8_0"),)
+
+
+@pytest.mark.parametrize(
+    ("weights", "states", "options", "kv_type"),
+    [
+        ("bf16", True, {}, "bf16"),
+        ("bf16", False, {}, "f16"),
+        ("original", True, {}, "f16"),
+        ("bf16", True, {"kv_type": "f16"}, "f16"),
+    ],
+)
+def test_states_have_a_cache_in_the_type_of_the_weights(models, weights, states, options, kv_type):
+    """In BF16, as far as the user does not choose; scores keep F16."""
+    planner = plan_scoring(models("chatml"), EngineOptions(weights=weights, **options), 1, states=states)
+    assert planner.allowed_settings[0] == CacheSettings(unified=False, flash_attention=False, kv_type=kv_type)
 
 
 def test_a_gpu_is_not_planned():
