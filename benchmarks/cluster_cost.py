@@ -135,7 +135,7 @@ def make_plans(given: argparse.Namespace, job: Job) -> list[Plan]:
     if given.node_rate:
         plans.append(plan_nodes("CPU nodes, measured", given.node_rate, given.node_price, job, **shared))
     elif given.tune:
-        with sys.stdin if given.tune == "-" else open(given.tune, encoding="utf-8") as file:  # noqa: PTH123
+        with sys.stdin if given.tune == "-" else open(given.tune, encoding="utf-8") as file:  # noqa: PTH123 (the name is a text)
             weights, rate = cpu_rate(map(json.loads, file), job)
         plans.append(plan_nodes(f"CPU nodes, {weights} weights", rate, given.node_price, job, **shared))
     if given.gpu_rate:

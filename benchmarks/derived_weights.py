@@ -127,7 +127,7 @@ def command_row(
     label: str, options: Any, measure: Callable[[str], float], peer: Callable[[], float] | None, aim: str
 ) -> list[str]:
     """Return the row of a figure in seconds: automatic choice, original weights, and the peer."""
-    sides: list[Callable[[], float]] = [lambda side=side: measure(side) for side in SIDES]  # type: ignore[misc]
+    sides: list[Callable[[], float]] = [lambda side=side: measure(side) for side in SIDES]  # type: ignore[misc]  # mypy cannot infer the type of a lambda's default
     figures = common.interleave(options.runs, *sides, *([] if peer is None else [peer]), warm=False)
     theirs = figures[-1]
     return [f"{label}, s", *(common.median_range(each) for each in figures[:2]),

@@ -111,7 +111,7 @@ def make_texts(count: int, shortest: int, longest: int) -> list[str]:
 @contextlib.contextmanager
 def serving(options: object, model: str) -> Iterator[Clients]:
     """Run two ``llm serve`` of one thread each; give clients that use them."""
-    llm = options.llm  # type: ignore[attr-defined]
+    llm = options.llm  # type: ignore[attr-defined]  # of argparse
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(serve.ours(llm, model, LLMCLI_THREADS="1")) for _ in range(2)]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -165,7 +165,7 @@ def compare_scripted(options: object, each: int, runs: int) -> list[str]:
     verb = ("ask", "-f", "INPUT", "--column", "text", "What is it?")
     servers = [SlowServer() for _ in range(SCRIPTED_SERVERS)]
     with tempfile.TemporaryDirectory() as directory:
-        clients = Clients(options.llm, Path(directory), [server.url for server in servers])  # type: ignore[attr-defined]
+        clients = Clients(options.llm, Path(directory), [server.url for server in servers])  # type: ignore[attr-defined]  # of argparse
 
         def rate(backend: str, count: int) -> float:
             return count / clients.run(verb, {backend: make_texts(count, 3, 9)})[0]

@@ -166,7 +166,7 @@ def read_structure(name: str, data: bytes) -> list[object]:
         import docx
 
         document = docx.Document(stream)
-        paragraphs = [*document.paragraphs, *(p for t in document.tables for c in t._cells for p in c.paragraphs)]  # noqa: SLF001
+        paragraphs = [*document.paragraphs, *(p for t in document.tables for c in t._cells for p in c.paragraphs)]  # noqa: SLF001 (python-docx lists cells in no other way)
         return [
             (paragraph.style.name if paragraph.style else "", {(r.bold, r.italic, r.underline, r.font.size) for r in paragraph.runs if r.text.strip()})
             for paragraph in paragraphs

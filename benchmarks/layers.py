@@ -80,7 +80,7 @@ def count_multiply_adds(model: str, work: Work, rows: int, layers: int | None) -
     ]
     heads, size = header.arch_integer("attention.head_count"), header.arch_integer("attention.key_length")
     width = header.arch_integer("embedding_length")
-    assert header.block_count is not None and kept is not None and heads is not None and width is not None  # noqa: PT018
+    assert header.block_count is not None and kept is not None and heads is not None and width is not None  # noqa: PT018 (for the type checker)
     attention = 2 * heads * (size or width // heads) * work.prompt / rows
     total = kept * (sum(matrices) / header.block_count + attention) * work.evaluated
     if layers is None:

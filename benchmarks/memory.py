@@ -68,7 +68,7 @@ def measure(llm: str, model: str, verb: Verb, **variables: str) -> tuple[float, 
         )
         command = [llm, *verb.argv, "-m", model]
         how = {"input": verb.text} if verb.text else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, **how)  # type: ignore[call-overload]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, **how)  # type: ignore[call-overload]  # the options have several types
         if done.returncode not in {0, 3}:  # 3: the starter left something out, and said so
             raise SystemExit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}")
         (worker,) = _workers(llm, environ)

@@ -56,7 +56,7 @@ class Recording:
             self.requests.append(request)
             submit(request)
 
-        job.submit = noting  # type: ignore[method-assign]
+        job.submit = noting  # type: ignore[method-assign]  # it records the requests
         return job
 
     def stats(self) -> BackendStats:

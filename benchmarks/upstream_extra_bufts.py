@@ -30,7 +30,7 @@ import numpy as np
 TOKENS = 24
 
 
-@llama.llama_log_callback  # type: ignore[untyped-decorator]
+@llama.llama_log_callback  # type: ignore[untyped-decorator]  # the binding has no types
 def quiet(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
     """Drop llama.cpp's log."""
 

@@ -83,7 +83,7 @@ def converse(server: ChatServer, columns: int, rows: int) -> bytes:
 
 
 def _model(directory: str) -> str:
-    import tiny_models  # noqa: PLC0415
+    import tiny_models  # noqa: PLC0415 (after the path is set)
 
     tiny_models.make(directory, ["chatml"])
     named = Path(directory) / "qwen3-4b.gguf"

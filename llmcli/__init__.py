@@ -2,7 +2,7 @@
 
 # The scripts import this module first. Python's handler would answer Ctrl-C during the imports with a traceback; the
 # modules below are built in, so nothing is read before the handler is gone. Programs that use the package keep theirs.
-import _signal  # type: ignore[import-not-found]
+import _signal  # type: ignore[import-not-found]  # typeshed does not have it
 import sys
 
 if (

@@ -129,8 +129,8 @@ def replace(instance: _T, **changes: Any) -> _T:
     """Return a copy with some fields changed, of an object of any dataclass."""
     of: Any = instance
     if not hasattr(of, "__own__"):
-        return sys.modules["dataclasses"].replace(of, **changes)  # type: ignore[no-any-return]
-    return type(of)(**{**{each.name: getattr(of, each.name) for each in of.__own__}, **changes})  # type: ignore[no-any-return]
+        return sys.modules["dataclasses"].replace(of, **changes)  # type: ignore[no-any-return]  # the type of ``instance``
+    return type(of)(**{**{each.name: getattr(of, each.name) for each in of.__own__}, **changes})  # type: ignore[no-any-return]  # the type of ``instance``
 
 
 def asdict(instance: Any) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def as_plain(value: Any) -> Any:
     return asdict(value) if found else value
 
 
-def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
+def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807 (it becomes a method)
     """Compile the ``__init__`` of the class, and call it from now on."""
     owner: Any = next(cls for cls in type(self).__mro__ if "__own__" in vars(cls))
     init = owner.__init__ = _compile_init(owner)
@@ -188,24 +188,24 @@ def _compared_values(self: Any) -> tuple[Any, ...]:
     return tuple([getattr(self, each.name) for each in self.__own__ if each.compare])
 
 
-def __repr__(self: Any) -> str:  # noqa: N807
+def __repr__(self: Any) -> str:  # noqa: N807 (it becomes a method)
     parts = [f"{each.name}={getattr(self, each.name)!r}" for each in self.__own__ if each.repr]
     return f"{type(self).__qualname__}({', '.join(parts)})"
 
 
-def __eq__(self: Any, other: object) -> bool:  # noqa: N807
+def __eq__(self: Any, other: object) -> bool:  # noqa: N807 (it becomes a method)
     return _compared_values(self) == _compared_values(other) if type(other) is type(self) else NotImplemented
 
 
-def __hash__(self: Any) -> int:  # noqa: N807
+def __hash__(self: Any) -> int:  # noqa: N807 (it becomes a method)
     return hash(_compared_values(self))
 
 
-def __setattr__(self: Any, name: str, _value: object) -> None:  # noqa: N807
+def __setattr__(self: Any, name: str, _value: object) -> None:  # noqa: N807 (it becomes a method)
     _refuse(self, f"{name} cannot be changed")
 
 
-def __delattr__(self: Any, name: str) -> None:  # noqa: N807
+def __delattr__(self: Any, name: str) -> None:  # noqa: N807 (it becomes a method)
     _refuse(self, f"{name} cannot be deleted")
 
 
@@ -215,5 +215,5 @@ def _refuse(self: Any, what: str) -> None:
     raise FrozenInstanceError(f"{type(self).__name__}.{what}")
 
 
-def __reduce__(self: Any) -> tuple[Any, ...]:  # noqa: N807
+def __reduce__(self: Any) -> tuple[Any, ...]:  # noqa: N807 (it becomes a method)
     return type(self), _field_values(self)

@@ -119,8 +119,8 @@ class ChatServer:
 
 def serve() -> None:
     """Answer requests until the end of the input."""
-    import prompt_toolkit  # noqa: F401
-    import rich.markdown  # noqa: F401
+    import prompt_toolkit  # noqa: F401 (imported once, before the forks)
+    import rich.markdown  # noqa: F401 (as above)
 
     import llmcli.cli.commands.chat.chat_commands
     import llmcli.cli.commands.chat.line_editor

@@ -130,7 +130,7 @@ def make_email(rng: random.Random) -> tuple[str, str]:
 
 
 def make_phone(rng: random.Random) -> tuple[str, str]:
-    d = lambda n: str(rng.randint(1, 9)) + draw(rng, string.digits, n - 1)  # noqa: E731
+    d = lambda n: str(rng.randint(1, 9)) + draw(rng, string.digits, n - 1)  # noqa: E731 (short, since it is used often)
     written = rng.choice([
         f"+49 {d(3)} {d(7)}", f"+1 {d(3)}-{d(3)}-{d(4)}", f"+44 20 {d(4)} {d(4)}", f"+33 6 {d(2)} {d(2)} {d(2)} {d(2)}",
         f"+39{d(10)}", f"0033{d(9)}", f"(030) {d(8)}", f"0151 {d(8)}", f"06 {d(2)} {d(2)} {d(2)} {d(2)}",
@@ -217,7 +217,7 @@ def plant(rng: random.Random, kind: str) -> Planted:
 
 def harmless_lines(rng: random.Random) -> list[str]:
     """Return lines in which nothing is private, though much looks so."""
-    d = lambda n: str(rng.randint(1, 9)) + draw(rng, string.digits, n - 1)  # noqa: E731
+    d = lambda n: str(rng.randint(1, 9)) + draw(rng, string.digits, n - 1)  # noqa: E731 (short, since it is used often)
     not_a_card = "4" + draw(rng, string.digits, 14)
     not_a_card += str((int(luhn_digit(not_a_card)) + rng.randint(1, 9)) % 10)
     return [

@@ -153,9 +153,9 @@ def _parse_tools(fields: Fields) -> ToolChoice:
         if kind == "none":
             return ToolChoice()
         required = {"auto": (), "any": tuple(sorted(names)), "tool": (name,)}[kind]
-        return ToolChoice(tools, required, allow_parallel)  # type: ignore[arg-type]
+        return ToolChoice(tools, required, allow_parallel)  # type: ignore[arg-type]  # the name of a tool is set
 
-    return parse_nested("tool_choice", choice, read)  # type: ignore[no-any-return]
+    return parse_nested("tool_choice", choice, read)  # type: ignore[no-any-return]  # ``parse_nested`` returns Any
 
 
 def _read_tool_hints(tool: Fields) -> None:

@@ -191,7 +191,7 @@ def _quoting_advice(words: Sequence[str]) -> str:
     from llmcli.cli.parsing.parameters import Argument
 
     command = command_registry.find_command(words[0]) if words else None
-    if command is None or command.group or len([word for word in words if not word.startswith("-")]) <= 2:  # noqa: PLR2004
+    if command is None or command.group or len([word for word in words if not word.startswith("-")]) <= 2:  # noqa: PLR2004 (a command and a subcommand)
         return ""
     declared = [parameter.declaration for parameter in command.load().parameters]
     if not any(isinstance(each, Argument) and each.is_prose for each in declared):

@@ -63,7 +63,7 @@ def _describe_download(size: int, bytes_per_s: float | None) -> str:
     """Return how long a download of ``size`` bytes takes, at the rate of the last one or at an assumed rate."""
     mbits = _ASSUMED_MBITS_PER_S if bytes_per_s is None else bytes_per_s * 8 / _BITS_PER_MBIT
     took = progress_text.format_estimate(max(1, size * 8 / (mbits * _BITS_PER_MBIT)))
-    shown = f"{mbits:.0f}" if mbits >= 10 else f"{mbits:.2g}"  # noqa: PLR2004
+    shown = f"{mbits:.0f}" if mbits >= 10 else f"{mbits:.2g}"  # noqa: PLR2004 (two digits)
     measured = "assumed" if bytes_per_s is None else "as last time"
     return f"about {took} to download at {shown} Mbit/s ({measured})"
 

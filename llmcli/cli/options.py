@@ -123,8 +123,8 @@ def command(
 
         shared = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
         parameters = (*read_parameters(function), *shared)
-        wrapper.parameters = parameters  # type: ignore[attr-defined]
-        wrapper.examples = examples  # type: ignore[attr-defined]
+        wrapper.parameters = parameters  # type: ignore[attr-defined]  # an attribute of a function
+        wrapper.examples = examples  # type: ignore[attr-defined]  # an attribute of a function
         return wrapper
 
     return decorate

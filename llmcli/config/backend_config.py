@@ -193,7 +193,7 @@ def _parse_type(value: Any) -> str:
 
 def _parse_models(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError("expected a mapping such as {MODEL: {price: {input: 3.0, output: 15.0}}}")  # noqa: TRY004
+        raise ValueError("expected a mapping such as {MODEL: {price: {input: 3.0, output: 15.0}}}")  # noqa: TRY004 (as for all bad values)
     for model, fields in value.items():
         if not isinstance(fields, Mapping) or set(fields) != {"price"}:
             raise ValueError(f"{model}: expected a mapping with price")
@@ -232,7 +232,7 @@ _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
 def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
     """Check the server descriptions of the configuration and return them. Raises ``ValueError``."""
     if not isinstance(value, Mapping):
-        raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004
+        raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004 (as for all bad values)
     return {parse_backend_name(name): parse_backend_fields(name, fields) for name, fields in value.items()}
 
 
@@ -248,7 +248,7 @@ def parse_backend_name(name: Any) -> str:
 def parse_backend_fields(name: str, fields: Any) -> dict[str, Any]:
     """Return the description of the server ``name``, checked, and completed by its preset. Raises ``ValueError``."""
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{name}: expected a mapping with type and base_url")  # noqa: TRY004
+        raise ValueError(f"{name}: expected a mapping with type and base_url")  # noqa: TRY004 (as for all bad values)
     preset = find_preset(name)
     parsed = (
         {} if preset is None else {"type": preset.type, **({"base_url": preset.base_url} if preset.base_url else {})}
@@ -408,7 +408,7 @@ class Price:
 
 def format_amount(amount: float, currency: str) -> str:
     """Return an amount for people: "0.0031 USD", with more digits the smaller it is."""
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004 (dollars)
     return f"{amount:.{digits}f} {currency}"
 
 

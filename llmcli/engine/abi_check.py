@@ -97,7 +97,7 @@ def load_declarations() -> Any:
 
 
 def _missing_functions(module: Any) -> Iterator[str]:
-    missing = [name for name in load_declarations()["functions"] if not hasattr(module._lib, name)]  # noqa: SLF001
+    missing = [name for name in load_declarations()["functions"] if not hasattr(module._lib, name)]  # noqa: SLF001 (the functions of the library itself)
     if missing:
         yield f"it lacks functions: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
 
@@ -111,7 +111,7 @@ def _struct_problems(module: Any) -> Iterator[str]:
                 yield f"{function}: {name} is {value}, not {expected.get(name, 'declared')}: it is of another version"
                 return
         size = ctypes.sizeof(params)
-        written = _written_bytes(module._lib, function, size)  # noqa: SLF001
+        written = _written_bytes(module._lib, function, size)  # noqa: SLF001 (as above)
         if written > size:
             yield f"{function} writes {written} bytes instead of {size}: it is of another version"
 
@@ -185,7 +185,7 @@ def loaded_backends(library: EngineLibrary) -> list[str]:
         dyld: Any = ctypes.CDLL(None)
         name_of = dyld._dyld_get_image_name  # noqa: SLF001 (dyld(3))
         name_of.restype = ctypes.c_char_p
-        images = [os.fsdecode(name_of(index)) for index in range(dyld._dyld_image_count())]  # noqa: SLF001
+        images = [os.fsdecode(name_of(index)) for index in range(dyld._dyld_image_count())]  # noqa: SLF001 (dyld(3))
     loaded = {_library_name(image) for image in images}
     return [path.name for path in library.files if _library_name(path.name) in loaded and _is_backend(path)]
 
@@ -210,7 +210,7 @@ def variant_of(backends: list[str]) -> str:
 def check_library(library: EngineLibrary) -> dict[str, Any]:
     """Load a library in this process and return what is found, or ``reason`` if it must not be used."""
     module = bindings.load_unchecked(library)
-    if not module._lib.ggml_backend_dev_count():  # noqa: SLF001
+    if not module._lib.ggml_backend_dev_count():  # noqa: SLF001 (the binding does not declare it)
         return {"reason": "none of its backends runs on this processor"}
     problem = find_problem(module)
     if problem:

@@ -65,7 +65,7 @@ def estimate(source: str, weights: str) -> tuple[str, str]:
     lib = bindings.lib()
     sizes = []
 
-    @lib.llama_log_callback  # type: ignore[untyped-decorator]
+    @lib.llama_log_callback  # type: ignore[untyped-decorator]  # the binding has no types
     def collect(level: int, text: bytes, _: int) -> None:
         bindings.log.append(level, text)
         if match := _SIZE_LINE.search(text):

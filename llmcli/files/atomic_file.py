@@ -258,7 +258,7 @@ def _remove_abandoned(path: Path) -> None:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours, now = os.fstat(fd), os.stat(path, follow_symlinks=False)  # noqa: PTH116
+            ours, now = os.fstat(fd), os.stat(path, follow_symlinks=False)  # noqa: PTH116 (beside os.fstat)
             if stat.S_ISREG(ours.st_mode) and (ours.st_dev, ours.st_ino) == (now.st_dev, now.st_ino):
                 path.unlink()
         finally:

@@ -209,7 +209,7 @@ class Fields:
 def _parse_response_format(fields: Fields) -> Mapping[str, Any] | None:
     if fields.get("type") != "json_schema":
         return None if fields.get("type") is None else parse_answer_format(fields)
-    return parse_nested("json_schema", fields.get("json_schema"), _parse_named_schema)  # type: ignore[no-any-return]
+    return parse_nested("json_schema", fields.get("json_schema"), _parse_named_schema)  # type: ignore[no-any-return]  # ``parse_nested`` returns Any
 
 
 def parse_answer_format(fields: Fields) -> Mapping[str, Any] | None:
@@ -241,7 +241,7 @@ def parse_schema(fields: Fields) -> Mapping[str, Any]:
 
 
 def _parse_message_at(item: Any, where: str) -> Message:
-    return parse_nested(where, item, _parse_message)  # type: ignore[no-any-return]
+    return parse_nested(where, item, _parse_message)  # type: ignore[no-any-return]  # ``parse_nested`` returns Any
 
 
 def _parse_message(fields: Fields) -> Message:
@@ -289,7 +289,7 @@ def _parse_tool_call(fields: Fields) -> ToolCall:
     identity = fields.string("id")
     if identity is None:
         raise FieldError("id", "id is not a string")
-    return parse_nested("function", fields.get("function"), lambda inner: parse_called_function(inner, identity))  # type: ignore[no-any-return]
+    return parse_nested("function", fields.get("function"), lambda inner: parse_called_function(inner, identity))  # type: ignore[no-any-return]  # as above
 
 
 def parse_called_function(fields: Fields, identity: str) -> ToolCall:

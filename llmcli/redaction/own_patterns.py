@@ -118,7 +118,7 @@ def parse_kind(name: Any) -> str:
 def parse_patterns(value: Any) -> dict[str, str]:
     """Return the user's patterns by kind. Raises ``ValueError``."""
     if not isinstance(value, Mapping):
-        raise ValueError(r"expected a mapping in config.yaml: {customer: 'CU-\d{6}'}")  # noqa: TRY004
+        raise ValueError(r"expected a mapping in config.yaml: {customer: 'CU-\d{6}'}")  # noqa: TRY004 (as for all bad values)
     parsed = {}
     for name, pattern in value.items():
         try:
@@ -136,7 +136,7 @@ def parse_words(value: Any) -> dict[str, tuple[str, ...]]:
     if isinstance(value, str | list):
         value = {"word": value}
     if not isinstance(value, Mapping):
-        raise ValueError("expected a list of words, or a mapping of names to lists or files")  # noqa: TRY004
+        raise ValueError("expected a list of words, or a mapping of names to lists or files")  # noqa: TRY004 (as for all bad values)
     return {parse_kind(name): _read_words(name, words) for name, words in value.items()}
 
 

@@ -47,7 +47,7 @@ class _HeadTimeoutProtocol(H11Protocol):
         super().__init__(*given, **named)
         self.logger = logging.getLogger(_REQUEST_LOGGER)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio calls it with a ``Transport``
         super().connection_made(transport)
         self._start_head_timer()
 

@@ -70,7 +70,7 @@ class WorkerConnection:
                 while not decoder.complete:
                     data = await self._reader.read(_READ_BYTES)
                     if not data:
-                        raise EOFError  # noqa: TRY301
+                        raise EOFError  # noqa: TRY301 (it becomes ``ConnectionLost`` below)
                     self.last_active_at = self._loop.time()
                     piece = decoder.feed(data)
                     if piece:
@@ -80,7 +80,7 @@ class WorkerConnection:
                 while left:
                     piece = await self._reader.read(min(left, _READ_BYTES))
                     if not piece:
-                        raise EOFError  # noqa: TRY301
+                        raise EOFError  # noqa: TRY301 (as above)
                     left -= len(piece)
                     self.last_active_at = self._loop.time()
                     yield piece

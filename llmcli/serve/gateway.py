@@ -188,7 +188,7 @@ async def _http_exception_response(request: Request, problem: Exception) -> Resp
         404: "no such path; /openapi.json lists those that there are",
         405: "this path does not support that method",
     }.get(status, "failed")
-    if status == 404 and request.scope["path"].startswith((BATCHES_PATH, FILES_PATH)):  # noqa: PLR2004
+    if status == 404 and request.scope["path"].startswith((BATCHES_PATH, FILES_PATH)):  # noqa: PLR2004 (Not Found)
         words += "; for batches: llm serve --batches"
     return adapt_error(error_response(status, words), request.scope)
 

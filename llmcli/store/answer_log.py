@@ -103,7 +103,7 @@ class AnswerLog:
         """Return the ids of the answers before ``time``, of all for None, the oldest first."""
         with self._database.read() as database:
             where, values = ("", ()) if time is None else ("WHERE time < ?", (time,))
-            return [row[0] for row in database.execute(f"SELECT id FROM answers {where} ORDER BY id", values)]  # noqa: S608
+            return [row[0] for row in database.execute(f"SELECT id FROM answers {where} ORDER BY id", values)]  # noqa: S608 (a fixed condition)
 
     def remove(self, ids: Collection[int]) -> None:
         """Remove answers, so that nothing of them is left in the file."""

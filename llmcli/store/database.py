@@ -337,12 +337,12 @@ class TrigramIndex:
 
     def delete(self, connection: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
         """Remove texts, each given as id and text."""
-        statement = f"INSERT INTO {self._name} ({self._name}, rowid, content) VALUES ('delete', ?, ?)"  # noqa: S608
+        statement = f"INSERT INTO {self._name} ({self._name}, rowid, content) VALUES ('delete', ?, ?)"  # noqa: S608 (a fixed name)
         connection.executemany(statement, [(entry, content.casefold()) for entry, content in entries])
 
     def purge(self, connection: sqlite3.Connection) -> None:
         """Rewrite the index, so that nothing of deleted texts is left in it."""
-        connection.execute(f"INSERT INTO {self._name} ({self._name}) VALUES ('optimize')")  # noqa: S608
+        connection.execute(f"INSERT INTO {self._name} ({self._name}) VALUES ('optimize')")  # noqa: S608 (a fixed name)
 
 
 def parse_terms(text: str) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ class SessionStore:
 
     def _select_one(self, condition: str, *values: str) -> Session | None:
         with self._database.read() as database:
-            row = database.execute(f"SELECT {_FIELDS} FROM sessions {condition}", values).fetchone()  # noqa: S608
+            row = database.execute(f"SELECT {_FIELDS} FROM sessions {condition}", values).fetchone()  # noqa: S608 (a fixed condition)
         return Session(*row) if row else None
 
     # ---- changing -------------------------------------------------------------------------------------------------

@@ -111,5 +111,5 @@ def _parse_unit(unit: ET.Element, source: str) -> Iterator[TranslationUnit]:
 def _normalize_code(language: str) -> str:
     """Return a code in the case of BCP 47 ("EN-us" becomes "en-US"), since tools differ in how they write it."""
     first, *rest = language.replace("_", "-").split("-")
-    cased = [part.upper() if len(part) == 2 else part.title() for part in rest]  # noqa: PLR2004
+    cased = [part.upper() if len(part) == 2 else part.title() for part in rest]  # noqa: PLR2004 (a region)
     return "" if language == _UNKNOWN_LANGUAGE else "-".join([first.lower(), *cased])

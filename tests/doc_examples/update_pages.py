@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import tiny_models  # noqa: E402 (the path is set above)
-from doc_examples.example_terminal import normalize  # noqa: E402
-from doc_examples.example_world import Surroundings  # noqa: E402
-from doc_examples.page_examples import BLOCKS, EXAMPLES  # noqa: E402
+from doc_examples.example_terminal import normalize  # noqa: E402 (after the path is set)
+from doc_examples.example_world import Surroundings  # noqa: E402 (as above)
+from doc_examples.page_examples import BLOCKS, EXAMPLES  # noqa: E402 (as above)
 
 
 def update_page(surroundings: Surroundings, page: str) -> int:

@@ -178,7 +178,7 @@ class Probe(Sequence):
         self.rows: list[np.ndarray] = []
 
     @property
-    def tokens_left(self) -> int:  # type: ignore[override]
+    def tokens_left(self) -> int:  # type: ignore[override]  # a property in the place of a variable
         return len(self._forced)
 
     def process_logits(self, context, outputs):

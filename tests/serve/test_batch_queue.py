@@ -394,7 +394,7 @@ def test_a_full_disk_is_reported(store, runner, submit, clock, monkeypatch):
     queue = BatchQueue(store, runner, said.append)
     batch_id = submit(line())
     with monkeypatch.context() as patched:
-        patched.setattr(store, "update_batch", lambda *_, **__: open("/nonexistent/x"))  # noqa: PTH123, SIM115
+        patched.setattr(store, "update_batch", lambda *_, **__: open("/nonexistent/x"))  # noqa: PTH123, SIM115 (it raises OSError)
         for _ in range(5):
             queue.advance()
     assert len(said) == 1 and "/nonexistent/x" in said[0]

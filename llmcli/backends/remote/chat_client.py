@@ -176,7 +176,7 @@ class ChatClient:
         for _ in range(_MAX_FIELDS_LEFT_OUT):
             made = make()
             try:
-                return self._retrier.run(call, lambda made=made: send(made))  # type: ignore[misc]
+                return self._retrier.run(call, lambda made=made: send(made))  # type: ignore[misc]  # mypy cannot infer the type of a lambda's default
             except BadRequest as refused:
                 field = None if call.delivered else find_refused_field(refused, made.optional)
                 if field is None:

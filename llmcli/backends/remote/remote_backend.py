@@ -321,7 +321,7 @@ class RemoteBackend:
                 if error is not None:
                     self._interrupt.check()
                     raise error
-                return answer  # type: ignore[return-value]
+                return answer  # type: ignore[return-value]  # the last event
         finally:
             call.cancel()
 

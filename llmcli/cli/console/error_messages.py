@@ -114,7 +114,7 @@ def write_message(environment: Environment, text: str) -> None:
 
 def write_stderr(environment: Environment, text: str) -> None:
     """Write lines to stderr, on a terminal without control sequences; ignore errors."""
-    if 2 in environment.closed_fds:  # noqa: PLR2004
+    if 2 in environment.closed_fds:  # noqa: PLR2004 (standard error)
         return
     text = sanitize.strip_controls(text) if environment.is_terminal(environment.stderr) else text
     data = (text + "\n").encode("utf-8", "replace")

@@ -137,17 +137,17 @@ def rated_progress(job: Progress | None, step: Progress | None) -> Progress | No
 def format_duration(seconds: float) -> str:
     """Return a time in whole seconds, minutes and seconds, or hours and minutes."""
     whole = int(seconds)
-    if whole < 60:  # noqa: PLR2004
+    if whole < 60:  # noqa: PLR2004 (seconds)
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
+    if minutes < 60:  # noqa: PLR2004 (minutes)
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 
 def format_estimate(seconds: float) -> str:
     """Return an estimate, rounded since it is not exact."""
-    return format_duration(seconds) if seconds < 120 else format_duration(60 * round(seconds / 60)).removesuffix(" 0 s")  # noqa: PLR2004
+    return format_duration(seconds) if seconds < 120 else format_duration(60 * round(seconds / 60)).removesuffix(" 0 s")  # noqa: PLR2004 (seconds)
 
 
 def _format_head(job: Progress | None, step: Progress | None, columns: int, *, short: bool) -> str:
@@ -201,7 +201,7 @@ def _format_unit_rate(rate: float, unit: str) -> str:
         return f"{message_text.format_bytes(rate)}/s"
     if rate < _PER_MINUTE_BELOW:
         return f"{60 * rate:.1f}/min"
-    return f"{rate:.1f}/s" if rate < 10 else f"{rate:,.0f}/s"  # noqa: PLR2004
+    return f"{rate:.1f}/s" if rate < 10 else f"{rate:,.0f}/s"  # noqa: PLR2004 (two digits)
 
 
 def _format_bar(job: Progress | None, step: Progress | None, room: int) -> str:

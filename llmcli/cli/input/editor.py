@@ -124,7 +124,7 @@ def compose_text(console: Console, text: str) -> str:
         written = b""
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(name)  # noqa: PTH108
+            os.unlink(name)  # noqa: PTH108 (the name is a text)
     if not written.strip():
         raise EmptyInput("the text from the editor")
     return os.fsdecode(written.rstrip(b"\r\n"))

@@ -55,8 +55,8 @@ class Option:
         *names: str,
         help: str,  # noqa: A002 (Typer's names)
         metavar: str | None = None,
-        min: float | None = None,  # noqa: A002
-        max: float | None = None,  # noqa: A002
+        min: float | None = None,  # noqa: A002 (as above)
+        max: float | None = None,  # noqa: A002 (as above)
         callback: Callable[[Any], Any] | None = None,
         autocompletion: Completer | None = None,
         section: OptionSection = OptionSection.OWN,

@@ -160,7 +160,7 @@ def _with_typer_signature(function: Any, *, abridged: bool) -> Callable[..., int
     if abridged:
         parameters.append(inspect.Parameter(HELP_ALL, _KEYWORD_ONLY, default=False, annotation=_HelpAllOption))
     parameters.append(inspect.Parameter("invocation", _KEYWORD_ONLY, annotation=typer.Context))
-    typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # a function may have one: PEP 362
     typer_command.__annotations__ = {each.name: each.annotation for each in parameters}
     return typer_command
 

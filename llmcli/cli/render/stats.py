@@ -60,7 +60,7 @@ class CommandStats:
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
             "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
             *map(_format_server, self.servers),
-            *(f"LoRA {os.path.basename(adapter.path)} * {adapter.scale:g}" for adapter in self.adapters),  # noqa: PTH119
+            *(f"LoRA {os.path.basename(adapter.path)} * {adapter.scale:g}" for adapter in self.adapters),  # noqa: PTH119 (the path is a text)
         ]
         return "llm: " + ", ".join(part for part in parts if part)
 
@@ -101,7 +101,7 @@ def _format_server(server: ServerStats) -> str:
 
 def _format_number(number: float) -> str:
     """Return a number with fewer decimals the larger it is."""
-    return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004
+    return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004 (three digits)
 
 
 def collect_stats(

@@ -312,7 +312,7 @@ def _parse_markdown(text: str) -> Any:
     class Plain(Markdown):
         """Markdown with our headings."""
 
-        elements = {**Markdown.elements, "heading_open": LeftHeading}  # noqa: RUF012
+        elements = {**Markdown.elements, "heading_open": LeftHeading}  # noqa: RUF012 (rich reads it from the class)
 
     markdown = Plain(text, hyperlinks=False)
     _strip_controls_from_tokens(markdown.parsed)

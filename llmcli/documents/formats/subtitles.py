@@ -212,7 +212,7 @@ def _encode(
 
 def _defuse_timing(line: str, tag: re.Pattern[str]) -> str:
     """Change a line that players would take for a timing: they look for two times in it."""
-    if len(_TIME.findall(line)) < 2:  # noqa: PLR2004
+    if len(_TIME.findall(line)) < 2:  # noqa: PLR2004 (a beginning and an end)
         return line
     tags = [match.group() for match in tag.finditer(line)]
     words = [_TIME.sub(lambda match: match.group().replace(":", "."), part) for part in tag.split(line)]

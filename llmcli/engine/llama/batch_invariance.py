@@ -46,7 +46,7 @@ class _HiddenStateRecorder:
     """Copies the states that are multiplied with the output matrix (named ``result_norm`` in every graph)."""
 
     def __init__(self) -> None:
-        self._lib = bindings.lib()._lib  # noqa: SLF001
+        self._lib = bindings.lib()._lib  # noqa: SLF001 (the binding does not declare its functions of tensors)
         self._lib.ggml_nbytes.restype = ctypes.c_size_t
         self.callback = bindings.lib().ggml_backend_sched_eval_callback(self._record_tensor)
         self.recorded = bytearray()

@@ -124,7 +124,7 @@ def _tolerate_missing_functions() -> None:
 
 def _load_backends(module: Any, library: EngineLibrary, backends: tuple[str, ...]) -> None:
     """Load the ``backends`` that the check found, else all that suit the machine: the best variant of each kind."""
-    load, load_all = module._lib.ggml_backend_load, module._lib.ggml_backend_load_all_from_path  # noqa: SLF001
+    load, load_all = module._lib.ggml_backend_load, module._lib.ggml_backend_load_all_from_path  # noqa: SLF001 (the binding does not declare them)
     load.argtypes = load_all.argtypes = [ctypes.c_char_p]
     load.restype, load_all.restype = ctypes.c_void_p, None
     loaded = [load(os.fsencode(library.directory / name)) for name in backends]
@@ -142,18 +142,18 @@ def _load_library() -> Any:
     check = None if library.is_compiled or _unchecked else library_check.require_check(library)
     module = _import_low_level_module(library)
 
-    @module.llama_log_callback  # type: ignore[untyped-decorator]
+    @module.llama_log_callback  # type: ignore[untyped-decorator]  # the binding has no types
     def collect(level: int, text: bytes, _: int) -> None:
         log.append(level, text)
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_char_p)  # type: ignore[untyped-decorator]
+    @ctypes.CFUNCTYPE(None, ctypes.c_char_p)  # type: ignore[untyped-decorator]  # ctypes declares no type of its decorator
     def aborted(message: bytes) -> None:
         if on_abort is not None:
             on_abort(" ".join(message.decode("utf-8", "replace").split()))
 
     _registered_callbacks.extend((collect, aborted))
     module.llama_log_set(collect, None)
-    set_abort_callback = getattr(module._lib, "ggml_set_abort_callback", None)  # noqa: SLF001
+    set_abort_callback = getattr(module._lib, "ggml_set_abort_callback", None)  # noqa: SLF001 (the binding does not declare it)
     if set_abort_callback is not None:
         set_abort_callback(aborted)
     if not library.is_compiled:
@@ -164,7 +164,7 @@ def _load_library() -> Any:
 
 def load_unchecked(library: EngineLibrary) -> Any:
     """Return the low-level module with a library that was not checked yet: only for its check."""
-    global _unchecked  # noqa: PLW0603
+    global _unchecked  # noqa: PLW0603 (the library is loaded once in a process)
     _unchecked = library
     return lib()
 

@@ -287,12 +287,12 @@ def _are_disjoint(one: Any, other: Any) -> bool:
     if not all(isinstance(properties, Mapping) for properties in both):
         return False
     needed = set(one.get("required", ())) & set(other.get("required", ()))
-    return any(_have_no_common_value(both[0].get(name), both[1].get(name)) for name in needed)  # type: ignore[union-attr]
+    return any(_have_no_common_value(both[0].get(name), both[1].get(name)) for name in needed)  # type: ignore[union-attr]  # both are mappings
 
 
 def _have_no_common_value(one: Any, other: Any) -> bool:
     sets = [set(values) for part in (one, other) if (values := list(_enumerated_values(part)))]
-    return len(sets) == 2 and not sets[0] & sets[1]  # noqa: PLR2004
+    return len(sets) == 2 and not sets[0] & sets[1]  # noqa: PLR2004 (both have values)
 
 
 def _enumerated_values(part: Any) -> Iterator[str]:

@@ -49,7 +49,7 @@ class GenerationSequence(Sequence):
         self._drafter = PromptLookupDrafter()
 
     @property
-    def tokens_left(self) -> int:  # type: ignore[override]
+    def tokens_left(self) -> int:  # type: ignore[override]  # a property in the place of a variable
         return self._max_tokens - self.num_generated_tokens
 
     def propose_draft(self, cost: float) -> None:

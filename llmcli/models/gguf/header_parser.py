@@ -75,7 +75,7 @@ def parse_header(stream: ByteStream, size: int, subject: str) -> Header:
     Raises ``BadModelFile``.
     """
     reader = _HeaderReader(stream, size, subject)
-    magic = reader.read_bytes(4) if size >= 4 else b""  # noqa: PLR2004
+    magic = reader.read_bytes(4) if size >= 4 else b""  # noqa: PLR2004 (the bytes of the magic)
     if magic != b"GGUF":
         reader.fail("not a GGUF file: it does not begin with the letters GGUF")
     version = reader.read_scalar("I")

@@ -166,15 +166,15 @@ class HubClient:
         status, code = answer.status, answer.headers.get("x-error-code", "")
         said = answer.headers.get("x-error-message", "") or f"HTTP status {status}"
         owner_and_name = "/".join(subject.split("/")[:2])
-        if status == 404 or code == "RepoNotFound":  # noqa: PLR2004
+        if status == 404 or code == "RepoNotFound":  # noqa: PLR2004 (Not Found)
             # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
             of_file = code in ("EntryNotFound", "RevisionNotFound") or (not code and subject.count("/") > 1)
             kind = "file" if of_file else "repository"
             return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
         if status in (401, 403):
-            wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004
+            wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004 (Unauthorized)
             return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
-        if status in (408, 429) or status >= 500:  # noqa: PLR2004
+        if status in (408, 429) or status >= 500:  # noqa: PLR2004 (server errors)
             return TemporaryFailure(subject, retry_after=parse_retry_after(answer.headers), detail=said)
         return RemoteError(subject, detail=said)
 
@@ -211,7 +211,7 @@ class HubClient:
         url = f"{self.endpoint}/api/models"
         response = get_session().get(url, params=params, headers=self._request_headers(), timeout=self._http_timeout())
         answer = ResponseHead(response.status_code, {name.lower(): value for name, value in response.headers.items()})
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != 200:  # noqa: PLR2004 (OK)
             raise self._status_error(words, answer)
         try:
             found = tuple(_parse_repository_info(item) for item in response.json()[:limit])
@@ -236,7 +236,7 @@ class HubClient:
             if answer.status not in (200, 206, 416):
                 raise self._status_error(subject, answer)
             yield answer
-            if answer.status != 416:  # noqa: PLR2004
+            if answer.status != 416:  # noqa: PLR2004 (Range Not Satisfiable)
                 yield from response.iter_raw()  # unbuffered
 
     def _request_headers(self) -> dict[str, str]:

@@ -307,7 +307,7 @@ MAX_CONSTRAINED_COLUMNS = 200
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # https://sqlite.org/lang_keywords.html: those that are no names without quotation marks, and names of literals
 _KEYWORDS = frozenset(
-    "add all alter and as autoincrement between case check collate commit constraint create cross current_date "  # noqa: SIM905
+    "add all alter and as autoincrement between case check collate commit constraint create cross current_date "  # noqa: SIM905 (a list of words is easier to read)
     "current_time current_timestamp default deferrable delete distinct drop else escape except exists false filter "
     "foreign from full group having in index inner insert intersect into is isnull join left limit natural not notnull "
     "null on or order outer over primary references returning right select set table then to transaction true union "

@@ -23,7 +23,7 @@ _NUMBER = re.compile(
 _NUMBER_WORDS = {
     word: number
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
+        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905 (a list of words is easier to read)
     )
 }
 _NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE)
@@ -138,7 +138,7 @@ def _read_ordered_dates(text: str) -> Iterator[Candidate]:
     """Yield dates of three numbers, the year last. With points the day is first, else the other dates decide."""
     matches = list(_YEAR_LAST.finditer(text))
     day_first = any(int(match["first"]) > 12 for match in matches)  # noqa: PLR2004 (months)
-    month_first = any(int(match["second"]) > 12 for match in matches)  # noqa: PLR2004
+    month_first = any(int(match["second"]) > 12 for match in matches)  # noqa: PLR2004 (months)
     for match in matches:
         first, second, year = int(match["first"]), int(match["second"]), int(match["year"])
         if len(match["year"]) == 2:  # noqa: PLR2004 (digits)

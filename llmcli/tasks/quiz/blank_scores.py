@@ -121,7 +121,7 @@ class BlankScorer:
 def scoring_request(name: str, prompt: str, options: GenerationOptions, **more: object) -> Request:
     """Return a request about how a text goes on after ``prompt``."""
     fields = {"priority": options.priority or Priority.BULK, "deadline": options.deadline, **more}
-    return Request(name, (), prompt=prompt, sampling=Sampling(temperature=0), **fields)  # type: ignore[arg-type]
+    return Request(name, (), prompt=prompt, sampling=Sampling(temperature=0), **fields)  # type: ignore[arg-type]  # the fields have several types
 
 
 def context_of(sentence: SourceSentence) -> str:

@@ -127,7 +127,7 @@ async def gather(loop: CoroutineLoop, works: Iterable[Coroutine[Any, Any, T]]) -
             finished.resolve(None)
 
     for child in children:
-        child.when_done(lambda child=child: note(child))  # type: ignore[misc]
+        child.when_done(lambda child=child: note(child))  # type: ignore[misc]  # mypy cannot infer the type of a lambda's default
     try:
         if children:
             await finished

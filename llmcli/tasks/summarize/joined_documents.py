@@ -74,7 +74,7 @@ class CombinedText:
         """The names of the documents, a few of them."""
         names = [each.name for each in self._included]
         shown = ", ".join(names[:2])
-        return shown if len(names) <= 2 else f"{shown} and {len(names) - 2} more"  # noqa: PLR2004
+        return shown if len(names) <= 2 else f"{shown} and {len(names) - 2} more"  # noqa: PLR2004 (both names are shown)
 
     def blocks(self) -> Iterator[TextBlock]:
         """Yield the text in blocks. Raises the error of a document that cannot be read any more."""

@@ -16,7 +16,7 @@ _WORD = re.compile(
     r"\d+['’]?s(?!\w)|"  # noqa: RUF001 (the 1990s)
     r"(?:(?<!\S)[-−])?(?:\d+|(?<![\w.])\.\d+)(?:[.,]\d+)*|[^\W\d](?:[\w'’\-]*\w)?"  # noqa: RUF001 (an apostrophe)
 )
-_POSSESSIVE = re.compile(r"['’]s?$")  # noqa: RUF001
+_POSSESSIVE = re.compile(r"['’]s?$")  # noqa: RUF001 (an apostrophe)
 _QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”|(?<!\w)\'([^\'\n]+)\'(?!\w)')
 _DATE = re.compile(r"\d{4}[-/]\d")
 _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)")

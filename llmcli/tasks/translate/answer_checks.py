@@ -89,7 +89,7 @@ def clean_answer(text: str, answer: str) -> str:
     if commentary and len(split_sentences(answer[: commentary.start()])) >= len(split_sentences(text)):
         answer = answer[: commentary.start()].rstrip()
     closing = _QUOTES.get(answer[:1])
-    if closing and len(answer) > 2 and answer.endswith(closing) and text[:1] != answer[:1]:  # noqa: PLR2004
+    if closing and len(answer) > 2 and answer.endswith(closing) and text[:1] != answer[:1]:  # noqa: PLR2004 (a text between two quotes)
         inner = answer[1:-1]
         if closing not in inner and answer[0] not in inner:
             answer = inner.strip()

@@ -209,7 +209,7 @@ def request_json(
             raise WorkerGone(str(error)) from error
     try:
         if status != OK:
-            raise ValueError(f"status {status}")  # noqa: TRY301
+            raise ValueError(f"status {status}")  # noqa: TRY301 (it becomes ``RemoteError`` below)
         return json.loads(content)
     except ValueError as error:
         raise RemoteError(str(path), detail=str(error)) from error
@@ -220,7 +220,7 @@ def read_status(answer: BinaryIO) -> int:
     status = answer.readline(_MAX_LINE_BYTES).split()
     while answer.readline(_MAX_LINE_BYTES).strip():
         pass
-    if len(status) < 2 or not status[1].isdigit():  # noqa: PLR2004
+    if len(status) < 2 or not status[1].isdigit():  # noqa: PLR2004 (a protocol and a status)
         raise WorkerGone("no answer")
     return int(status[1])
 

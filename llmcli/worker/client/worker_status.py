@@ -47,7 +47,7 @@ def _is_worker_process(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # no Linux
         ps = ["ps", "-o", "command=", "-p", str(pid)]
-        command = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
+        command = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 (ps and a number)
     return WORKER_MODULE.encode() in command
 
 
@@ -117,7 +117,7 @@ def _is_zombie(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
     except OSError:  # no Linux
         ps = ["ps", "-o", "stat=", "-p", str(pid)]
-        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
+        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 (ps and a number)
     return state.strip().startswith(b"Z")
 
 

@@ -126,7 +126,7 @@ _LOCK_TIMEOUT_S = 1.0
 class _SameUserProtocol(H11Protocol):
     """HTTP for connections from processes of this user."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio calls it with a ``Transport``
         """Close a connection of another user before a byte of it is read."""
         connection = transport.get_extra_info("socket")
         super().connection_made(transport)

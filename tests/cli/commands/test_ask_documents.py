@@ -63,7 +63,7 @@ def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_t
     monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
     run = llm("ask", "What is the code?", "-f", long_text, answer=respond)
     assert (run.code, run.out, run.err) == (0, whole.out, "")
-    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110
+    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110 (the name is a text)
     shown = llm("ask", "--dry-run", "--json", "What is the code?", "-f", long_text)
     assert json.loads(shown.out)["method"] == "retrieval"
 
@@ -110,7 +110,7 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
     monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
     assert run() == whole
     assert again == [0, 1, 2]
-    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110
+    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110 (the name is a text)
 
 
 def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, write, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, writ
     def add(self, name):
         original(self, name)
         if name == files[1]:
-            os.remove(name)  # noqa: PTH107
+            os.remove(name)  # noqa: PTH107 (the name is a text)
 
     monkeypatch.setattr(ReloadableInputs, "add", add)
     run = llm("ask", "Which line?", "-f", files[0], "-f", files[1], answer=respond)

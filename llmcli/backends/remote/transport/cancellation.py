@@ -161,8 +161,8 @@ class CancellableNetwork(httpcore2.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,  # noqa: ARG002 (the exchange knows the deadline)
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
+        local_address: str | None = None,  # noqa: ARG002 (httpcore's)
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 (httpcore's)
     ) -> httpcore2.NetworkStream:
         exchange = self.exchange
         exchange.is_new = True
@@ -205,7 +205,7 @@ class CancellableStream(httpcore2.NetworkStream):
             exchange.peer_closed = True
         return data
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 (httpcore's)
         exchange = self._attached_exchange()
         try:
             self._stream.write(buffer, exchange.limit_timeout())
@@ -216,7 +216,7 @@ class CancellableStream(httpcore2.NetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002 (httpcore's)
     ) -> httpcore2.NetworkStream:
         exchange = self._attached_exchange()
         with _unwrap_os_errors():

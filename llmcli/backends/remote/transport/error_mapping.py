@@ -102,9 +102,9 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     retry_after = pause if told is None else told
     said = shorten_message(key.redact(message)) or f"HTTP status {status}"
     label = server.label
-    if status < 300:  # noqa: PLR2004
+    if status < 300:  # noqa: PLR2004 (success)
         return RemoteError(label, detail=f"it sent HTTP status {status} instead of an answer")
-    if 300 <= status < 400:  # noqa: PLR2004
+    if 300 <= status < 400:  # noqa: PLR2004 (redirections)
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
         return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
     by_code = _map_code(server, key, code, said)
@@ -115,20 +115,20 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if model and _is_unknown_model(status, code, message):
         return MissingError(model, kind="remote model", detail=said)
     if status in (404, 501):  # 501: llama-server and llm serve without what the request needs
-        hint = f" at {server.base_url}; check the path of base_url" if status == 404 else ""  # noqa: PLR2004
+        hint = f" at {server.base_url}; check the path of base_url" if status == 404 else ""  # noqa: PLR2004 (Not Found)
         return RequestRejected(label, detail=said + hint)
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
-    if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004
+    if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004 (server errors)
         return TemporaryFailure(label, retry_after=retry_after, detail=said)
-    if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004
+    if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004 (Content Too Large)
         return ContextOverflow(label, detail=said)
     return BadRequest(label, param=param, detail=said)
 
 
 def _is_unknown_model(status: int, code: str, message: str) -> bool:
     """Whether an error says that the server does not have the model."""
-    if status == 404:  # noqa: PLR2004
+    if status == 404:  # noqa: PLR2004 (Not Found)
         return _MODEL.search(message) is not None
     return status in (400, 422) and (code in _UNKNOWN_MODEL_CODES or _UNKNOWN_MODEL.search(message) is not None)
 

@@ -273,7 +273,7 @@ class HttpClient:
         if status in _PROXY_DENIALS:
             return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[status])
         told = f"{proxy.label} refused the connection: HTTP status {status}"
-        if status in {408, 429} or status >= 500:  # noqa: PLR2004
+        if status in {408, 429} or status >= 500:  # noqa: PLR2004 (server errors)
             return ServerUnreachable(self.server.label, detail=told)
         return RemoteError(self.server.label, detail=told)
 

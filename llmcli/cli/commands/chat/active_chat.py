@@ -94,7 +94,7 @@ class ActiveChat:
 
     def _watch(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         close = getattr(events, "close", None)
-        with nullcontext() if close is None else closing(events):  # type: ignore[type-var]
+        with nullcontext() if close is None else closing(events):  # type: ignore[type-var]  # it has a method ``close``
             for event in events:
                 if self.typed is not None:
                     self.typed.collect()

@@ -202,7 +202,7 @@ def is_directory(name: str) -> bool:
 
 def _common_directory(files: Sequence[str]) -> str:
     """Return the directory that contains all files."""
-    parents = [os.path.dirname(os.path.abspath(name)) for name in files if name != "-"]  # noqa: PTH100, PTH120
+    parents = [os.path.dirname(os.path.abspath(name)) for name in files if name != "-"]  # noqa: PTH100, PTH120 (the names are texts)
     return os.path.commonpath(parents) if parents else ""
 
 

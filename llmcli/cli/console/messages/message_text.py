@@ -18,7 +18,7 @@ def format_bytes(count: float | None) -> str:
     if count is None:
         return "unknown size"
     for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
+        if count < 1000:  # noqa: PLR2004 (a decimal unit)
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"

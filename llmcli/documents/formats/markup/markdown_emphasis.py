@@ -75,7 +75,7 @@ class _DelimiterStack:
         self._pop_to(index + 1)
         opener = self.openers[index]
         signs = 2 if min(opener.unpaired_signs, run.unpaired_signs) > 1 else 1
-        self.pairs[STRIKETHROUGH if run.sign == "~" else STRONG if signs == 2 else EMPHASIS] += 1  # noqa: PLR2004
+        self.pairs[STRIKETHROUGH if run.sign == "~" else STRONG if signs == 2 else EMPHASIS] += 1  # noqa: PLR2004 (two signs)
         opener.unpaired_signs -= signs
         run.unpaired_signs -= signs
         if not opener.unpaired_signs:
@@ -131,7 +131,7 @@ def _find_delimiter_runs(text: str) -> list[tuple[_DelimiterRun, tuple[int, int]
     runs = []
     for match in _DELIMITERS.finditer(text):
         signs = match.group()
-        if signs[0] == "\\" or (signs[0] == "~" and len(signs) != 2):  # noqa: PLR2004
+        if signs[0] == "\\" or (signs[0] == "~" and len(signs) != 2):  # noqa: PLR2004 (two signs)
             continue
         before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
         left, right = _is_flanking(before, after), _is_flanking(after, before)

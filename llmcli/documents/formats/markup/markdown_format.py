@@ -209,7 +209,7 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
     ranges: list[tuple[int, int]] = []
     for number, content in enumerate(token.content.split("\n")):
         line = source.line(row + number).rstrip(BLANKS)
-        content = content.strip(BLANKS)  # noqa: PLW2901
+        content = content.strip(BLANKS)  # noqa: PLW2901 (the same line, stripped)
         if not line.endswith(content):
             line = line.rstrip()  # the parser strips the last line
         if not content or not line.endswith(content):

@@ -69,7 +69,7 @@ class JsonFormat(DocumentFormat):
         strings = parse_strings(text)
         notes = {string.path: string.text for string in strings if _is_note(string.path)}
         read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
-        if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004
+        if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004 (a key and "message")
             len(string.path) > 1 for string in read
         ):  # a browser extension's messages.json: {"key": {"message": ..., "description": ...}}
             read = [string for string in read if string.path[1:] == ("message",)]

@@ -96,7 +96,7 @@ def _read_part(
         yield f"the attachment {file} ({kind}) was left out"
         return
     try:
-        document = read_attachment(part.get_payload(decode=True) or b"", file)  # type: ignore[arg-type]
+        document = read_attachment(part.get_payload(decode=True) or b"", file)  # type: ignore[arg-type]  # bytes, since it is decoded
     except InputError as error:
         yield f"the attachment {file} was left out: {error.detail or kind}"
         return

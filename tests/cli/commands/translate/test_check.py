@@ -141,7 +141,7 @@ def test_source_text_is_untranslated(check, llm, translated):
 def test_what_llm_left_or_kept_is_known(check, llm, data):
     """A segment that llm left untranslated is untranslated; a name that it translated as itself is not."""
     write("a.md", "GitHub\n\nBring all of your friends along.\n")
-    answer = lambda request: "GitHub" if well(request) == greek("GitHub") else ""  # noqa: E731
+    answer = lambda request: "GitHub" if well(request) == greek("GitHub") else ""  # noqa: E731 (one line)
     assert llm("translate", "--to", "el", "a.md", "-o", "b.md", answer=answer).code == 3
     assert check("a.md", "-o", "b.md") == (1, [("untranslated", "b.md", 3, "Bring all of your friends along.")])
 
@@ -236,7 +236,7 @@ def test_a_memory_is_enough_in_another_checkout(check, llm, data):
 def test_a_translation_of_two_texts(check, llm, data):
     """A translation that two texts share is stale for neither of them."""
     write("one/a.md", "Opened.\n\nOpen.\n\nThe end.\n")
-    same = lambda request: well(request).replace(greek("Opened"), greek("Open"))  # noqa: E731
+    same = lambda request: well(request).replace(greek("Opened"), greek("Open"))  # noqa: E731 (one line)
     assert llm("translate", "--to", "el", "one/a.md", "-o", "one/b.md", "--tm", "tm.sqlite", answer=same).code == 0
     Path("one").rename("two")
     assert check("two/a.md", "-o", "two/b.md", "--tm", "tm.sqlite") == (0, [])

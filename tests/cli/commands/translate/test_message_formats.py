@@ -164,7 +164,7 @@ def test_lost_empty_lines_come_back(llm, data, name):
 def test_a_message_without_markdown_gets_none(llm, data):
     """A lone sign, names and the quotes of GNU are words like others."""
     texts = ["* Required field", "5 * 3 or snake_case_word", "Cannot open `a' or `b'", "One line\nand another"]
-    answer = lambda request: re.sub("[*_`]|\n", " ", well(request))  # noqa: E731
+    answer = lambda request: re.sub("[*_`]|\n", " ", well(request))  # noqa: E731 (one line)
     run = translate(llm, "a.json", json.dumps(dict(enumerate(texts))), answer=answer)
     assert (run.code, run.err) == (0, "")
 
