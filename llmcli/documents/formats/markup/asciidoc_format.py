@@ -50,6 +50,8 @@ _VERBATIM_STYLES = frozenset(
      "nomnoml", "nwdiag", "packetdiag", "pikchr", "plantuml", "rackdiag", "salt", "seqdiag", "smcat", "structurizr", "svgbob",
      "symbolator", "syntrax", "tikz", "umlet", "vega", "vegalite", "wavedrom"}
 )  # fmt: skip
+_CODE_CELL_STYLES = frozenset({"l", "m"})
+"""Literal and monospaced cells of a table."""
 _SETEXT_LEVELS = {"=": 1, "-": 2, "~": 3, "^": 4, "+": 5}
 _PREPROCESSOR = re.compile(r"\\?(?:ifdef|ifndef|ifeval|endif|include)::.*\[.*\]\Z")
 _ATTRIBUTE_ENTRY = re.compile(r":!?(?P<name>\w[\w-]*)!?:(?:[ \t]+(?P<value>\S.*))?\Z")
@@ -232,8 +234,7 @@ class _BlockReader:
     def _skip_unseen(self, at: int) -> int:
         """Return the line behind one that is empty, a comment or for the preprocessor; 0 for another one."""
         text = self._lines[at].text
-        is_comment = text.startswith("//") and not text.startswith("///")
-        return at + 1 if not text or is_comment or _PREPROCESSOR.match(text) else 0
+        return at + 1 if not text or _is_comment(text) or _PREPROCESSOR.match(text) else 0
 
     # ---- attributes -------------------------------------------------------------------------------------------------
 
@@ -383,6 +384,7 @@ class _BlockReader:
             self._add(line.start + start, line.start + start + len(content), read, encode, "attribute")
 
     def _read_item(self, at: int, last: int, marker: int) -> int:
+        """Read an item of a list, whose text begins behind ``marker`` and a checkbox."""
         self._in_list, self._needs_text = True, False
         box = _CHECKBOX.match(self._lines[at].text, marker)
         return self._read_paragraph(at, last, box.end() if box else marker, "item")
@@ -463,14 +465,15 @@ class _BlockReader:
             lines = [line.strip() for line in syntax.read(written, is_quoted=cell.is_quoted).splitlines()]
             if cell.style == "a" and any(map(begins_block, lines)):
                 self._document.has_blocks_in_data = True
-            elif cell.style not in {"l", "m"}:
+            elif cell.style not in _CODE_CELL_STYLES:
                 read = scan_asciidoc_inline(" ".join(lines))
                 encode = partial(encode_data_cell, read=read, region=written, syntax=syntax, is_quoted=cell.is_quoted)
                 self._add(cell.start, cell.end, read, encode, "cell")
 
     def _read_cell(self, cell: TableCell, separator: str) -> None:
+        """Read the paragraphs of a cell between bars, or its blocks if its style says that it is a document."""
         lines = [_TextLine(start + len(text) - len(text.lstrip()), text.strip()) for start, text in cell.lines]
-        if cell.style in {"l", "m"}:
+        if cell.style in _CODE_CELL_STYLES:
             return
         if cell.style == "a":
             indented = [_TextLine(start, text.rstrip()) for start, text in cell.lines[1:]]
@@ -479,7 +482,7 @@ class _BlockReader:
             return
         run: list[_TextLine] = []
         for line in [*lines, _TextLine(0, "")]:
-            if line.text and not (line.text.startswith("//") and not line.text.startswith("///")):
+            if line.text and not _is_comment(line.text):
                 run.append(line)
                 continue
             self._add_text(run, "cell", bars=separator)
@@ -546,11 +549,16 @@ class _BlockReader:
             )
 
 
-def _title_length(text: str, start: int, end: int) -> int:
-    """Return how many characters a text would have as a title, by the line below it; -2 if no line could be one."""
+def _is_comment(line: str) -> bool:
+    """Return whether a line is a comment; more slashes begin or end a block of comments."""
+    return line.startswith("//") and not line.startswith("///")
+
+
+def _title_length(text: str, start: int, end: int) -> int | None:
+    """Return how many characters a text would have as a title, by the line below it; None if no line could be one."""
     below = _UNDERLINE_BELOW.match(text, end)
     lead = re.split(r"[\r\n]", text[max(0, start - _MAX_LEAD_CHARS) : start])[-1]
-    return len(below["line"]) - len(below["mark"]) - len(lead) if below else -2
+    return len(below["line"]) - len(below["mark"]) - len(lead) if below else None
 
 
 def _find_references(text: str) -> frozenset[str]:

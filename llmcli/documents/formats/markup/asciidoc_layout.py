@@ -30,7 +30,7 @@ class AsciiDocLayout:
 
     ``bars``: the signs that end the cells around it. ``begins_line``: it could begin another block. ``follows_dot``: it is
     a caption. ``is_closed``: the bar of the next cell follows at once. ``title_length``: a text of about so many characters
-    would be a title, by the line below it.
+    would be a title, by the line below it; None: of no length.
     """
 
     between: str
@@ -39,7 +39,7 @@ class AsciiDocLayout:
     follows_dot: bool
     bars: str
     is_closed: bool
-    title_length: int
+    title_length: int | None
 
 
 def encode_text(translation: str, *, read: MarkupText, region: str, layout: AsciiDocLayout) -> str:
@@ -59,7 +59,7 @@ def encode_text(translation: str, *, read: MarkupText, region: str, layout: Asci
     lines += _fill(run, layout.width, keeps_lines=keeps_lines)
     lines = [_escape_start(line) if number or layout.begins_line else line for number, line in enumerate(lines)]
     text = (layout.between or " ").join(lines)
-    if len(lines) == 1 and abs(len(text) - layout.title_length) <= 1:
+    if len(lines) == 1 and layout.title_length is not None and abs(len(text) - layout.title_length) <= 1:
         text += _EMPTY
     if layout.follows_dot and text[:1] in ". ":
         text = _EMPTY + text

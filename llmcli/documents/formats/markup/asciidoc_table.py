@@ -31,6 +31,8 @@ _HEADER = re.compile(r"%(?:[\w%]*%)?header|\b(?:options|opts)=\"?[^\"\]]{0,200}\
 _COLUMN = re.compile(r"(?:(?P<times>\d{1,3})\*)?[^a-z]*(?P<style>[a-z])?")
 _MAX_COLUMNS = 1000
 _MAX_COPIES = 100
+_MAX_SPECIFIER_CHARS = 50
+"""Characters before a bar in which the specifier of the next cell is looked for."""
 
 
 @slotted
@@ -46,7 +48,7 @@ class TableCell:
 
 def ends_with_specifier(text: str) -> bool:
     """Whether the end of a cell's text would be read as the specifier of the next cell, right before its bar."""
-    return bool(_CELL_END.search(text[-50:]))
+    return bool(_CELL_END.search(text[-_MAX_SPECIFIER_CHARS:]))
 
 
 def find_separator(attributes: str) -> str:
@@ -80,7 +82,7 @@ def _split_cells(lines: Sequence[tuple[int, str]], separator: str) -> Iterator[T
         at = 0
         for match in bar.finditer(text):
             before = text[at : match.start()]
-            found = (_AT_LINE_START if not at else _BEHIND_TEXT).search(before[-50:])
+            found = (_AT_LINE_START if not at else _BEHIND_TEXT).search(before[-_MAX_SPECIFIER_CHARS:])
             words = before[: len(before) - len(found[0])] if found else before
             if cell is not None:
                 if at or words:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-HEADINGS = {
+HEADING_COMMANDS = {
     "part": 0, "addpart": 0, "chapter": 1, "addchap": 1, "section": 2, "addsec": 2, "frametitle": 2, "subsection": 3, "framesubtitle": 3,
     "subsubsection": 4, "minisec": 4, "paragraph": 5, "subparagraph": 6,
 }  # fmt: skip
 """Commands whose words are a title, and the levels of these."""
-TEXTS = {
+BLOCK_COMMANDS = {
     "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "dedicatory": 0, "caption": 0, "captionof": 1, "subcaption": 0,
     "multicolumn": 2, "multirow": 2, "makecell": 0, "thead": 0, "shortstack": 0, "frame": 0, "epigraph": 0, "dictum": 0, "centerline": 0,
     "tablecaption": 0, "IEEEtitleabstractindextext": 0, "subfigure": 0, "subtable": 0, "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
 }  # fmt: skip
 """Commands whose words stand for themselves, and the number of arguments before these."""
-PREAMBLE_TEXTS = frozenset({"title", "subtitle", "subject", "dedication", "abstract", "keywords", "titlehead"})
-INLINE_TEXTS = {
+PREAMBLE_COMMANDS = frozenset({"title", "subtitle", "subject", "dedication", "abstract", "keywords", "titlehead"})
+INLINE_COMMANDS = {
     **dict.fromkeys(
         ("emph", "textbf", "textit", "textsl", "textsc", "textsf", "textrm", "textup", "textmd", "textnormal", "text", "underline", "uline", "uuline",
          "sout", "enquote", "mbox", "fbox", "hl", "alert", "structure", "textsuperscript", "textsubscript", "MakeUppercase", "MakeLowercase", "uppercase",
@@ -27,13 +27,13 @@ INLINE_TEXTS = {
     "scalebox": 1, "rotatebox": 1, "resizebox": 2,
 }  # fmt: skip
 """Commands whose words are part of a sentence, and the number of arguments before these."""
-SWITCHES = frozenset(
+SWITCH_COMMANDS = frozenset(
     {"bf", "it", "em", "sl", "sc", "tt", "rm", "sf", "bfseries", "itshape", "slshape", "scshape", "ttfamily", "rmfamily", "sffamily", "mdseries",
      "upshape", "normalfont", "tiny", "scriptsize", "footnotesize", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge", "noindent",
      "indent", "centering", "raggedright", "raggedleft", "quad", "qquad", "hfill", "null", "strut", "protect", "relax", "leavevmode", "unskip"}
 )  # fmt: skip
 """Commands without arguments, which may begin or end a paragraph without being part of its words."""
-TRIMMED = frozenset(
+TRIMMED_COMMANDS = frozenset(
     {
         "label",
         "index",
@@ -50,7 +50,7 @@ TRIMMED = frozenset(
     }
 )
 """Commands with arguments that may do so."""
-BOUNDARIES = frozenset(
+BOUNDARY_COMMANDS = frozenset(
     {"par", "newpage", "clearpage", "cleardoublepage", "pagebreak", "maketitle", "tableofcontents", "listoffigures", "listoftables", "appendix",
      "bibliography", "bibliographystyle", "printbibliography", "printindex", "input", "include", "includegraphics", "subfile", "hline", "toprule",
      "midrule", "bottomrule", "cline", "cmidrule", "endhead", "endfirsthead", "endfoot", "endlastfoot", "tabularnewline", "bigskip", "medskip",
@@ -58,7 +58,7 @@ BOUNDARIES = frozenset(
      "setcounter", "addcontentsline", "lstinputlisting", "inputminted", "usetikzlibrary", "hypersetup", "documentclass", "usepackage", "fi", "else",
      "titlepage", "makeatletter", "makeatother", "hrule", "rule", "titlegraphic", "and", "framebreak"}
 )  # fmt: skip
-DEFINITIONS = frozenset(
+DEFINITION_COMMANDS = frozenset(
     {"newcommand", "renewcommand", "providecommand", "DeclareRobustCommand", "newenvironment", "renewenvironment", "NewDocumentCommand",
      "RenewDocumentCommand", "NewDocumentEnvironment", "DeclareMathOperator", "newtheorem", "lstset", "lstdefinestyle", "lstdefinelanguage",
      "newglossaryentry", "newacronym", "tikzset", "pgfplotsset", "sisetup", "tcbset", "titleformat", "newcolumntype"}
@@ -87,7 +87,7 @@ LIST_ENVIRONMENTS = frozenset(
         "list",
     }
 )
-TITLED_BY_OPTION = re.compile(
+OPTION_TITLED_ENVIRONMENTS = re.compile(
     r"(?:theorem|lemma|proof|definition|corollary|proposition|remark|example|claim|conjecture|exercise|problem|note|question|fact|axiom|case"
     r"|assumption|observation|solution|tip|warning)\*?\Z"
 )
@@ -102,7 +102,7 @@ CAPTION_OPTION = re.compile(
 """The caption of a listing, or the title of a box, in its options."""
 TITLED_ENVIRONMENTS = frozenset({"frame", "block", "alertblock", "exampleblock"})
 """Environments of beamer whose first argument is a title."""
-WORDLESS = re.compile(
+WORDLESS_COMMANDS = re.compile(
     r"[A-Za-z]*[cC]ite[A-Za-z]*|[A-Za-z]*[rR]ef|label|[a-z]*bib[a-z]*|url|path|nolinkurl|texttt|verb|code|lstinline|mintinline|Verb|[a-z]*input[a-z]*"
     r"|include[a-z]*|gls[a-z]*|Gls[a-z]*|ac[a-z]?|Ac|SI(?:range|list)?|si|num[a-z]*|qty[a-z]*|unit|ang|ce|[a-z]*[cC]olor[a-z]*|[hv](?:space|skip|phantom)|phantom"
     r"|rule|fontsize|usefont|fontfamily|fontseries|fontshape|selectlanguage|foreignlanguage|ensuremath|math[a-z]+|[Uu]se[a-z]+|RequirePackage|[a-z]*set[a-z]*"

@@ -14,23 +14,23 @@ from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.markup.latex_commands import (
-    BOUNDARIES,
+    BLOCK_COMMANDS,
+    BOUNDARY_COMMANDS,
     CAPTION_OPTION,
-    DEFINITIONS,
-    HEADINGS,
-    INLINE_TEXTS,
+    DEFINITION_COMMANDS,
+    HEADING_COMMANDS,
+    INLINE_COMMANDS,
     LIST_ENVIRONMENTS,
     MATH_ENVIRONMENT,
-    PREAMBLE_TEXTS,
+    OPTION_TITLED_ENVIRONMENTS,
+    PREAMBLE_COMMANDS,
     PRIMITIVE_DEFINITION,
-    SWITCHES,
+    SWITCH_COMMANDS,
     TABLE_ENVIRONMENT,
-    TEXTS,
     THEOREM_DECLARATION,
-    TITLED_BY_OPTION,
     TITLED_ENVIRONMENTS,
-    TRIMMED,
-    WORDLESS,
+    TRIMMED_COMMANDS,
+    WORDLESS_COMMANDS,
     WORDS_IN_MATH,
     may_be_words,
 )
@@ -96,6 +96,19 @@ class LatexFormat(DocumentFormat):
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: a blank line between paragraphs, else a slash."""
         return detect_newline(text) * 2 if segment.kind == "paragraph" else " / "
+
+
+def _strip_ends(pieces: list[LatexPiece]) -> None:
+    """Remove the blanks at both ends of a paragraph."""
+    begin, end = pieces[0], pieces[-1]
+    if not begin.part.kind:
+        stripped = begin.part.text.lstrip()
+        begin.start += len(begin.part.text) - len(stripped)
+        begin.part = MarkupPart(stripped)
+    if not end.part.kind:
+        stripped = end.part.text.rstrip()
+        end.end -= len(end.part.text) - len(stripped)
+        end.part = MarkupPart(stripped)
 
 
 def _list_names(names: Iterable[str]) -> str:
@@ -168,13 +181,13 @@ class _Reader:
         elif kind == "paragraph":
             self._flush()
         elif kind == "math":
-            self._add(MarkupPart(word, "math", word), start, is_trimmed=word.startswith("$$"))
+            self._add(MarkupPart(word, "math"), start, is_trimmed=word.startswith("$$"))
         elif kind == "ligature":
             self._add(MarkupPart(LIGATURES[word]), start)
         elif word in "{}]&":
             self._read_sign(start, word)
         elif kind == "parameter" or word == "$":
-            self._add(MarkupPart(word, "code", word), start)
+            self._add(MarkupPart(word, "code"), start)
         else:
             self._add(MarkupPart(" " if kind == "line" else word), start)
         return True
@@ -186,8 +199,7 @@ class _Reader:
             self._run.append(LatexPiece(part, start, self._at, is_trimmed))
 
     def _add_code(self, start: int, *, is_trimmed: bool = False) -> None:
-        text = self._text[start : self._at]
-        self._add(MarkupPart(text, "code", text), start, is_trimmed=is_trimmed)
+        self._add(MarkupPart(self._text[start : self._at], "code"), start, is_trimmed=is_trimmed)
 
     def _read_comment(self, start: int, word: str) -> None:
         """Read a comment: one on a line of its own is between paragraphs, one behind words is part of them."""
@@ -198,41 +210,44 @@ class _Reader:
             self._flush()
             return
         comment = word.rstrip()
-        self._add(MarkupPart(comment, "code", comment), start, is_trimmed=True)
+        self._add(MarkupPart(comment, "code"), start, is_trimmed=True)
         if self._text[start - 1] in " \t":
             self._add(MarkupPart(" "), start)
 
     def _read_sign(self, start: int, sign: str) -> None:
+        """Read a brace, a bracket, or the sign between the cells of a table."""
         while self._groups and self._groups[-1].close < start:  # skipped with an environment
             if self._groups.pop().kind:
                 self._blocks.pop()
         if sign == "&" and self._is_table:
             self._flush()
         elif sign == "&":
-            self._add(MarkupPart(sign, "code", sign), start)
+            self._add(MarkupPart(sign, "code"), start)
         elif self._groups and self._groups[-1].close == start:
             self._close_group(start)
         elif sign == "{" and start in self._structure.closers:
-            close = self._structure.closers[start]
-            if _TYPEWRITER.match(self._text, start):
-                self._at = close + 1
-                self._add_code(start)
-                return
-            switch = _SWITCH.match(self._text, start)
-            self._at = switch.end() if switch else self._at
-            self._open_inline(start, close)
+            self._read_group(start, self._structure.closers[start])
         elif sign == "]":
             self._add(MarkupPart(sign), start)
         else:
             self._add_code(start, is_trimmed=True)
+
+    def _read_group(self, start: int, close: int) -> None:
+        """Read a group in braces; a command for its font at its beginning is part of its tag."""
+        if _TYPEWRITER.match(self._text, start):
+            self._at = close + 1
+            self._add_code(start)
+            return
+        switch = _SWITCH.match(self._text, start)
+        self._at = switch.end() if switch else self._at
+        self._open_inline(start, close)
 
     # ---- groups -----------------------------------------------------------------------------------------------------
 
     def _open_inline(self, start: int, close: int) -> None:
         """Open a group in a sentence; it becomes a pair of tags if the paragraph goes on until its end."""
         self._groups.append(LatexGroup(close, self._run_number, len(self._run)))
-        text = self._text[start : self._at]
-        self._add(MarkupPart(text, "code", text), start, is_trimmed=True)
+        self._add_code(start, is_trimmed=True)
 
     def _open_block(self, close: int, kind: str, level: int = -1, following: str = "") -> None:
         """Open a group whose texts stand for themselves."""
@@ -244,23 +259,28 @@ class _Reader:
     def _close_group(self, start: int) -> None:
         group = self._groups.pop()
         if group.kind:
-            self._flush()
-            self._blocks.pop()
-            self._at = max(group.last, self._at)
-            if group.following and (brace := self._opening_brace(self._at)) is not None:
-                self._at = brace + 1
-                self._open_block(self._structure.closers[brace], group.following, group.level)
-            return
-        if group.run != self._run_number or group.index >= len(self._run):
+            self._close_block(group)
+        elif group.run != self._run_number or group.index >= len(self._run):
             self._at = max(group.last, self._at)
             self._add_code(start, is_trimmed=True)
-            return
-        if group.arguments:
+        elif group.arguments:
             self._at, *rest = group.arguments
-            text = self._text[start : self._at]
             self._groups.append(replace(group, close=self._structure.closers[self._at - 1], arguments=tuple(rest)))
-            self._add(MarkupPart(text, "tag", text), start)
-            return
+            self._add(MarkupPart(self._text[start : self._at], "tag"), start)
+        else:
+            self._close_inline(start, group)
+
+    def _close_block(self, group: LatexGroup) -> None:
+        """End a group whose texts stand for themselves; the one behind an option begins."""
+        self._flush()
+        self._blocks.pop()
+        self._at = max(group.last, self._at)
+        if group.following and (brace := self._opening_brace(self._at)) is not None:
+            self._at = brace + 1
+            self._open_block(self._structure.closers[brace], group.following, group.level)
+
+    def _close_inline(self, start: int, group: LatexGroup) -> None:
+        """End a group in a sentence: its beginning and its end become a pair of tags."""
         self._at = max(group.last, self._at)
         opening = self._run[group.index]
         written = opening.part.written
@@ -293,6 +313,11 @@ class _Reader:
                 return None
         return match.start() if match else None
 
+    def _skip_overlay(self) -> None:
+        """Go on behind the slides of a presentation on which something is shown: "<2->"."""
+        overlay = _OVERLAY.match(self._text, self._at)
+        self._at = overlay.end() if overlay else self._at
+
     def _skip_arguments(self, at: int, *, count: int = -1, blanks: bool = False) -> int:
         """Return the end of the arguments and options at an offset; ``count``: of arguments at most."""
         while True:
@@ -319,12 +344,11 @@ class _Reader:
             self._read_environment(start, base)
         elif base == "item":
             self._flush()
-            overlay = _OVERLAY.match(self._text, self._at)
-            self._at = overlay.end() if overlay else self._at
+            self._skip_overlay()
             self._open_option("item", "")
-        elif base in HEADINGS or base in TEXTS:
+        elif base in HEADING_COMMANDS or base in BLOCK_COMMANDS:
             self._read_block_command(start, base)
-        elif base in INLINE_TEXTS:
+        elif base in INLINE_COMMANDS:
             self._read_inline_command(start, base)
         else:
             self._read_other_command(start, base)
@@ -342,8 +366,8 @@ class _Reader:
             if self._is_table:
                 self._flush()
             else:
-                self._add(MarkupPart(text[start : self._at], "break", text[start : self._at]), start, is_trimmed=True)
-        elif sign in "([" and sign:
+                self._add(MarkupPart(text[start : self._at], "break"), start, is_trimmed=True)
+        elif sign in {"(", "["}:
             closer = {"(": "\\)", "[": "\\]"}[sign]
             end = -1 if closer in self._missing else text.find(closer, self._at)
             if end < 0:
@@ -351,7 +375,7 @@ class _Reader:
                 self._add_code(start)
                 return
             self._at = end + 2
-            self._add(MarkupPart(text[start : self._at], "math", text[start : self._at]), start, is_trimmed=sign == "[")
+            self._add(MarkupPart(text[start : self._at], "math"), start, is_trimmed=sign == "[")
         elif found := read_character(text, start):
             self._at = found[0]
             self._add(MarkupPart(found[1]), start)
@@ -359,6 +383,7 @@ class _Reader:
             self._add_code(start, is_trimmed=not sign)
 
     def _read_environment(self, start: int, which: str) -> None:
+        """Read the beginning or the end of an environment."""
         found = _ENVIRONMENT.match(self._text, self._at)
         if found is None:
             self._add_code(start)
@@ -371,17 +396,20 @@ class _Reader:
         if which == "end":
             if name in self._environments[-1:]:
                 self._environments.pop()
-            return
+        else:
+            self._begin_environment(name)
+
+    def _begin_environment(self, name: str) -> None:
+        """Read the title and the arguments of an environment of text."""
         self._environments.append(name)
-        overlay = _OVERLAY.match(self._text, self._at)
-        self._at = overlay.end() if overlay else self._at
-        if TITLED_BY_OPTION.match(name) or name.rstrip("*") in self._theorems:
+        self._skip_overlay()
+        if OPTION_TITLED_ENVIRONMENTS.match(name) or name.rstrip("*") in self._theorems:
             self._open_option("attribute", "")
         elif name in TITLED_ENVIRONMENTS:
             self._at = self._skip_arguments(self._at, count=0)
             if self._text.startswith("{", self._at) and self._at in self._structure.closers:
                 self._at += 1
-                self._open_block(self._structure.closers[self._at - 1], "heading", HEADINGS["frametitle"])
+                self._open_block(self._structure.closers[self._at - 1], "heading", HEADING_COMMANDS["frametitle"])
         elif name != "document":
             self._read_environment_arguments(name)
 
@@ -393,7 +421,7 @@ class _Reader:
         last = end + len(closer) if end >= 0 else len(self._text)
         if MATH_ENVIRONMENT.match(name):
             self._at, word = last, self._text[start:last]
-            self._add(MarkupPart(word, "math", word), start, is_trimmed=True)
+            self._add(MarkupPart(word, "math"), start, is_trimmed=True)
         elif not self._open_caption(last):
             self._flush()
             self._at = last
@@ -435,18 +463,17 @@ class _Reader:
 
     def _read_block_command(self, start: int, name: str) -> None:
         """Read a command whose words stand for themselves, with the short form of a title before them."""
-        if self._at <= self._structure.body and name not in PREAMBLE_TEXTS:
+        if self._at <= self._structure.body and name not in PREAMBLE_COMMANDS:
             self._at = self._skip_arguments(self._at)
             return
         self._flush()
-        kind, level = ("heading", HEADINGS[name]) if name in HEADINGS else ("attribute", -1)
-        overlay = _OVERLAY.match(self._text, self._at)
-        self._at = overlay.end() if overlay else self._at
-        before = TEXTS.get(name, 0)
+        kind, level = ("heading", HEADING_COMMANDS[name]) if name in HEADING_COMMANDS else ("attribute", -1)
+        self._skip_overlay()
+        before = BLOCK_COMMANDS.get(name, 0)
         if before:
             self._at = self._skip_arguments(self._at, count=before)
         elif (
-            name in HEADINGS or name in {"title", "caption", "subfloat", "subfigure", "subtable"}
+            name in HEADING_COMMANDS or name in {"title", "caption", "subfloat", "subfigure", "subtable"}
         ) and self._open_option("attribute", kind, level):
             return
         self._at = self._skip_arguments(self._at, count=0)
@@ -459,8 +486,8 @@ class _Reader:
 
     def _read_inline_command(self, start: int, name: str) -> None:
         """Read a command whose words are part of a sentence."""
-        overlay = _OVERLAY.match(self._text, self._at)
-        at = self._skip_arguments(overlay.end() if overlay else self._at, count=INLINE_TEXTS[name])
+        self._skip_overlay()
+        at = self._skip_arguments(self._at, count=INLINE_COMMANDS[name])
         opening = self._opening_brace(at)
         if opening is None:
             self._at = at
@@ -475,7 +502,7 @@ class _Reader:
         if character:
             self._at = character[0]
             self._add(MarkupPart(character[1]), start)
-        elif name in SWITCHES:
+        elif name in SWITCH_COMMANDS:
             self._add_code(start, is_trimmed=True)
         elif definition := PRIMITIVE_DEFINITION.match(self._text, start):
             self._flush()
@@ -483,21 +510,21 @@ class _Reader:
         elif name in {"verb", "lstinline", "mintinline"} and (code := _DELIMITED.match(self._text, self._at)):
             self._at = code.end()
             self._add_code(start)
-        elif name in BOUNDARIES or name in DEFINITIONS:
+        elif name in BOUNDARY_COMMANDS or name in DEFINITION_COMMANDS:
             self._read_boundary(name)
         elif TEXT in (self.definitions.roles(name) or ()) and self._is_read:
             self._read_defined_command(start, name)
         else:
             self._at = self._skip_arguments(self._at)
-            if UNKNOWN in (self.definitions.roles(name) or (UNKNOWN,)) and not WORDLESS.fullmatch(name):
+            if UNKNOWN in (self.definitions.roles(name) or (UNKNOWN,)) and not WORDLESS_COMMANDS.fullmatch(name):
                 self._note_words(name, start + 1 + len(name), self._at)
             if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
                 self._at += 2
-            self._add_code(start, is_trimmed=name in TRIMMED)
+            self._add_code(start, is_trimmed=name in TRIMMED_COMMANDS)
 
     def _read_boundary(self, name: str) -> None:
         """Read a command between paragraphs: of some, a caption is translated."""
-        last = self._skip_arguments(self._at, blanks=name in DEFINITIONS)
+        last = self._skip_arguments(self._at, blanks=name in DEFINITION_COMMANDS)
         if name == "newtheorem":
             self._read_theorem()
         elif name not in {"lstinputlisting", "inputminted"} or not self._open_caption(last):
@@ -563,16 +590,8 @@ class _Reader:
             self._add_segment(pieces[first:last])
 
     def _add_segment(self, pieces: list[LatexPiece]) -> None:
-        begin, end = pieces[0], pieces[-1]
-        if not begin.part.kind:
-            stripped = begin.part.text.lstrip()
-            begin.start += len(begin.part.text) - len(stripped)
-            begin.part = MarkupPart(stripped)
-        if not end.part.kind:
-            stripped = end.part.text.rstrip()
-            end.end -= len(end.part.text) - len(stripped)
-            end.part = MarkupPart(stripped)
-        start, stop = begin.start, end.end
+        _strip_ends(pieces)
+        start, stop = pieces[0].start, pieces[-1].end
         region = self._text[start:stop]
         read = join_parts((piece.part for piece in pieces), _KINDS, partial(write_words, source=region))
         block = self._blocks[-1] if self._blocks else None

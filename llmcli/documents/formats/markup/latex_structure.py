@@ -78,15 +78,21 @@ class LatexStructure:
 
 def read_structure(text: str) -> LatexStructure:
     """Read the groups and environments of a document."""
-    declared = {
-        match["name"] if not match["minted"] else match["minted"] for match in _DECLARED_VERBATIM.finditer(text)
-    }
-    minted = {f"{match['name']}code" for match in _DECLARED_VERBATIM.finditer(text) if "newminted" in match[0]}
-    found = LatexStructure(verbatim=VERBATIM_ENVIRONMENTS | declared | minted)
+    found = LatexStructure(verbatim=VERBATIM_ENVIRONMENTS | _find_declared_verbatim(text))
     begin = _DOCUMENT.search(text)
     found.body = begin.end() if begin else 0
     _GroupReader(text, found).read()
     return found
+
+
+def _find_declared_verbatim(text: str) -> frozenset[str]:
+    r"""Return the names of the code environments that a document declares; \newminted{python} declares pythoncode."""
+    found = set[str]()
+    for match in _DECLARED_VERBATIM.finditer(text):
+        found.add(match["minted"] or match["name"])
+        if "newminted" in match[0]:
+            found.add(f"{match['name']}code")
+    return frozenset(found)
 
 
 class _GroupReader:

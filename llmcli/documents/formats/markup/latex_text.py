@@ -60,7 +60,7 @@ def read_character(text: str, at: int) -> tuple[int, str] | None:
         accent = _ACCENTS[found["accent"] or found["letter"]]
         return found.end(), unicodedata.normalize("NFC", base + accent) if base else ""
     sign = text[at + 1 : at + 2]
-    return (at + 2, _SYMBOLS[sign]) if sign in _SYMBOLS and sign else None
+    return (at + 2, _SYMBOLS[sign]) if sign in _SYMBOLS else None
 
 
 def read_named_character(text: str, name: str, at: int) -> tuple[int, str] | None:

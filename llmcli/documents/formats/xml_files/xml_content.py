@@ -32,7 +32,7 @@ _ESCAPED_TAG, _CDATA_TAG = _TAG.format(open="&lt;", close="(?:&gt;|>)"), _TAG.fo
 _CDATA_ALONE = re.compile(r"\s*<!\[CDATA\[(?P<words>(?:(?!\]\]>|<!\[CDATA\[).)*)\]\]>\s*\Z", re.DOTALL)
 
 IsOpaque = Callable[[str, dict[str, XmlAttribute]], bool]
-"""Says whether an element, by its local name and its attributes, holds code that no one translates."""
+"""Says whether an element, by its local name and its attributes, holds code, which is not translated."""
 
 
 def _no_element(_name: str, _attributes: dict[str, XmlAttribute]) -> bool:
