@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
-from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.context import DECODE_DONE, Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.sampling.sampler import Sampler
@@ -78,7 +78,7 @@ def _evaluate(context: Context, *pieces: tuple[list[int], int, int]) -> Iterator
     """Evaluate (tokens, position, sequence) in one batch; yield the first logits after each piece."""
     context.batch.clear()
     last = [context.batch.add(tokens, at, to, [len(tokens) - 1]) + len(tokens) - 1 for tokens, at, to in pieces]
-    if context.evaluate(abortable=True) != 0:
+    if context.evaluate(abortable=True) != DECODE_DONE:
         raise ArithmeticError("the models of the check cannot be evaluated")
     for index in last:
         logits = bindings.lib().llama_get_logits_ith(context.handle, index)
@@ -124,8 +124,8 @@ def number_of(value: Any) -> float:
 
 
 _SENTINELS = 0xA5, 0x5A
-
-
+"""Values of the bytes of a buffer before the library writes a struct into it."""
+_BUFFER_BYTES = 1024
 _MAX_RETURNED_BYTES = 16
 """By the System V convention for x86-64, a larger struct is written to the address in the first argument."""
 
@@ -136,7 +136,7 @@ def _written_bytes(library: Any, function: str, size: int) -> int:
         return 0
     written = 0
     for sentinel in _SENTINELS:  # a byte may have the value of one of them
-        buffer = (ctypes.c_uint8 * 1024)(*[sentinel] * 1024)
+        buffer = (ctypes.c_uint8 * _BUFFER_BYTES)(*[sentinel] * _BUFFER_BYTES)
         write = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)((function, library))
         write(ctypes.addressof(buffer))
         written = max(written, *(index + 1 for index, byte in enumerate(buffer) if byte != sentinel))

@@ -1,4 +1,4 @@
-"""Making a copy of a model in another type, in a child process that can be killed at any moment.
+"""Makes a copy of a model in another type, in a child process that can be killed at any moment.
 
 A copy is llm's own or a file of the user's. The types, and how many bytes they take, are listed here.
 """
@@ -218,8 +218,8 @@ _ROUNDING_BYTES = _MIB // 100
 """llama.cpp prints a size in MiB with two decimals."""
 _HEADER_GROWTH_BYTES = 1024
 """More than the keys that the quantizer adds to the header."""
-_MAX_PADDING_BYTES = 32
-"""After each tensor (``GGUF_DEFAULT_ALIGNMENT``)."""
+_ALIGNMENT = 32
+"""Bytes: the quantizer aligns tensors so (``GGUF_DEFAULT_ALIGNMENT``)."""
 
 
 def estimate_bytes(source: Path, header: Header, quantization: str, interrupt: Interrupt) -> int:
@@ -236,7 +236,7 @@ def estimate_bytes(source: Path, header: Header, quantization: str, interrupt: I
     size, _, matrix = answer.partition(" ")
     if matrix == NEEDS_MATRIX:
         raise UsageError(f"{quantization} needs an importance matrix, which llm cannot read", detail=_OTHER_TYPES)
-    padding = _MAX_PADDING_BYTES * len(header.tensors)
+    padding = _ALIGNMENT * len(header.tensors)
     return int(float(size) * _MIB) + _ROUNDING_BYTES + header.data_offset + _HEADER_GROWTH_BYTES + padding
 
 
@@ -254,8 +254,6 @@ def write_quantized(
         raise _quantizer_error(code, reason, f"quantizing {source}", Path(target).resolve().parent, expected)
 
 
-_ALIGNMENT = 32
-"""Bytes: the quantizer aligns tensors so (``GGUF_DEFAULT_ALIGNMENT``)."""
 _KEPT_NAMES = (
     "_norm.weight",
     "ffn_gate_inp.weight",

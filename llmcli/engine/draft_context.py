@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.context import DECODE_DONE, Context, ContextConfig, is_worth_aborting
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.sequences.sequence import common_prefix_length
@@ -15,8 +15,6 @@ from llmcli.errors import InternalError
 from llmcli.models.footprint import MAX_DRAFT_CONTEXT_TOKENS
 
 _BATCH_TOKENS = 256
-_MIN_ABORTABLE_TOKENS, _MIN_ABORTABLE_S = 16, 0.05
-"""Size of an evaluation, or seconds of the one before, from which it can be aborted."""
 
 
 class _FollowingThreadPolicy(ThreadPolicy):
@@ -165,9 +163,8 @@ class DraftContext:
         context.batch.clear()
         context.batch.add(tokens, len(self._evaluated), 0, [len(tokens) - 1])
         started = time.monotonic()
-        # the callback between all operations makes short evaluations slower
-        slow = len(tokens) >= _MIN_ABORTABLE_TOKENS or self._last_evaluation_s > _MIN_ABORTABLE_S
-        if context.evaluate(abortable=slow) != 0:  # its cells suffice, so the evaluation was aborted
+        abortable = is_worth_aborting(len(tokens), self._last_evaluation_s)
+        if context.evaluate(abortable=abortable) != DECODE_DONE:  # its cells suffice, so the evaluation was aborted
             self._truncate(len(self._evaluated))
             return False
         self._last_evaluation_s = time.monotonic() - started

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import (
+    DECODE_ABORTED,
     POOLING_NONE,
     Context,
     ContextConfig,
@@ -33,11 +34,12 @@ from llmcli.state_layers import vector_layers
 from llmcli.types import BackendInfo, Priority, StateLayers
 
 _T = TypeVar("_T")
-_POOLING_KEY = "pooling_type"
 _CELLS_STEP = 256
+"""The cells of a context are a multiple of it."""
 _MAX_TOKENS_WITHOUT_LIMIT = 512
+"""Tokens of a text for a model whose file names no limit."""
 _MIN_CHUNK_TOKENS = 16
-_DECODE_ABORTED = 2
+"""Tokens of an evaluation at least, however slow the model is."""
 
 
 class Embedder:
@@ -51,7 +53,7 @@ class Embedder:
         self._executor = executor
         self._token_s: float | None = None  # seconds a token in the last evaluation
         self.tokenizer = Tokenizer(model)
-        pooling = model.header.metadata.get(f"{model.header.architecture}.{_POOLING_KEY}", POOLING_NONE)
+        pooling = model.header.metadata.get(f"{model.header.architecture}.pooling_type", POOLING_NONE)
         if pooling == _POOLING_RANK:
             raise Unsupported("embeddings", detail="this is a reranking model, which has no embeddings")
         self._uses_pooling = bool(pooling) or model.embeds_only
@@ -171,7 +173,7 @@ class Embedder:
         bindings.log.clear()
         began = time.monotonic()
         code = context.evaluate(abortable=True)
-        if code == _DECODE_ABORTED:
+        if code == DECODE_ABORTED:
             return 0, None
         if code:
             raise InternalError("embedding", detail=bindings.log.error_summary() or f"code {code}")

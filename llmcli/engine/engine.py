@@ -149,26 +149,26 @@ class Engine:
             return BackendStats()
         used = self._thread_policy.last_used
         threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
-        choices, draft_off = [self._thread_policy.explanation], ""
-        if threads:
-            last = threads[-1].scheduler
-            choices += [
-                last.kv_cache.explain_settings(),
-                *last.speculative_decoder.explanations,
-            ]
-            draft_off = last.speculative_decoder.draft_model_off_reason
-        else:
-            choices.append(self._setup.planner.explain(self._setup.config.settings))
+        last = threads[-1] if threads else None
         return BackendStats(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),
             width=max((thread.scheduler.max_batch_sequences for thread in threads), default=0) or None,
             peak_memory=hardware.peak_memory(),
             joules=self._energy_meter.read_joules(),
-            choices=tuple(filter(None, [*choices, f"weights: {self._options.weights}"])),
+            choices=tuple(filter(None, self._explain_choices(last))),
             weights=self._options.weights,
-            draft_off=draft_off,
+            draft_off=last.scheduler.speculative_decoder.draft_model_off_reason if last else "",
         )
+
+    def _explain_choices(self, last: SchedulerThread | None) -> list[str]:
+        """Return a sentence for each choice; ``last``: the thread of the last step."""
+        if last is None:
+            cache = [self._setup.planner.explain(self._setup.config.settings)]
+        else:
+            scheduler = last.scheduler
+            cache = [scheduler.kv_cache.explain_settings(), *scheduler.speculative_decoder.explanations]
+        return [self._thread_policy.explanation, *cache, f"weights: {self._options.weights}"]
 
     @property
     def load_failed(self) -> bool:

@@ -1,9 +1,7 @@
-"""Builds the sequence of a request from its tokenized prompt.
+"""Builds the sequence of a request from its tokenized prompt, with hints for the prefix cache.
 
-How much of a prompt the prefix cache may keep, found by rendering the chat template with other texts.
-
-These are hints: if a template cannot be rendered with the other texts, only the reuse is lost (length 0), never the
-request.
+``PrefixHints`` finds how much of a prompt the cache may keep, by rendering the chat template with other texts. If a
+template cannot be rendered with these, only the reuse is lost (length 0), never the request.
 """
 
 from __future__ import annotations

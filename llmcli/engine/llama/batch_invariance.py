@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.context import DECODE_DONE, Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.errors import Unsupported
 from llmcli.fast_dataclass import replace
@@ -83,7 +83,7 @@ def _evaluate(
             rows = [start + offset for offset in offsets]
             subject_outputs = range(num_outputs, num_outputs + len(offsets))
         num_outputs += len(offsets)
-    if context.evaluate(abortable=False) != 0:
+    if context.evaluate(abortable=False) != DECODE_DONE:
         raise Unsupported("--deterministic", detail="the self-test did not fit the context")
     lib = bindings.lib()
     logits_bytes = context.model.vocab_size * ctypes.sizeof(ctypes.c_float)

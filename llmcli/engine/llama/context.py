@@ -2,9 +2,8 @@
 
 Every native assertion that a caller could trigger is checked before the call, since a failed one kills the process.
 
-A context that gives the hidden state of every token it evaluates, without multiplying the output matrix for each.
-
-With ``embeddings`` set, llama.cpp returns the states of all tokens of a batch in order (``llama_get_embeddings``), but
+``HiddenStateContext`` gives the hidden state of every token that it evaluates, without multiplying the output matrix for
+each. With ``embeddings`` set, llama.cpp returns the states of all tokens of a batch in order (``llama_get_embeddings``), but
 it also computes logits for all of them: a quarter of a prompt's time with 49,000 tokens in the vocabulary and 30 layers
 of 576 numbers, more than all the rest with 262,000 tokens. Where no logits are needed, the evaluation therefore ends
 after the tensor of the states (``ggml_backend_sched`` stops when the evaluation callback returns false). Everything that
@@ -46,6 +45,10 @@ from llmcli.fast_dataclass import field, frozen, replace
 from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max_outputs
 
 MAX_SEQUENCES = LLAMA_MAX_SEQ
+DECODE_DONE, DECODE_CACHE_FULL, DECODE_ABORTED = 0, 1, 2
+"""The codes of ``llama_decode`` after which the context can still be used."""
+_MIN_ABORTABLE_TOKENS, _MIN_ABORTABLE_S = 16, 0.05
+"""Size of an evaluation, or seconds of the one before, from which it can be aborted."""
 _KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """KV cache types and their numbers in ggml (``enum ggml_type``)."""
 
@@ -237,7 +240,7 @@ class Context:
         return params
 
     def evaluate(self, *, abortable: bool) -> int:
-        """Evaluate the batch; return llama_decode's code: 0 done, 1 the cache is full, 2 aborted.
+        """Evaluate the batch; return ``DECODE_DONE``, ``DECODE_CACHE_FULL`` or ``DECODE_ABORTED``.
 
         ``abortable`` lets the abort callback end it early; llama.cpp calls that between all operations of the graph.
         """
@@ -249,9 +252,9 @@ class Context:
             )
             self._abort_enabled = abortable
         code = self._decode()
-        if code not in {0, 1, 2}:
+        if code not in {DECODE_DONE, DECODE_CACHE_FULL, DECODE_ABORTED}:
             raise InternalError("llama_decode", detail=bindings.log.error_summary() or f"code {code}")
-        if code == 0:
+        if code == DECODE_DONE:
             self.evaluated_tokens += self.batch.size
         return code
 
@@ -271,7 +274,7 @@ class Context:
             self._current_threads = count
         started = time.monotonic()
         code: int = self._lib.llama_decode(self.handle, self.batch.struct)
-        if code == 0:
+        if code == DECODE_DONE:
             threads.record(count, size, time.monotonic() - started, prompt=prompt)
         return code
 
@@ -331,6 +334,14 @@ class Context:
         if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
+
+
+def is_worth_aborting(tokens: int, last_s: float) -> bool:
+    """Return whether an evaluation of ``tokens`` may take long; the one before took ``last_s`` seconds.
+
+    Others are faster without the callback between all operations.
+    """
+    return tokens >= _MIN_ABORTABLE_TOKENS or last_s > _MIN_ABORTABLE_S
 
 
 def _check_memory_fits(model: Model, config: ContextConfig) -> None:

@@ -1,8 +1,7 @@
-"""The resources that this machine, container and process may use: cores, memory, GPUs.
+"""The resources that this machine, container and process may use: cores, memory, GPUs, energy.
 
-The energy used by the processor packages, from the counters of Linux powercap.
-
-Interface: Documentation/power/powercap/powercap.rst of Linux. Each zone is a directory with ``name``, ``energy_uj`` (a
+``EnergyMeter`` reads the energy that the processor packages use from the counters of Linux powercap. Interface:
+Documentation/power/powercap/powercap.rst of Linux. Each zone is a directory with ``name``, ``energy_uj`` (a
 counter in microjoules) and ``max_energy_range_uj`` (where the counter wraps to 0). Only the zones of packages count:
 their sub-zones (cores, uncore, memory) are parts of them, and "psys" includes all of them.
 """
@@ -239,10 +238,13 @@ def _read_counters(zones: list[Path]) -> list[tuple[int, int]] | None:
     return read if zones and len(read) == len(found) else None
 
 
-_BUFFER_BYTES = 512 << 20  # more than processor caches hold
+_BUFFER_BYTES = 512 << 20
+"""More than processor caches hold."""
 _ROUNDS = 5
-_FREE_MEMORY_DIVISOR = 8  # at most this fraction of the free memory
-_MAX_AGE_S = 24 * 3600  # other processes may have used the memory during the measurement
+_FREE_MEMORY_DIVISOR = 8
+"""The buffer takes at most this fraction of the free memory."""
+_MAX_BANDWIDTH_AGE_S = 24 * 3600
+"""Seconds for which a measurement counts: other processes may have used the memory meanwhile."""
 
 
 def load_or_measure_bandwidth(directory: Path) -> float:
@@ -285,7 +287,7 @@ def measure_bandwidth(threads: int, size: int = _BUFFER_BYTES) -> float:
 def _read_rates(file: Path) -> dict[str, float]:
     """Return the rates that were measured before; an old or damaged file counts as empty."""
     try:
-        if not 0 <= time.time() - file.stat().st_mtime < _MAX_AGE_S:
+        if not 0 <= time.time() - file.stat().st_mtime < _MAX_BANDWIDTH_AGE_S:
             return {}
         data = json.loads(file.read_text(encoding="utf-8"))
         return {key: float(rate) for key, rate in data.items() if float(rate) > 0}

@@ -1,4 +1,4 @@
-"""Whether a library of llama.cpp that was not compiled with the binding gives right answers on this processor.
+"""Checks that a library of llama.cpp that was not compiled with the binding gives right answers on this processor.
 
 The binding declares functions and structs of one version of ``llama.h``; a library with others would crash, or silently
 compute nonsense. So it is checked in a child process before its first use (``engine.abi_check``), once for each library,

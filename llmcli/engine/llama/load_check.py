@@ -1,4 +1,4 @@
-"""Loading a model file for the first time in a child process, since some bad files make llama.cpp abort.
+"""Loads a model file for the first time in a child process, since some bad files make llama.cpp abort.
 
 The header reader refuses most bad files. What it cannot detect (an inconsistent graph, duplicate tokens) fails an
 assertion in native code; here that costs a child process, and its message becomes an error. The check runs once for

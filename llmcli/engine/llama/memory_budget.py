@@ -1,10 +1,8 @@
-"""The memory that all contexts of one loaded model may take together.
+"""The memory that a model and all of its contexts may take together.
 
-Releases the mapped pages of tensors that llama.cpp has stored again in a layout for this processor.
-
+``RepackedPages`` releases the mapped pages of tensors that llama.cpp has stored again in a layout for this processor:
 llama.cpp maps the file, reads every page, and copies the tensors that it repacks. Nothing reads the mapped pages of
-these tensors afterwards (except embeddings, whose rows are read there), but they count as memory of the process.
-``RepackedPages`` removes them from the page tables (MADV_DONTNEED of madvise(2)). For a read-only mapping of a file
+these tensors afterwards (except embeddings, whose rows are read there), but they count as memory of the process. So they are removed from the page tables (MADV_DONTNEED of madvise(2)). For a read-only mapping of a file
 this loses nothing: a later read takes the page from the system's cache. Linux only.
 """
 

@@ -1,8 +1,6 @@
-"""A loaded model: its weights, its vocabulary, and what kind of memory it needs.
+"""A loaded model: its weights, its vocabulary, its LoRA adapters, and the kind of memory that it needs.
 
-LoRA adapters in llama.cpp: loaded with a model, and set on each of its contexts.
-
-llama.cpp multiplies an activation with a matrix of the model as without adapters, whatever the type and layout of that
+Adapters are loaded with a model, and set on each of its contexts. llama.cpp multiplies an activation with a matrix of the model as without adapters, whatever the type and layout of that
 matrix, and adds the products with the adapter's two small matrices, which it keeps as they are in the file.
 """
 

@@ -1,15 +1,12 @@
-"""Matchers for constrained answers: a JSON schema, one of some labels, or a grammar.
-
-Constrained decoding: llguidance says which tokens a JSON schema, labels or a grammar allow next.
+"""Matchers for constrained answers: llguidance says which tokens a JSON schema, labels or a grammar allow next.
 
 llguidance never raises for a bad grammar or token: a matcher has an error from then on, so it is asked for it after its
 construction and after each use.
 
-The vocabulary of a model for llguidance, read once for a model and kept in the cache directory.
-
-Its tokenizer cannot be written to a file, but the bytes of the tokens can: reading 49,000 of them from the model takes 60
-ms, from the file 6 ms, and making the tokenizer 110 ms. Control tokens and those that end a generation have no bytes here, so that no grammar allows them inside a
-text.
+The vocabulary is read once for a model and kept in the cache directory. llguidance's tokenizer cannot be written to a
+file, but the bytes of the tokens can: reading 49,000 of them from the model takes 60 ms, from the file 6 ms, and making
+the tokenizer 110 ms. Control tokens and those that end a generation have no bytes here, so that no grammar allows them
+inside a text.
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 llguidance ignores keywords that it does not know, so every name is checked here and refused by name.
 
-Bounds of the numbers in a JSON schema, so that none is written with digits without end.
-
-llguidance counts with floating-point numbers, so a step is chosen that reaches the bounds exactly. It allows 0 under an
+Numbers get bounds, so that none is written with digits without end. llguidance counts with floating-point numbers, so a step is chosen that reaches the bounds exactly. It allows 0 under an
 exclusive bound of 0 (version 1.9.1), so bounds that exclude become the next ones that include.
 """
 

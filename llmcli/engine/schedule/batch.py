@@ -26,6 +26,10 @@ _TYPICAL_PREFILL_TOKENS = 256
 llama.cpp evaluates fewer than 64 tokens one by one (``GGML_FA_TILE_Q``), up to nine times as long for each."""
 
 
+_LAST_STEP_WEIGHT = 0.5
+"""Weight of the last step in the seconds per token."""
+
+
 class TokenBudget:
     """Measures prompt tokens: the last ones took about ``token_s`` seconds each, None before the first."""
 
@@ -43,7 +47,8 @@ class TokenBudget:
         if self.token_s is None:
             self.token_s = token_s
         else:
-            self.token_s += 0.5 * min(1.0, tokens / _TYPICAL_PREFILL_TOKENS) * (token_s - self.token_s)
+            weight = _LAST_STEP_WEIGHT * min(1.0, tokens / _TYPICAL_PREFILL_TOKENS)
+            self.token_s += weight * (token_s - self.token_s)
 
     def prefill_tokens(self, runnable: SequenceOf[Sequence], longest_s: float, capacity: int) -> int:
         """Return the prompt tokens of a step that may take about ``longest_s`` seconds, at most ``capacity``."""

@@ -15,7 +15,13 @@ from collections.abc import Sequence as SequenceOf
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.llama.context import HiddenStateContext, LayerStateContext
+from llmcli.engine.llama.context import (
+    DECODE_CACHE_FULL,
+    DECODE_DONE,
+    HiddenStateContext,
+    LayerStateContext,
+    is_worth_aborting,
+)
 from llmcli.engine.model_drafter import ModelDrafter
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry, TokenBudget
@@ -25,9 +31,6 @@ from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.sequences.sequence import REPORT_INTERVAL_S, Sequence
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
-
-_MIN_ABORTABLE_TOKENS = 16
-_MIN_ABORTABLE_S = 0.05
 
 
 class Scheduler:
@@ -127,13 +130,12 @@ class Scheduler:
         if not entries:
             return False
         started = time.monotonic()
-        slow = self._last_step_s > _MIN_ABORTABLE_S or self.kv_cache.context.batch.size >= _MIN_ABORTABLE_TOKENS
-        code = self._evaluate(entries, abortable=slow)
+        code = self._evaluate(entries, abortable=is_worth_aborting(self.kv_cache.context.batch.size, self._last_step_s))
         self._last_step_s = time.monotonic() - started
-        if code == 0:
+        if code == DECODE_DONE:
             self._record_step(entries)
             self._process_outputs(entries)
-        elif code == 1:
+        elif code == DECODE_CACHE_FULL:
             if not self.speculative_decoder.drop_drafts(entry.sequence for entry in entries):
                 self._free_cells()
         else:

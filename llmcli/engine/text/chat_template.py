@@ -3,10 +3,9 @@
 A template comes from a downloaded file, so it is not trusted (``template_sandbox``). Its variables and functions are those of
 Hugging Face's ``apply_chat_template``.
 
-Tools in a conversation: in the form of chat templates, and as text for templates without tools.
-
-Source: Hugging Face's ``apply_chat_template`` (``tools``, ``tool_calls``, role ``tool``). Names, descriptions, schemas,
-arguments and results are untrusted text like messages, so control tokens in them are escaped too.
+A template gets the tools of a conversation in the same form (``tools``, ``tool_calls``, role ``tool``); one without tools
+gets them as text. Names, descriptions, schemas, arguments and results are untrusted text like messages, so control tokens
+in them are escaped too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measuring a model in a separate process of the lowest priority, once a job has shown that it would pay.
+"""Measures a model in a separate process of the lowest priority, once a job has shown that it would pay.
 
 ``python -m llmcli.engine.tuning.background_tuning TASK``: ``BackgroundTuning`` starts that, and later processes read
 the profile that it writes. The process may be killed at any moment. It ends by itself
@@ -162,13 +162,13 @@ class IdleWatch(Interrupt):
 
     def should_end(self) -> bool:
         """Whether the process has to end for good."""
-        self._look()
+        self._sample()
         if not Path(self._task.cache).is_dir():
             return True
         orphaned = self._orphaned_since is not None and self._clock() - self._orphaned_since >= _ORPHAN_S
         return orphaned and self.is_busy
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         if self._orphaned_since is None and self._parent_id() != self._task.parent:
             self._orphaned_since = self._clock()
         cores = self._load.busy_cores()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.context import DECODE_DONE, Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning.cost_profile import AttentionCosts, attended_cells
@@ -57,7 +57,7 @@ class Stopwatch:
         seconds, processor_s = time.perf_counter() - started, time.process_time() - processor_s
         self._disturbed = processor_s < _UNDISTURBED_SHARE * self.context.config.threads.most * seconds
         self._interrupt.check()
-        if code != 0:
+        if code != DECODE_DONE:
             raise InternalError("measurement", detail="the cache is full")
         return seconds
 
