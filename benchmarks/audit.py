@@ -1,4 +1,4 @@
-"""What an audit costs, and what it finds: `llm audit` of the shipped templates, with the words that --swap knows.
+"""Measures the cost of an audit and what it finds: `llm audit` of the shipped templates, with the words that --swap knows.
 
 "unique" are the tokens that must be evaluated at least: those of all prompts, of which a common beginning counts once. An
 audit of 50 templates and 8 groups may evaluate at most 1.3 times as many. "planted" and "fair" are audits of a scripted

@@ -1,4 +1,4 @@
-"""How well `llm sentiment --calibrate` labels texts after 200 labelled rows, on four sets that people rated.
+"""Measures the labels of `llm sentiment --calibrate` after 200 labelled rows, on four sets that people rated.
 
 For the sets see `sentiment_quality.py`. The rows are those whose text has an odd SHA-256. For each of `--splits` random
 splits, a calibration is fitted on `--labels` rows, choice of features and penalty included, and the other rows are

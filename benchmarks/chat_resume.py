@@ -1,4 +1,4 @@
-"""How soon a long chat answers: the next turn, the chat reopened after its worker ended, and one evaluated again.
+"""Times the answers of a long chat: the next turn, the chat reopened after its worker ended, and one evaluated again.
 
 A chat of about ``--tokens`` tokens is written once, with random English words. Then each run adds the same question to a
 copy of it: on the warm worker; on a new worker, which loads the evaluated state from the disk; and on a new worker

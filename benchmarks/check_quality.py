@@ -1,4 +1,4 @@
-"""How well `llm check` tells true sentences about a document from false ones, against difflib and word overlap.
+"""Measures whether `llm check` tells true sentences about a document from false ones, against difflib and word overlap.
 
 The documents are the descriptions of the Python packages that are installed beside this one. A true claim is one of their
 sentences after a light paraphrase by rules (other words for common ones, another order of two parts), so that its words

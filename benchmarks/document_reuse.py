@@ -1,4 +1,4 @@
-"""How many tokens a second question, and a second check, evaluate of documents that a warm engine has seen.
+"""Counts the tokens that a second question, and a second check, evaluate of documents that a warm engine has seen.
 
 The document is this repository's guides, cut to five times the context, so that `llm ask` ranks passages of it. The checks
 are of two texts against the same source. "passages" are the evaluated tokens of ranked or checked passages: what a request

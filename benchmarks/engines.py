@@ -1,4 +1,4 @@
-"""How fast an installed engine is beside the compiled one: the same evaluations in turn, in pairs of processes.
+"""Compares the speed of an installed engine with the compiled one: the same evaluations in turn, in pairs of processes.
 
 A prompt of 512 tokens, decoding one sequence and 16, and `llm sentiment` for 300 lines. With --threads 1 it counts
 processor seconds, which other processes disturb little; with more threads seconds, which need an idle machine: threads

@@ -1,4 +1,4 @@
-"""Whether real files of packages survive `llm translate`: messages, markup but Markdown and HTML, Office files, books.
+"""Checks that `llm translate` keeps real files: messages, markup but Markdown and HTML, Office files, books.
 
     python benchmarks/format_identity.py DIR
 

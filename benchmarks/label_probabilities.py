@@ -1,4 +1,4 @@
-"""How far the label probabilities of `llm sentiment --json` are from exact evaluation, for each type of weights.
+"""Compares the label probabilities of `llm sentiment --json` with exact evaluation, for each type of weights.
 
 Exact: the weights of the file, dequantized to F16 and evaluated in that type, as in the divergence that `llm models
 tune` measures (BF16 for models that overflow in F16: ``--exact``). Each type labels the same records, drawn at random

@@ -1,4 +1,4 @@
-"""Whether the same records get the same labels from `llm sentiment`, at what cost, and how far types of weights disagree.
+"""Measures whether the same records get the same labels, at what cost, and how far types of weights disagree.
 
 Identity: the records are labelled at once by two threads in a fresh engine. That is the reference for one thread, another
 order, a second run in the same engine, some of them alone in fresh engines, and a worker. A row counts as different if a

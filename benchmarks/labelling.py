@@ -1,4 +1,4 @@
-"""How many labels `llm label` needs for the accuracy that randomly chosen rows give, with a simulated person.
+"""Counts the labels that `llm label` needs for the accuracy of randomly chosen rows, with a simulated person.
 
 The person answers with the true label. Two thirds of the rows are the pool, the others test the fit; both are drawn anew
 for each of `--seeds`. Random labels are fitted as `--calibrate` does, chosen ones as `llm label` does. For a number of

@@ -1,4 +1,4 @@
-"""How right labels are by the layer whose hidden states a calibration reads, and what a record of it takes.
+"""Measures the labels by the layer whose hidden states a calibration reads, and what a record of it takes.
 
 For the rated sets see `sentiment_quality.py`: rows whose text has an odd SHA-256. All layers of `--layers` are read in one
 evaluation of the prompt of `llm sentiment`, with the scores of its labels. For each layer and each combination of features,

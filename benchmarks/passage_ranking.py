@@ -1,4 +1,4 @@
-"""How well `llm ask -f` and `llm index search` find the passage that answers a question: by words, vectors and the model.
+"""Measures how `llm ask -f` and `llm index search` rank passages: by words, by vectors and by the model.
 
     python benchmarks/passage_ranking.py [--sdists DIR] [--model FILE] [--prompts DIRECTORY...]
 

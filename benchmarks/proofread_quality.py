@@ -1,4 +1,4 @@
-"""How well `llm proofread` ranks wrong words above right ones.
+"""Measures whether `llm proofread` ranks wrong words above right ones.
 
 The texts are paragraphs of the descriptions of the Python packages that are installed beside this one. One of about thirty
 words is made wrong: half of these have a typing error (two letters exchanged, one left out, added or replaced) that is no

@@ -1,4 +1,4 @@
-"""How well `llm sentiment` and `llm classify` label texts without labels of the user, on four sets that people rated.
+"""Measures the labels of `llm sentiment` and `llm classify` without labels of the user, on four sets that people rated.
 
 The sets are those of Hutto and Gilbert 2014 (VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
 Media Text), which the source archive of `vaderSentiment` 3.3.2 on the Python Package Index holds, in

@@ -1,4 +1,4 @@
-"""How soon a signal or --timeout ends each verb with large inputs: seconds, with a model of random weights.
+"""Times the end of each verb with large inputs after a signal or --timeout, with a model of random weights.
 
 SIGINT and SIGTERM come, and --timeout expires, at a random moment of the first seconds of a run. A run counts as
 "ignored" if it continued for two minutes or ended with another code; runs that had already ended do not count. The time

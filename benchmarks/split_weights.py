@@ -1,4 +1,4 @@
-"""Whether evaluating prompts with one type of weights and decoding with another pays.
+"""Measures whether evaluating prompts with one type of weights and decoding with another pays.
 
 The prompt is evaluated with the weights that are fastest at prompts, the state of its sequence is copied
 (``llama_state_seq_get_data``, ``llama_state_seq_set_data``) to a context of the weights that decode fastest, and the

@@ -1,4 +1,4 @@
-"""How many questions about tables `llm ask` answers rightly: those of `table_questions/questions.yaml`, by their kind.
+"""Counts the questions about tables that `llm ask` answers rightly: those of `table_questions/questions.yaml`, by kind.
 
 An answer is *right* if its rows are those of the set, where a row may hold more values than the set asks for; *wrong* if it
 is another one with exit code 0; *blank* if it has no value; *refused* if the command says that it has no answer. A

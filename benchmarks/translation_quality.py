@@ -1,4 +1,4 @@
-"""How well `llm translate --qe` ranks damaged translations above right ones, against the ratio of lengths.
+"""Measures whether `llm translate --qe` ranks damaged translations above right ones, against the ratio of lengths.
 
 The segments are messages of a PO file that translators wrote, such as that of Django. Each of ``--count`` messages stands
 for itself, as a right translation, and once for each error that can be made in it: another number (of messages with

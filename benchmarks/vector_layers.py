@@ -1,4 +1,4 @@
-"""How well texts are compared by their hidden states after each layer, for `llm embed`, `similar`, indexes and key sentences.
+"""Compares texts by their hidden states after each layer, for `llm embed`, `similar`, indexes and key sentences.
 
 All layers of `--layers` are read in one evaluation of each text; "last" are the states after the last layer and the norm,
 whose mean is over all tokens. Vectors are compared as `llm similar` does, by the cosine after mean and deviation are taken

@@ -1,4 +1,4 @@
-"""What the worker costs and saves: whole processes of `llm`, in a runtime directory of this benchmark.
+"""Measures what the worker costs and saves: whole processes of `llm`, in a runtime directory of this benchmark.
 
 Figures: seconds of `llm ask` with one token out on a warm worker (against `llm --help`, and with --peer-llm against
 simonw/llm, which loads the same file each time); of `llm ask` that starts a worker against --no-worker; records per

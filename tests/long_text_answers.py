@@ -1,4 +1,4 @@
-"""What a scripted model writes of a long text: an outline of the wanted shape, and paragraphs of the wanted length."""
+"""Answers of a scripted model for a long text: an outline of the wanted shape, and paragraphs of the wanted length."""
 
 from __future__ import annotations
 

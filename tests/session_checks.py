@@ -1,4 +1,4 @@
-"""What must hold of a saved session that several processes have written."""
+"""The rules for a saved session that several processes have written."""
 
 from __future__ import annotations
 

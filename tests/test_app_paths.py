@@ -1,4 +1,4 @@
-"""Where llm keeps its files."""
+"""The directories of llm's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users install: the wheel, built, installed elsewhere and run."""
+"""The wheel that users install: built, installed elsewhere and run."""
 
 from __future__ import annotations
 

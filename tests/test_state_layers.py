@@ -1,4 +1,4 @@
-"""Which layers of a model are read: known, measured, or at a share of its depth."""
+"""The layers of a model that are read: known, measured, or at a share of its depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the servers share: unchanged signal handlers, and a log of plain lines."""
+"""The servers share unchanged signal handlers, and a log of plain lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a result is incomplete. A task puts one of these errors into its ``Result``; the package has the tree.
+"""The errors of incomplete results. A task puts one of these errors into its ``Result``; the package has the tree.
 
 ``EmptyAnswer``, ``AnswerRefused``, ``NoLabelAnswered`` and ``CostLimitReached`` end an item.
 """

@@ -54,7 +54,7 @@ def _lock_file(path: Path, flags: int, operation: int, mode: int = FILE_MODE, *,
         fcntl.flock(descriptor, operation)
         if not removable or path.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
-    except (BlockingIOError, FileNotFoundError):
+    except (BlockingIOError, FileNotFoundError):  # another process has the lock, or has removed the file
         pass
     except OSError as error:
         os.close(descriptor)

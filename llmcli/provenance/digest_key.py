@@ -1,7 +1,7 @@
 """The user's key for digests of private texts.
 
 A plain digest gives a short text away: a reader can hash likely texts until one fits. So the texts of a user
-get HMAC-SHA-256 (RFC 2104) with a key that only the user has. Whoever has the key can check the digests.
+get HMAC-SHA-256 (RFC 2104) with a key that only the user has. A reader with the key can check the digests.
 """
 
 from __future__ import annotations

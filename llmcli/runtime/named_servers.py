@@ -90,10 +90,8 @@ def _describe(config: RunConfig, name: str) -> ListedServer:
     key, error = "", None
     try:
         key = key_place(config, server)
-    except Unauthorized:  # it has none yet
-        pass
     except LlmError as problem:
-        error = problem
+        error = None if isinstance(problem, Unauthorized) else problem  # a server without a key yet is listed, too
     agreed = "not needed" if server.is_loopback else "configured" if server.consent else ""
     return ListedServer(
         name,

@@ -1,4 +1,4 @@
-"""What only a real process shows: descriptors, signals, locale, and imports at the start."""
+"""Behaviour that only a real process shows: descriptors, signals, locale, and imports at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: real pseudo-terminals."""
+"""The screen of a person: real pseudo-terminals."""
 
 from __future__ import annotations
 

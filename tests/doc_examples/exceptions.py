@@ -1,4 +1,4 @@
-"""What of the examples does not run as it stands, each with the reason. Whatever is not listed here runs."""
+"""The parts of the examples that do not run as they stand, each with the reason. All others run."""
 
 from __future__ import annotations
 

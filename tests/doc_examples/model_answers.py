@@ -1,4 +1,4 @@
-"""What the scripted model answers in the examples of the documentation."""
+"""The answers of the scripted model in the examples of the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a draft model is used: decided from measured times alone, at a bounded loss."""
+"""A draft model is used if measured times alone show that it pays, at a bounded loss."""
 
 from __future__ import annotations
 

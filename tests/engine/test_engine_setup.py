@@ -1,4 +1,4 @@
-"""How an engine sets up a loaded model."""
+"""An engine sets up a loaded model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a model takes: the limit of a process, and contexts within it."""
+"""The memory that a model takes: the limit of a process, and contexts within it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model needs, whether that fits, and how fast it may be: computed from real headers."""
+"""The needs of a model, whether it fits, and its likely speed: computed from real headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What detectors find, and what they leave."""
+"""The texts that detectors find, and those that they leave."""
 
 from __future__ import annotations
 

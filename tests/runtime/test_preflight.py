@@ -1,4 +1,4 @@
-"""What is refused before a model is loaded: a context, a model, or another worker."""
+"""A context, a model, or another worker is refused before a model is loaded."""
 
 from __future__ import annotations
 

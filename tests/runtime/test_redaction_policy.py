@@ -1,4 +1,4 @@
-"""Which servers get private values, and what decides it."""
+"""The servers that get private values, and the settings that decide it."""
 
 from __future__ import annotations
 

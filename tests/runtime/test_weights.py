@@ -1,4 +1,4 @@
-"""Which weights a command uses without being told."""
+"""The weights that a command uses by default."""
 
 from __future__ import annotations
 

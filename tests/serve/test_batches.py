@@ -276,7 +276,7 @@ def test_the_token_is_needed(batching):
 
 
 def test_files_are_private(batching, client):
-    """Nobody else reads what is asked and answered."""
+    """Other users cannot read the requests and the answers."""
     wait_for(client, submit(client, chat("a")), "completed")
     directory = Path(batching.environ["LLMCLI_DATA_DIR"]) / "batches"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""What clients of ``llm serve`` read about a model that is broken: no path of this machine."""
+"""Clients of ``llm serve`` read no path of this machine in the error of a broken model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs make of a text that is read in blocks: the same as of one that is kept in memory."""
+"""The verbs give the same result for a text that is read in blocks as for one that is kept in memory."""
 
 from __future__ import annotations
 

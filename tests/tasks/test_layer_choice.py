@@ -1,4 +1,4 @@
-"""Which layers are chosen: the earliest that tell the sentiment and the topic of texts about as well as any."""
+"""The chosen layers are the earliest that tell the sentiment and the topic of texts about as well as any."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_an_answer_that_says_nothing_new_ends_late(line):
 
 
 def test_numbers_may_go_on():
-    """Nobody can tell which of them are new."""
+    """A guard cannot tell which of them are new."""
     choice = random.Random(1)
     for text in ("".join(f"{n}\n" for n in range(5000)), "".join(f"{choice.random():.3f},0,0\n" for _ in range(5000))):
         assert guarded(text)[::2] == (text, False)

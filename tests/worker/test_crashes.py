@@ -1,4 +1,4 @@
-"""What happens to commands when the worker crashes."""
+"""Commands survive a crash of the worker, or report it."""
 
 from __future__ import annotations
 

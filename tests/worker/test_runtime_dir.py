@@ -1,4 +1,4 @@
-"""Where workers are found, and what distinguishes them."""
+"""The places of workers, and what distinguishes them."""
 
 from __future__ import annotations
 

@@ -388,7 +388,7 @@ def render_events(
                 options.records.complete(ended_early=delivery.ended_early)
             if ctx.provenance is not None and output is not None and not (options.records and delivery.ended_early):
                 ctx.provenance.add_output(output, *(() if options.records is None else (options.records.earlier_work,)))
-    except _NothingDelivered:
+    except _NothingDelivered:  # the report below says why
         pass
     finally:
         reporter.close()

@@ -163,7 +163,7 @@ class ModelLibrary(ModelResolver):
             return
         try:
             yield self._verify_once(key, interrupt)
-        except ModelNotDownloaded:
+        except ModelNotDownloaded:  # it is fetched below
             pass
         except DamagedModel as error:
             if error.repair:  # it came from elsewhere

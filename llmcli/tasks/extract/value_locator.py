@@ -1,4 +1,4 @@
-"""Where values stand in a passage: texts, numbers and dates, with their quotes."""
+"""Finds values in a passage: texts, numbers and dates, with their quotes."""
 
 from __future__ import annotations
 

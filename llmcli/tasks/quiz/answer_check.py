@@ -1,4 +1,4 @@
-"""Whether a learner's answer is right: by its normal form first, then by the scores of a model.
+"""Judges a learner's answer: by its normal form first, then by the scores of a model.
 
 The model only says how probable it is that an answer means the same: such an answer is close, never right, and the
 learner decides.

@@ -1,4 +1,4 @@
-"""When a learner sees a card again, and which new card comes next.
+"""Schedules the reviews of a learner's cards, and chooses the next new card.
 
 The dates are those of FSRS, the free spaced repetition scheduler of the package ``fsrs``, without random changes, so that
 the same answers give the same dates.

@@ -1,4 +1,4 @@
-"""Where words stand in a text, exactly or nearly: by an index of the text's words, so that a search takes microseconds.
+"""Finds words in a text, exactly or nearly: by an index of the text's words, so that a search takes microseconds.
 
 A near match is found as in seed-and-extend aligners (BLAST; Altschul et al. 1990, Basic Local Alignment Search Tool):
 rare words that both texts have vote for a diagonal (position in the text minus position in the quote), and the words near

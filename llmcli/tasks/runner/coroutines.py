@@ -1,7 +1,7 @@
 """Coroutines without an event loop of the standard library, whose import takes a third of a warm ``llm ask``.
 
-A coroutine waits for a ``Pending`` value. Whoever resolves it makes the coroutine ready, and ``CoroutineLoop.run`` resumes
-those that are. The coroutines of one loop are resumed by one thread at a time.
+A coroutine waits for a ``Pending`` value. Its resolution makes the coroutine ready, and ``CoroutineLoop.run`` resumes the
+ready ones. One thread at a time resumes the coroutines of one loop.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ async def gather(loop: CoroutineLoop, works: Iterable[Coroutine[Any, Any, T]]) -
 class ConcurrentMap(AsyncIterator[T], Generic[S, T]):
     """The values of ``work`` for the items of ``source``, in their order, several at a time.
 
-    An item is taken from the source when there is room: fewer than ``limit`` values are unread, and ``has_room``. Whoever
-    sees that there is room again calls ``resume``. ``total``: the number of items, if it is known.
+    An item is taken from the source when there is room: fewer than ``limit`` values are unread, and ``has_room``. The
+    caller calls ``resume`` when there is room again. ``total``: the number of items, if it is known.
     """
 
     def __init__(

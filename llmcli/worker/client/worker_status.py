@@ -100,7 +100,7 @@ def _wait_for_exit(pid: int, check: Callable[[], None]) -> bool:
             os.kill(pid, 0)
             if os.waitpid(pid, os.WNOHANG)[0]:  # it was our own child
                 return True
-        except ChildProcessError:
+        except ChildProcessError:  # another process started it, so the signal alone tells
             pass
         except ProcessLookupError:
             return True

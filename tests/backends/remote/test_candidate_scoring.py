@@ -1,4 +1,4 @@
-"""How candidates are scored: by the server itself, by its log-probabilities, or by samples."""
+"""Candidates are scored by the server itself, by its log-probabilities, or by samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model of a server is used, and how long its context is."""
+"""The model of a server that is used, and the length of its context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted about results: never their texts."""
+"""The recorder counts results, and never keeps their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job says about its earlier runs: their failures, their rows in the summary, and what is left to do."""
+"""A job tells of its earlier runs: their failures, their rows in the summary, and the rows that are left to do."""
 
 from __future__ import annotations
 

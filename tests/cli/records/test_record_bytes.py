@@ -1,4 +1,4 @@
-"""What a record has beside its text stays as it was: numbers as they were spelled, keys that occur twice, quotes."""
+"""The rest of a record stays as it was: numbers as they were spelled, keys that occur twice, quotes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about an answer or a summary that was cut."""
+"""The advice about an answer or a summary that was cut."""
 
 from __future__ import annotations
 

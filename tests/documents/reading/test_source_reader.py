@@ -1,4 +1,4 @@
-"""Which reader an input gets, and the inputs that no reader accepts."""
+"""The reader that an input gets, and the inputs that no reader accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records are processed, and what their texts are."""
+"""The records that are processed, and their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records a shard has."""
+"""The records of a shard."""
 
 from __future__ import annotations
 

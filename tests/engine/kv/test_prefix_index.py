@@ -1,4 +1,4 @@
-"""What the prefix index finds in a KV cache, and that only the cache has state."""
+"""The prefix index finds prefixes in a KV cache, and only the cache has state."""
 
 from __future__ import annotations
 

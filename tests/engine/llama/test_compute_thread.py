@@ -1,4 +1,4 @@
-"""Which work computes when: interactive work first, bulk work never starved."""
+"""The order of computations: interactive work comes first, bulk work never starves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which grammar constrains the answer to a request, and what it allows."""
+"""The grammar that constrains the answer to a request, and the answers that it allows."""
 
 from __future__ import annotations
 

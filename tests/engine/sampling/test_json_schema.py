@@ -1,4 +1,4 @@
-"""What a schema becomes: bounded, or refused by name."""
+"""A schema is bounded, or refused by name."""
 
 from __future__ import annotations
 

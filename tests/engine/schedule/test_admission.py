@@ -1,4 +1,4 @@
-"""Which waiting sequences run next, tested without a model."""
+"""The waiting sequences that run next, tested without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When an evaluation is aborted, and whose work is lost."""
+"""The conditions under which an evaluation is aborted, and the work that is lost."""
 
 from __future__ import annotations
 

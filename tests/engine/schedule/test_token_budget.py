@@ -1,4 +1,4 @@
-"""How many prompt tokens a step takes."""
+"""The number of prompt tokens that a step takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a model was used last."""
+"""The time of the last use of a model."""
 
 from __future__ import annotations
 

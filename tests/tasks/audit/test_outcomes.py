@@ -1,4 +1,4 @@
-"""What is measured of a result: probabilities, or refusal and length of a free answer."""
+"""The measures of a result: probabilities, or refusal and length of a free answer."""
 
 from __future__ import annotations
 

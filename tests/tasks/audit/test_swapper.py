@@ -1,4 +1,4 @@
-"""Which words of a text are exchanged, and which pairs are dropped since the rest would not agree."""
+"""The words of a text that are exchanged, and the pairs that are dropped since the rest would not agree."""
 
 from __future__ import annotations
 

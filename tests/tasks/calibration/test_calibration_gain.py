@@ -1,4 +1,4 @@
-"""Whether a calibration gains anything over the model without it, and what then answers."""
+"""A calibration answers only if it gains something over the model without it."""
 
 from __future__ import annotations
 

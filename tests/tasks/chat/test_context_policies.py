@@ -1,4 +1,4 @@
-"""What is sent of a conversation that exceeds the context, by its policy."""
+"""The messages of a conversation that are sent if it exceeds the context, by its policy."""
 
 from __future__ import annotations
 

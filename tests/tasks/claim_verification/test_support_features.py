@@ -1,4 +1,4 @@
-"""What is compared by rule, and what the scores of a model are turned into."""
+"""Features that are compared by rule, and those that are computed from the scores of a model."""
 
 from __future__ import annotations
 

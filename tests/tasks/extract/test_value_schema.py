@@ -1,4 +1,4 @@
-"""Which JSON Schemas have values that can be copied."""
+"""The JSON Schemas whose values can be copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fit on chosen rows may choose among."""
+"""The choices of the fit on chosen rows."""
 
 from __future__ import annotations
 

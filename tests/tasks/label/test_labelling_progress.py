@@ -1,4 +1,4 @@
-"""When more answers are said to be of no use."""
+"""The point at which more answers are said to be of no use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which row is asked about next."""
+"""The row that is asked about next."""
 
 from __future__ import annotations
 

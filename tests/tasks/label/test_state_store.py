@@ -73,7 +73,7 @@ def test_the_file_of_another_user_is_not_read(open_store, kept, monkeypatch):
 
 
 def test_permissions_of_others_are_removed(open_store, kept):
-    """Whoever gave them."""
+    """Also those that the user gave."""
     kept.chmod(0o644)
     open_store()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""What a learner has answered, and what comes next."""
+"""The answers of a learner, and the card that comes next."""
 
 from __future__ import annotations
 

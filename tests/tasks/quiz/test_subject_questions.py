@@ -1,4 +1,4 @@
-"""Which sentences give a question about their subject, and which one."""
+"""The sentences that give a question about their subject, and the question."""
 
 from __future__ import annotations
 

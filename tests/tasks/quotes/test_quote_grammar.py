@@ -1,4 +1,4 @@
-"""What the grammar of quotations admits, tried byte by byte."""
+"""The grammar of quotations admits parts of its text only, tried byte by byte."""
 
 from __future__ import annotations
 

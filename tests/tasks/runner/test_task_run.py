@@ -300,7 +300,7 @@ def test_a_request_that_cannot_be_submitted_fails_its_task_alone():
 
 
 def test_a_request_of_a_task_that_has_ended_is_not_awaited():
-    """Whoever was about to submit it drops it, and it is not pending any more."""
+    """It is dropped instead of submitted, and it is not pending any more."""
     backend, ends = ScriptedBackend(), []
     runner = TaskRunner(backend, backend.open, lambda _run, end: ends.append(end))
     run = TaskRun(runner, 0, "a")

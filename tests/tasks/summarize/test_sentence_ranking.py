@@ -1,4 +1,4 @@
-"""Which sentences carry a text, on vectors made for the purpose."""
+"""The sentences that carry a text, on vectors made for the purpose."""
 
 from __future__ import annotations
 

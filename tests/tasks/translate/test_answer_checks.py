@@ -1,4 +1,4 @@
-"""What is wrong with an answer as the translation of a text."""
+"""The checks find the faults of an answer as the translation of a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is suspicious about a translation: lengths, numbers, copied words, and what its source tells of it."""
+"""Signs of a bad translation: lengths, numbers, copied words, and what its source tells of it."""
 
 from __future__ import annotations
 

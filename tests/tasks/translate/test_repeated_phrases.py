@@ -78,7 +78,7 @@ def test_a_translation_that_repeats_itself_is_refused(prompts):
 
 
 def test_such_a_translation_in_the_memory_is_not_returned(prompts, tmp_path):
-    """The segment is translated again, whoever made the entry; the new translation replaces that of the model."""
+    """The segment is translated again, also if a person made the entry; the new translation replaces that of the model."""
     with TranslationMemory(tmp_path / "memory.sqlite") as memory:
         _, by = run(prompts, SOURCE, lambda _: "Bringt euer Rad.", memory)
         memory.clear()

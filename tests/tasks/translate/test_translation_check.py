@@ -68,7 +68,7 @@ def test_a_record_tells_what_is_stale():
 
 
 def test_the_memory_tells_what_is_stale():
-    """A translation that was made of another text is stale; one that nobody made is compared by its place."""
+    """A translation that was made of another text is stale; one that the memory does not have is compared by its place."""
     sources = {"Eins.": {"One."}, "Zwei.": {"Two."}}
     assert defects("a.txt", "One.\n\nTwo.\n", "Eins.\n\nZwei.\n", sources=sources) == []
     assert defects("a.txt", "One.\n\nTwo!\n", "Eins.\n\nZwei.\n", sources=sources) == [(STALE, 3, "Two!")]

@@ -1,4 +1,4 @@
-"""How a worker sends what a command waits for."""
+"""A worker sends the events and the progress that a command waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When and how events and replies become bytes."""
+"""Events and replies become bytes in the right order and form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a chat is saved: the session that the options select, and what happens if it cannot be saved."""
+"""Saves a chat in the session that the options select, and reports it if the chat cannot be saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the Hub and the configured servers are reachable: inspected by default, contacted with ``--network``."""
+"""Tells whether the Hub and the servers are reachable: by their settings, or contacted with ``--network``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon a cancelled request ends, whatever it waits for."""
+"""A cancelled request ends soon, whatever it waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests a server gets at once."""
+"""The number of requests that a server gets at once."""
 
 from __future__ import annotations
 

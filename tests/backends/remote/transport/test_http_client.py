@@ -1,4 +1,4 @@
-"""What the client makes of servers whose HTTP is broken, hostile or merely unusual."""
+"""The client copes with servers whose HTTP is broken, hostile or merely unusual."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which proxy a server is reached through."""
+"""The proxy that a server is reached through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failures are retried, how often, and after what pause."""
+"""The failures that are retried, the number of retries, and the pauses before them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a chat is saved, and what happens when saving fails or another process continues it."""
+"""A chat is saved in its session, also when saving fails or another process continues it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chat evaluates, with a tiny model in the real engine."""
+"""The tokens that a chat evaluates, with a tiny model in the real engine."""
 
 from __future__ import annotations
 
