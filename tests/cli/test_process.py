@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("real_processes")
 HEAVY = (
@@ -144,11 +145,7 @@ def test_an_interrupted_pipeline_is_silent(process):
 
 def _wait_until_it_polls(child):
     """Wait until the process sleeps in poll, as it does while waiting for input."""
-    for _ in range(3000):
-        if "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"):
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never waited")
+    wait_until(lambda: "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"), 30.0)
 
 
 def test_the_timeout_covers_the_waiting_for_stdin(process):

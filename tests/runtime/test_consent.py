@@ -28,6 +28,7 @@ from fake_server import (
     stream_answer,
 )
 from remote_config import CANARY, configure
+from waiting import wait_until
 
 ELSEWHERE = "http://models.invalid/v1"
 
@@ -496,8 +497,7 @@ def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
         process("ask", "hi", "--backend", name, "--timeout", "1.5", "-v", "--json", env=environ)
         for name, environ in (("file", {}), ("env", {"THE_KEY": key}))
     ]
-    while len(server.chats()) < 2 and all(running.poll() is None for running in both):
-        time.sleep(0.02)
+    wait_until(lambda: len(server.chats()) == 2 or any(running.poll() is not None for running in both))
     there = [path for path in Path("/proc").iterdir() if path.name.isdigit()]  # some of which end meanwhile
     assert {int(path.name) for path in there if _holds(path / "environ", key)} <= {both[1].pid}
     assert [path for path in there if _holds(path / "cmdline", key)] == []
@@ -537,9 +537,7 @@ def test_the_user_is_asked_once_for_each_host(process, through, terminal, llm, t
     screen = terminal(columns=200)
     argv = ("ask", "hi", "--base-url", ELSEWHERE)
     running = process(*argv, stdin=screen.slave, stderr=screen.slave)
-    until = time.monotonic() + 20
-    while b"[y/N]" not in screen.raw and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(lambda: b"[y/N]" in screen.raw)
     assert through.asked == []
     os.write(screen.master, typed)
     out, _ = running.communicate(timeout=20)
@@ -643,9 +641,7 @@ def test_ctrl_c_ends_a_silent_answer(process, server):
     """A signal is noticed while the server is silent, and the server sees its client disconnect."""
     server.usual = stall_after()
     running = process("ask", "hi", "--base-url", server.url)
-    until = time.monotonic() + 20
-    while not server.chats() and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(server.chats)
     threading.Timer(0.05, running.terminate).start()
     running.communicate(timeout=20)
     assert running.returncode == -15

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import openai
 import pytest
+from waiting import wait_until
 
 from llmcli.serve import openapi
 
 from .conftest import ROOT, TOKEN, serving
-from .test_serve import HELLO, wait_until
+from .test_serve import HELLO
 
 URL = "/v1/chat/completions"
 WAIT_S = 60
@@ -155,9 +156,7 @@ def test_a_batch_is_cancelled(client):
     """The requests that run are answered, and the answers so far are there."""
     batch = submit(client, *(chat(f"r{n}", max_tokens=300, ignore_eos=True) for n in range(400)))
     wait_for(client, batch, "in_progress")
-    end = time.monotonic() + WAIT_S
-    while not client.batches.retrieve(batch.id).request_counts.completed and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_until(lambda: client.batches.retrieve(batch.id).request_counts.completed, WAIT_S)
     assert client.batches.cancel(batch.id).status == "cancelling"
     batch = wait_for(client, batch, "cancelled")
     answers = read_lines(client, batch.output_file_id)

@@ -9,9 +9,10 @@ import os
 import signal
 
 import pytest
+from waiting import wait_until
 
 from .conftest import TOKEN
-from .test_serve import HELLO, wait_until
+from .test_serve import HELLO
 
 VERSION = {"anthropic-version": "2023-06-01"}
 ENDLESS = {

@@ -13,10 +13,10 @@ import select
 import signal
 import socket
 import struct
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from llmcli.anthropic_api import messages_request
 from llmcli.openai_api import embeddings, requests, responses_request
@@ -38,14 +38,6 @@ TOOL = {
         },
     },
 }
-
-
-def wait_until(holds, seconds=20.0):
-    until = time.monotonic() + seconds
-    while not (result := holds()):
-        assert time.monotonic() < until, "it did not come true in time"
-        time.sleep(0.02)
-    return result
 
 
 def test_a_conversation_whole_and_streamed(served):

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from llmcli.worker.client import worker_status
 
 from .conftest import TOKEN, serving
-from .test_serve import HELLO, wait_until
+from .test_serve import HELLO
 
 SHORT = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
 MOST = 84

@@ -10,9 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from .conftest import ROOT, TOKEN
-from .test_serve import HELLO, wait_until
+from .test_serve import HELLO
 
 pytestmark = pytest.mark.clients
 SERVE_PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,17 +92,6 @@ def shell(runtime, tiny, tried, tmp_path):
     tried(model)
     tried(tiny("endless"))
     return Shell(runtime, model, tiny("endless"), tmp_path)
-
-
-def wait_until(holds, seconds: float = 20.0):
-    """Return what ``holds`` returns as soon as it is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        result = holds()
-        if result:
-            return result
-        time.sleep(0.02)
-    raise AssertionError("it did not come true in time")
 
 
 def gone(pid: int) -> bool:

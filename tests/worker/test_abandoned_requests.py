@@ -7,6 +7,7 @@ import json
 import threading
 
 import pytest
+from waiting import wait_until
 
 from llmcli.engine.llama import model
 from llmcli.engine.llama.context import Context
@@ -19,7 +20,7 @@ from llmcli.worker.runtime_dir import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_server import WorkerApp
 
-from .conftest import SHORT, wait_until
+from .conftest import SHORT
 
 HANG = 60.0
 """Seconds after which what should come at once is said never to come."""

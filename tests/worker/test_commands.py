@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from llmcli import child_processes
 from llmcli.cli import main
@@ -17,7 +18,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.runtime import backend_factory
 from llmcli.worker.client import worker_status
 
-from .conftest import SHORT, gone, wait_until
+from .conftest import SHORT, gone
 
 ASK = ("ask", "hello", *SHORT)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from llmcli import child_processes
 from llmcli.backends.base import run_requests
@@ -25,7 +26,7 @@ from llmcli.worker.client import channel, worker_process, worker_status
 from llmcli.worker.client.channel import WorkerLauncher
 from llmcli.worker.runtime_dir import WorkerConfig
 
-from .conftest import SHORT, gone, wait_until
+from .conftest import SHORT, gone
 
 ASK = ("ask", "hello", *SHORT)
 HERE = Path(__file__).parent

@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from llmcli.worker.client import channel, worker_status
 
-from .conftest import SHORT, gone, wait_until
+from .conftest import SHORT, gone
 
 ASK = ("ask", "hello", *SHORT)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import pytest
 import uvicorn
+from waiting import wait_until
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
@@ -31,9 +31,7 @@ def there(tiny):
     server = uvicorn.Server(uvicorn.Config(worker.app, port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 20
-    while not (server.started and server.servers) and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: server.started and server.servers)
     port = server.servers[0].sockets[0].getsockname()[1]
     backend = RemoteBackend(ServerConfig(f"http://127.0.0.1:{port}/v1"), ApiKey(), Interrupt())
     yield backend

@@ -21,6 +21,7 @@ from fake_server import (
     stall_after,
     stream_answer,
 )
+from waiting import wait_until
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote import load_balancing_backend
@@ -282,12 +283,8 @@ def test_a_job_that_is_left_leaves_no_threads(servers):
     with balancing(servers, policy=RetryPolicy(first_pause_s=30)) as backend, backend.open() as job:
         for number in range(8):
             job.submit(request(number))
-        while not (servers[0].chats() and servers[1].chats()):
-            time.sleep(0.01)
-    until = time.monotonic() + 10
-    while threads := [thread for thread in threading.enumerate() if thread.name in {"remote", "recovery"}]:
-        assert time.monotonic() < until, threads
-        time.sleep(0.01)
+        wait_until(lambda: servers[0].chats() and servers[1].chats())
+    wait_until(lambda: not any(thread.name in {"remote", "recovery"} for thread in threading.enumerate()))
 
 
 # ---- the start --------------------------------------------------------------------------------------------------------
@@ -327,8 +324,7 @@ def test_a_latecomer_is_used_later(servers, monkeypatch):
             "it did not answer within"
         )
         ready.set()
-        while backend.stats().servers[0].problem:
-            time.sleep(0.01)
+        wait_until(lambda: not backend.stats().servers[0].problem)
         answers(backend, [request(number) for number in range(40)])
         assert min(each.answered for each in backend.stats().servers) > 5
 
@@ -413,8 +409,7 @@ def test_a_server_with_another_model_after_a_restart_is_not_used_again(servers):
         server.usual = stream_answer(seconds=0.005)
     with balancing(servers) as backend:
         assert answers(backend, requests) == (expected(requests), {})
-        while "small" not in backend.stats().servers[0].problem:
-            time.sleep(0.01)
+        wait_until(lambda: "small" in backend.stats().servers[0].problem)
         before = len(servers[0].chats())
         answers(backend, requests)
         assert len(servers[0].chats()) == before

@@ -6,6 +6,7 @@ import threading
 import time
 
 from fake_server import encode_chunk, last_message, stall_after, stream_answer
+from waiting import wait_until
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_job
@@ -52,10 +53,7 @@ def test_leaving_a_job_ends_its_requests(server, backend):
         for name in "abc":
             job.submit(request(name))
         next(iter(job))
-    until = time.monotonic() + 10
-    while threads := [thread for thread in threading.enumerate() if thread.name == "remote"]:
-        assert time.monotonic() < until, threads
-        time.sleep(0.01)
+    wait_until(lambda: not any(thread.name == "remote" for thread in threading.enumerate()))
 
 
 def test_a_deadline_ends_a_request(server, backend):
@@ -73,8 +71,7 @@ def test_interactive_requests_go_first(server):
     with backend.open() as job:
         for name, priority in (("0", Priority.BULK), ("1", Priority.BULK), ("2", Priority.INTERACTIVE)):
             job.submit(request(name, priority=priority))
-            while name == "0" and not server.chats():
-                time.sleep(0.01)
+            wait_until(server.chats)  # the first one
         gate.set()
         job.close_input()
         order = [event.id for event in job if isinstance(event, Finished)]

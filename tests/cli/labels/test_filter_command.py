@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 
 import pytest
+from waiting import wait_until
 
 LINES = "the disk fails\nall is well\n\nthe disk is full\n"
 
@@ -114,8 +114,7 @@ def test_a_line_comes_out_before_the_next_arrives(llm, statement_scores, tmp_pat
         with pipe.open("wb", buffering=0) as stream:
             for number in range(3):
                 stream.write(f"disk {number}\n".encode())
-                while not out.exists() or out.read_bytes().count(b"\n") <= number:
-                    time.sleep(0.01)
+                wait_until(lambda number=number: out.exists() and out.read_bytes().count(b"\n") > number)
                 seen.append(number)
 
     writer = threading.Thread(target=write)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ import pytest
 from engine.tools import GENERATIVE, Probe, bench_of, each_smooth_model, numbers
 from grid import grid
 from terminal import ROOT
+from waiting import wait_until
 
 from llmcli.engine import derivation, quantize_child
 from llmcli.engine.derivation import DerivationSource, derive_copy
@@ -232,9 +232,7 @@ def test_a_killed_parent_leaves_no_half_copy(store, source, slow_child, monkeypa
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     with process:
-        while not any(file.stat().st_size for file in store.directory.glob("*.tmp")):
-            assert process.poll() is None
-            time.sleep(0.001)
+        wait_until(lambda: any(file.stat().st_size for file in store.directory.glob("*.tmp")))
         process.kill()
     assert store.find(model.key("bf16")) is None
     monkeypatch.undo()

@@ -8,11 +8,11 @@ import os
 import re
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
 from terminal import PROMPT, ended
+from waiting import wait_until
 
 from llmcli.cli.commands.chat import chat_commands
 
@@ -349,9 +349,7 @@ def test_a_killed_chat_keeps_what_was_said(person, tree, tiny):
     child = person("chat", "--seed", "1", "--session", "work", "--ctx", "8192", env=endless)
     child.expect(PROMPT)
     child.sendline("long")
-    until = time.monotonic() + 20
-    while time.monotonic() < until and len(tree("work")) < 8:
-        time.sleep(0.05)
+    wait_until(lambda: len(tree("work")) >= 8)
     child.kill(signal.SIGKILL)
     child.wait()
     (*_, question, answer) = tree("work")

@@ -6,10 +6,10 @@ import csv
 import json
 import signal
 import stat
-import time
 
 import pytest
 from terminal import ended
+from waiting import wait_until
 
 OPTIONS = ("--no-worker", "--labels", "bug,idea")
 QUESTION = r"(\d+) labelled"
@@ -50,10 +50,7 @@ def importing(path):
 
 def wait_for_lines(path, count):
     """Wait until a file has so many lines."""
-    until = time.monotonic() + 20
-    while not path.exists() or len(path.read_text().splitlines()) < count:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: path.exists() and len(path.read_text().splitlines()) >= count)
 
 
 def stored(tmp_path):

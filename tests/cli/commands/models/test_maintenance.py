@@ -13,6 +13,7 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 from tiny_adapters import write_adapter
+from waiting import wait_until
 
 
 def rows(run):
@@ -364,10 +365,7 @@ def test_prune_asks_on_a_terminal(process, terminal, waste, typed, code):
     """The files are listed first; only a yes removes them."""
     screen = terminal(columns=200)
     running = process("models", "prune", stdin=screen.slave, stdout=screen.slave, stderr=screen.slave)
-    for _ in range(1000):
-        if b"[y/N]" in screen.raw:
-            break
-        time.sleep(0.01)
+    wait_until(lambda: b"[y/N]" in screen.raw)
     os.write(screen.master, typed)
     assert running.wait(20) == code
     left = screen.close()
@@ -380,10 +378,7 @@ def test_prune_keeps_a_running_download(models, process, hub):
     hub.storage_faults.append(Fault(stall=1000))
     pulling = process("models", "pull", REPO)
     blobs = Path(os.environ["HF_HOME"]) / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
-    for _ in range(1000):
-        if any(path.stat().st_size for path in blobs.glob("*.incomplete")):
-            break
-        time.sleep(0.01)
+    wait_until(lambda: any(path.stat().st_size for path in blobs.glob("*.incomplete")))
     (writing,) = blobs.iterdir()
     assert models("prune", "--yes").out == "" and writing.exists()
     pulling.kill()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import tiny_models
 from grid import grid
+from waiting import wait_until
 
 from llmcli.engine import derivation, quantize_child
 from llmcli.errors import OutputError
@@ -214,10 +214,7 @@ def test_a_signal_ends_the_child_at_once(process, tiny, tmp_path):
     child = process(
         "models", "quantize", str(tiny("llama")), "--type", "q8_0", env={"PYTHONPATH": f"{tmp_path}:{root}"}
     )
-    until = time.monotonic() + 30
-    while not any(path.stat().st_size == len(b"half") for path in tmp_path.glob(".llm-*.tmp")):
-        assert child.poll() is None and time.monotonic() < until, child.stderr.read()
-        time.sleep(0.01)
+    wait_until(lambda: any(path.stat().st_size == len(b"half") for path in tmp_path.glob(".llm-*.tmp")))
     child.send_signal(signal.SIGINT)
     assert child.wait(30) == -signal.SIGINT
     assert list(tmp_path.glob(".llm-*")) == [] and not list(tmp_path.glob("*.gguf"))
