@@ -61,26 +61,24 @@ def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[A
     return parse
 
 
-def _parse_seconds(value: Any) -> float:
-    """Return a positive number of seconds."""
-    try:
-        number = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 < number < 1e9:  # noqa: PLR2004 (some 30 years)
-        raise ValueError("expected a positive number of seconds, below 1e9")
-    return number
+def _positive_parser(expected: str) -> Callable[[Any], float]:
+    """Parse a positive number below 1e9, which is some 30 years in seconds, and more than any bill."""
+
+    def parse(value: Any) -> float:
+        try:
+            number = float(value) if not isinstance(value, bool) else -1.0
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 < number < _NUMBER_LIMIT:
+            raise ValueError(f"expected {expected}, below 1e9")
+        return number
+
+    return parse
 
 
-def _parse_money(value: Any) -> float:
-    """Return a positive amount of money."""
-    try:
-        number = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 < number < 1e9:  # noqa: PLR2004 (any bill is lower)
-        raise ValueError("expected a positive amount, below 1e9")
-    return number
+_NUMBER_LIMIT = 1e9
+_parse_seconds = _positive_parser("a positive number of seconds")
+_parse_money = _positive_parser("a positive amount")
 
 
 def _choice_parser(*choices: str) -> Callable[[Any], str]:

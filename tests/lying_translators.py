@@ -7,6 +7,7 @@ from scripted import Reply, last_message
 
 
 def well(request):
+    """Answer with a translation of the text: the built-in prompt ends with it."""
     return greek(last_message(request).rpartition(":\n\n")[2])
 
 

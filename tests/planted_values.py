@@ -205,8 +205,6 @@ CONTEXTS: tuple[Callable[[random.Random, str], str], ...] = (
     lambda _, v: f"print({v!r})  # {v}",
     lambda _, v: f"<note><to>{v}</to></note>",
 )
-QUOTED_CONTEXTS = frozenset({8})
-"""Contexts that write a value with percent-escapes as well."""
 
 
 def plant(rng: random.Random, kind: str) -> Planted:

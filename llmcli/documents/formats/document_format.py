@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llmcli.documents.segments import Segment, join_segments
 from llmcli.documents.text_cleaning import detect_newline
 from llmcli.documents.text_lines import line_at
-from llmcli.errors import InternalError
+from llmcli.errors import BadDocument, InternalError
 
 PART_MARK = "\x1c"
 """The character before the name of a file in the text of an archive: the separator of files in ASCII."""
 BLOCK_KINDS = frozenset({"paragraph", "heading", "item"})
 """Kinds of segments that stand on their own lines."""
+
+
+def find_problem(parsed: Iterable[object]) -> str:
+    """Read all that a parser yields; return the line and the reason of its ``BadDocument``, "" if it raises none."""
+    try:
+        for _ in parsed:
+            pass
+    except BadDocument as error:
+        return f"line {error.line}: {error.detail}"
+    return ""
 
 
 class DocumentFormat(ABC):

@@ -15,7 +15,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.bindings import LOG_LEVEL_CONTINUED, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, NativeLog
 from llmcli.errors import BadModelFile, OutOfMemory
 
-DEBUG, INFO = 1, 2
+INFO = 2
 
 
 def log_of(*lines):

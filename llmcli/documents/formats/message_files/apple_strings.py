@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.xml_files import stringsdict
 from llmcli.documents.protected_spans import find_message_syntax
@@ -59,12 +59,7 @@ class AppleStringsFormat(DocumentFormat):
         """Parse it again."""
         if _is_property_list(text):
             return stringsdict.FORMAT.check(text)
-        try:
-            for _ in _find_entries(text):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(_find_entries(text))
 
 
 def _is_property_list(text: str) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.protected_spans import find_spans
@@ -33,7 +33,6 @@ _VARIANT = re.compile(r"\s*(?P<star>\*?)\[[ \t\r\n]*(?P<key>[\w.-]+)[ \t\r\n]*\]
 _MAX_NESTING = 50
 _KEY_ATTRIBUTES = frozenset({"accesskey", "commandkey", "key", "keycode", "style"})
 _WORD_KINDS = frozenset({"control", "tag", "url", "email", "entities"})
-_SPECIAL_START = re.compile(r"^(?=[\[*.])", re.MULTILINE)
 
 
 @slotted
@@ -79,12 +78,7 @@ class FluentFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse it again."""
-        try:
-            for _ in _Parser(text).entries():
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(_Parser(text).entries())
 
 
 class _Parser:

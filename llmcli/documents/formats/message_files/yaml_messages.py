@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import Segment, has_letters, protected_texts
 from llmcli.documents.text_lines import line_at
@@ -60,12 +60,7 @@ class YamlFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse with libyaml."""
-        try:
-            for _ in _parse_events(text, 0):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(_parse_events(text, 0))
 
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
         """Return a file whose only root key is its source language with the target in its place, as Rails expects."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.message_files.plural_categories import PluralItem, plural_segments
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, find_elements
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_cleaning import collapse_whitespace
 from llmcli.documents.text_lines import blanks_before
-from llmcli.errors import BadDocument
 
 _RESOURCES = frozenset({"string", "string-array", "plurals"})
 _ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|(?P<sign>.))|(?P<quote>\")")
@@ -68,12 +67,7 @@ class AndroidStringsFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse the XML again."""
-        try:
-            for _ in find_elements(text, "resources", _RESOURCES):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(find_elements(text, "resources", _RESOURCES))
 
 
 def _resource_segments(text: str, element: XmlElement, language: str) -> Iterator[Segment]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.message_files.po import format_examples, numbers_by_form, plural_rule
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, escape_attribute, find_elements, plain_content
 from llmcli.documents.protected_spans import MESSAGE_KINDS
 from llmcli.documents.segments import Edit, Segment
 from llmcli.documents.text_lines import blanks_before
-from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 
 _NOTE_ELEMENTS = ("comment", "extracomment", "translatorcomment")
@@ -61,12 +60,7 @@ class QtLinguistFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse the XML again."""
-        try:
-            for _ in _find_messages(text):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(_find_messages(text))
 
     def merge_earlier(self, earlier: str, text: str) -> str:
         """Return ``text`` with the finished translations that ``earlier`` has for the same messages.

@@ -6,11 +6,10 @@ in each file, and System.Resources.ResXResourceReader.
 
 from __future__ import annotations
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, find_elements, plain_content
 from llmcli.documents.segments import Segment
-from llmcli.errors import BadDocument
 
 _SYNTAX = ContentSyntax()
 _TEXT_PROPERTIES = frozenset(
@@ -35,12 +34,7 @@ class ResxFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse the XML again."""
-        try:
-            for _ in find_elements(text, "root", {"data"}):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(find_elements(text, "root", {"data"}))
 
 
 def _data_segment(text: str, data: XmlElement) -> Segment | None:

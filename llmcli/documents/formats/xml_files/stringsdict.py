@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import (
@@ -18,7 +18,6 @@ from llmcli.documents.formats.xml_files.xml_elements import (
 )
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_lines import blanks_before
-from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 
 _RULE_KEYS = frozenset({"NSStringFormatSpecTypeKey", "NSStringFormatValueTypeKey"})
@@ -47,12 +46,7 @@ class StringsdictFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse the XML again."""
-        try:
-            for _ in find_elements(text, "plist", {"dict"}):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(find_elements(text, "plist", {"dict"}))
 
 
 def _dict_segments(text: str, element: XmlElement, language: str, path: tuple[str, ...]) -> Iterator[Segment]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
 from llmcli.documents.formats.xml_files.xml_elements import (
     TOKEN,
@@ -23,7 +23,6 @@ from llmcli.documents.formats.xml_files.xml_elements import (
 )
 from llmcli.documents.segments import Edit, Segment
 from llmcli.documents.text_lines import blanks_before
-from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 
 _STATES_TO_TRANSLATE = frozenset({"new", "needs-translation", "initial"})
@@ -88,12 +87,7 @@ class XliffFormat(DocumentFormat):
 
     def check(self, text: str) -> str:
         """Parse the XML again, and find its units."""
-        try:
-            for _ in _find_units(text):
-                pass
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
-        return ""
+        return find_problem(_find_units(text))
 
     def merge_earlier(self, earlier: str, text: str) -> str:
         """Return ``text`` with the targets that ``earlier`` has for the same unit with the same source.

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 from document_texts import greek
-from scripted import last_message
+from lying_translators import well
 
 PAGE = "# Workshop\n\nWe open at `10:00` each day.\n\nBring a friend along.\n"
 STRINGS = {"open": "We open at {time}.", "closed": "Closed today"}
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """Keep the user's memory in the test's directory, which becomes the current one."""
-    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -32,11 +24,6 @@ def check(llm, data):
         return done.code, [(row["problem"], row["file"], row["line"], row["text"]) for row in rows]
 
     return run
-
-
-def well(request):
-    """Answer with a translation of the text: the built-in prompt ends with it."""
-    return greek(last_message(request).rpartition(":\n\n")[2])
 
 
 def write(name, text):

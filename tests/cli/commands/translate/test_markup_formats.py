@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import greek
-from scripted import last_message
+from lying_translators import well
 
 ASCIIDOC = "== Opening hours\n\nWe open the *workshop* at `9:00`.\n\n. Bring your bicycle.\n"
 LATEX = "\\begin{document}\n\\section{Opening hours}\nWe open the \\emph{workshop} at $9$.\n\nBring your bicycle.\n\\end{document}\n"
@@ -21,10 +21,6 @@ NOTEBOOK = json.dumps(
 )  # fmt: skip
 SOURCES = {"a.adoc": ASCIIDOC, "a.tex": LATEX, "a.ipynb": NOTEBOOK}
 each_file = pytest.mark.parametrize("name", SOURCES)
-
-
-def well(request):
-    return greek(last_message(request).rpartition(":\n\n")[2])
 
 
 @pytest.fixture

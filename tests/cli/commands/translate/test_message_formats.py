@@ -61,14 +61,6 @@ BROKEN = {
 each_file = pytest.mark.parametrize("name", SOURCES)
 
 
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """Keep the user's memory in the test's directory, which becomes the current one."""
-    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def translate(llm, name, text, *more, answer=well):
     Path(name).write_bytes(text.encode())
     return llm("translate", "--from", "en", "--to", "el", name, *more, answer=answer)

@@ -55,14 +55,6 @@ DOCUMENTS = {
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """Keep the user's memory in the test's directory, which becomes the current one."""
-    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def translate(llm, name, *more, answer=well):
     Path(name).write_bytes(DOCUMENTS[name][0])
     return llm("translate", "--from", "en", "--to", "el", name, *more, answer=answer)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import greek
+from lying_translators import well
 from scripted import Reply, last_message
 
 from llmcli.engine.llama import hardware
@@ -25,19 +26,6 @@ TMX = (
     '<tmx version="1.4"><header srclang="en"/><body><tu><tuv xml:lang="en"><seg>{}</seg></tuv>'
     '<tuv xml:lang="fr"><seg>{}</seg></tuv></tu></body></tmx>'
 )
-
-
-def well(request):
-    """Answer with a translation of the text: the built-in prompt ends with it."""
-    return greek(last_message(request).rpartition(":\n\n")[2])
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """Keep the user's memory in the test's directory, which becomes the current one."""
-    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

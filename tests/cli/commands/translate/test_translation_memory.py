@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import greek
-from scripted import last_message
+from lying_translators import well
 
 from llmcli.errors import OutputError, Terminated
 from llmcli.files import atomic_file
@@ -17,19 +17,6 @@ from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment, TranslationMemoryCache
 
 ONE, TWO, THREE = "The first text is here.", "The second text is here.", "The third text is here."
-
-
-def well(request):
-    """Answer with a translation of the text: the built-in prompt ends with it."""
-    return greek(last_message(request).rpartition(":\n\n")[2])
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """Keep the user's memory in the test's directory, which becomes the current one."""
-    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
