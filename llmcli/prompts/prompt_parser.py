@@ -23,7 +23,6 @@ PROMPT_KEYS = (
 )
 _VARIABLE_KEYS = ("type", "default", "choices", "description")
 _VARIABLE_TYPES = ("text", "number", "choice")
-_OUTPUTS = ("text", "labels", "schema")
 
 _FilePath = tuple[str | int, ...]
 """The path of a value in a file: ("options", "temperature") or ("examples", 0, "user")."""

@@ -111,9 +111,8 @@ def find_statement(answer: str, number: int) -> str:
     return " ".join(dict.fromkeys(filter(None, found))) or _CITED.sub("", answer).strip()
 
 
-UNANSWERED = "Not in these documents."
-"""What the prompt asks for where the documents do not answer the question."""
 _UNANSWERED = re.compile(r"\W*not in (?:these|the) (?:documents|passages)\b", re.IGNORECASE)
+"""The answer that the prompt asks for where the documents do not answer the question: "Not in these documents."."""
 _CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 
 

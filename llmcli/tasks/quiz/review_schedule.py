@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 LEARN_AHEAD = timedelta(minutes=20)
 """A card that is learned comes back before its time if it is due so soon and nothing else is to be asked."""
-DEFAULT_NEW = 20
-"""New cards of a session."""
 KNOWN_SHARE, KNOWN_ANSWERS = 0.8, 4
 """The share of right ones among the last answers from which harder cards come, and the least number of answers."""
 _RECENT = 10
