@@ -1,9 +1,9 @@
 """An answer that is asked for while bulk work starts, against the same answer alone.
 
 Each try has a worker of its own, in a runtime directory of this benchmark, so that bulk work meets everything for the
-first time: it creates its context and does not know yet how long a step takes. The worker answers three questions alone,
-whose median is the solo time. Then a command begins bulk work, and up to 0.3 s after its first request has reached the
-worker, one more question arrives. Aim: at most twice the solo time plus 0.3 s, in every try.
+first time: it creates its context and does not know yet how long a step takes. The worker answers three questions
+alone, whose median is the solo time. Then a command begins bulk work, and up to 0.3 s after its first request has
+reached the worker, one more question arrives. Aim: at most twice the solo time plus 0.3 s, in every try.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Times the prompt of a chat after Ctrl-C: while an answer is written, and while a long message is evaluated.
 
-``llm chat`` runs on a pseudo-terminal. Each run sends a message, waits until the answer has begun (or the evaluation of a
-message of ``--words`` random words), waits a moment more, up to half a second, and types Ctrl-C. The figure is the
+``llm chat`` runs on a pseudo-terminal. Each run sends a message, waits until the answer has begun (or the evaluation of
+a message of ``--words`` random words), waits a moment more, up to half a second, and types Ctrl-C. The figure is the
 time from that key until the terminal has the next prompt.
 """
 

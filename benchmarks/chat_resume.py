@@ -1,7 +1,7 @@
 """Times the answers of a long chat: the next turn, the chat reopened after its worker ended, and one evaluated again.
 
-A chat of about ``--tokens`` tokens is written once, with random English words. Then each run adds the same question to a
-copy of it: on the warm worker; on a new worker, which loads the evaluated state from the disk; and on a new worker
+A chat of about ``--tokens`` tokens is written once, with random English words. Then each run adds the same question to
+a copy of it: on the warm worker; on a new worker, which loads the evaluated state from the disk; and on a new worker
 without that state. Figures: seconds to the first token of the request; seconds of the whole command, which include the
 start of the worker; and the tokens of the prompt that were evaluated. The ratio is that of the last two.
 """

@@ -1,15 +1,16 @@
 """Measures whether `llm check` tells true sentences about a document from false ones, against difflib and word overlap.
 
-The documents are the descriptions of the Python packages that are installed beside this one. A true claim is one of their
-sentences after a light paraphrase by rules (other words for common ones, another order of two parts), so that its words
-are not those of the document. A false claim is such a paraphrase in which one number or one name has been exchanged for
-another one of the same document, or in which a negation has been put in or taken out. Half of the claims are false.
+The documents are the descriptions of the Python packages that are installed beside this one. A true claim is one of
+their sentences after a light paraphrase by rules (other words for common ones, another order of two parts), so that its
+words are not those of the document. A false claim is such a paraphrase in which one number or one name has been
+exchanged for another one of the same document, or in which a negation has been put in or taken out. Half of the claims
+are false.
 
-Signals and weights were chosen on the documents whose name has an even SHA-256; the figures are those of the odd ones. Each
-claim is checked against its whole document, as `llm check` does. The figures are areas under the ROC curve (AUC), for all
-claims and for each kind of error against the true claims. Baselines: the highest `difflib` ratio to a sentence of the
-document, and the share of the claim's words that stand in the document. Also shown: what is compared by rule alone, and
-the signals of the model alone. Errors of these kinds suit the rules; other errors are left to the model.
+Signals and weights were chosen on the documents whose name has an even SHA-256; the figures are those of the odd ones.
+Each claim is checked against its whole document, as `llm check` does. The figures are areas under the ROC curve (AUC),
+for all claims and for each kind of error against the true claims. Baselines: the highest `difflib` ratio to a sentence
+of the document, and the share of the claim's words that stand in the document. Also shown: what is compared by rule
+alone, and the signals of the model alone. Errors of these kinds suit the rules; other errors are left to the model.
 """
 
 from __future__ import annotations

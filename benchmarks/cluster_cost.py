@@ -3,8 +3,8 @@
 Usage: llm models tune --json > tune.jsonl; python benchmarks/cluster_cost.py tune.jsonl --new-tokens 25
 
 Rates are the reader's own. For a node with CPUs they are in the output of ``llm models tune --json`` on such a node: a
-record takes its new tokens at the rate of prompts, and the tokens of its answer at the rate of 32 answers at once (16, if
-that is faster). For a GPU, ``--gpu-rate`` is the rate that vLLM's own benchmark prints for requests of this size:
+record takes its new tokens at the rate of prompts, and the tokens of its answer at the rate of 32 answers at once (16,
+if that is faster). For a GPU, ``--gpu-rate`` is the rate that vLLM's own benchmark prints for requests of this size:
 
     vllm bench throughput --model MODEL --input-len TOKENS --output-len TOKENS
 

@@ -1,9 +1,9 @@
 """Counts the tokens that a second question, and a second check, evaluate of documents that a warm engine has seen.
 
-The document is this repository's guides, cut to five times the context, so that `llm ask` ranks passages of it. The checks
-are of two texts against the same source. "passages" are the evaluated tokens of ranked or checked passages: what a request
-evaluates beyond its question or claim and the template. "seen" are those of passages that an earlier row has evaluated;
-the others are new to the engine. The engine keeps documents, as in a worker.
+The document is this repository's guides, cut to five times the context, so that `llm ask` ranks passages of it. The
+checks are of two texts against the same source. "passages" are the evaluated tokens of ranked or checked passages: what
+a request evaluates beyond its question or claim and the template. "seen" are those of passages that an earlier row has
+evaluated; the others are new to the engine. The engine keeps documents, as in a worker.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ model, where the draft is as good as it can be but hardly cheaper. "4x" is a mod
 writes what the file writes, as the added layers change nothing: it stands for a model that is larger than its draft
 model by that factor, with a draft model that is nearly always right.
 
-Figures: tokens a second of the decode phase, measured alternately, and the tokens of the answer after which drafting was
-switched off. Ratios above 1 say that the draft model pays; near 1, that it was switched off in time. Each run has its own
-engine, which knows nothing of earlier runs. With ``--deterministic``, the text must be the same with and without drafts.
+Figures: tokens a second of the decode phase, measured alternately, and the tokens of the answer after which drafting
+was switched off. Ratios above 1 say that the draft model pays; near 1, that it was switched off in time. Each run has
+its own engine, which knows nothing of earlier runs. With ``--deterministic``, the text must be the same with and
+without drafts.
 
 Each line is printed when it is measured. No run starts after ``--limit-s`` seconds, except the first of each question.
 """

@@ -2,7 +2,8 @@
 
 A prompt of 512 tokens, decoding one sequence and 16, and `llm sentiment` for 300 lines. With --threads 1 it counts
 processor seconds, which other processes disturb little; with more threads seconds, which need an idle machine: threads
-that wait for each other spin. Prints the ratio of the compiled engine's time to the other's, 1 or more if that is as fast.
+that wait for each other spin. Prints the ratio of the compiled engine's time to the other's, 1 or more if that is as
+fast.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Values that a model takes from real documents: how many results do not fit the schema, how many quotes are not there.
 
 The documents are parts of the descriptions of the installed Python packages, as in `check_quality.py`, with several
-schemas in turn. With `--liar`, a backend that ignores the grammar answers with valid, false and broken JSON instead of a
-model. At last 10,000 values are looked up in a passage.
+schemas in turn. With `--liar`, a backend that ignores the grammar answers with valid, false and broken JSON instead of
+a model. At last 10,000 values are looked up in a passage.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Several servers behind one backend, compared to the same servers driven directly, and to one of them.
 
-Two ``llm serve`` of one thread each answer a job of one client that has both as one backend, and the halves of a job of two
-clients at once, alternately: labels (``sentiment``, records a second) and answers of mixed length (``ask``, tokens a second).
-Sixteen scripted servers that take 200 ms for each answer, one at a time, are compared to one. All figures include the start
-of the clients. Each job has texts of its own, so that no server has seen them before.
+Two ``llm serve`` of one thread each answer a job of one client that has both as one backend, and the halves of a job of
+two clients at once, alternately: labels (``sentiment``, records a second) and answers of mixed length (``ask``, tokens
+a second). Sixteen scripted servers that take 200 ms for each answer, one at a time, are compared to one. All figures
+include the start of the clients. Each job has texts of its own, so that no server has seen them before.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Clients:
         self._environ = {**os.environ, "LLMCLI_CONFIG_DIR": str(directory), TOKEN_VARIABLE: serve.TOKEN}
 
     def run(self, verb: Sequence[str], jobs: dict[str, Sequence[str]]) -> tuple[float, int]:
-        """Run the jobs (backend: texts) at once; return the seconds until all have ended, and the tokens of their answers."""
+        """Run the jobs (backend: texts) at once.
+
+        Return the seconds until all have ended, and the tokens of their answers.
+        """
         commands = []
         for backend, texts in jobs.items():
             file = self._directory / f"{backend}.csv"

@@ -1,12 +1,12 @@
 """Peak memory of commands for a long text against that for a short one, with a scripted model.
 
 Each command runs in a process of its own with a backend that answers at once, so that the peak is that of reading,
-cutting, planning and merging, not of a model. The text consists of numbered sentences in paragraphs; tables and JSON Lines
-have a row for each. Commands that keep a text as a whole get a directory of files of ``--file`` megabytes each. The goal is
-a ratio of at most 1.1 between the peaks for ``--large`` and ``--small`` megabytes.
+cutting, planning and merging, not of a model. The text consists of numbered sentences in paragraphs; tables and JSON
+Lines have a row for each. Commands that keep a text as a whole get a directory of files of ``--file`` megabytes each.
+The goal is a ratio of at most 1.1 between the peaks for ``--large`` and ``--small`` megabytes.
 
-With ``--worker MODEL`` (a tiny random one, of ``tests/tiny_models.py``) each command runs with a real model in a worker, and
-the peak of the worker is printed too.
+With ``--worker MODEL`` (a tiny random one, of ``tests/tiny_models.py``) each command runs with a real model in a
+worker, and the peak of the worker is printed too.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
     python benchmarks/format_identity.py DIR
 
-DIR holds archives from package registries: `npm pack NAME@VERSION` for `NPM`, and `pip download --no-deps --no-binary :all:
-NAME==VERSION` for `PYPI`, `apt-get source --download-only NAME=VERSION` for `DEBIAN` (its `.orig` archives); and Office files
-and books of your own. Of equal files in them, one counts. Three things are counted for each format:
+DIR holds archives from package registries: `npm pack NAME@VERSION` for `NPM`, and `pip download --no-deps --no-binary
+:all: NAME==VERSION` for `PYPI`, `apt-get source --download-only NAME=VERSION` for `DEBIAN` (its `.orig` archives); and
+Office files and books of your own. Of equal files in them, one counts. Three things are counted for each format:
 
 - identity: without translations, the file is the same byte for byte;
 - itself: with every text replaced by itself, the file has the same texts again, in whatever lines;
-- valid: with every text translated (letters become others, what is protected stays), the file is valid in its format (if it
-  was before), and has the same segments again; of an archive, the files without words are the same byte for byte, compressed too, and
-  python-docx, python-pptx or openpyxl finds the same structure in it: paragraphs with their styles and the formatting of their
-  words, shapes, cells, formulas.
+- valid: with every text translated (letters become others, what is protected stays), the file is valid in its format
+  (if it was before), and has the same segments again; of an archive, the files without words are the same byte for
+  byte, compressed too, and python-docx, python-pptx or openpyxl finds the same structure in it: paragraphs with their
+  styles and the formatting of their words, shapes, cells, formulas.
 
 Files that the format refuses are listed with its reason.
 """

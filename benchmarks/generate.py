@@ -1,9 +1,10 @@
 """Long texts of `llm generate report`: what is in them, and what they cost.
 
-A scripted backend writes a report of 5,000 words about two sources with figures, once as a good model would, and once each
-as one that gives half of the words, repeats itself, says the same in every section, invents figures, goes on without an
-end, writes preambles and headings, or says nothing. Counted are: sections without a text, sentences that are there twice, quotes that do not stand
-in their sources at their place, figures without a source, the words against the wanted ones, and the tokens.
+A scripted backend writes a report of 5,000 words about two sources with figures, once as a good model would, and once
+each as one that gives half of the words, repeats itself, says the same in every section, invents figures, goes on
+without an end, writes preambles and headings, or says nothing. Counted are: sections without a text, sentences that are
+there twice, quotes that do not stand in their sources at their place, figures without a source, the words against the
+wanted ones, and the tokens.
 
 Tokens are those that an engine evaluates or generates: of each prompt what follows the longest beginning that it has in
 common with an earlier prompt and its answer, and all of the answers, also what was dropped and the outline. They are
@@ -11,9 +12,9 @@ compared with one pass: one request for each section with the same prompt, whose
 an answer of exactly the wanted length. A token of the scripted backend is a word.
 
 With `--models FILE...` real models write a text of `--words` words; their tokens are those that the engine reports
-(prompt tokens that were not cached, and generated ones), also by kinds of requests. The prompts of one pass are counted by
-the engine too, and its answers have as many tokens for each word as those of the model. A model may fail: the exit code is
-then 3, and the problems are printed.
+(prompt tokens that were not cached, and generated ones), also by kinds of requests. The prompts of one pass are counted
+by the engine too, and its answers have as many tokens for each word as those of the model. A model may fail: the exit
+code is then 3, and the problems are printed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Key sentences of a long text against the time of reading it: the prefill of the same text on the same engine.
 
-The text is the documentation of this project, repeated up to ``--words``. Reading evaluates it in pieces of ``PIECE_CHARS``
-characters, all in one job, and generates nothing. The two alternate; the ratio is that of the medians. The goal is a ratio
-of at most 1.1.
+The text is the documentation of this project, repeated up to ``--words``. Reading evaluates it in pieces of
+``PIECE_CHARS`` characters, all in one job, and generates nothing. The two alternate; the ratio is that of the medians.
+The goal is a ratio of at most 1.1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def long_text(words: int) -> str:
 
 
 def read(backend: Backend, text: str, salt: int) -> tuple[float, int]:
-    """Return the seconds of the prefill of a text, and its tokens; ``salt`` makes every piece new to the prefix cache."""
+    """Return the seconds of the prefill of a text, and its tokens.
+
+    ``salt`` makes every piece new to the prefix cache.
+    """
     pieces = [f"{salt} {at} {text[at : at + PIECE_CHARS]}" for at in range(0, len(text), PIECE_CHARS)]
     requests = [Request(str(number), (), prompt=piece, max_tokens=1) for number, piece in enumerate(pieces)]
     start = time.perf_counter()

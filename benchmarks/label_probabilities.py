@@ -5,8 +5,8 @@ tune` measures (BF16 for models that overflow in F16: ``--exact``). Each type la
 from the Amazon snippets of Hutto and Gilbert 2014; ``sentiment_quality.py`` says where to get them.
 
 Figures over all records and labels: the mean and the greatest absolute difference of a probability from the exact one,
-and the share of records with another label. ``auto`` labels with what `llm models tune` chose in the user's cache, which
-must be no further from exact evaluation than the file itself.
+and the share of records with another label. ``auto`` labels with what `llm models tune` chose in the user's cache,
+which must be no further from exact evaluation than the file itself.
 """
 
 from __future__ import annotations

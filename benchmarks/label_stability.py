@@ -1,14 +1,15 @@
 """Measures whether the same records get the same labels, at what cost, and how far types of weights disagree.
 
-Identity: the records are labelled at once by two threads in a fresh engine. That is the reference for one thread, another
-order, a second run in the same engine, some of them alone in fresh engines, and a worker. A row counts as different if a
-probability differs at all.
+Identity: the records are labelled at once by two threads in a fresh engine. That is the reference for one thread,
+another order, a second run in the same engine, some of them alone in fresh engines, and a worker. A row counts as
+different if a probability differs at all.
 
-Rate: processor seconds of one thread without the rule (`engine/schedule/invariant_batches.py`), divided by those with it, for
-records that are scored by the shipped probe, and for `llm classify` with short and long labels; pairs run one after the other.
+Rate: processor seconds of one thread without the rule (`engine/schedule/invariant_batches.py`), divided by those with
+it, for records that are scored by the shipped probe, and for `llm classify` with short and long labels; pairs run one
+after the other.
 
-Types: the share of rows whose label differs between two types of weights (at most 1%), and the mean absolute difference of
-their probabilities (at most 0.01), on the sets that `sentiment_quality.py` describes.
+Types: the share of rows whose label differs between two types of weights (at most 1%), and the mean absolute difference
+of their probabilities (at most 0.01), on the sets that `sentiment_quality.py` describes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Counts the labels that `llm label` needs for the accuracy of randomly chosen rows, with a simulated person.
 
-The person answers with the true label. Two thirds of the rows are the pool, the others test the fit; both are drawn anew
-for each of `--seeds`. Random labels are fitted as `--calibrate` does, chosen ones as `llm label` does. For a number of
-random labels, the table shows the mean accuracy that they give, the number of chosen labels from which the mean accuracy
-is the same, and the ratio of both. Accuracy grows slowly, so a small error of it is a large one of the ratio: its quartiles
-are those of a bootstrap over the seeds. The last columns need no curve: the accuracy with 0.7 times as many chosen labels
-less that of the random ones, in percentage points, the median of the seeds with its quartiles; then the same with the fit
-of `--calibrate` for both. For the sets see `sentiment_quality.py`.
+The person answers with the true label. Two thirds of the rows are the pool, the others test the fit; both are drawn
+anew for each of `--seeds`. Random labels are fitted as `--calibrate` does, chosen ones as `llm label` does. For a
+number of random labels, the table shows the mean accuracy that they give, the number of chosen labels from which the
+mean accuracy is the same, and the ratio of both. Accuracy grows slowly, so a small error of it is a large one of the
+ratio: its quartiles are those of a bootstrap over the seeds. The last columns need no curve: the accuracy with 0.7
+times as many chosen labels less that of the random ones, in percentage points, the median of the seeds with its
+quartiles; then the same with the fit of `--calibrate` for both. For the sets see `sentiment_quality.py`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def answer_questions(features: FeatureSet, targets: np.ndarray) -> list[int]:
 def measure(features: FeatureSet, targets: np.ndarray, seed: int) -> tuple[list[float], list[float], list[float]]:
     """Return accuracies on the test rows.
 
-    They are those after ``REFERENCES`` random labels, after ``SIZES`` chosen ones with the fit of `llm label`, and after
-    ``SHARE`` times ``REFERENCES`` chosen ones with the fit of `--calibrate`.
+    They are those after ``REFERENCES`` random labels, after ``SIZES`` chosen ones with the fit of `llm label`, and
+    after ``SHARE`` times ``REFERENCES`` chosen ones with the fit of `--calibrate`.
     """
     order = np.random.default_rng(seed).permutation(len(targets))
     pool, test = np.split(order, [len(order) * 2 // 3])

@@ -1,16 +1,16 @@
 """Measures the labels by the layer whose hidden states a calibration reads, and what a record of it takes.
 
-For the rated sets see `sentiment_quality.py`: rows whose text has an odd SHA-256. All layers of `--layers` are read in one
-evaluation of the prompt of `llm sentiment`, with the scores of its labels. For each layer and each combination of features,
-a calibration (`llm sentiment --calibrate`, without the probe that ships with llm) is fitted on `--labels` rows of each set,
-in `--splits` random splits, and labels the others: accuracy and expected calibration error in ten bins, as means over
-splits and sets. The layer "last" is what calibrations read before they read any other: the states after the norm, whose mean
-is over the whole prompt. "both" are the states of all layers of `--layers` together, as calibrations use them. "ms" is the CPU
-time of a record in one thread, with what those features need and no more. "of bound" is the share that its rate has of the
-rate that multiply-adds allow: that of scores with the states of the last of `--layers`, for which the whole model and the
-output matrix are evaluated, times its multiply-adds over those of the kept layers. They count the tokens that were not in the
-prefix cache, with attention to the whole prompt. Beside scores, the states of layer "last" are below the bound, since llama.cpp
-then computes logits for all tokens.
+For the rated sets see `sentiment_quality.py`: rows whose text has an odd SHA-256. All layers of `--layers` are read in
+one evaluation of the prompt of `llm sentiment`, with the scores of its labels. For each layer and each combination of
+features, a calibration (`llm sentiment --calibrate`, without the probe that ships with llm) is fitted on `--labels`
+rows of each set, in `--splits` random splits, and labels the others: accuracy and expected calibration error in ten
+bins, as means over splits and sets. The layer "last" is what calibrations read before they read any other: the states
+after the norm, whose mean is over the whole prompt. "both" are the states of all layers of `--layers` together, as
+calibrations use them. "ms" is the CPU time of a record in one thread, with what those features need and no more. "of
+bound" is the share that its rate has of the rate that multiply-adds allow: that of scores with the states of the last
+of `--layers`, for which the whole model and the output matrix are evaluated, times its multiply-adds over those of the
+kept layers. They count the tokens that were not in the prefix cache, with attention to the whole prompt. Beside scores,
+the states of layer "last" are below the bound, since llama.cpp then computes logits for all tokens.
 
 With `--other TYPE`, the same calibrations label the rows by the weights in that type too. "flips" is the share of rows
 whose label differs, "difference" the mean difference of the probabilities.

@@ -1,12 +1,12 @@
 """A written summary of a long text against the same calls one after another, and a second question about the same text.
 
 The text is the documentation of this project, repeated up to ``--words``. The summary runs as `llm summarize --style
-paragraph` does, all parts in one job. Then its requests run again, each in a job of its own, with a number before the text,
-so that no prefix is found in the cache; of many parts, ``--sample`` stand for all. The goal is a ratio of at least 4. CPU
-seconds of this process are printed too: other processes change them less than the time. The two parts of the work are
-timed apart as well: the prompts alone (no token is generated), which batches make only a little faster, and the rest.
-With ``--llama-cpp``, llama-server with one slot answers the same sample one after another, from ``--server-model``: the
-file as it was downloaded, where ``--model`` is a derived copy.
+paragraph` does, all parts in one job. Then its requests run again, each in a job of its own, with a number before the
+text, so that no prefix is found in the cache; of many parts, ``--sample`` stand for all. The goal is a ratio of at
+least 4. CPU seconds of this process are printed too: other processes change them less than the time. The two parts of
+the work are timed apart as well: the prompts alone (no token is generated), which batches make only a little faster,
+and the rest. With ``--llama-cpp``, llama-server with one slot answers the same sample one after another, from
+``--server-model``: the file as it was downloaded, where ``--model`` is a derived copy.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ def run_alone(backend: Backend, requests: Sequence[Request]) -> tuple[float, flo
 
 
 def print_prefill_share(backend: Backend, calls: Sequence[Request], sample: Sequence[Request]) -> float:
-    """Print how long the prompts of all calls take, from a sample that is evaluated in one job; return the CPU seconds."""
+    """Print how long the prompts of all calls take, from a sample that is evaluated in one job.
+
+    Return the CPU seconds.
+    """
     wall, cpu = time.perf_counter(), time.process_time()
     read = [
         replace(each, id=f"read{number}", max_tokens=1, messages=_with_number(each, f"r{number}"))

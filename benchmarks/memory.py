@@ -1,11 +1,11 @@
 """Resident memory of the worker for each task: the prediction of `llm models show`, the peak, and the rest after work.
 
-Each command has its own worker in a runtime directory of this benchmark. Its input is about as large as the workload of its
-task in ``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure at
-rest is taken after the time in which an idle worker releases its buffers. `--weights` chooses the type of the weights, and
-`--task` some of the tasks. Run it on an idle machine: where others use the processor, steps take fewer tokens, and less
-memory. With --llama-cpp a second table compares the peak of
-`llm ask --no-worker` with that of llama-completion at the same context size. All figures are MiB of resident memory.
+Each command has its own worker in a runtime directory of this benchmark. Its input is about as large as the workload of
+its task in ``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure
+at rest is taken after the time in which an idle worker releases its buffers. `--weights` chooses the type of the
+weights, and `--task` some of the tasks. Run it on an idle machine: where others use the processor, steps take fewer
+tokens, and less memory. With --llama-cpp a second table compares the peak of `llm ask --no-worker` with that of
+llama-completion at the same context size. All figures are MiB of resident memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The modules of llmcli that classify, summarize, ask and translate import with a warm worker, against aims.
 
 A stranger who follows a command from its options to its result passes these modules. Packages without code are not
-counted: their ``__init__`` is one docstring. The commands have a home of their own, and the worker ends with the script.
+counted: their ``__init__`` is one docstring. The commands have a home of their own, and the worker ends with the
+script.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ distributions in the directory DIR (`pip download --no-deps --no-binary :all: NA
 `passage_questions.yaml` names. Each question was written for one passage, before a ranking was run.
 
 Recall@5 and recall@12 are the shares of the questions whose passage is among the first 5 and 12. "words" is BM25, and
-"prose first" the same in the order in which `llm ask` numbers passages. With a model: "vectors" are the hidden states of
-the model alone, "words+vectors" is `llm index search` after `llm index add --embed` with a model for vectors, and "words,
-then vectors" the same with the model that answers; "yes/no" is the joined order of words and of the yes/no scores of the model, which `llm ask` uses with models of at least half a billion parameters.
-MRR is the mean reciprocal rank of the right passage.
+"prose first" the same in the order in which `llm ask` numbers passages. With a model: "vectors" are the hidden states
+of the model alone, "words+vectors" is `llm index search` after `llm index add --embed` with a model for vectors, and
+"words, then vectors" the same with the model that answers; "yes/no" is the joined order of words and of the yes/no
+scores of the model, which `llm ask` uses with models of at least half a billion parameters. MRR is the mean reciprocal
+rank of the right passage.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Measures whether `llm proofread` ranks wrong words above right ones.
 
-The texts are paragraphs of the descriptions of the Python packages that are installed beside this one. One of about thirty
-words is made wrong: half of these have a typing error (two letters exchanged, one left out, added or replaced) that is no
-other word of the texts, the others are replaced by another word of nearly the same length. Nothing was fitted to these
-texts. The figures are areas under the ROC curve over all words, and the shares of wrong and right words that are listed.
+The texts are paragraphs of the descriptions of the Python packages that are installed beside this one. One of about
+thirty words is made wrong: half of these have a typing error (two letters exchanged, one left out, added or replaced)
+that is no other word of the texts, the others are replaced by another word of nearly the same length. Nothing was
+fitted to these texts. The figures are areas under the ROC curve over all words, and the shares of wrong and right words
+that are listed.
 """
 
 from __future__ import annotations

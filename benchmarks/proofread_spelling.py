@@ -1,14 +1,15 @@
 """Typing errors that `llm proofread` finds: by surprisal alone, by the list of words alone, and by both.
 
 300 typing errors are planted in real text of at most 60,000 characters, each in a word of at least four letters: two
-neighbouring letters are exchanged, one is left out, doubled, or replaced by its neighbour on the keyboard. In English text
-up to a third of them are common misspellings ("seperate"). An error that makes another word of the texts is none, and no
-error is twice in a text. The texts are paragraphs of the descriptions of installed Python packages, or of ``--file``.
+neighbouring letters are exchanged, one is left out, doubled, or replaced by its neighbour on the keyboard. In English
+text up to a third of them are common misspellings ("seperate"). An error that makes another word of the texts is none,
+and no error is twice in a text. The texts are paragraphs of the descriptions of installed Python packages, or of
+``--file``.
 
-The constants of ``llmcli/tasks/proofread/spelling.py`` were chosen on the descriptions of packages whose name has an odd
-SHA-256 (``--tuning``), and on the Debian FAQ in German and French; the figures in the documentation are those of the even
-ones, and of the Debian Developer's Reference. Precision depends on the share of wrong words. Errors that the texts have
-of their own count as right words.
+The constants of ``llmcli/tasks/proofread/spelling.py`` were chosen on the descriptions of packages whose name has an
+odd SHA-256 (``--tuning``), and on the Debian FAQ in German and French; the figures in the documentation are those of
+the even ones, and of the Debian Developer's Reference. Precision depends on the share of wrong words. Errors that the
+texts have of their own count as right words.
 """
 
 from __future__ import annotations

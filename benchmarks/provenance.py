@@ -1,7 +1,7 @@
 """The cost of --provenance: the same question with and without it, alternately, on a warm worker.
 
-Milliseconds of the command's processor time, which other programs do not distort as they do the wall clock; and the median
-of the pairwise differences.
+Milliseconds of the command's processor time, which other programs do not distort as they do the wall clock; and the
+median of the pairwise differences.
 """
 
 from __future__ import annotations

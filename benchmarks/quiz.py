@@ -1,14 +1,16 @@
 """The decks of `llm quiz make`, and the reviews of `llm quiz run`.
 
 Questions: up to 200 cloze and choice cards about the descriptions of four installed Python packages (`DOCUMENTS`, or
-`--documents`), with one model. Every answer must stand in its quote, and every quote in its document. The yield is the share of the sentences
-looked at that gave a card, by the reason of the others. `--draw FILE` writes 25 of the cards, drawn by a seed, for a reader
-to judge; `quiz_judgements.jsonl` has those of two models with the judgement, and `--judged` counts it. The reader looked for
-another answer that a learner could defend by the document: not another spelling, and not what the document contradicts.
+`--documents`), with one model. Every answer must stand in its quote, and every quote in its document. The yield is the
+share of the sentences looked at that gave a card, by the reason of the others. `--draw FILE` writes 25 of the cards,
+drawn by a seed, for a reader to judge; `quiz_judgements.jsonl` has those of two models with the judgement, and
+`--judged` counts it. The reader looked for another answer that a learner could defend by the document: not another
+spelling, and not what the document contradicts.
 
-Reviews: `--simulate` lets a learner answer for half a year. The learner is the memory model of `fsrs`: a card is recalled
-with its retrievability. The same learner, with the same random numbers, reviews each card when `fsrs` alone says that it is
-due, and by the session of `llm quiz run`, once a day. The figure is the ratio of the numbers of reviews.
+Reviews: `--simulate` lets a learner answer for half a year. The learner is the memory model of `fsrs`: a card is
+recalled with its retrievability. The same learner, with the same random numbers, reviews each card when `fsrs` alone
+says that it is due, and by the session of `llm quiz run`, once a day. The figure is the ratio of the numbers of
+reviews.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Quotes that a model chooses from real documents under a grammar: how many do not stand in their passage.
 
-The documents are the descriptions of the installed Python packages, as in `check_quality.py`. For each quote a passage and a
-statement (a sentence of another passage, so that the model is tempted to write what does not stand there) are drawn.
+The documents are the descriptions of the installed Python packages, as in `check_quality.py`. For each quote a passage
+and a statement (a sentence of another passage, so that the model is tempted to write what does not stand there) are
+drawn.
 """
 
 from __future__ import annotations

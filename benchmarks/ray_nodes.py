@@ -2,9 +2,10 @@
 
     RAY_worker_niceness=0 RAY_kill_child_processes_on_worker_exit=0 python benchmarks/ray_nodes.py [RECORDS] [ROUNDS]
 
-The nodes share the processor and the worker, so that the figure says what Ray itself costs: on two machines, each has its own.
-A rate counts from the start of the first batch to the end of the last one; the start of a cluster and of its actors is
-printed apart. Each job has texts of its own, so that no prefix cache has seen them. The model is that of ``LLMCLI_MODEL``.
+The nodes share the processor and the worker, so that the figure says what Ray itself costs: on two machines, each has
+its own. A rate counts from the start of the first batch to the end of the last one; the start of a cluster and of its
+actors is printed apart. Each job has texts of its own, so that no prefix cache has seen them. The model is that of
+``LLMCLI_MODEL``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Peak memory of a job over a million records against that over a thousand, of the command and of its worker.
 
-A tiny random-weight model labels a table of short records whose texts are all different, and equally long, with a prompt that is the text
-alone, so that a million records take some minutes. Each run has a worker, a cache and a configuration of its own. The
-output is once a file with a resumable job, once a pipe. The goal is a ratio of at most 1.05 for both processes. The
-peaks are read from /proc, so this needs Linux; ``ru_maxrss`` would include that of the process that starts the command.
+A tiny random-weight model labels a table of short records whose texts are all different, and equally long, with a
+prompt that is the text alone, so that a million records take some minutes. Each run has a worker, a cache and a
+configuration of its own. The output is once a file with a resumable job, once a pipe. The goal is a ratio of at most
+1.05 for both processes. The peaks are read from /proc, so this needs Linux; ``ru_maxrss`` would include that of the
+process that starts the command.
 """
 
 from __future__ import annotations

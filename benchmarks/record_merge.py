@@ -1,9 +1,9 @@
 """Seconds and peak memory of ``llm records merge`` for a hundred thousand and a million records in ten parts.
 
-The parts are written as jobs write them, without a model: a labelled table with a row for each record, or with a third of
-them, as ``filter`` leaves it. The goal is 60 s for a million records, and a ratio of the peaks of at most 1.05 (Parquet:
-1.25, since the library keeps what it has freed). Beside it stands the time that cat(1) needs for the same parts. The peaks
-are read from /proc, so this needs Linux.
+The parts are written as jobs write them, without a model: a labelled table with a row for each record, or with a third
+of them, as ``filter`` leaves it. The goal is 60 s for a million records, and a ratio of the peaks of at most 1.05
+(Parquet: 1.25, since the library keeps what it has freed). Beside it stands the time that cat(1) needs for the same
+parts. The peaks are read from /proc, so this needs Linux.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Redaction: milliseconds a KB by patterns, and recall and precision on texts made from a seed.
 
-The test set consists of values in the forms that their issuers document, of values in harder forms ("hard"), and of lines in
-which nothing is private. A value counts as found if the spans cover all of it. A second set has the numbers of 40 countries, each
-in plain and disguised forms. The finds in the files of the installed packages show how often ordinary text is taken for private.
-With ``--names`` the names of people are looked for by the model of ``--model`` too, or the starter: that takes minutes.
+The test set consists of values in the forms that their issuers document, of values in harder forms ("hard"), and of
+lines in which nothing is private. A value counts as found if the spans cover all of it. A second set has the numbers of
+40 countries, each in plain and disguised forms. The finds in the files of the installed packages show how often
+ordinary text is taken for private. With ``--names`` the names of people are looked for by the model of ``--model`` too,
+or the starter: that takes minutes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fit the linear probe of `llm sentiment` for the starter, and write the file that ships with llm.
 
-`llmcli/tasks/sentiment_probe.json` depends on the model, on the prompt file and on `llmcli/tasks/sentiment_texts.yaml`: run
-this again after a change of one of them. `benchmarks/sentiment_quality.py` then measures what it did.
+`llmcli/tasks/sentiment_probe.json` depends on the model, on the prompt file and on `llmcli/tasks/sentiment_texts.yaml`:
+run this again after a change of one of them. `benchmarks/sentiment_quality.py` then measures what it did.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _BLOCKS = {state_block(MEAN, 17): 1.0}
 """The weights of the blocks of features. Fixed, since the texts are few and of other kinds than those of users.
 
 The mean over a text's own tokens after layer 17 of 30 is right more often on texts of other kinds than the last layer's
-states: .843 of 400 rows of each rated set, .819 at layer 30; .836 at layer 15, .821 at 18. The state of the last token adds
-accuracy only from layer 22 on, and the scores of the labels add nothing.
+states: .843 of 400 rows of each rated set, .819 at layer 30; .836 at layer 15, .821 at 18. The state of the last token
+adds accuracy only from layer 22 on, and the scores of the labels add nothing.
 
-The states change with the type of the weights: over the whole prompt the mean of the last layer by 1.4% of its length from
-Q4_1 to BF16, and from text to text by 1.6%. What the types differ by is the same in all tokens of the examples, which the
-mean over the text leaves out. Directions in which the types differ are shrunk before the fit as well (within-class covariance
-normalization, Hatch et al. 2006, with the types of one text as a class). Penalty, temperature and variance were chosen on 600
-rows of each rated set for accuracy, calibration, and labels that agree between types.
+The states change with the type of the weights: over the whole prompt the mean of the last layer by 1.4% of its length
+from Q4_1 to BF16, and from text to text by 1.6%. What the types differ by is the same in all tokens of the examples,
+which the mean over the text leaves out. Directions in which the types differ are shrunk before the fit as well
+(within-class covariance normalization, Hatch et al. 2006, with the types of one text as a class). Penalty, temperature
+and variance were chosen on 600 rows of each rated set for accuracy, calibration, and labels that agree between types.
 """
 
 

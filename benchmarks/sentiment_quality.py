@@ -5,9 +5,9 @@ Media Text), which the source archive of `vaderSentiment` 3.3.2 on the Python Pa
 `additional_resources/hutto_ICWSM_2014.tar.gz`. They are not shipped here: unpack them and name the directory.
 
 Prompts and prior correction were developed on the rows whose text has an even SHA-256; the figures are those of the odd
-rows. Accuracy: the share of rows with an absolute rating above 0.5 whose P(positive) > P(negative) agrees with the sign of
-the rating. ECE: expected calibration error of P(positive) / (P(positive) + P(negative)) in ten bins of equal width (Guo
-et al. 2017, On Calibration of Modern Neural Networks).
+rows. Accuracy: the share of rows with an absolute rating above 0.5 whose P(positive) > P(negative) agrees with the sign
+of the rating. ECE: expected calibration error of P(positive) / (P(positive) + P(negative)) in ten bins of equal width
+(Guo et al. 2017, On Calibration of Modern Neural Networks).
 
 ``--weights TYPE`` labels with a copy of the weights in that type, which is made in the user's cache if it is missing.
 """

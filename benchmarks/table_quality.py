@@ -1,8 +1,8 @@
 """Counts the questions about tables that `llm ask` answers rightly: those of `table_questions/questions.yaml`, by kind.
 
-An answer is *right* if its rows are those of the set, where a row may hold more values than the set asks for; *wrong* if it
-is another one with exit code 0; *blank* if it has no value; *refused* if the command says that it has no answer. A
-question whose answer the table does not hold is right if nothing is found, or refused.
+An answer is *right* if its rows are those of the set, where a row may hold more values than the set asks for; *wrong*
+if it is another one with exit code 0; *blank* if it has no value; *refused* if the command says that it has no answer.
+A question whose answer the table does not hold is right if nothing is found, or refused.
 """
 
 from __future__ import annotations

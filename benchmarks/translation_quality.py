@@ -1,14 +1,14 @@
 """Measures whether `llm translate --qe` ranks damaged translations above right ones, against the ratio of lengths.
 
-The segments are messages of a PO file that translators wrote, such as that of Django. Each of ``--count`` messages stands
-for itself, as a right translation, and once for each error that can be made in it: another number (of messages with
-digits), a negation put in or taken out, words left out (a quarter of them), words of another message in their place, the
-translation of another message, and the source text itself (no translation at all). The figures are areas under the ROC
-curve (AUC) for all and for each error against the right translations. The typical length and surprisal are those of the right
-translations, as in a document most of which is right.
+The segments are messages of a PO file that translators wrote, such as that of Django. Each of ``--count`` messages
+stands for itself, as a right translation, and once for each error that can be made in it: another number (of messages
+with digits), a negation put in or taken out, words left out (a quarter of them), words of another message in their
+place, the translation of another message, and the source text itself (no translation at all). The figures are areas
+under the ROC curve (AUC) for all and for each error against the right translations. The typical length and surprisal
+are those of the right translations, as in a document most of which is right.
 
-Features and weights were chosen on the messages whose source has an even SHA-256 (``--even``) in German; the figures are
-those of the odd ones.
+Features and weights were chosen on the messages whose source has an even SHA-256 (``--even``) in German; the figures
+are those of the odd ones.
 """
 
 from __future__ import annotations

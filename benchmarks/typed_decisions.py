@@ -1,9 +1,10 @@
 """Records per second of `llm classify` against typed-gguf (PyPI), on the same model, labels and texts, alternately.
 
-typed-gguf answers one question at a time. It runs in this benchmark's child process, with its model loaded once, and with
-llama.cpp's libraries of this environment, so that both evaluate with the same code; only its questions are timed. `llm
-classify` is timed as a whole command, its start included, with a warm worker and the original weights. The texts are Amazon
-snippets (`sentiment_quality.py` says where to get them), a block of them for each run. The aim is a ratio of at least 5.
+typed-gguf answers one question at a time. It runs in this benchmark's child process, with its model loaded once, and
+with llama.cpp's libraries of this environment, so that both evaluate with the same code; only its questions are timed.
+`llm classify` is timed as a whole command, its start included, with a warm worker and the original weights. The texts
+are Amazon snippets (`sentiment_quality.py` says where to get them), a block of them for each run. The aim is a ratio of
+at least 5.
 
 typed-gguf is looked for in the environment of ``--peer-python``:
 

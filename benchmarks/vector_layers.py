@@ -1,15 +1,15 @@
 """Compares texts by their hidden states after each layer, for `llm embed`, `similar`, indexes and key sentences.
 
-All layers of `--layers` are read in one evaluation of each text; "last" are the states after the last layer and the norm,
-whose mean is over all tokens. Vectors are compared as `llm similar` does, by the cosine after mean and deviation are taken
-out; "centred" is with the mean taken out alone, as key sentences are.
+All layers of `--layers` are read in one evaluation of each text; "last" are the states after the last layer and the
+norm, whose mean is over all tokens. Vectors are compared as `llm similar` does, by the cosine after mean and deviation
+are taken out; "centred" is with the mean taken out alone, as key sentences are.
 
-- "pairs": the correlation with the similarity of all pairs of 50 news texts, as people rated it (Lee, Pincombe and Welsh
-  2005), in the directory `--rated`: `lee.cor` and `similarities0-1.txt`, which the wheel of gensim has in
+- "pairs": the correlation with the similarity of all pairs of 50 news texts, as people rated it (Lee, Pincombe and
+  Welsh 2005), in the directory `--rated`: `lee.cor` and `similarities0-1.txt`, which the wheel of gensim has in
   `gensim/test/test_data`.
 - "passages": recall at 5 and 12 of the passages that answer the questions of `passage_ranking.py`, by vectors alone.
-- "key sentences": the share of the words of a package's one-line summary that stand in 40 to 100 words of key sentences of
-  its description, for packages that are installed beside this one.
+- "key sentences": the share of the words of a package's one-line summary that stand in 40 to 100 words of key sentences
+  of its description, for packages that are installed beside this one.
 - "ms": the CPU time of a passage, without the layers after the one that is read.
 """
 

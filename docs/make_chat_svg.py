@@ -1,6 +1,7 @@
 """Draw the chat that the documentation shows; into a DIRECTORY also those of 40 and 200 columns, light and dark.
 
-Run ``python docs/make_chat_svg.py [DIRECTORY]``. The chat runs for real, on a pseudo-terminal that pyte draws; a scripted model gives the answers. Needs the extra "test".
+Run ``python docs/make_chat_svg.py [DIRECTORY]``. The chat runs for real, on a pseudo-terminal that pyte draws; a
+scripted model gives the answers. Needs the extra "test".
 """
 
 from __future__ import annotations

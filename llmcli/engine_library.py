@@ -1,7 +1,7 @@
 """The library of llama.cpp that runs models here: the binding's compiled one, an installed package, or your own.
 
-``LLAMA_CPP_LIB_PATH`` names a directory and takes precedence; then comes the engine that ``llm engine use`` selected, the
-compiled one, and any installed one. Nothing is loaded here, so a command and the worker's key can ask for little.
+``LLAMA_CPP_LIB_PATH`` names a directory and takes precedence; then comes the engine that ``llm engine use`` selected,
+the compiled one, and any installed one. Nothing is loaded here, so a command and the worker's key can ask for little.
 """
 
 from __future__ import annotations

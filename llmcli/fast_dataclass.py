@@ -1,9 +1,9 @@
 """Dataclasses that are cheap to define: the one kind of value classes here.
 
-``dataclasses`` takes 5 ms to import, and generates and compiles several methods for each class, which takes a third of a
-millisecond per class. Here all classes share their methods, and ``__init__`` is compiled when the first object is made, so
-that later ones are made as fast as those of ``dataclasses``. ``field``, ``fields``, ``replace`` and ``asdict`` stand in for
-those of ``dataclasses``, which work with these classes too.
+``dataclasses`` takes 5 ms to import, and generates and compiles several methods for each class, which takes a third of
+a millisecond per class. Here all classes share their methods, and ``__init__`` is compiled when the first object is
+made, so that later ones are made as fast as those of ``dataclasses``. ``field``, ``fields``, ``replace`` and ``asdict``
+stand in for those of ``dataclasses``, which work with these classes too.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from llmcli.fast_dataclass import frozen
 class MachineNeeds:
     """The work of a command, as far as the machine has to suit it.
 
-    ``labels``: its results are labels of records, which the same weights should give each time. ``is_question``: a short
-    input means a short answer. ``drafts``: a draft model pays, since it writes. ``answer_tokens``: about how many it
-    writes for each input, 0 if it only reads. ``translates``: what it writes is as long as what it reads. ``serves``: it
-    answers many requests at once.
+    ``labels``: its results are labels of records, which the same weights should give each time. ``is_question``: a
+    short input means a short answer. ``drafts``: a draft model pays, since it writes. ``answer_tokens``: about how many
+    it writes for each input, 0 if it only reads. ``translates``: what it writes is as long as what it reads.
+    ``serves``: it answers many requests at once.
     """
 
     labels: bool = False

@@ -1,8 +1,8 @@
 """Fetches one page over HTTP, within limits, from an address that was checked.
 
-Each redirect is a request of its own, with its own check. The connection goes to the IP address that was checked; TLS and
-the Host field have the name. A proxy of the environment resolves the name by itself; then a name is checked only if it
-can be resolved here as well.
+Each redirect is a request of its own, with its own check. The connection goes to the IP address that was checked; TLS
+and the Host field have the name. A proxy of the environment resolves the name by itself; then a name is checked only if
+it can be resolved here as well.
 """
 
 from __future__ import annotations

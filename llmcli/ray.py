@@ -4,8 +4,9 @@
 
     dataset.map_batches(Classify, fn_constructor_kwargs={"labels": ["bug", "praise"]}, num_cpus=0)
 
-An actor of Ray runs the tasks of the verbs on the worker of its node. The first batch builds the runtime, so an instance
-that has seen none can be pickled. This module imports NumPy and not Ray: the extra ``ray`` is for you, who starts the job.
+An actor of Ray runs the tasks of the verbs on the worker of its node. The first batch builds the runtime, so an
+instance that has seen none can be pickled. This module imports NumPy and not Ray: the extra ``ray`` is for you, who
+starts the job.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ _logger = logging.getLogger(__name__)
 class CommonOptions(TypedDict, total=False):
     """The options of every callable.
 
-    ``column``: the column with the text, or several; by default the only one, or ``text``. ``model`` is as after ``-m``.
-    ``settings``: settings of llm by their names in ``config.yaml``; the others are those of the node, from its environment and
-    its file. ``rename`` gives added columns other names, since a batch may have theirs.
+    ``column``: the column with the text, or several; by default the only one, or ``text``. ``model`` is as after
+    ``-m``.
+    ``settings``: settings of llm by their names in ``config.yaml``; the others are those of the node, from its
+    environment and its file. ``rename`` gives added columns other names, since a batch may have theirs.
     """
 
     column: str | Sequence[str] | None
@@ -128,7 +130,10 @@ class _BatchCallable(ABC):
         return runtime
 
     def _name_columns(self, task: RecordProcessor, batch: Mapping[str, np.ndarray]) -> dict[str, str]:
-        """Return the names of the added columns, by those that the task gives them. Raises ``UsageError`` for a clash."""
+        """Return the names of the added columns, by those that the task gives them.
+
+        Raises ``UsageError`` for a clash.
+        """
         added = (*task.columns, ERROR_COLUMN)
         unknown = [name for name in self._rename if name not in added]
         if unknown:
@@ -156,7 +161,10 @@ class _BatchCallable(ABC):
         return {name: self._make_column(values, kinds[name]) for name, values in columns.items()}
 
     def _make_column(self, values: Sequence[Any], kind: type) -> np.ndarray:
-        """Return an array; a missing text is empty and a missing number NaN, so that all batches have the same types."""
+        """Return an array.
+
+        A missing text is empty and a missing number NaN, so that all batches have the same types.
+        """
         import numpy as np
 
         if kind is float:
@@ -176,8 +184,8 @@ class Classify(_BatchCallable):
     """Gives each row one of several labels: ``label``, ``p_LABEL`` for each, and ``margin``, as ``llm classify`` does.
 
     ``labels``: names, or a mapping from names to descriptions, or to mappings with ``description`` and ``examples``.
-    ``multi``: all labels that apply. ``threshold`` is the least probability of a label; without ``multi``, it adds ``abstain``.
-    ``corrects_prior`` False is ``--no-prior``. ``calibration`` names one that the node has.
+    ``multi``: all labels that apply. ``threshold`` is the least probability of a label; without ``multi``, it adds
+    ``abstain``. ``corrects_prior`` False is ``--no-prior``. ``calibration`` names one that the node has.
     """
 
     _verb, _needs = "classify", LABELS
@@ -245,8 +253,8 @@ class Classify(_BatchCallable):
 class Ask(_BatchCallable):
     """Answers a question about each row in ``answer``, or each row that is a question, as ``llm ask --column`` does.
 
-    ``prompt`` names a prompt of your own on the node, with the values of its ``variables``; its column is ``generated``.
-    ``system`` holds instructions. ``temperature`` and ``seed`` are as the options of ``llm ask``.
+    ``prompt`` names a prompt of your own on the node, with the values of its ``variables``; its column is
+    ``generated``. ``system`` holds instructions. ``temperature`` and ``seed`` are as the options of ``llm ask``.
     """
 
     _verb, _needs = "ask", QUESTION
@@ -295,8 +303,8 @@ class Ask(_BatchCallable):
 class Embed(_BatchCallable):
     """Computes the vector of each row in ``embedding``, as ``llm embed`` does: 32-bit floats, NaN for a blank row.
 
-    ``pooling`` is ``mean`` or ``last``. ``normalizes``: vectors have length 1. The setting ``embedding_model`` names the model,
-    unless ``model`` does.
+    ``pooling`` is ``mean`` or ``last``. ``normalizes``: vectors have length 1. The setting ``embedding_model`` names
+    the model, unless ``model`` does.
     """
 
     _verb, _needs = "embed", READING

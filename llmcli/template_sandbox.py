@@ -84,7 +84,10 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     @staticmethod
     def render_untrusted(template: jinja2.Template, variables: Mapping[str, Any], *, seconds: float, size: int) -> str:
-        """Render within ``seconds`` and ``size`` characters. Raises ``BudgetExceeded``, and any error of the template."""
+        """Render within ``seconds`` and ``size`` characters.
+
+        Raises ``BudgetExceeded``, and any error of the template.
+        """
         _render_budget.set(_RenderBudget(time.thread_time() + seconds, size))
         try:
             return _join_checked(template.generate(variables))

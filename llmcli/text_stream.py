@@ -2,12 +2,12 @@
 
 A piece is shown only once it cannot be part of a marker.
 
-Small models repeat themselves at any temperature. A round is one occurrence of the block that repeats. Three rounds prove
-nothing: tables, logs and verse have them. So the repetition must go on for some characters more. From the third round on
-the text is suspect and withheld; it is delivered if the repetition ends by itself, else dropped.
+Small models repeat themselves at any temperature. A round is one occurrence of the block that repeats. Three rounds
+prove nothing: tables, logs and verse have them. So the repetition must go on for some characters more. From the third
+round on the text is suspect and withheld; it is delivered if the repetition ends by itself, else dropped.
 
-Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such an
-answer is stopped after several pages that say, numbers aside, nothing new.
+Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such
+an answer is stopped after several pages that say, numbers aside, nothing new.
 """
 
 from __future__ import annotations

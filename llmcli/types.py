@@ -76,7 +76,8 @@ class FinishReason(StrEnum):
 class Sampling:
     """How the next token is sampled. ``temperature`` 0 is greedy; None disables a filter.
 
-    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1: none); 0 <= seed < 2**32.
+    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1: none); 0 <= seed <
+    2**32.
     """
 
     temperature: float = 0.7
@@ -95,9 +96,10 @@ class Request:
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn to be
     scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to
-    JSON of the schema, to the language of a Lark grammar (``grammars.py``), to one of these texts. ``max_tokens`` None: until the
-    context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning
-    where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements).
+    JSON of the schema, to the language of a Lark grammar (``grammars.py``), to one of these texts. ``max_tokens`` None:
+    until the context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to
+    disable reasoning where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for
+    measurements).
     ``public_prefix``: the messages before the last one come from a prompt file and are not private, so their evaluated
     state may be kept on disk. ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state
     may be kept on disk too. ``document_chars``: the first characters of the last message's content that later requests
@@ -109,11 +111,12 @@ class Request:
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
-    ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last one.
-    ``repetition``: which repetition of a text ends its answer or its reasoning. ``max_chars``: an answer with more characters
-    ends at once, wherever it is generated, since it is of no use. ``embeds``: texts for the embeddings of a server, instead of
-    ``messages``, which is answered with ``Embeddings`` of ``dimensions`` numbers each, None for as many as the server gives;
-    models on this machine have ``hidden_states``.
+    ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last
+    one.
+    ``repetition``: which repetition of a text ends its answer or its reasoning. ``max_chars``: an answer with more
+    characters ends at once, wherever it is generated, since it is of no use. ``embeds``: texts for the embeddings of a
+    server, instead of ``messages``, which is answered with ``Embeddings`` of ``dimensions`` numbers each, None for as
+    many as the server gives; models on this machine have ``hidden_states``.
     """
 
     id: str
@@ -178,8 +181,8 @@ class Timings:
 class Score:
     """Natural-log probability of one candidate, summed over its ``tokens`` tokens.
 
-    If the request sets ``logprobs``, the engine also reports each token: its log-probability and its length in bytes. The
-    first token may be longer than the text by a space before it.
+    If the request sets ``logprobs``, the engine also reports each token: its log-probability and its length in bytes.
+    The first token may be longer than the text by a space before it.
     """
 
     candidate: str
@@ -244,7 +247,10 @@ class Embeddings:
 
 @frozen
 class TokenLogprobs:
-    """Natural-log probability of a token (bytes, perhaps no UTF-8) before sampling; ``top``: of the most likely ones."""
+    """Natural-log probability of a token (bytes, perhaps no UTF-8) before sampling.
+
+    ``top``: of the most likely ones.
+    """
 
     id: str
     token: bytes
@@ -263,8 +269,9 @@ class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
     ``limit`` says what ended an answer of reason ``length``: "max_tokens", "context", "repetition" or "max_chars".
-    ``stop_string`` is the stop string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
-    The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
+    ``stop_string`` is the stop string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the
+    generated tokens are reasoning. The engine sets both; remote servers do not report them. ``unrestored``:
+    placeholders that were damaged or lost.
     ``tool_calls``: those that a server reports; models on this machine write them into the text (``ToolCallParser``).
     """
 
@@ -351,8 +358,9 @@ class BackendInfo:
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
     scores can report each token (``Score.token_logprobs``). ``is_engine``: the engine of this machine
-    answers, so the common beginning of prompts is evaluated once, and ``Finished.stop_string`` is known. ``parameters``: the number of the model's weights, None if
-    unknown. ``layers``: the number of the model's layers, None if only the states of the last one can be read.
+    answers, so the common beginning of prompts is evaluated once, and ``Finished.stop_string`` is known.
+    ``parameters``: the number of the model's weights, None if unknown. ``layers``: the number of the model's layers,
+    None if only the states of the last one can be read.
     ``measured_layers``: those that ``llm models tune`` chose.
     """
 
@@ -419,8 +427,8 @@ class Progress:
 
     With a ``phase`` it describes a step towards the next unit of the job, or towards its first output: ``done`` counts
     tokens, for LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step. ``estimated``:
-    the total is not known exactly. ``current`` is the text of the unit that is worked on, "" if unknown; ``tokens``: those
-    generated for the units that are done.
+    the total is not known exactly. ``current`` is the text of the unit that is worked on, "" if unknown; ``tokens``:
+    those generated for the units that are done.
     """
 
     done: int
@@ -456,9 +464,10 @@ class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both if useful).
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
-    error of ``errors.incomplete_results``; None: a limit that the user did not set ended the answer). ``blank``: there was
-    nothing to do, so the item counts neither as delivered nor as failed. ``record`` is the ``Record`` that the result is
-    about, None for documents. ``data``: the document in a binary format, whose text is only what was found in it.
+    error of ``errors.incomplete_results``; None: a limit that the user did not set ended the answer). ``blank``: there
+    was nothing to do, so the item counts neither as delivered nor as failed. ``record`` is the ``Record`` that the
+    result is about, None for documents. ``data``: the document in a binary format, whose text is only what was found in
+    it.
     """
 
     item: int

@@ -70,7 +70,8 @@ REPRESENTATIVE_JOBS: Mapping[str, JobSize] = {
     "16 at once": JobSize(16 * 128, 16 * 128, BATCH_ROWS),
     "scoring": JobSize(400 * 20, 0, BATCH_ROWS),
 }
-"""The kinds of work for which ``llm models tune`` chooses weights: a question, a document, many answers, many records."""
+"""The kinds of work for which ``llm models tune`` chooses weights: a question, a document, many answers, many
+records."""
 
 
 @frozen

@@ -3,7 +3,8 @@
     python tests/check_models.py OUTDIR        # with the compiled engine; the same bytes every run
 
 Each has one thing that a library of llama.cpp can get wrong: a vocabulary and shared key-value heads (llama), a sliding
-window (gemma3), experts (qwen3moe), a recurrent state (mamba). Their matrices are Q4_K, Q8_0 and F32. Needs numpy and gguf.
+window (gemma3), experts (qwen3moe), a recurrent state (mamba). Their matrices are Q4_K, Q8_0 and F32. Needs numpy and
+gguf.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ MIN_FREE_BYTES = 4 << 30
 def pytest_cmdline_main(config):
     """Use all cores for the whole suite, the slow tests and the examples, and one more process, since tests also wait.
 
-    A part is done in this process by the time that workers are ready. Tests with other markers load large models, and one
-    at a time is enough. ``-n`` and ``--dist`` override this, and ``-p no:xdist`` leaves it out.
+    A part is done in this process by the time that workers are ready. Tests with other markers load large models, and
+    one at a time is enough. ``-n`` and ``--dist`` override this, and ``-p no:xdist`` leaves it out.
     """
     is_worker = hasattr(config, "workerinput")
     if is_worker or not config.pluginmanager.hasplugin("xdist"):

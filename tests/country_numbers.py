@@ -14,7 +14,10 @@ from llmcli.redaction.number_formats import IBAN_LENGTHS
 
 @dataclass(frozen=True)
 class Country:
-    """Numbers of a country: ``n`` is any digit, ``x`` one from 2 to 9. ``word``: what stands before a phone number there."""
+    """Numbers of a country: ``n`` is any digit, ``x`` one from 2 to 9.
+
+    ``word``: what stands before a phone number there.
+    """
 
     code: str
     calling_code: str

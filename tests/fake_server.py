@@ -63,7 +63,7 @@ class FakeServer:
         """Return the bodies of the received chat completions."""
         return [asked.body for asked in self.asked if self.answers(asked.path)]
 
-    # ---- what other protocols have otherwise --------------------------------------------------------------------------
+    # ---- what other protocols have otherwise -------------------------------------------------------------------------
 
     def answers(self, path: str) -> bool:
         """Return whether answers are asked for at the path."""

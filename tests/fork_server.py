@@ -92,7 +92,7 @@ class ForkServer:
         self._process.wait()
 
 
-# ---- in the process that forks ------------------------------------------------------------------------------------------
+# ---- in the process that forks ---------------------------------------------------------------------------------------
 
 
 def _serve(control: socket.socket, run: Callable[[list[str]], int]) -> None:

@@ -1,15 +1,16 @@
 """Real processes without the time that Python needs to start: a process that has imported everything forks them.
 
-``Popen`` takes the place of ``subprocess.Popen`` in the tests. A command that runs a module of llmcli is then forked by the
-fork server, and everything else starts as usual, as does what the server cannot do (``preexec_fn``) and what a process
-reads only when it starts (``PYTHON...``, the locale, settings of native libraries). ``real_processes`` in
+``Popen`` takes the place of ``subprocess.Popen`` in the tests. A command that runs a module of llmcli is then forked by
+the fork server, and everything else starts as usual, as does what the server cannot do (``preexec_fn``) and what a
+process reads only when it starts (``PYTHON...``, the locale, settings of native libraries). ``real_processes`` in
 ``conftest.py`` is for tests of the start itself.
 
 The server forks twice, and the process that asks is meanwhile the reaper of orphans (``PR_SET_CHILD_SUBREAPER``). So
-what is started is its child, as if it had forked it. A forked ``llm`` that may start a worker has such a server of its own.
+what is started is its child, as if it had forked it. A forked ``llm`` that may start a worker has such a server of its
+own.
 
-What /proc says of the arguments and the environment of a fork is about the server, and a constant that a module read when
-it was imported cannot be changed before: such tests keep real processes, too.
+What /proc says of the arguments and the environment of a fork is about the server, and a constant that a module read
+when it was imported cannot be changed before: such tests keep real processes, too.
 """
 
 from __future__ import annotations
@@ -216,7 +217,7 @@ def _umask() -> int:
     return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
 
 
-# ---- in the process that forks ------------------------------------------------------------------------------------------
+# ---- in the process that forks ---------------------------------------------------------------------------------------
 
 
 def main() -> NoReturn:
@@ -232,8 +233,8 @@ def main() -> NoReturn:
 def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Fork at each request, until the other end is closed; each fork returns its request and descriptors.
 
-    Signals wait until a fork is what was asked for. Those of the server itself, which may be in a foreground group, wait
-    for ever.
+    Signals wait until a fork is what was asked for. Those of the server itself, which may be in a foreground group,
+    wait for ever.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     while True:

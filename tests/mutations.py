@@ -105,7 +105,7 @@ def _end_of_value(content: bytes, at: int, kind: int) -> int:
     return at
 
 
-# ---- what is done to them ---------------------------------------------------------------------------------------------
+# ---- what is done to them --------------------------------------------------------------------------------------------
 
 
 def _flip(draw: random.Random, layout: Layout) -> bytes:

@@ -55,7 +55,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class LayerStates:
-    """An answer of hidden states: ``read`` returns those after a layer. ``scores`` go with them if they are asked for."""
+    """An answer of hidden states: ``read`` returns those after a layer.
+
+    ``scores`` go with them if they are asked for.
+    """
 
     read: Callable[[int], bytes]
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -103,9 +106,9 @@ class ScriptedBackend:
 
     ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were
     cancelled, ``jobs`` counts the opened jobs. ``tokens`` counts a text. ``obeys_limits`` False: answers exceed
-    ``max_tokens``. ``obeys_stops``: a stop string ends an answer. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
-    or more while their prompt is evaluated, and with each piece of text. ``stops_repetition``: answers
-    that repeat themselves are stopped.
+    ``max_tokens``. ``obeys_stops``: a stop string ends an answer. ``interrupt`` ends a job as for a real backend.
+    Requests that ask for progress get it: queued, twice or more while their prompt is evaluated, and with each piece of
+    text. ``stops_repetition``: answers that repeat themselves are stopped.
     """
 
     def __init__(

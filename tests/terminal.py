@@ -13,7 +13,8 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parents[1]
-# as prompt_toolkit paints it, from bracketed paste to a visible cursor below which the bar is; typed text is no new prompt
+# as prompt_toolkit paints it, from bracketed paste to a visible cursor below which the bar is; typed text is no new
+# prompt
 PROMPT = r"\x1b\[\?2004h(?:(?!\x1b\[\?25h).)*\[0m>(?:(?!\x1b\[\?25h).)*\x1b\[\?25h"
 
 

@@ -30,8 +30,8 @@ def write_adapter(
 ) -> Path:
     """Write an adapter for the matrices of ``model`` called ``targets``; return its path.
 
-    ``metadata``: further keys, a text or a function that adds the key to the writer. ``tensors``: further ones, or other
-    values for a name; None leaves it out.
+    ``metadata``: further keys, a text or a function that adds the key to the writer. ``tensors``: further ones, or
+    other values for a name; None leaves it out.
     """
     header = read_header(model)
     writer = gguf.GGUFWriter(path, architecture or header.architecture)

@@ -1,4 +1,7 @@
-"""Errors in the format of Anthropic's protocol: a status and a JSON object. Source: the Claude API reference, "Errors"."""
+"""Errors in the format of Anthropic's protocol: a status and a JSON object.
+
+Source: the Claude API reference, "Errors".
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parsing of bodies in Anthropic's protocol into ``Request``s, strictly: a field that is unknown is refused by name.
 
-Source: the Claude API reference, "Messages" and "Count tokens in a Message". ``ignore_eos``, ``seed``, ``min_p`` and the
-penalties are extensions, as in chat completions.
+Source: the Claude API reference, "Messages" and "Count tokens in a Message". ``ignore_eos``, ``seed``, ``min_p`` and
+the penalties are extensions, as in chat completions.
 """
 
 from __future__ import annotations

@@ -85,9 +85,9 @@ class RedactingJob(DelegatingJob):
     """A job (see ``backends.base``) on ``job``.
 
     The answer to a request with placeholders is not streamed: it is delivered when it is complete, and requested once
-    more if placeholders in it are damaged. What is damaged or missing then is listed in ``Finished.unrestored``. Reasoning
-    and progress arrive as they are. A request whose answer must carry placeholders (``Request.carries``) is streamed and
-    not repeated here, since its task does that and tells the model why.
+    more if placeholders in it are damaged. What is damaged or missing then is listed in ``Finished.unrestored``.
+    Reasoning and progress arrive as they are. A request whose answer must carry placeholders (``Request.carries``) is
+    streamed and not repeated here, since its task does that and tells the model why.
     """
 
     def __init__(self, job: Job, redactor: Redactor) -> None:

@@ -67,7 +67,10 @@ class Reconnect:
 
 
 class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
-    """A job on a worker, called ``number`` among those of its backend; ``CrashRecovery`` decides what survives a crash."""
+    """A job on a worker, called ``number`` among those of its backend.
+
+    ``CrashRecovery`` decides what survives a crash.
+    """
 
     def __init__(self, backend: WorkerHost, number: int) -> None:
         super().__init__(backend, queue.SimpleQueue())

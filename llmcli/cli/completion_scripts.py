@@ -1,9 +1,11 @@
 r"""The completion scripts of the shells: ``python -m llmcli.cli.completion_scripts DIRECTORY`` writes them.
 
 All four ask the program itself for the completions, by Typer's protocol: with ``_LLM_COMPLETE=complete_fish``,
-``_TYPER_COMPLETE_FISH_ACTION=get-args`` and the command line up to the cursor in ``_TYPER_COMPLETE_ARGS``, it prints a line for each candidate: the word and, after a tab, its explanation; an empty line if there is none. Typer's own scripts are not used: its zsh script
-does nothing at the first Tab when zsh loads it from ``fpath``, its fish script starts the program twice for a Tab, its
-bash script loses names with a colon (``owner/repo:Q4_K_M``), and its PowerShell script changes what Tab does elsewhere.
+``_TYPER_COMPLETE_FISH_ACTION=get-args`` and the command line up to the cursor in ``_TYPER_COMPLETE_ARGS``, it prints a
+line for each candidate: the word and, after a tab, its explanation; an empty line if there is none. Typer's own scripts
+are not used: its zsh script does nothing at the first Tab when zsh loads it from ``fpath``, its fish script starts the
+program twice for a Tab, its bash script loses names with a colon (``owner/repo:Q4_K_M``), and its PowerShell script
+changes what Tab does elsewhere.
 
 If nothing is offered, the shell completes file names.
 """

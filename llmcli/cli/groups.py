@@ -18,8 +18,8 @@ COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
 def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
     """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``.
 
-    Commands that have a synonym are added under it too, hidden. A group with the command ``list`` lists if no command is
-    named (``implied_command``).
+    Commands that have a synonym are added under it too, hidden. A group with the command ``list`` lists if no command
+    is named (``implied_command``).
     """
     if LIST in commands:
         text += "\n\nWithout a command, it lists."

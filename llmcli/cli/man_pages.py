@@ -257,7 +257,10 @@ def _italic(text: str) -> str:
 
 
 def placeholders(text: str) -> str:
-    """Return the placeholder of a value: words in capitals in italics, literal words in bold; a line may end after |."""
+    """Return the placeholder of a value: words in capitals in italics, literal words in bold.
+
+    A line may end after |.
+    """
     words = re.split(r"([A-Z]+|[a-z][a-z-]*)", text)
     marked = (_italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
     return "".join(marked).replace("|", r"|\:")

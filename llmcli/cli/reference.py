@@ -99,7 +99,10 @@ def _code_list(words: Iterable[str]) -> str:
 
 
 def _option_tables(command: Any, params: Sequence[Any], mark: str = "") -> Iterator[str]:
-    """Yield a table of options for each heading; ``mark`` makes a line a heading, without it the line ends in a colon."""
+    """Yield a table of options for each heading.
+
+    ``mark`` makes a line a heading, without it the line ends in a colon.
+    """
     for index, (section, listed) in enumerate(options_by_section(params, declared_parameters(command)).items()):
         heading = f"{mark}{section}" if mark else f"{section}:"
         yield from [*([""] if index else []), *([] if section is OptionSection.OWN else [heading, ""])]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
 
 NOTICE_DIRECTORY = "small_model_notices"
-"""The directory in the cache whose files have the names of verbs or notices, and the times when these were shown last."""
+"""The directory in the cache whose files have the names of verbs or notices, and the times when these were shown
+last."""
 _INTERVAL_S = 24 * 60 * 60
 
 

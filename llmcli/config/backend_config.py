@@ -35,11 +35,12 @@ _MAX_PORT = 65535
 class ServerConfig:
     """A server at ``base_url``, which ends before the path of a request, such as ``/chat/completions``.
 
-    ``type`` is its protocol, one of ``BACKEND_TYPES``. ``name`` is its name in the configuration, "" for a server given by
-    its address. ``model`` None selects its only model. The key is in the environment variable ``key_env`` or in the file
-    ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an answer
-    fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data; ``plain_http``: the
-    key may be sent unencrypted; ``price``: of all models except those in ``model_prices``, None if unknown.
+    ``type`` is its protocol, one of ``BACKEND_TYPES``. ``name`` is its name in the configuration, "" for a server given
+    by its address. ``model`` None selects its only model. The key is in the environment variable ``key_env`` or in the
+    file ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an
+    answer fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data;
+    ``plain_http``: the key may be sent unencrypted; ``price``: of all models except those in ``model_prices``, None if
+    unknown.
     ``redact``: "on", "off" or "names", None for the setting of that name. ``base_urls``: several servers behind one
     name (see ``members``), of which ``base_url`` is the first; ``mixed``: they may have different models.
     """
@@ -121,7 +122,10 @@ class ServerConfig:
 
 
 def parse_base_url(value: Any) -> str:
-    """Return a server's address with scheme and host in lower case and without a trailing slash. Raises ``ValueError``."""
+    """Return a server's address with scheme and host in lower case and without a trailing slash.
+
+    Raises ``ValueError``.
+    """
     wrong = "expected an address such as https://HOST/v1"
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError(wrong)

@@ -101,8 +101,9 @@ class EngineOptions:
     ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the background
-    when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the copy's type; ``adapters``;
+    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the
+    background when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the copy's type;
+    ``adapters``;
     ``draft``: the file of a draft model.
     """
 

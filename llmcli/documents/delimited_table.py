@@ -1,7 +1,7 @@
 """Delimited tables (CSV, TSV): one rule for delimiter, quotes, limits, malformed rows and the names of columns.
 
-RFC 4180: a field may hold delimiters and line breaks in quotes. The delimiter is the one of ``, ; tab |`` that the header
-contains most often outside of quotes. A first line ``sep=;``, as Excel writes it, names the delimiter.
+RFC 4180: a field may hold delimiters and line breaks in quotes. The delimiter is the one of ``, ; tab |`` that the
+header contains most often outside of quotes. A first line ``sep=;``, as Excel writes it, names the delimiter.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SEPARATOR_LINE = "sep="
 class DelimitedTable:
     """The header and the rows of a table, whose lines come one at a time, with their ends.
 
-    A blank line is no row, unless the table has one column: there it is a row with an empty field. Rows may have more or
-    fewer fields than the header. Raises ``BadDocument`` for a malformed header, and while it reads, for a row that is too
-    long.
+    A blank line is no row, unless the table has one column: there it is a row with an empty field. Rows may have more
+    or fewer fields than the header. Raises ``BadDocument`` for a malformed header, and while it reads, for a row that
+    is too long.
     """
 
     def __init__(self, lines: Iterable[str], name: str, *, delimiter: str | None = None, default: str = ",") -> None:

@@ -71,7 +71,8 @@ class FormatEntry:
     may_be_utf16: bool = False
     """Whether a file in UTF-16 with a byte order mark is read too, and written so."""
     in_child: bool = False
-    """Whether the reader runs in a child process with limits, since a small file can make it take all memory, or crash."""
+    """Whether the reader runs in a child process with limits, since a small file can make it take all memory, or
+    crash."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ def load_attribute(location: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-# ---- formats that can be translated -----------------------------------------------------------------------------------
+# ---- formats that can be translated ----------------------------------------------------------------------------------
 
 
 def format_names() -> tuple[str, ...]:
@@ -227,7 +228,7 @@ def _sniff(text: str) -> str:
     return next(entry.name for entry in _ENTRIES.values() if entry.is_fallback)
 
 
-# ---- formats that are read --------------------------------------------------------------------------------------------
+# ---- formats that are read -------------------------------------------------------------------------------------------
 
 
 def find_reader(suffix: str) -> FormatEntry | None:
@@ -250,7 +251,7 @@ def is_markdown_suffix(suffix: str) -> bool:
     return suffix in _ENTRIES["markdown"].names
 
 
-# ---- formats of records -----------------------------------------------------------------------------------------------
+# ---- formats of records ----------------------------------------------------------------------------------------------
 
 
 def record_format_names() -> list[str]:

@@ -120,10 +120,10 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     """Return the spans of these kinds in order, disjoint.
 
     ``kinds``: "control" (sequences and characters), "code", "tag", "url", "email", "entity" (of invisible characters),
-    "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
-    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only what is hardly a percentage), "c-format"
-    (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
-    the first six of these.
+    "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting"
+    ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only
+    what is hardly a percentage), "c-format" (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon"
+    (:name), "attributes" (kramdown's {: .class}). "placeholder" means the first six of these.
     """
     wanted = frozenset(kinds)
     if "placeholder" in wanted:

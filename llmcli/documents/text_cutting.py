@@ -36,11 +36,11 @@ def cut_text(text: str, fits: Callable[[str], bool], *, prose: bool = False) -> 
     """Yield the passages of ``text`` that ``fits`` accepts, each as long as possible.
 
     Cuts fall at the end of a paragraph; if none fits, at the end of a line, a sentence or a word; as a last resort
-    between characters as readers see them. Of ``prose``, whose lines are wrapped, sentences are tried before lines: a row
-    of a table is more than a sentence in it. A letter stays with its accents and an emoji with its modifiers, unless one
-    of those alone is too large. If ``fits`` accepts a text, it should accept each beginning of it. It is called about 2
-    log2(n) times a passage, where n is the number of paragraphs (lines, ...) in it. Raises ``ValueError`` when it refuses a
-    single code point.
+    between characters as readers see them. Of ``prose``, whose lines are wrapped, sentences are tried before lines: a
+    row of a table is more than a sentence in it. A letter stays with its accents and an emoji with its modifiers,
+    unless one of those alone is too large. If ``fits`` accepts a text, it should accept each beginning of it. It is
+    called about 2 log2(n) times a passage, where n is the number of paragraphs (lines, ...) in it. Raises
+    ``ValueError`` when it refuses a single code point.
     """
     if not text:
         return

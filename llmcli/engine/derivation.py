@@ -78,8 +78,8 @@ def derive_copy(
     ``on_progress``: gets the bytes written and expected.
 
     Raises ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``,
-    ``DerivedWeightsMissing``, ``Unsupported``, ``OutOfMemory``, ``InternalError`` with llama.cpp's reason, ``BadModelFile``,
-    ``MissingError``, and as ``interrupt.check``. No half copy stays behind.
+    ``DerivedWeightsMissing``, ``Unsupported``, ``OutOfMemory``, ``InternalError`` with llama.cpp's reason,
+    ``BadModelFile``, ``MissingError``, and as ``interrupt.check``. No half copy stays behind.
     """
     key = source.key(weights)
     found = store.find(key, interrupt)
@@ -245,7 +245,8 @@ def write_quantized(
 ) -> None:
     """Write ``source`` in a type to the open file ``descriptor``, with all cores; ``expected`` bytes.
 
-    ``on_poll`` is called some times a second; what it raises ends the writing at once. Raises as ``_quantizer_error`` says.
+    ``on_poll`` is called some times a second; what it raises ends the writing at once. Raises as ``_quantizer_error``
+    says.
     """
     target = f"/dev/fd/{descriptor}"
     mode = QuantizerMode.MIXTURE

@@ -1,9 +1,9 @@
 """Embedding: texts become vectors, in a separate context whose outputs are hidden states.
 
-The file of an embedding model says how its states become one vector (``pooling_type``). For other models it is the mean of
-the states of all tokens but the first one, or the last state, after the layer of vectors (``state_layers``), as for requests
-of hidden states; where only the last layer can be read, the mean of all its states. Vectors are scaled to length 1.
-Embedding is bulk work: interactive work preempts it.
+The file of an embedding model says how its states become one vector (``pooling_type``). For other models it is the mean
+of the states of all tokens but the first one, or the last state, after the layer of vectors (``state_layers``), as for
+requests of hidden states; where only the last layer can be read, the mean of all its states. Vectors are scaled to
+length 1. Embedding is bulk work: interactive work preempts it.
 """
 
 from __future__ import annotations

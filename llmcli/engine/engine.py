@@ -2,7 +2,8 @@
 
 ``Engine`` implements the Backend protocol. The submitting thread renders and tokenizes a request. A scheduler thread
 evaluates and samples; interactive and bulk requests have one thread each, and so have those that ask for hidden states,
-which take another kind of context, and those that generate nothing, whose results do not depend on other requests. Events reach each job through its own queue.
+which take another kind of context, and those that generate nothing, whose results do not depend on other requests.
+Events reach each job through its own queue.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Engine:
         """``path``: the file of the model, also where ``options`` choose a copy of it in another type.
 
         ``shared_model``, ``draft_model`` and ``executor`` are shared with other engines; by default it has its own.
-        ``keeps_documents``: it serves several commands, so it keeps the evaluated documents of a request for the next ones.
-        ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
+        ``keeps_documents``: it serves several commands, so it keeps the evaluated documents of a request for the next
+        ones. ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
         self._owns_model = shared_model is None
@@ -98,7 +99,7 @@ class Engine:
         self._loader = threading.Thread(target=self._load_model, name="engine-load", daemon=True)
         self._loader.start()
 
-    # ---- Backend ------------------------------------------------------------------------------------------------------
+    # ---- Backend -----------------------------------------------------------------------------------------------------
 
     def info(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> BackendInfo:
         """Return what the loaded model can do; ``is_cancelled`` as in ``count``."""
@@ -206,7 +207,7 @@ class Engine:
             threads = list(self._scheduler_threads.values())
             self._setup.tuning.start_if_due(sum(thread.scheduler.kv_cache.evaluated_tokens for thread in threads))
 
-    # ---- for jobs -----------------------------------------------------------------------------------------------------
+    # ---- for jobs ----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request, sink: EventSink) -> None:
         """Render, tokenize and queue a request whose events go to ``sink``; an error in it becomes the last event.
@@ -219,7 +220,8 @@ class Engine:
         try:
             with self._hold_model():
                 sequence = self._make_sequence(request, sink)
-                # a consumer that left meanwhile had nothing to cancel; its request must not be evaluated before the next step
+                # a consumer that left meanwhile had nothing to cancel; its request must not be evaluated before the
+                # next step
                 sequence.cancelled = sink.consumer_gone
                 self._scheduler_thread_for(sequence).submit(sequence)
         except LlmError as error:
@@ -288,7 +290,7 @@ class Engine:
         with self._hold_model():  # also if the caller does not wait for the end
             return self._setup.template.tokenize_request(request, self._setup.context_limit)
 
-    # ---- the model and its scheduler threads ------------------------------------------------------------------------------
+    # ---- the model and its scheduler threads -------------------------------------------------------------------------
 
     def _load_model(self) -> None:
         try:

@@ -3,8 +3,8 @@
 All decisions follow from measured times. With ``t`` seconds for a step of one token, ``r`` for each further row of a
 step, and ``d`` for drafting a token, a drafted token that the model accepts with probability ``p`` saves ``p t`` and
 costs ``d + r``. The probability is the share of the latest tokens with a similar probability in the draft model that
-were right (``AcceptanceEstimate``). So drafting stops where the next token is not expected to pay; and it is switched off
-when the times of the last tokens show that plain steps would have been faster.
+were right (``AcceptanceEstimate``). So drafting stops where the next token is not expected to pay; and it is switched
+off when the times of the last tokens show that plain steps would have been faster.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from llmcli.models.gguf.tensor_types import QUANTIZATIONS
 
 
 class QuantizerMode(StrEnum):
-    """PURE: one type for all matrices, output and embeddings too. MIXTURE: larger types for some, as the type's name says.
+    """PURE: one type for all matrices, output and embeddings too.
+
+    MIXTURE: larger types for some, as the type's name says.
 
     ESTIMATE: nothing is written; the last line on standard error is what ``estimate`` returns.
     """

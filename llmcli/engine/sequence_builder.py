@@ -86,8 +86,8 @@ class SequenceBuilder:
     def _pooling_start(self, request: Request, tokens: list[int]) -> int:
         """Return the first token that the mean state is over: of the last message, or the second one of a plain text.
 
-        The first token of a text draws attention without telling anything, so its state has other dimensions (Xiao et al.
-        2024, Efficient Streaming Language Models with Attention Sinks).
+        The first token of a text draws attention without telling anything, so its state has other dimensions (Xiao et
+        al. 2024, Efficient Streaming Language Models with Attention Sinks).
         """
         return self._pooling_hints.public_prefix_length(request, tokens) if request.messages else 1
 

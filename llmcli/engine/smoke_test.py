@@ -1,6 +1,7 @@
 """Loads a model file as the engine does, generates two tokens, and scores one, which must have finite logits.
 
-As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT ADAPTERS``) it is the child of ``load_check``.
+As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT ADAPTERS``) it is the child of
+``load_check``.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _hold_scratch(engines: Path, interrupt: Interrupt) -> Iterator[Path]:
                 yield Path(name)
 
 
-# ---- the archive ------------------------------------------------------------------------------------------------------
+# ---- the archive -----------------------------------------------------------------------------------------------------
 
 
 class _ArchiveFile:
@@ -200,7 +200,10 @@ def _request(package: EnginePackage, registry: str, start: int) -> Iterator[byte
 
 
 def _unpack(package: EnginePackage, archive: Path, directory: Path) -> None:
-    """Write the libraries and the licence of an archive, and nothing else, into ``directory``. Raises ``RemoteError``."""
+    """Write the libraries and the licence of an archive, and nothing else, into ``directory``.
+
+    Raises ``RemoteError``.
+    """
     size = 0
     try:
         with tarfile.open(archive, "r:gz") as members:
@@ -243,7 +246,7 @@ def _write_member(source: IO[bytes], path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-# ---- what is installed ------------------------------------------------------------------------------------------------
+# ---- what is installed -----------------------------------------------------------------------------------------------
 
 
 def select_engine(engines: Path, name: str) -> None:

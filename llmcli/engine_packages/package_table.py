@@ -1,7 +1,8 @@
 """The packages with prebuilt libraries of llama.cpp, and which of them suits a machine.
 
-They are npm's ``@node-llama-cpp`` packages, which have no scripts and no dependencies here: an archive with the libraries
-and their licence. The table has the SHA-512 of each archive, so an archive that another host delivers is as good.
+They are npm's ``@node-llama-cpp`` packages, which have no scripts and no dependencies here: an archive with the
+libraries and their licence. The table has the SHA-512 of each archive, so an archive that another host delivers is as
+good.
 """
 
 from __future__ import annotations

@@ -267,7 +267,8 @@ class OutOfMemory(LlmError):
 class ModelTooLarge(OutOfMemory, type_name="DoesNotFit"):
     """The model ``subject`` needs more memory than this machine has, and was not downloaded.
 
-    The estimate is for ``context`` tokens; ``max_context`` would fit. ``smaller_variant``: another quantization that fits, or "".
+    The estimate is for ``context`` tokens; ``max_context`` would fit. ``smaller_variant``: another quantization that
+    fits, or "".
     """
 
     def __init__(
@@ -349,7 +350,10 @@ class RequestRejected(RemoteError, type_name="Refused"):
 
 
 class UntrustedServer(RemoteError, type_name="Untrusted"):
-    """Nothing is sent to the server ``subject``: it does not prove its identity, or redirects elsewhere; ``detail`` says which."""
+    """Nothing is sent to the server ``subject``: it does not prove its identity, or redirects elsewhere.
+
+    ``detail`` says which.
+    """
 
 
 class AccessDenied(LlmError):

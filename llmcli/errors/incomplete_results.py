@@ -162,7 +162,10 @@ class ProblemsInText(PartialError):
 
 
 class QuestionsMissing(PartialError):
-    """Only ``found`` of ``wanted`` questions could be made of ``looked_at`` sentences; ``reasons``: why others were dropped."""
+    """Only ``found`` of ``wanted`` questions could be made of ``looked_at`` sentences.
+
+    ``reasons``: why others were dropped.
+    """
 
     def __init__(self, *, found: int, wanted: int, looked_at: int, reasons: Sequence[tuple[str, int]] = ()) -> None:
         super().__init__()

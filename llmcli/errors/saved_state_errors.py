@@ -91,7 +91,10 @@ class TooFewLabels(InputError):
 
 
 class NothingToSwap(InputError):
-    """No input of an audit has words that the swap file ``subject`` can exchange; ``detail`` says what it looked for."""
+    """No input of an audit has words that the swap file ``subject`` can exchange.
+
+    ``detail`` says what it looked for.
+    """
 
 
 class ConversationFull(InputError):

@@ -127,7 +127,10 @@ class ResumableFile:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """Replace a file atomically, so that even a power failure leaves the old or the new content. Raises ``OutputError``."""
+    """Replace a file atomically, so that even a power failure leaves the old or the new content.
+
+    Raises ``OutputError``.
+    """
     temporary = path.with_name(path.name + ".new")
     try:
         _write_durably(temporary, content)

@@ -31,7 +31,10 @@ class SyncedLines:
         self._missing_end = b""
 
     def read(self) -> list[Any]:
-        """Return the value of each line. Raises ``BadDocument`` for one that is no JSON, and leaves the file as it is then."""
+        """Return the value of each line.
+
+        Raises ``BadDocument`` for one that is no JSON, and leaves the file as it is then.
+        """
         content = self.path.read_bytes()
         values, size = parse_lines(self.path, content)
         if size < len(content):

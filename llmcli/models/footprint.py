@@ -38,8 +38,8 @@ MAX_DRAFT_CONTEXT_TOKENS = 2048
 MAX_OUTPUTS = 64
 """Logits of one evaluation, unless more sequences run."""
 _OUTPUT_DIVISOR = 8
-"""Tokens of a batch for each that may have logits. The logits of 64 tokens of the starter take 12.6 MB, as much as the keys and
-values of 545 tokens."""
+"""Tokens of a batch for each that may have logits. The logits of 64 tokens of the starter take 12.6 MB, as much as the
+keys and values of 545 tokens."""
 EMBEDDINGS = "token_embd.weight"
 SPARE_SEQUENCES = 2
 """Number of sequence ids for cached prefixes if each id has its own buffers."""
@@ -47,19 +47,20 @@ SPARE_SEQUENCES = 2
 FREE_MEMORY_SHARE = 0.9
 """The fraction of the free memory that contexts may take; the rest is left to other processes."""
 PROCESS_BYTES = 56_000_000
-"""Resident memory of a process without weights, vocabulary and contexts: Python, the libraries, llama.cpp. Measured: 46 MB of
-the worker with a model of 0.1 MB, 58 MB with one of 92 MB."""
+"""Resident memory of a process without weights, vocabulary and contexts: Python, the libraries, llama.cpp. Measured: 46
+MB of the worker with a model of 0.1 MB, 58 MB with one of 92 MB."""
 _BYTES_PER_VOCABULARY_TOKEN = 260
-"""Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
+"""Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8
+MB)."""
 _MAPPED_AGAIN_SHARE = 0.5
-"""The share of released pages that come back with the small tensors between them, since the system maps pages in groups.
-Measured with 30 layers of 576 numbers on Linux 6.18: 0.60 to 0.65 where the page cache has large folios (ext4); 0.05 in groups
-of 64 KB."""
+"""The share of released pages that come back with the small tensors between them, since the system maps pages in
+groups. Measured with 30 layers of 576 numbers on Linux 6.18: 0.60 to 0.65 where the page cache has large folios (ext4);
+0.05 in groups of 64 KB."""
 _SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 _PLANNED_SHARE = 0.975
-"""The share of a process's limit that is planned; the rest is for what the formulas leave out. Measured: a translation of 40
-paragraphs takes 1.03 times what is planned."""
+"""The share of a process's limit that is planned; the rest is for what the formulas leave out. Measured: a translation
+of 40 paragraphs takes 1.03 times what is planned."""
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
 """The smallest limit of a whole process. The process takes 56 MB of it and the tables of a vocabulary up to 70 MB
 (262,144 tokens), so that at least 130 MB remain for weights and contexts of a tiny model."""
@@ -72,7 +73,8 @@ In one buffer every token attends to the cells of all sequences. Measured with 2
 _MAX_STATE_BATCH_TOKENS = 256
 """Tokens of an evaluation with hidden states: about as many as a step takes of short prompts."""
 _MAX_STATE_LOGIT_BYTES = 1 << 28
-"""Limit of the logits that llama.cpp allocates for all tokens of a batch with states, twice, although it computes few."""
+"""Limit of the logits that llama.cpp allocates for all tokens of a batch with states, twice, although it computes
+few."""
 _STATE_LOGIT_SHARE = 1 / 8
 """The part of the free memory that they may take altogether."""
 _STATE_BATCH_STEP = 32
@@ -211,8 +213,8 @@ def fit_context(
 def context_bytes(header: Header, shape: ContextShape) -> int:
     """Return the approximate bytes of a context: KV cache, recurrent states, logits, hidden states, compute buffer.
 
-    With the states of the last layer, llama.cpp clears room for the logits of all tokens of a batch, whether they are computed
-    or not.
+    With the states of the last layer, llama.cpp clears room for the logits of all tokens of a batch, whether they are
+    computed or not.
     """
     states = _recurrent_state_bytes(header) * shape.sequences
     outputs = min(shape.sequences, MAX_OUTPUTS)
@@ -324,8 +326,8 @@ def repacked_tensors(header: Header, types: frozenset[str]) -> list[TensorInfo]:
 def duplicated_bytes(header: Header, types: frozenset[str], *, released: bool) -> int:
     """Return the bytes of weights that are in memory twice: repacked, and in the pages of the mapped file.
 
-    ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again. Embeddings
-    that are also the output's weights remain, and a share of the rest.
+    ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again.
+    Embeddings that are also the output's weights remain, and a share of the rest.
     """
     share = _MAPPED_AGAIN_SHARE if released else 1.0
     return int(sum(t.nbytes * (1.0 if t.name == EMBEDDINGS else share) for t in repacked_tensors(header, types)))
@@ -395,9 +397,9 @@ def max_over_layers(number: int | Sequence[int] | None) -> int:
 class TaskWorkload:
     """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
 
-    ``hidden_states``: it asks for the states of its prompts, after one layer before the last if that can be read, and generates
-    nothing. ``part_tokens``: prompt and answer of each
-    part of a text that does not fit the context, None for parts that are as long as possible.
+    ``hidden_states``: it asks for the states of its prompts, after one layer before the last if that can be read, and
+    generates nothing. ``part_tokens``: prompt and answer of each part of a text that does not fit the context, None for
+    parts that are as long as possible.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -457,7 +459,7 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
     "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True),
 }
-"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records, and
-many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the starter). The lengths
-are those of a question, of the README of this project, and of 400 lines. Of a long text that does not fit the context,
-``SummaryPlan`` writes facts of 256 tokens about parts of 1,024 tokens."""
+"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many
+records, and many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the
+starter). The lengths are those of a question, of the README of this project, and of 400 lines. Of a long text that does
+not fit the context, ``SummaryPlan`` writes facts of 256 tokens about parts of 1,024 tokens."""

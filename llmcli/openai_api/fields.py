@@ -1,8 +1,8 @@
 """The fields of a request in OpenAI's protocol, read strictly: a wrong type or range is a 400 that names the field.
 
 Source: the OpenAI API reference, "Create chat completion" and "Create completion"; ``top_k``,
-``min_p`` and ``repeat_penalty`` as llama-server, vLLM and Ollama have them, ``chat_template_kwargs`` as llama-server, vLLM
-and SGLang.
+``min_p`` and ``repeat_penalty`` as llama-server, vLLM and Ollama have them, ``chat_template_kwargs`` as llama-server,
+vLLM and SGLang.
 """
 
 from __future__ import annotations

@@ -263,8 +263,8 @@ def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any]:
 def dump_model(name: str, created: int, digest: str = "", weights: str = "") -> dict[str, Any]:
     """Return an entry of ``/v1/models``; ``created`` in seconds since the epoch.
 
-    ``digest`` and type of the ``weights`` that answer are there once they are loaded, so that clients of several servers
-    can compare them.
+    ``digest`` and type of the ``weights`` that answer are there once they are loaded, so that clients of several
+    servers can compare them.
     """
     loaded = {"digest": digest, "weights": weights} if digest else {}
     return {"id": name, "object": "model", "created": created, "owned_by": "llmcli", **loaded}

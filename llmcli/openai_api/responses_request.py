@@ -1,7 +1,7 @@
 """Parsing of bodies of ``POST /v1/responses`` and ``/v1/responses/input_tokens``, strictly (``fields``).
 
-Source: the OpenAI API reference, "Create a model response" and "Get input token counts". ``top_k``, ``min_p``, ``repeat_penalty``, the penalties,
-``seed`` and ``ignore_eos`` are extensions, as in chat completions.
+Source: the OpenAI API reference, "Create a model response" and "Get input token counts". ``top_k``, ``min_p``,
+``repeat_penalty``, the penalties, ``seed`` and ``ignore_eos`` are extensions, as in chat completions.
 """
 
 from __future__ import annotations

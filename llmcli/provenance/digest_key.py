@@ -52,7 +52,10 @@ class DigestKey:
 
 
 def digest_public_file(path: str, interrupt: Interrupt) -> dict[str, str]:
-    """Return the plain digests of a file that is no secret, or goes along with its statement. Raises as ``digest_file``."""
+    """Return the plain digests of a file that is no secret, or goes along with its statement.
+
+    Raises as ``digest_file``.
+    """
     return {PLAIN: _digest_blocks(path, hashlib.sha256(), interrupt)}
 
 
@@ -75,7 +78,10 @@ def is_keyed(digests: Mapping[str, str]) -> bool:
 
 
 def load_key(path: Path) -> DigestKey | None:
-    """Return the key in a file; None if there is no such file. Raises ``UnsafeKey``, ``MissingError``, ``ConfigError``."""
+    """Return the key in a file; None if there is no such file.
+
+    Raises ``UnsafeKey``, ``MissingError``, ``ConfigError``.
+    """
     if not private_files.exists(path):
         return None
     text = private_files.read_secret(path, kind="digest key", max_bytes=_MAX_FILE_BYTES)

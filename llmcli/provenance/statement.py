@@ -1,7 +1,8 @@
 """The statement about an output: what it is, and what it was made of.
 
 The form is a Statement of in-toto's attestation framework, version 1: its subject is the output, its predicate is ours.
-Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md. It is plain JSON, so no library writes it.
+Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md. It is plain JSON, so no library writes
+it.
 """
 
 from __future__ import annotations

@@ -162,7 +162,10 @@ def _find_wrapped_emails(text: str) -> Iterator[Range]:
 
 @frozen
 class PrivateSpan:
-    """A private value in a text; ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind that the user defined."""
+    """A private value in a text.
+
+    ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind that the user defined.
+    """
 
     start: int
     end: int

@@ -1,7 +1,7 @@
 """Texts as detectors read them: ASCII digits and letters, plain spaces and hyphens, nothing invisible; with a way back.
 
-Each value is found in one form only, however it is written: full-width letters, digits of other scripts, no-break spaces,
-characters that no reader sees. The offsets of a span lead back to the text as it was.
+Each value is found in one form only, however it is written: full-width letters, digits of other scripts, no-break
+spaces, characters that no reader sees. The offsets of a span lead back to the text as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from llmcli.fast_dataclass import frozen
 Range = tuple[int, int]
 """Start and end offsets; the end is exclusive."""
 INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f"
-"""The soft hyphen, characters of zero width, marks of direction, variation selectors and tags, as a class of a pattern."""
+"""The soft hyphen, characters of zero width, marks of direction, variation selectors and tags, as a class of a
+pattern."""
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63"
 _ZEROS = (0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xE50, 0xED0, 0xF20, 0x1040,
@@ -75,7 +76,8 @@ class NormalizedText:
 def normalize(text: str) -> Iterator[NormalizedText]:
     """Yield the forms of a text in which detectors look for values.
 
-    Invisible characters may separate words or stand inside of a value: a text with some has a form with and one without.
+    Invisible characters may separate words or stand inside of a value: a text with some has a form with and one
+    without.
     """
     folded = fold(text)
     yield NormalizedText(folded)

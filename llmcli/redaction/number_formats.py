@@ -68,7 +68,10 @@ def _goes_on(text: str, end: int) -> bool:
 
 
 def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
-    """Collect ``length`` letters and digits with at most one separator between two; return the end offset and the characters."""
+    """Collect ``length`` letters and digits with at most one separator between two.
+
+    Return the end offset and the characters.
+    """
     characters: list[str] = []
     at, gap = start, False
     while at < len(text) and len(characters) < length:
@@ -109,7 +112,8 @@ _CARD_PREFIXES = re.compile(
     r"|3(?:0[0-5]|[689]\d)\d{11,16}|(?:6011|65\d\d|64[4-9]\d)\d{12,15}|62\d{14,17}|35(?:2[89]|[3-8]\d)\d{12,15}"
     r"|220[0-4]\d{12,15}|(?:50|5[6-9]|6[0137-9]|81|82)\d{14,17}"
 )
-"""Number ranges of issuers: Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB, Mir, Maestro, RuPay."""
+"""Number ranges of issuers: Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB, Mir, Maestro,
+RuPay."""
 
 
 def is_card_number(digits: str) -> bool:

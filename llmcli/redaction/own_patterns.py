@@ -1,7 +1,7 @@
 """The user's own patterns, word lists and trusted hosts, validated when the configuration is read.
 
-A pattern must not take long on any text. Each quantifier therefore has an upper bound, and the number of ways in which a
-pattern can match at one position is limited: backtracking tries each of them once at most.
+A pattern must not take long on any text. Each quantifier therefore has an upper bound, and the number of ways in which
+a pattern can match at one position is limited: backtracking tries each of them once at most.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ _UNSPACED = re.compile(
 
 
 class WordIndex:
-    """Phrases, each with a kind. ``ignore_case``: they match in any case; ``any_space``: with any blank or line break."""
+    """Phrases, each with a kind.
+
+    ``ignore_case``: they match in any case; ``any_space``: with any blank or line break.
+    """
 
     def __init__(self, *, ignore_case: bool = False, any_space: bool = False) -> None:
         self._ignore_case = ignore_case
@@ -167,7 +170,9 @@ class PlaceholderTable:
     def assign(
         self, value: str, kind: str, *, bare_number: bool = False, context: str = "", evident: bool = False
     ) -> Placeholder:
-        """Return the placeholder of a value. ``bare_number``: the placeholder must be a number that ``context`` does not contain.
+        """Return the placeholder of a value.
+
+        ``bare_number``: the placeholder must be a number that ``context`` does not contain.
 
         Later texts are searched for values that are not ``evident``, since no detector may find them there.
         """

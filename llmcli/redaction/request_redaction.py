@@ -29,7 +29,8 @@ _Change = Callable[[str], str]
 class RedactedRequest:
     """A request as it is sent, and its placeholders.
 
-    ``carried``: how often the answer must contain each of them, by number. ``stop``: the stop strings to look for in the restored answer.
+    ``carried``: how often the answer must contain each of them, by number. ``stop``: the stop strings to look for in
+    the restored answer.
     """
 
     request: Request
@@ -194,7 +195,10 @@ class Restorer:
         return begun.start() if begun else len(text)
 
     def finish(self, *, cut: bool = False) -> str:
-        """Return the remaining text; ``cut``: the answer was truncated, so a placeholder at its end may be incomplete."""
+        """Return the remaining text.
+
+        ``cut``: the answer was truncated, so a placeholder at its end may be incomplete.
+        """
         self._cut = cut
         text, self._held = self._held, ""
         return self._restore(text)

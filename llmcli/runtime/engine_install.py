@@ -121,7 +121,8 @@ def list_problems(config: RunConfig, library: EngineLibrary) -> list[str]:
 def use(config: RunConfig, name: str) -> EngineLibrary:
     """Let an engine that is here run models from now on, after its check if need be, and return it.
 
-    Raises ``MissingError``, ``EngineRefused``, ``OutputError``, and ``ConfigError`` if the environment names another one.
+    Raises ``MissingError``, ``EngineRefused``, ``OutputError``, and ``ConfigError`` if the environment names another
+    one.
     """
     from llmcli.engine.llama import library_check
     from llmcli.engine_packages import installer
@@ -136,7 +137,10 @@ def use(config: RunConfig, name: str) -> EngineLibrary:
 
 
 def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
-    """Return an engine that is here, by default the one that runs models. Raises ``MissingError`` and ``EngineNotInstalled``."""
+    """Return an engine that is here, by default the one that runs models.
+
+    Raises ``MissingError`` and ``EngineNotInstalled``.
+    """
     if name is None:
         used = engine_library.find_library(config.environ)
         if used is None:

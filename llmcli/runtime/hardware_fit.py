@@ -113,8 +113,9 @@ def estimate_seconds(
 ) -> float:
     """Return about how long a job takes with a model on the processor, in the type of ``weights``.
 
-    Times that ``llm models tune`` or an idle worker measured count; else ``single``, the seconds of a token of one answer,
-    from which the other times are assumed. Threads of other processes that are runnable now take their share of the cores.
+    Times that ``llm models tune`` or an idle worker measured count; else ``single``, the seconds of a token of one
+    answer, from which the other times are assumed. Threads of other processes that are runnable now take their share of
+    the cores.
     ``model_id``: as for ``kv_settings_chooser``.
     """
     from llmcli.engine.llama import hardware

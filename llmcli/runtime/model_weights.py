@@ -1,10 +1,10 @@
 """The weights of a model that answer: its own, or a copy in another type, which is made here if the user asked for it.
 
-Labels of two runs can be compared only if the same weights gave them. So the choice for them depends neither on the size
-of an input, nor on a worker that runs, nor on a measurement that ends between two commands. It is made at the first
-labelling command of a model and kept; ``llm models tune`` chooses anew, and ``--weights`` overrides it. A type of 16 bits
-is chosen where it can be: the numbers of a record then differ by less than .01 between machines, BF16 or F16, since neither
-weights nor activations are rounded to 8 bits (``benchmarks/label_stability.py``).
+Labels of two runs can be compared only if the same weights gave them. So the choice for them depends neither on the
+size of an input, nor on a worker that runs, nor on a measurement that ends between two commands. It is made at the
+first labelling command of a model and kept; ``llm models tune`` chooses anew, and ``--weights`` overrides it. A type of
+16 bits is chosen where it can be: the numbers of a record then differ by less than .01 between machines, BF16 or F16,
+since neither weights nor activations are rounded to 8 bits (``benchmarks/label_stability.py``).
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ def resolve_weights(
 ) -> ChosenWeights:
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
-    For "auto", a copy that is missing (unless it is to label) or cannot be loaded is not used; a worker that runs finds it itself. Raises ``UsageError`` if
-    ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit type ``OutOfMemory`` and what
-    ``derive_copy`` raises.
+    For "auto", a copy that is missing (unless it is to label) or cannot be loaded is not used; a worker that runs finds
+    it itself. Raises ``UsageError`` if ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit
+    type ``OutOfMemory`` and what ``derive_copy`` raises.
     """
     settings = config.settings
     wanted = settings["weights"]
@@ -298,8 +298,8 @@ EXACT_TYPES = frozenset({"bf16", "f16"})
 def _choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, measured: str | None) -> str:
     """Return the type for a model's first labels; ``measured``: what a measurement has found best for them.
 
-    Without a measurement it is the type of 16 bits that suits the processor, for a small model of which a copy can be made.
-    Raises ``BadModelFile`` and ``MissingError``.
+    Without a measurement it is the type of 16 bits that suits the processor, for a small model of which a copy can be
+    made. Raises ``BadModelFile`` and ``MissingError``.
     """
     if measured in EXACT_TYPES or measured == ORIGINAL_WEIGHTS or config.settings["tune"] == "off":
         return measured if measured in EXACT_TYPES else ORIGINAL_WEIGHTS

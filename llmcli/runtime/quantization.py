@@ -57,8 +57,8 @@ def quantize_model(
 ) -> QuantizedModel:
     """Write a verified model in a type of ``QUANTIZATIONS`` to ``output``, and measure the divergence.
 
-    ``output`` None: ``default_output``, which is overwritten with ``force`` only. The size is computed and compared with
-    the free disk space first. Raises ``UsageError``, ``CannotCreate``, ``OutputError``, as ``estimate_bytes`` and
+    ``output`` None: ``default_output``, which is overwritten with ``force`` only. The size is computed and compared
+    with the free disk space first. Raises ``UsageError``, ``CannotCreate``, ``OutputError``, as ``estimate_bytes`` and
     ``write_quantized``, and what ``interrupt.check`` raises, at once; an earlier file at ``output`` then stays.
     """
     from llmcli.engine.derivation import estimate_bytes, write_quantized

@@ -47,9 +47,9 @@ class Runtime:
     ) -> None:
         """``given``: settings of this run alone, each as origin and value; a value of None counts as not given.
 
-        ``verb``: the command, which selects the default model; ``needs``: what it needs from the machine. ``consents``: the user consents, for this run, to
-        sending data to the server. ``tolerant``: an invalid configuration is stored as ``config_error`` and the
-        defaults apply; otherwise it raises.
+        ``verb``: the command, which selects the default model; ``needs``: what it needs from the machine. ``consents``:
+        the user consents, for this run, to sending data to the server. ``tolerant``: an invalid configuration is stored
+        as ``config_error`` and the defaults apply; otherwise it raises.
         """
         self.verb = verb
         self.needs = needs
@@ -87,7 +87,10 @@ class Runtime:
         """Characters of the input read so far; None if it is read while it arrives."""
 
     def pin_weights(self, weights: str, origin: str) -> None:
-        """Use these weights unless the user chose others; ``origin`` says what needs them. Call it before ``backend``."""
+        """Use these weights unless the user chose others; ``origin`` says what needs them.
+
+        Call it before ``backend``.
+        """
         if self.settings["weights"] == AUTO_WEIGHTS:
             self.settings = Settings({**self.settings.values, "weights": Setting(weights, origin)})
             self.config = RunConfig(self.settings, self.paths, self.environ, self.interrupt, self.observer)

@@ -40,8 +40,8 @@ class MeasuredWeights:
 class TuningResult:
     """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
 
-    ``disturbed``: other processes used the processor meanwhile, so the times are too long. ``label_change``: a sentence, if
-    labels come from other weights from now on, else "".
+    ``disturbed``: other processes used the processor meanwhile, so the times are too long. ``label_change``: a
+    sentence, if labels come from other weights from now on, else "".
     """
 
     weights: tuple[MeasuredWeights, ...]
@@ -68,8 +68,8 @@ def tune_model(
     ``on_plan``: told before it begins.
     ``on_progress``: gets the number of finished steps and their total.
 
-    Raises ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
-    context raise, and what ``interrupt.check`` raises, at once.
+    Raises ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and
+    creating a context raise, and what ``interrupt.check`` raises, at once.
     """
     from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation import DerivationSource

@@ -69,8 +69,8 @@ class _InputError(Exception):  # becomes the errors of the batch
 class BatchQueue:
     """Runs the batches of ``store``, the oldest first.
 
-    ``advance`` is called again and again, by one thread at a time; it may take seconds. ``write_line`` takes a line about
-    a problem of this machine.
+    ``advance`` is called again and again, by one thread at a time; it may take seconds. ``write_line`` takes a line
+    about a problem of this machine.
     """
 
     def __init__(

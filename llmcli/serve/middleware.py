@@ -67,7 +67,9 @@ class _RequestDenied(Exception):
 
 
 class AccessMiddleware:
-    """ASGI middleware around ``app``, which gets bodies whole, except uploads. ``num_running``: requests with a body in progress.
+    """ASGI middleware around ``app``, which gets bodies whole, except uploads.
+
+    ``num_running``: requests with a body in progress.
 
     Once ``closing`` is set, new requests are refused; ``write_error`` takes a line about a bug.
     """

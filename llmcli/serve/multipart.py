@@ -43,7 +43,10 @@ def find_boundary(content_type: str) -> bytes:
 
 
 class MultipartParser:
-    """Takes the bytes of a body in pieces. ``on_part`` gets the head of each part, ``on_data`` pieces of its content."""
+    """Takes the bytes of a body in pieces.
+
+    ``on_part`` gets the head of each part, ``on_data`` pieces of its content.
+    """
 
     def __init__(
         self, boundary: bytes, on_part: Callable[[FormPart], object], on_data: Callable[[bytes], object]

@@ -1,7 +1,7 @@
 """The OpenAPI document that describes the server's protocol, field by field.
 
-It is written by hand, close to the modules of ``openai_api/`` and ``anthropic_api/`` that read the fields; tests compare
-the two. Source of the format: the OpenAPI Specification 3.1.
+It is written by hand, close to the modules of ``openai_api/`` and ``anthropic_api/`` that read the fields; tests
+compare the two. Source of the format: the OpenAPI Specification 3.1.
 """
 
 from __future__ import annotations

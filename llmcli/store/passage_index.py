@@ -361,7 +361,10 @@ class IndexFiles:
         return private_files.exists(self.path_of(directory))
 
     def open(self, directory: str) -> PassageIndex:
-        """Open the index of a directory for changes, created if it does not exist. Raises what ``Database`` raises, and ``OutputError``."""
+        """Open the index of a directory for changes, created if it does not exist.
+
+        Raises what ``Database`` raises, and ``OutputError``.
+        """
         path = self.path_of(directory)
         make_parent_directory(path)
         return PassageIndex(path, real_path(directory))

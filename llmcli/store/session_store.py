@@ -105,8 +105,8 @@ class SessionStore:
     def search(self, text: str) -> Iterator[SessionMatch]:
         """Yield the lines that contain a term of ``text``, of messages that contain all of them.
 
-        Terms are words and "quoted phrases"; case is ignored. The most recently used session comes first; a message that
-        several sessions share belongs to the one that wrote it.
+        Terms are words and "quoted phrases"; case is ignored. The most recently used session comes first; a message
+        that several sessions share belongs to the one that wrote it.
         """
         terms = parse_terms(text)
         with self._database.read() as database:

@@ -1,8 +1,8 @@
 """Texts ranked by their words: SQLite's FTS5 and BM25.
 
-The table of words stores no text (``content=''``): the owner of a text passes it again to remove it. The tokenizer ignores
-case and accents and reduces English words to their stems (Porter 1980). Characters of Chinese, Japanese and Korean, which
-are written without blanks or with few, are one word each, and a query matches pairs of them.
+The table of words stores no text (``content=''``): the owner of a text passes it again to remove it. The tokenizer
+ignores case and accents and reduces English words to their stems (Porter 1980). Characters of Chinese, Japanese and
+Korean, which are written without blanks or with few, are one word each, and a query matches pairs of them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ STOP_WORDS = frozenset(
         "how",
     ]
 )
-"""Words of an English question that say nothing of its subject. Where they are rare, as in a manual, BM25 overrates them."""
+"""Words of an English question that say nothing of its subject. Where they are rare, as in a manual, BM25 overrates
+them."""
 _WORD = re.compile(r"\w+")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _CJK_CHARACTER = re.compile(f"[{_CJK}]")

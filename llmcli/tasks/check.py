@@ -49,7 +49,10 @@ _EMPHASIS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
 @frozen
 class CheckedSentence:
-    """A sentence of the text, ``text[start:end]``, its lines, and the strongest support; None if no passage has its words."""
+    """A sentence of the text, ``text[start:end]``, its lines, and the strongest support.
+
+    ``support`` is None if no passage has its words.
+    """
 
     text: str
     start: int
@@ -132,12 +135,12 @@ def check(
 ) -> Iterator[TaskEvent]:
     """Check each sentence of ``answer`` against ``sources``: a Result, or ItemFailed.
 
-    Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields of
-    the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest probability) and
-    ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and ``quote`` (None if no
-    passage has a word of it). ``scoring`` as in ``LabelTask``. A blank text fails with ``EmptyInput``, one without
-    sentences with ``BadDocument``. The sources are gone through one at a time; the error of one that could not be read is
-    that of the check.
+    Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields
+    of the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest
+    probability) and ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and
+    ``quote`` (None if no passage has a word of it). ``scoring`` as in ``LabelTask``. A blank text fails with
+    ``EmptyInput``, one without sentences with ``BadDocument``. The sources are gone through one at a time; the error of
+    one that could not be read is that of the check.
     """
     scorer = SupportScorer(backend, prompts, options)
 

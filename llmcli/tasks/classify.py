@@ -40,7 +40,8 @@ DEFAULT_MULTI_THRESHOLD = 0.5
 class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 
-    ``cache``, ``corrects_prior`` and ``calibrator`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each record.
+    ``cache``, ``corrects_prior`` and ``calibrator`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each
+    record.
     ``splits_long_texts``: a text that does not fit the context is scored in passages; otherwise it is refused.
     """
 
@@ -176,8 +177,8 @@ class MultiLabelTask:
     """Gives each record every label that applies to it; see ``MultiLabelScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
-    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` by label
-    take the place of the common one.
+    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` by
+    label take the place of the common one.
 
     Raises as ``LabelScorer`` does.
     """

@@ -53,7 +53,10 @@ class EmbedTask:
         return vector_layers(self._backend.info())
 
     async def process(self, run: TaskRun, record: Record) -> Result:
-        """Return the vector of a record. Raises ``Unsupported`` without hidden states, and the failure of the request."""
+        """Return the vector of a record.
+
+        Raises ``Unsupported`` without hidden states, and the failure of the request.
+        """
         request = Request(
             str(record.index),
             (),

@@ -77,8 +77,8 @@ class FilterTask(RecordProcessor):
     """Whether a query holds for a record.
 
     A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements
-    and no calibrator also ``statements``, the probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
-    table, no column is added.
+    and no calibrator also ``statements``, the probability of each. A blank record matches nothing (with ``invert``:
+    everything) and has the probability None. In a table, no column is added.
 
     Raises as ``LabelScorer`` does; for the probability of a statement see ``MultiLabelScorer``.
     """

@@ -1,8 +1,8 @@
 """Measures which layers of a model are to be read, with texts whose sentiment and topic are known.
 
-For labels, the sentiment is predicted from the states of each layer by cross-validation, as a calibration does. For vectors,
-the texts of the same topic are to be nearest to each other. The earliest layer that is about as good as the best one is
-chosen; for labels the best one too, so that a calibration can choose.
+For labels, the sentiment is predicted from the states of each layer by cross-validation, as a calibration does. For
+vectors, the texts of the same topic are to be nearest to each other. The earliest layer that is about as good as the
+best one is chosen; for labels the best one too, so that a calibration can choose.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Clauses told from noun phrases, by the words that English, German, French and Spanish put into clauses.
 
 The words are those of the grammars' closed classes: pronouns, conjunctions, forms of auxiliary verbs, articles,
-prepositions and adverbs of degree. A noun is not told from a verb otherwise, so that a clause without any of them passes.
+prepositions and adverbs of degree. A noun is not told from a verb otherwise, so that a clause without any of them
+passes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from llmcli.fast_dataclass import frozen
 class _ClosedClasses:
     """Words of one language, each class as the alternatives of a regular expression without case.
 
-    No aspect and no opinion has one of ``clause``. No aspect has one of ``verbs``. No noun phrase begins or ends with one of
-    ``function``, and they say nothing alone.
+    No aspect and no opinion has one of ``clause``. No aspect has one of ``verbs``. No noun phrase begins or ends with
+    one of ``function``, and they say nothing alone.
     """
 
     clause: str

@@ -40,8 +40,8 @@ from llmcli.types import (
 BODY_FIELD = "body"
 """The field of a result with the body of the response."""
 _MAX_TEXTS, _MAX_CHARACTERS = 64, 8000
-"""Texts that a server gets in one request, and the characters of several: it says nothing until all are embedded, and a slow one
-would seem to have stalled. So several servers share a long list, too."""
+"""Texts that a server gets in one request, and the characters of several: it says nothing until all are embedded, and a
+slow one would seem to have stalled. So several servers share a long list, too."""
 _BAD_REQUEST, _NOT_FOUND, _NOT_IMPLEMENTED = 400, 404, 501
 _PARSERS = {
     batches.CHAT_URL: requests.parse_chat,

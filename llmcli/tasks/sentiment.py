@@ -24,8 +24,8 @@ class SentimentTask(LabelTask):
     """The sentiment of a record: a ``LabelTask`` with the labels of the prompt file.
 
     If these include positive and negative, a Result's fields also have ``score``: P(positive) - P(negative), the mean
-    polarity from -1 to 1; and with a ``scale`` of N points ``rating``: the score as a whole number from 1 to N. Both are
-    columns of a table.
+    polarity from -1 to 1; and with a ``scale`` of N points ``rating``: the score as a whole number from 1 to N. Both
+    are columns of a table.
 
     Raises as ``LabelScorer`` does.
     """

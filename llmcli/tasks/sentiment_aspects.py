@@ -31,7 +31,8 @@ _NO_ASPECTS = "NONE"
 """The answer about a text without an opinion."""
 _MAX_ASPECTS = 8
 MAX_ASPECT_WORDS, MAX_OPINION_WORDS = 5, 6
-"""A longer span is no phrase. Two Chinese or Japanese characters count as one word, and so do six of Thai and its like."""
+"""A longer span is no phrase. Two Chinese or Japanese characters count as one word, and so do six of Thai and its
+like."""
 _CJK_CHARACTERS = (
     "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc"
 )
@@ -95,7 +96,10 @@ def _phrase_pattern(most: int) -> str:
 
 
 def locate_aspect(found: Aspect, passage: PassageSpan) -> Aspect | None:
-    """Return an aspect in the words of the passage, which may differ in case and marks; None if it does not stand there."""
+    """Return an aspect in the words of the passage, which may differ in case and marks.
+
+    It is None if it does not stand there.
+    """
     aspect, opinion = _locate_words(found.aspect, passage), _locate_words(found.opinion, passage)
     return None if aspect is None or opinion is None else Aspect(aspect, opinion, found.polarity)
 
@@ -181,9 +185,9 @@ class AspectSentimentTask(SentimentTask):
 def aspect_grammar(text: str) -> str:
     """Return a grammar of lines "ASPECT | OPINION | POLARITY", or "NONE".
 
-    Aspect and opinion are phrases (``is_aspect``, ``is_opinion``) that stand in one line of ``text`` from word to word. The separator belongs to their
-    terminals: else the lexer would take its blank for that before another word of the phrase. Source of the format:
-    llguidance, "Grammar syntax" (docs/syntax.md).
+    Aspect and opinion are phrases (``is_aspect``, ``is_opinion``) that stand in one line of ``text`` from word to word.
+    The separator belongs to their terminals: else the lexer would take its blank for that before another word of the
+    phrase. Source of the format: llguidance, "Grammar syntax" (docs/syntax.md).
     """
     patterns = phrase_patterns(text)
     polarity = " | ".join(json.dumps(each) for each in POLARITIES)

@@ -1,10 +1,10 @@
 """The messages between client and worker: one JSON object a line, in both directions of one HTTP exchange.
 
-The client's lines, after the first one with its options: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request,
-...]}``, ``{"work": null}``. The worker's: ``{"loading": share}`` while it loads the model, for clients that want that;
-``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers ``{"count": [...]}`` and ``{"work": ...}`` in
-the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and errors are the
-dataclasses and exceptions of ``types`` and ``errors``, field by field.
+The client's lines, after the first one with its options: ``{"submit": request}``, ``{"cancel": id}``, ``{"count":
+[request, ...]}``, ``{"work": null}``. The worker's: ``{"loading": share}`` while it loads the model, for clients that
+want that; ``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers ``{"count": [...]}`` and
+``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and
+errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def decode_message(text: bytes) -> dict[str, Any]:
     return message
 
 
-# ---- requests ---------------------------------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------------------------------
 
 
 def dump_request(request: Request) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def load_options(fields: Mapping[str, Any]) -> EngineOptions:
     return EngineOptions(**{**fields, **paths})
 
 
-# ---- events -----------------------------------------------------------------------------------------------------------
+# ---- events ----------------------------------------------------------------------------------------------------------
 
 
 def dump_event(event: Event) -> dict[str, Any]:
@@ -253,7 +253,7 @@ def load_stats(fields: Mapping[str, Any]) -> BackendStats:
     return BackendStats(**{**fields, "choices": choices, "servers": servers})
 
 
-# ---- errors -----------------------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 
 def dump_error(error: Exception) -> dict[str, Any]:

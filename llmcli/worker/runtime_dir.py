@@ -2,7 +2,8 @@
 
 A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
 time, so that a file that was replaced has another key), its adapters (by hash and scale), the layers on the GPU, and
-the versions of llmcli, of the binding and of the library of llama.cpp. So a client that connects to a socket has found a matching worker.
+the versions of llmcli, of the binding and of the library of llama.cpp. So a client that connects to a socket has found
+a matching worker.
 """
 
 from __future__ import annotations

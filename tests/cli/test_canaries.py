@@ -1,7 +1,8 @@
 """Secrets that are planted in every input of every verb, and searched in all that leaves it.
 
-A server elsewhere gets none, and neither do the arguments and the environment of processes, and files, except for those that
-are there to keep texts: sessions, the translation memory, logs of answers. Messages may repeat what the user wrote, but no key.
+A server elsewhere gets none, and neither do the arguments and the environment of processes, and files, except for those
+that are there to keep texts: sessions, the translation memory, logs of answers. Messages may repeat what the user
+wrote, but no key.
 """
 
 from __future__ import annotations

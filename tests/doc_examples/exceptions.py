@@ -85,4 +85,5 @@ NORMALIZERS = {
     "where the starter is": (r"snapshots/[0-9a-f]{40}/", "snapshots/COMMIT/"),
     "the estimate of --dry-run": (r"(?m)(\d+ +\d+) +\d+ +[\d.]+$", r"\1 TOKENS SECONDS"),
 }
-"""Parts of an output that differ from run to run: a pattern and what takes its place, in what is shown and what is got."""
+"""Parts of an output that differ from run to run: a pattern and what takes its place, in what is shown and what is
+got."""

@@ -1,7 +1,7 @@
 """The ``llm`` of the examples: the program itself, on a scripted model and a machine that is always the same.
 
-``EXAMPLE_LOG`` names the file to which each run adds its arguments and exit code. ``EXAMPLE_ENGINE`` says what answers: the
-"scripted" model, a "tiny" one of random weights in a real worker, or the "starter", with nothing replaced at all.
+``EXAMPLE_LOG`` names the file to which each run adds its arguments and exit code. ``EXAMPLE_ENGINE`` says what answers:
+the "scripted" model, a "tiny" one of random weights in a real worker, or the "starter", with nothing replaced at all.
 ``EXAMPLE_ADDRESSES`` maps the addresses of servers that the examples name to ports on loopback.
 """
 

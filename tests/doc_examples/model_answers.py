@@ -59,7 +59,8 @@ ANSWERS = {
         "A moment of love, a moment of peace,\nA moment of rain, a moment of grace."
     ),
 }
-"""By what the last message holds; but for the minutes these are answers that the starter gave, greedily where the example says so."""
+"""By what the last message holds; but for the minutes these are answers that the starter gave, greedily where the
+example says so."""
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {

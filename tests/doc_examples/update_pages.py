@@ -1,6 +1,7 @@
 """Write what the examples print now into the pages: ``python tests/doc_examples/update_pages.py [PAGE]...``.
 
-Only outputs that differ in more than what changes from run to run are written. Read the difference before you commit it.
+Only outputs that differ in more than what changes from run to run are written. Read the difference before you commit
+it.
 """
 
 from __future__ import annotations

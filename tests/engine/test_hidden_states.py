@@ -188,7 +188,7 @@ def test_cancellation_and_deadlines_end_requests_without_states(engines):
         }
 
 
-# ---- scheduler stepped by hand -----------------------------------------------------------------------------------------
+# ---- scheduler stepped by hand ---------------------------------------------------------------------------------------
 
 
 def sequence(tokens: list[int], name: str = "a") -> HiddenStateSequence:

@@ -49,7 +49,7 @@ def called(monkeypatch, name):
     return calls
 
 
-# ---- n_tokens > n_batch, and of an encoder n_tokens > n_ubatch ---------------------------------------------------------
+# ---- n_tokens > n_batch, and of an encoder n_tokens > n_ubatch -------------------------------------------------------
 
 
 def test_a_batch_takes_no_more_tokens_than_it_holds():
@@ -91,7 +91,7 @@ def test_a_text_for_an_encoder_is_evaluated_whole_or_refused(tiny):
         embedder.close()
 
 
-# ---- outputs > n_outputs_max, n_seq_max > n_outputs_max ----------------------------------------------------------------
+# ---- outputs > n_outputs_max, n_seq_max > n_outputs_max --------------------------------------------------------------
 
 
 def test_more_outputs_than_the_context_was_made_for_are_refused(tiny):
@@ -129,7 +129,7 @@ def test_scoring_more_tokens_than_outputs_goes_in_pieces(engines):
     assert answer(engine, long, *others)["long"].scores == alone
 
 
-# ---- a part copied between streams, an id that there is not -----------------------------------------------------------
+# ---- a part copied between streams, an id that there is not ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
@@ -186,7 +186,7 @@ def test_three_hundred_forks_are_scored(engines):
     assert len(outcome.scores) == 300
 
 
-# ---- sampling -----------------------------------------------------------------------------------------------------------
+# ---- sampling --------------------------------------------------------------------------------------------------------
 
 
 @each_model
@@ -252,7 +252,7 @@ def test_a_grammar_gets_no_token_that_it_does_not_allow(engines, name, ignore_eo
         assert outcome.reason is (FinishReason.LENGTH if ignore_eos else FinishReason.STOP)
 
 
-# ---- positions, threads -----------------------------------------------------------------------------------------------
+# ---- positions, threads ----------------------------------------------------------------------------------------------
 
 
 def test_positions_are_never_shifted():

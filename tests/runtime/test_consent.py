@@ -46,7 +46,7 @@ def through(server, monkeypatch):
     return server
 
 
-# ---- what comes -------------------------------------------------------------------------------------------------------
+# ---- what comes ------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_of_a_server(ask, server):
@@ -145,7 +145,7 @@ def test_many_at_once_and_no_more(llm, server, tmp_path):
     assert [line for line in run.out.splitlines() if line.isdigit()] == [str(number) for number in range(40)]
 
 
-# ---- failures ---------------------------------------------------------------------------------------------------------
+# ---- failures --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_an_unknown_backend(llm):
     assert run.code == 78 and "Did you mean there?" in run.err
 
 
-# ---- keys -------------------------------------------------------------------------------------------------------------
+# ---- keys ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_comes_from_a_variable_or_a_file(llm, server, tmp_path, monkeypatch):
@@ -515,7 +515,7 @@ def _holds(path: Path, key: str) -> bool:
         return False
 
 
-# ---- knowingly --------------------------------------------------------------------------------------------------------
+# ---- knowingly -------------------------------------------------------------------------------------------------------
 
 
 def test_a_host_gets_nothing_before_consent(llm, through):

@@ -128,7 +128,7 @@ def test_the_memory_of_both_models_has_to_be_free(tiny, draft, monkeypatch):
     assert (raised.value.needed, raised.value.fits) == (both, "--draft off")
 
 
-# ---- what is said -----------------------------------------------------------------------------------------------------
+# ---- what is said ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

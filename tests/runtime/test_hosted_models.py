@@ -39,7 +39,7 @@ def ask(llm, hosted):
     return lambda *argv, **how: llm("ask", "hello there", "--backend", "there", "--no-stdin", *argv, **how)
 
 
-# ---- what comes -------------------------------------------------------------------------------------------------------
+# ---- what comes ------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_comes_with_its_counts(ask, hosted):
@@ -110,7 +110,7 @@ def test_a_schema_is_kept_to(llm, hosted, tmp_path):
     assert '"age"' in json.dumps(first) and "minimum of 1" in json.dumps(second)
 
 
-# ---- what is no answer ------------------------------------------------------------------------------------------------
+# ---- what is no answer -----------------------------------------------------------------------------------------------
 
 
 def test_a_refusal_is_an_error_of_its_own(ask, hosted):
@@ -199,7 +199,7 @@ def test_an_overload_that_stays_is_told(ask, hosted):
     assert "3600 seconds" in ask().err and len(hosted.chats()) == 5
 
 
-# ---- streams ----------------------------------------------------------------------------------------------------------
+# ---- streams ---------------------------------------------------------------------------------------------------------
 
 
 @covering
@@ -351,7 +351,7 @@ def test_many_at_once_and_no_more(llm, hosted, tmp_path):
     assert run.code == 0 and run.out.count("Short.") == 20
 
 
-# ---- keys -------------------------------------------------------------------------------------------------------------
+# ---- keys ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_travels_in_its_header_alone(llm, hosted, monkeypatch):

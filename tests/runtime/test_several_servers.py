@@ -46,7 +46,7 @@ def rows_of(run):
     return [json.loads(line) for line in run.out.splitlines()]
 
 
-# ---- the configuration ------------------------------------------------------------------------------------------------
+# ---- the configuration -----------------------------------------------------------------------------------------------
 
 
 def test_several_servers_are_added(llm):
@@ -124,7 +124,7 @@ def test_each_server_gets_the_key(llm, servers, farm):
     assert run.code == 77 and str(servers[1].port) in run.err and CANARY not in run.err
 
 
-# ---- verbs ------------------------------------------------------------------------------------------------------------
+# ---- verbs -----------------------------------------------------------------------------------------------------------
 
 
 def test_records_come_once_and_in_order(llm, servers, farm, tmp_path):
@@ -208,7 +208,7 @@ def test_max_cost_is_for_all_servers_together(llm, servers, farm, tmp_path):
     assert "stopped before --max-cost" in run.err and all(server.chats() for server in servers)
 
 
-# ---- llm backends test ------------------------------------------------------------------------------------------------
+# ---- llm backends test -----------------------------------------------------------------------------------------------
 
 
 def test_each_server_is_tested(llm, servers, farm):
@@ -255,7 +255,7 @@ def test_a_test_finds_what_is_wrong_with_a_server(llm, servers, farm):
     assert llm("backends", "test", *farm()[1:]).code == 77
 
 
-# ---- kills ------------------------------------------------------------------------------------------------------------
+# ---- kills -----------------------------------------------------------------------------------------------------------
 
 _SERVER = """
 import re, sys, threading

@@ -56,7 +56,8 @@ def place_in_turn(*nodes):
 def wait_until_known(node):
     """Wait until work that is placed on a node runs there.
 
-    A node that has just joined is in the list of nodes before all schedulers know it; until then, Ray takes another node.
+    A node that has just joined is in the list of nodes before all schedulers know it; until then, Ray takes another
+    node.
     """
     there = NodeAffinitySchedulingStrategy(node, soft=True)
     own_node = ray.remote(num_cpus=0, scheduling_strategy=there)(lambda: ray.get_runtime_context().get_node_id())

@@ -147,8 +147,8 @@ def collect_alternatives(events: Iterable[Event]) -> list[TokenAlternatives]:
 def candidate_probabilities(candidates: Sequence[str], positions: Sequence[TokenAlternatives]) -> dict[str, float]:
     """Return the probability that an answer begins with each candidate, as far as the alternatives tell.
 
-    Where several candidates begin with a token, the next position decides if that token was sampled; else they share its
-    probability.
+    Where several candidates begin with a token, the next position decides if that token was sampled; else they share
+    its probability.
     """
     masses = dict.fromkeys(candidates, 0.0)
 

@@ -1,8 +1,8 @@
 """Requests to a server: temporary failures are retried, and fields that the server refuses are left out.
 
 Servers of one protocol differ in the fields and paths they support. A field that improves an answer, but is not
-essential, is left out once the server refused it, and so is a request to a path that is not essential. Refused fields are
-kept in the cache for the next command.
+essential, is left out once the server refused it, and so is a request to a path that is not essential. Refused fields
+are kept in the cache for the next command.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class EventStream:
 _MAX_FIELDS_LEFT_OUT = 32
 """Fields that one request may lose; no protocol has so many that are optional."""
 _MAX_CHUNK_BYTES = 4096
-"""Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
+"""Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of
+that."""
 _EXTRA_CHUNKS = 1024
 """Chunks beyond one per token: keep-alives, the first and the last."""
 _UNLIMITED_ANSWER_TOKENS = 1 << 17
@@ -208,8 +209,8 @@ class ChatClient:
     ) -> Finished:
         """Pass the pieces of an answer to ``put`` as they arrive and return its end.
 
-        Raises as ``HttpClient.open_response``; ``TemporaryFailure`` also for an answer that broke off after a piece of it
-        was passed on.
+        Raises as ``HttpClient.open_response``; ``TemporaryFailure`` also for an answer that broke off after a piece of
+        it was passed on.
         """
         return self.with_supported_fields(
             call,

@@ -58,7 +58,9 @@ class LoadBalancingBackend:
         *,
         budget: CostBudget | None = None,
     ) -> None:
-        """Nothing is sent yet. ``members`` try a request once (``SINGLE_TRY``), ``retry_policy`` is that of this backend.
+        """Nothing is sent yet.
+
+        ``members`` try a request once (``SINGLE_TRY``), ``retry_policy`` is that of this backend.
 
         ``budget`` counts and limits what requests cost at all of them; None where their price is not known.
         """

@@ -62,7 +62,8 @@ OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
 _MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.5, 2.0
-"""The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for certain."""
+"""The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for
+certain."""
 
 T = TypeVar("T")
 
@@ -270,7 +271,7 @@ class RemoteBackend:
         capabilities.record_answer()
         return answer
 
-    # ---- knowledge about the server -----------------------------------------------------------------------------------
+    # ---- knowledge about the server ----------------------------------------------------------------------------------
 
     def _load_capabilities(self, name: str) -> ServerCapabilities:
         if self._capabilities is None:
@@ -393,7 +394,10 @@ class _TokenCounter:
     def count(
         self, call: CancelToken, request: Request, model: ServerModel, capabilities: ServerCapabilities
     ) -> int | None:
-        """Return the tokens of a prompt, None where the server does not count. Raises as ``HttpClient.open_response``."""
+        """Return the tokens of a prompt, None where the server does not count.
+
+        Raises as ``HttpClient.open_response``.
+        """
         made = None if self._is_refused else self._chat_client.protocol.build_count(request, model)
         if made is None or made.path in capabilities.refused_fields:
             return None

@@ -112,7 +112,7 @@ class RemoteJob(BaseJob[Event]):
     def _accept_item(self, item: Event) -> Event:
         return item
 
-    # ---- the threads --------------------------------------------------------------------------------------------------
+    # ---- the threads -------------------------------------------------------------------------------------------------
 
     def _run_pending(self) -> None:
         """Run pending requests until there are none."""

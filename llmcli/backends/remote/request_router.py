@@ -1,9 +1,10 @@
 """The choice between several servers for a request, and those of them that are set aside.
 
-A request costs the tokens that a server has to evaluate for it: those of its prompt, except for the prefix that an earlier
-request had there too, and those of its answer. It goes to the server where this cost and that of the requests in flight
-add up to least: to the one with the fewest tokens in flight, or near its prefix as long as that costs less than the wait. This
-is the sum of Preble (Srivatsa et al. 2024) without the cost of evicting other prefixes, which servers do not tell.
+A request costs the tokens that a server has to evaluate for it: those of its prompt, except for the prefix that an
+earlier request had there too, and those of its answer. It goes to the server where this cost and that of the requests
+in flight add up to least: to the one with the fewest tokens in flight, or near its prefix as long as that costs less
+than the wait. This is the sum of Preble (Srivatsa et al. 2024) without the cost of evicting other prefixes, which
+servers do not tell.
 
 A server that fails is set aside. Once it answers again, it gets one request at a time until one has come to its end.
 """
@@ -38,8 +39,8 @@ _MAX_AWAITED_PAUSE_S = 60.0
 class RoutedServer:
     """What is known of one server.
 
-    ``tokens`` of ``running`` requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that last
-    changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
+    ``tokens`` of ``running`` requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that
+    last changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
     """
 
     number: int

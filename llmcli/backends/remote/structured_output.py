@@ -36,7 +36,8 @@ def generate_json(
 ) -> tuple[list[Event], Finished]:
     """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
 
-    The text comes first, then the log-probabilities of its tokens as the server wrote them, if the request asks for them.
+    The text comes first, then the log-probabilities of its tokens as the server wrote them, if the request asks for
+    them.
 
     Raises as ``HttpClient.open_response``, ``InputError`` for an invalid schema, and ``RemoteError`` when the answer is
     still wrong after some repairs. JSON that was cut at a limit is returned unchanged, with that end; a truncated label

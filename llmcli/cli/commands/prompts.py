@@ -81,8 +81,8 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
 def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = None) -> int:
     """Create a prompt of your own, or copy a built-in one, and print its path.
 
-    A new name gets a small prompt to edit, for llm ask -p NAME. The name of a built-in prompt copies that, and your copy
-    replaces it.
+    A new name gets a small prompt to edit, for llm ask -p NAME. The name of a built-in prompt copies that, and your
+    copy replaces it.
     """
     try:
         file = _create_or_copy(ctx, name, source)

@@ -34,8 +34,8 @@ def merge(
     """Join the outputs of --shard 1/N to N/N in the order of the input: the output of one run over all of it.
 
     The parts must be complete, unchanged, and of one job: the same input, command, options, model and weights. What is
-    missing or differs is named, and nothing is written then. With --json, prints the number of parts, records and failed
-    records.
+    missing or differs is named, and nothing is written then. With --json, prints the number of parts, records and
+    failed records.
     """
     from llmcli.cli.input.inputs import check_distinct
     from llmcli.documents.records.part_file import INDEX_SUFFIX

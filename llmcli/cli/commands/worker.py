@@ -32,7 +32,8 @@ def show_list(ctx: CommandContext) -> int:
     """List the running workers: model, memory, work done, idle time.
 
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens per second, idle seconds, path,
-    socket, LoRA adapters. For a worker that does not answer, only pid and socket are shown; llm worker stop ends it too.
+    socket, LoRA adapters. For a worker that does not answer, only pid and socket are shown; llm worker stop ends it
+    too.
     """
     from llmcli.cli.console.messages import message_text
 

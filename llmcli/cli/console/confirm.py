@@ -20,7 +20,10 @@ def can_ask(console: Console) -> bool:
 
 
 def ask_yes_no(console: Console, question: str, *, enter: bool = True) -> bool:
-    """Ask a question on stderr; Enter means ``enter``, end of input means no. A signal or the deadline ends the wait."""
+    """Ask a question on stderr; Enter means ``enter``, end of input means no.
+
+    A signal or the deadline ends the wait.
+    """
     columns = console.environment.columns(console.environment.stderr) - 1
     lines = wrapping.wrap_long_lines(f"{sanitize.single_line(question)} {'[Y/n]' if enter else '[y/N]'}", columns)
     answer = read_reply(console, "\n".join(lines) + " ")

@@ -1,11 +1,12 @@
 """Writing to a descriptor: at once, in whole lines, and without delaying signals.
 
-Lines that llm processes write to the same pipe, file or socket are locked. A write(2) of up to PIPE_BUF bytes is atomic in
-a pipe, a longer one is not: others may write in its middle. flock on the descriptor would not exclude the processes that
-inherited it from the same shell or xargs, for they share one open file description; another description is available only
-on Linux (``/proc/self/fd/1``), and the user may hold its lock (``flock FILE llm ask ... >> FILE``). fcntl record locks do
-not work on pipes. So the lock is a record lock on one byte of a file in the runtime directory, chosen by the output's
-device and inode: any number of outputs share one file, and the system releases the locks of a process that dies.
+Lines that llm processes write to the same pipe, file or socket are locked. A write(2) of up to PIPE_BUF bytes is atomic
+in a pipe, a longer one is not: others may write in its middle. flock on the descriptor would not exclude the processes
+that inherited it from the same shell or xargs, for they share one open file description; another description is
+available only on Linux (``/proc/self/fd/1``), and the user may hold its lock (``flock FILE llm ask ... >> FILE``).
+fcntl record locks do not work on pipes. So the lock is a record lock on one byte of a file in the runtime directory,
+chosen by the output's device and inode: any number of outputs share one file, and the system releases the locks of a
+process that dies.
 
 The lock is advisory: if it is unavailable (no runtime directory, a file system without locks, processes of several
 users), output is written without it.

@@ -14,8 +14,9 @@ from llmcli.fast_dataclass import field, frozen
 class Environment:
     """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed.
 
-    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting. ``key_readers``:
-    objects that keep typed keys from the terminal; each returns a context in which the terminal echoes and edits lines.
+    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting.
+    ``key_readers``: objects that keep typed keys from the terminal; each returns a context in which the terminal echoes
+    and edits lines.
     ``argv``: the words of the command line.
     """
 

@@ -1,8 +1,8 @@
 r"""JSON for programs that is also safe to show on a terminal, and the JSON object of a result.
 
-Letters of all scripts are written unescaped. json.dumps would then also leave DEL, C1 and Unicode's bidirectional controls
-and tags, which affect a terminal, and U+2028 and U+2029, which some programs treat as line ends. These are always written as
-``\uXXXX``, which parses to the same text.
+Letters of all scripts are written unescaped. json.dumps would then also leave DEL, C1 and Unicode's bidirectional
+controls and tags, which affect a terminal, and U+2028 and U+2029, which some programs treat as line ends. These are
+always written as ``\uXXXX``, which parses to the same text.
 """
 
 from __future__ import annotations

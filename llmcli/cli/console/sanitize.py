@@ -3,8 +3,8 @@
 Text from a model, a file, a name or a server may contain sequences that move the cursor, set the window title, write to
 the clipboard or reverse the reading order. The grammar is that of ECMA-48 (CSI, OSC, DCS, SOS, PM, APC in their 7-bit
 and 8-bit forms); it removes every C0 control but tab and newline, DEL, C1, and the bidirectional overrides, embeddings
-and isolates of Unicode, and its tags, invisible copies of ASCII that can hide a text in another. (Flags of regions, which
-consist of tags, become black flags.) Joiners and the zero-width space stay, since scripts and emoji need them.
+and isolates of Unicode, and its tags, invisible copies of ASCII that can hide a text in another. (Flags of regions,
+which consist of tags, become black flags.) Joiners and the zero-width space stay, since scripts and emoji need them.
 """
 
 from __future__ import annotations

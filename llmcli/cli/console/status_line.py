@@ -4,8 +4,8 @@ It appears after a short wait and is painted by its own thread, since the wait m
 silent server.
 
 Where standard output is a pipe, its reader may write on the same terminal. So the line makes way for each piece of
-output (``make_way``). If pieces come so fast that it is not seen, lines that stay tell the progress of a long job: the first
-after 5 seconds, then ever fewer. A pager has the terminal for itself.
+output (``make_way``). If pieces come so fast that it is not seen, lines that stay tell the progress of a long job: the
+first after 5 seconds, then ever fewer. A pager has the terminal for itself.
 """
 
 from __future__ import annotations

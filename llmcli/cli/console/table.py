@@ -11,7 +11,8 @@ from llmcli.cli.console import json_text, sanitize, wrapping
 _MIN_COLUMNS = 8  # columns; none is made narrower to fit
 _GAP_COLUMNS = 2
 _ROOMY_COLUMNS = 15
-"""Room of a column in which broken words can be read. With less for each, a table whose words do not fit is not drawn."""
+"""Room of a column in which broken words can be read. With less for each, a table whose words do not fit is not
+drawn."""
 
 
 def render_table(
@@ -26,9 +27,9 @@ def render_table(
     """Return the lines of a list; all ``rows`` have the same keys. Only terminals get a header.
 
     On a terminal of ``columns`` columns, the widest column shrinks and its cells are wrapped at words; cells of the
-    column ``preview`` are cut and end in an ellipsis. Where the column ``remark`` has no room beside the others, its cells
-    stand below their rows. Where many columns have no room for their words, each row is a record: a line for each cell that
-    is not empty.
+    column ``preview`` are cut and end in an ellipsis. Where the column ``remark`` has no room beside the others, its
+    cells stand below their rows. Where many columns have no room for their words, each row is a record: a line for each
+    cell that is not empty.
     """
     if as_json:
         return "".join(_json_line(row) for row in rows)

@@ -40,10 +40,10 @@ class ReloadableInputs(Sequence[T | ItemFailed], Generic[T]):
     """The inputs that were added, in their order.
 
     Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
-    ``MAX_KEPT_CHARACTERS`` are then dropped unless ``keeps_all``, and read again from their files whenever they are asked
-    for; a file that cannot be read any more, or has another text, is an ``ItemFailed``. What can be read only once is
-    always kept. ``notes``: what was left out of the documents, by their positions. ``characters``: the length of all
-    their texts.
+    ``MAX_KEPT_CHARACTERS`` are then dropped unless ``keeps_all``, and read again from their files whenever they are
+    asked for; a file that cannot be read any more, or has another text, is an ``ItemFailed``. What can be read only
+    once is always kept. ``notes``: what was left out of the documents, by their positions. ``characters``: the length
+    of all their texts.
     """
 
     def __init__(

@@ -124,7 +124,10 @@ def expand_names(ctx: CommandContext, names: Sequence[str]) -> list[str]:
 
 
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], Sequence[Document | ItemFailed]]:
-    """Return the names of the inputs and what was read, as ``read_inputs`` does. Raises what ``expand_input`` raises."""
+    """Return the names of the inputs and what was read, as ``read_inputs`` does.
+
+    Raises what ``expand_input`` raises.
+    """
     names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_source_document)
 

@@ -60,8 +60,8 @@ _FILE_OPTIONS = ("-f", "--file")
 def join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
     """Return the text that consists of ``words``; None without a word.
 
-    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words after
-    the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``.
+    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words
+    after the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``.
     """
     if not words:
         return None

@@ -34,9 +34,9 @@ class CalibrationOptions:
     ) -> None:
         """Check the options, read the labelled rows and load the calibration.
 
-        ``make_problem`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration depends on
-        beside the model: prompt and labels, as JSON values. Raises ``UsageError`` for options that exclude each other, and
-        what reading raises.
+        ``make_problem`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration
+        depends on beside the model: prompt and labels, as JSON values. Raises ``UsageError`` for options that exclude
+        each other, and what reading raises.
         """
         assert isinstance(ctx.flags, CalibrationFlags)
         self._ctx = ctx
@@ -96,7 +96,10 @@ class CalibrationOptions:
         return flags.evaluate is not None or (flags.calibrate is not None and not files)
 
     def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
-        """Return the calibrator and set the thresholds; None without a calibration. Raises as ``FittedCalibration`` does."""
+        """Return the calibrator and set the thresholds; None without a calibration.
+
+        Raises as ``FittedCalibration`` does.
+        """
         if self._calibration is None:
             return None
         calibrator = self._calibration.prepare(backend, make_scorer, self._labelled)

@@ -265,7 +265,8 @@ _CURVE_POINTS = 40
 _CURVE_MARGIN = 0.02
 """The share by which the axis of a learning curve exceeds its lowest and highest value."""
 _MAX_LOW = 0.9
-"""The least probability on the axes of reliability: with less than ten points between their ends, they have no places."""
+"""The least probability on the axes of reliability: with less than ten points between their ends, they have no
+places."""
 _MIN_RADIUS, _RADIUS_GROWTH = 3, 8
 """Pixels of a circle for no rows, and what the most rows add."""
 _RELIABILITY_NOTE = "A circle is the rows with about this probability; the more rows, the larger. On the dashed line, of the labels with 80% just 80% are right."

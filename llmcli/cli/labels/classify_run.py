@@ -169,8 +169,8 @@ class ScoringRun:
     ) -> None:
         """Read the labelled rows. Raises ``UsageError`` for options that exclude each other, and what reading raises.
 
-        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values; ``manifest`` what the results
-        do, beside the options here. ``input_format`` overrides --format. ``suits_small_models`` is as in
+        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values; ``manifest`` what the
+        results do, beside the options here. ``input_format`` overrides --format. ``suits_small_models`` is as in
         ``DisplayOptions``; None: with labelled rows.
         """
         self._ctx = ctx

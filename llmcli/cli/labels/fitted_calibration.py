@@ -46,12 +46,18 @@ class CalibrationProblem(Protocol):
     def fit(
         self, scored: Sequence[ScoredRecord], labelled: LabelledFile, scorer: LabelScorer
     ) -> Mapping[str, FittedProblem]:
-        """Return the fitted problems by name, compared with what ``scorer`` says without them. Raises ``TooFewLabels``."""
+        """Return the fitted problems by name, compared with what ``scorer`` says without them.
+
+        Raises ``TooFewLabels``.
+        """
 
     def make_calibrator(
         self, problems: Mapping[str, FittedProblem], make_scorer: Callable[[], LabelScorer]
     ) -> LabelCalibrator:
-        """Return what computes probabilities with one problem or more; ``make_scorer`` returns the scorer without them."""
+        """Return what computes probabilities with one problem or more.
+
+        ``make_scorer`` returns the scorer without them.
+        """
 
     def evaluate(
         self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
@@ -65,7 +71,10 @@ class CalibrationProblem(Protocol):
 
 
 class FittedCalibration:
-    """Provides the calibration that the options ask for. ``identity``: what its features depend on, beside the model."""
+    """Provides the calibration that the options ask for.
+
+    ``identity``: what its features depend on, beside the model.
+    """
 
     def __init__(
         self, ctx: CommandContext, flags: CalibrationFlags, problem: CalibrationProblem, identity: Mapping[str, Any]

@@ -209,7 +209,10 @@ def _names_width(names: Iterable[str], columns: int) -> int:
 
 
 def _table(rows: Iterable[tuple[str, str]], names: int, columns: int) -> Iterator[str]:
-    """Yield names with their meanings beside them; a longer name has its meaning behind it, or below if that is long."""
+    """Yield names with their meanings beside them.
+
+    A longer name has its meaning behind it, or below if that is long.
+    """
     start = len(_INDENT) + names + 2
     for name, meaning in rows:
         head = f"{_INDENT}{name}  "

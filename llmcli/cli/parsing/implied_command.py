@@ -1,7 +1,7 @@
 """The command that a command line means without naming it, and the names that other programs have for a command.
 
-``llm "What is a goroutine?"`` and ``llm -m MODEL "What is ...?"`` ask, ``llm models`` lists. What may be a mistyped name
-is refused instead: a typing error in a cron job must not run a model.
+``llm "What is a goroutine?"`` and ``llm -m MODEL "What is ...?"`` ask, ``llm models`` lists. What may be a mistyped
+name is refused instead: a typing error in a cron job must not run a model.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
     return UsageError(happened, detail=f"Try: {format_command(_ASK, word, *rest)}, or llm --help for the commands")
 
 
-# ---- the names of other programs --------------------------------------------------------------------------------------
+# ---- the names of other programs -------------------------------------------------------------------------------------
 
 
 def _named(ours: str, default: str = "") -> Callable[[Sequence[str]], str]:

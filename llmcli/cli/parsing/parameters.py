@@ -1,9 +1,9 @@
 """Options and arguments of commands as data: what a command declares in ``Annotated``, read and parsed without Typer.
 
 Typer takes 20 ms to import and to build a parser, about as long as all the rest of a start. So commands declare their
-parameters with the classes here, and ``parse_words`` parses the usual command lines by them. Only what is plainly right is
-parsed so. Anything else (help, an unknown option, a value out of range, an option whose value begins with a dash, ...) is
-left to Typer, into whose parameters ``typer_parser`` turns these; it reports what is wrong.
+parameters with the classes here, and ``parse_words`` parses the usual command lines by them. Only what is plainly right
+is parsed so. Anything else (help, an unknown option, a value out of range, an option whose value begins with a dash,
+...) is left to Typer, into whose parameters ``typer_parser`` turns these; it reports what is wrong.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Option:
     """An option: its names, such as ``-m`` and ``--model``, and Typer's keyword arguments for it.
 
     ``section`` is its heading. A ``rare`` option is shown by ``--help-all`` and not by ``--help``; so are all of the
-    engine. No help, completion or reference has a ``hidden`` one, the former name of another. ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
-    final one; it raises ``ValueError`` with a message if the value is unusable.
+    engine. No help, completion or reference has a ``hidden`` one, the former name of another. ``min`` and ``max`` bound
+    a number, both inclusive. ``callback`` takes the value, the default too, and returns the final one; it raises
+    ``ValueError`` with a message if the value is unusable.
     """
 
     __slots__ = ("callback", "is_rare", "keywords", "max", "min", "names", "section")
@@ -158,7 +159,7 @@ def class_annotations(cls: type) -> dict[str, Any]:
     return found
 
 
-# ---- command lines ----------------------------------------------------------------------------------------------------
+# ---- command lines ---------------------------------------------------------------------------------------------------
 
 
 class TyperFallback(Exception):

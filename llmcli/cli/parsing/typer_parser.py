@@ -32,7 +32,8 @@ TYPER_OPTIONS: dict[str, Any] = {
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 COMPLETE_HELP_SETTINGS = {"help_option_names": ["-h", "--help", "--help-all"]}
-"""For commands whose ``--help`` shows everything: a parameter of its own for ``--help-all`` costs time in large groups."""
+"""For commands whose ``--help`` shows everything: a parameter of its own for ``--help-all`` costs time in large
+groups."""
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 

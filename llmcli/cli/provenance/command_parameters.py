@@ -1,7 +1,7 @@
 """The options and arguments of a command as a statement has them, and the command line that they are.
 
-Numbers, switches, choices, and the names of files, models, columns and languages are in it as they were typed. Any other
-text is private, since it may be a question or a label: only its keyed digest is in the statement.
+Numbers, switches, choices, and the names of files, models, columns and languages are in it as they were typed. Any
+other text is private, since it may be a question or a label: only its keyed digest is in the statement.
 """
 
 from __future__ import annotations

@@ -116,7 +116,10 @@ class _Output:
 
 
 class ProvenanceRecorder:
-    """Records one run. Inputs are noted when they are read, results when they are shown, outputs when they are complete."""
+    """Records one run.
+
+    Inputs are noted when they are read, results when they are shown, outputs when they are complete.
+    """
 
     def __init__(self, run: RecordedRun, interrupt: Interrupt) -> None:
         """The files that the command line names are noted at once."""

@@ -167,7 +167,8 @@ class JobCheckpoint:
     def skip_done(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the records that are not in the output yet; see ``job_state.skip_done``.
 
-        If the job repeats failed records, the others must be those of the complete output, or ``RetryRefused`` is raised.
+        If the job repeats failed records, the others must be those of the complete output, or ``RetryRefused`` is
+        raised.
         """
         if self.retries:
             records = require_kept(records, self.progress.expected_digest, self._file.target)

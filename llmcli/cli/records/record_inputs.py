@@ -66,7 +66,10 @@ def _make_input(ctx: CommandContext, name: str) -> RecordInput:
 
 
 def text_choice(ctx: CommandContext, *, required: bool) -> TextChoice:
-    """Return how the text of a record is chosen; ``required`` as in ``TextChoice``. Raises ``UsageError`` for an invalid template."""
+    """Return how the text of a record is chosen; ``required`` as in ``TextChoice``.
+
+    Raises ``UsageError`` for an invalid template.
+    """
     flags = record_flags(ctx)
     template = None if flags.template is None else parse_template(ctx, flags.template)
     render = None if template is None else partial(_render_template, template)

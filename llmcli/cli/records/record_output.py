@@ -44,7 +44,10 @@ class RecordSummary(Protocol):
 
 
 class RecordOutput:
-    """Writes a row for each result. ``open`` comes first, then ``begin``, then rows, then ``complete`` or ``discard``."""
+    """Writes a row for each result.
+
+    ``open`` comes first, then ``begin``, then rows, then ``complete`` or ``discard``.
+    """
 
     keeps_failures = False
     """Whether the output is kept even if all of its records failed."""
@@ -62,7 +65,8 @@ class RecordOutput:
         self.job: JobCheckpoint | None = None
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
-        """Whether the output has results of earlier runs, or is kept even if all of its records failed, as a part is."""
+        """Whether the output has results of earlier runs, or is kept even if all of its records failed, as a part
+        is."""
         self.earlier_work = (Usage(), 0.0, 0)
         """Tokens, seconds and records of earlier runs of the job."""
         self.earlier_failures: EarlierFailures | None = None

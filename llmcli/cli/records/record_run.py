@@ -34,9 +34,10 @@ class RecordRunSpec:
     ``make_verb`` returns the verb for a backend and the user's options. ``manifest`` returns everything else that the
     results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
     where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events. ``prepare`` takes the records of the
-    input as they were read, and yields those that count. ``generation`` changes the ``GenerationOptions`` of the command.
-    ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
-    overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in ``DisplayOptions``.
+    input as they were read, and yields those that count. ``generation`` changes the ``GenerationOptions`` of the
+    command. ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output.
+    ``input_format`` overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in
+    ``DisplayOptions``.
     """
 
     make_verb: Callable[[Backend, GenerationOptions], RecordProcessor]
@@ -54,8 +55,8 @@ class RecordRunSpec:
 def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) -> int:
     """Process the records of ``files``, or of standard input; return the exit code.
 
-    Raises for invalid options and inputs before a model is loaded, unless the input is a pipe, whose first bytes may come
-    late.
+    Raises for invalid options and inputs before a model is loaded, unless the input is a pipe, whose first bytes may
+    come late.
     """
     run = _RecordRun(ctx, files, task)
     try:

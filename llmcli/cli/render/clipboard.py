@@ -25,7 +25,10 @@ def clipboard_terminal(console: Console) -> int | None:
 
 
 def copy_to_clipboard(console: Console, text: str) -> bool:
-    """Send a text without control sequences to the clipboard; return whether it is short enough, and there is a terminal."""
+    """Send a text without control sequences to the clipboard.
+
+    Return whether it is short enough, and there is a terminal.
+    """
     data = sanitize.strip_controls(text).encode("utf-8", "replace")
     target = clipboard_terminal(console)
     if target is None or len(data) > MAX_CLIPBOARD_BYTES:

@@ -29,10 +29,11 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
-    context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
-    stand below a result's text, or in the place of one that has none; "" for no lines. ``suits_small_models``: models of
-    less than half a billion parameters do this work well. ``encoding``: that of a text in a file or a pipe.
+    a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for
+    the results other than that of -o; it is renamed to its final name inside the context manager ``replace_guard()``.
+    ``silent``: results are shown only with --json. ``footer`` returns lines that stand below a result's text, or in the
+    place of one that has none; "" for no lines. ``suits_small_models``: models of less than half a billion parameters
+    do this work well. ``encoding``: that of a text in a file or a pipe.
     """
 
     input_names: tuple[str, ...] = ()
@@ -205,7 +206,10 @@ class _ResultRenderer:
             self._failure = failure
 
     def _render_record(self, end: Result, records: RecordOutput) -> None:
-        """Write the row of a record. Reasons why results are incomplete are reported at once, since they may be many."""
+        """Write the row of a record.
+
+        Reasons why results are incomplete are reported at once, since they may be many.
+        """
         self._reporter.begin_result()
         problem = records.write_result(end)
         self._reporter.end_result()

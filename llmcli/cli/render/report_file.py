@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def check_report_path(option: str, path: str) -> None:
     """Raise, before a model is loaded, for a file that could not be written when it has answered.
 
-    ``UsageError``: "-", since standard output has the answers. ``OutputError``: there is no such directory, or it cannot be
-    written.
+    ``UsageError``: "-", since standard output has the answers. ``OutputError``: there is no such directory, or it
+    cannot be written.
     """
     if path == "-":
         raise UsageError(f"{option} needs the name of a file", detail="Standard output has the rows.")

@@ -38,7 +38,10 @@ class _BlockKind(Enum):
 
 @frozen
 class MarkdownBlock:
-    """A finished block. ``indent``: columns that its list items take; ``blank_before``: an empty line comes before it."""
+    """A finished block.
+
+    ``indent``: columns that its list items take; ``blank_before``: an empty line comes before it.
+    """
 
     kind: _BlockKind
     text: str

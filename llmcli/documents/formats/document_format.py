@@ -62,7 +62,10 @@ class DocumentFormat(ABC):
         raise InternalError("extract_text", detail=f"{self.name} is a text format")
 
     def pack(self, data: bytes, text: str) -> bytes:
-        """Return the document ``data`` with a ``text`` that was extracted from it and changed. Raises ``BadDocument``."""
+        """Return the document ``data`` with a ``text`` that was extracted from it and changed.
+
+        Raises ``BadDocument``.
+        """
         del data, text
         raise InternalError("pack", detail=f"{self.name} is no format of archives")
 
@@ -81,8 +84,8 @@ class DocumentFormat(ABC):
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
         """Return a translated document that declares the language ``target`` if it declares its language ``source``.
 
-        ``source`` "": it is unknown, so that whatever language the document declares is replaced where no other text could
-        be meant.
+        ``source`` "": it is unknown, so that whatever language the document declares is replaced where no other text
+        could be meant.
         """
         del segments, source, target
         return text

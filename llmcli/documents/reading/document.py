@@ -54,8 +54,8 @@ class Document:
 
     ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
     stdin; ``bom``: the input began with a byte order mark, which is not part of the text. For a binary format ``data``
-    is the input, and ``text`` is what ``format_name`` extracts from it. ``encoding``: that of the input. ``source``: the passages of ``text`` if
-    ``source_reader`` took it from a document of another format.
+    is the input, and ``text`` is what ``format_name`` extracts from it. ``encoding``: that of the input. ``source``:
+    the passages of ``text`` if ``source_reader`` took it from a document of another format.
     """
 
     name: str
@@ -71,7 +71,8 @@ class Document:
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
     """Return the document in ``data``: text, or bytes of a format that is registered with their signature.
 
-    Text is UTF-8, or UTF-16 with a byte order mark if the format of the file ``name`` allows it. Raises what ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
+    Text is UTF-8, or UTF-16 with a byte order mark if the format of the file ``name`` allows it. Raises what
+    ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
     """
     try:
         text, bom = decode_utf8(data, name)

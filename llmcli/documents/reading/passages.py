@@ -103,8 +103,8 @@ def split_text_passages(
     """Return the passages of a text file: of Markdown its sections, of other texts its paragraphs.
 
     A line that is underlined is a heading of both. Unlike the passages of other formats they leave out blank lines, so
-    ``SourceDocument.text`` may differ from ``text`` by those; the line numbers are those of ``text``. ``headings``: levels
-    and titles of the headings above the text, replaced by those at its end.
+    ``SourceDocument.text`` may differ from ``text`` by those; the line numbers are those of ``text``. ``headings``:
+    levels and titles of the headings above the text, replaced by those at its end.
     """
     passages: list[Passage] = []
     headings = [] if headings is None else headings

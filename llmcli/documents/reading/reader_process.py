@@ -41,7 +41,8 @@ def _close_idle_processes() -> None:
 def read_in_child(reader: str, data: bytes) -> Iterator[Section | str]:
     """Yield what ``reader`` ("module:function") yields for the file ``data``.
 
-    Raises what the reader raises (``BadDocument``, ``MissingExtra``), and ``BadDocument`` where it exceeds a limit or dies.
+    Raises what the reader raises (``BadDocument``, ``MissingExtra``), and ``BadDocument`` where it exceeds a limit or
+    dies.
     """
     process = _idle_processes.pop() if _idle_processes else ReaderProcess()
     try:

@@ -90,7 +90,10 @@ class StreamedFile:
             yield TextBlock(pending, start, line)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines with their ends. Raises as ``blocks`` does, and ``BadDocument`` for a line that is too long."""
+        """Yield the lines with their ends.
+
+        Raises as ``blocks`` does, and ``BadDocument`` for a line that is too long.
+        """
         pending = ""
         for piece in self._pieces():
             *lines, pending = re.split(r"(?<=\n)", pending + piece)

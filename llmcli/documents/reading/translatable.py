@@ -43,8 +43,8 @@ def read_translatable(name: str, interrupt: Interrupt | None = None) -> Document
 def open_translatable(data: bytes, name: str, path: Path | None = None) -> Document:
     """Return the document in ``data`` as ``open_document`` does, or an archive whose words can be translated.
 
-    Raises what ``open_document`` raises, and ``BadDocument`` for an archive that is damaged, encrypted, or another one than
-    its name says.
+    Raises what ``open_document`` raises, and ``BadDocument`` for an archive that is damaged, encrypted, or another one
+    than its name says.
     """
     if data.startswith(OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
         raise BadDocument(name, detail="it is encrypted; save it without a password")

@@ -4,8 +4,8 @@ A checkpoint is written after the output so far is on the disk, and replaces the
 moment the checkpoint on the disk describes a beginning of the partial output; what follows it there is cut off when the
 job goes on, and those records are processed again.
 
-Beside an output there is a job file only while something of its job is left to do. ``FinishedJobs`` are in the cache, one
-file for each output; without it, the job begins again.
+Beside an output there is a job file only while something of its job is left to do. ``FinishedJobs`` are in the cache,
+one file for each output; without it, the job begins again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class JobProgress:
     record at index ``hashed`` - 1, in hexadecimal. ``output_bytes`` of the partial output are valid. ``failed`` records
     have errors, ``delivered`` ones results that are not blank, and ``incomplete`` ones a result that was cut.
     ``complete``: the output has, or is about to get, its final name; the job is kept to retry the failed records.
-    ``retries``: the job repeats the failed records of the complete output. ``kept_digest`` is that of all records that did not fail; in a job of retries, ``expected_digest``
-    is that of the complete output. ``seconds``, the token counts and ``summary``, the state of the verb's summary, cover
-    all runs.
+    ``retries``: the job repeats the failed records of the complete output. ``kept_digest`` is that of all records that
+    did not fail; in a job of retries, ``expected_digest`` is that of the complete output. ``seconds``, the token counts
+    and ``summary``, the state of the verb's summary, cover all runs.
     """
 
     done: int = 0

@@ -35,8 +35,8 @@ class PartInfo:
     """What a complete part is, as JSON values.
 
     ``shard`` is its ``I/N``, and ``manifest`` everything else that its results depend on, apart from the input.
-    ``records`` and ``input_digest`` identify the whole input. ``format`` is that of the rows; the first ``head_bytes`` of
-    the part precede them. ``output_bytes`` and ``output_digest`` are of the part. ``failed`` records have errors,
+    ``records`` and ``input_digest`` identify the whole input. ``format`` is that of the rows; the first ``head_bytes``
+    of the part precede them. ``output_bytes`` and ``output_digest`` are of the part. ``failed`` records have errors,
     ``incomplete`` ones a result that was cut. ``summary`` is the state of the verb's summary, None without one.
     ``keeps_failed``: records that failed have rows.
     """
@@ -185,7 +185,10 @@ class CompletePart:
 
 
 def _read_info(file: BufferedReader) -> tuple[PartInfo, int]:
-    """Return the description of a part and the bytes of its entries. Raises ``ValueError``, ``TypeError``, ``struct.error``."""
+    """Return the description of a part and the bytes of its entries.
+
+    Raises ``ValueError``, ``TypeError``, ``struct.error``.
+    """
     size = file.seek(0, 2)
     file.seek(max(0, size - _END.size))
     length, mark = _END.unpack(file.read())

@@ -28,8 +28,8 @@ class MergedParts:
     def __init__(self, paths: Sequence[str]) -> None:
         """Read what the parts are.
 
-        Raises ``MissingError`` for a file that is missing, ``NotAPart``, ``UnfinishedPart``, ``BadDocument`` for a damaged
-        index, ``PartMismatch``, ``PartsIncomplete``, and ``UsageError`` for two parts of one shard.
+        Raises ``MissingError`` for a file that is missing, ``NotAPart``, ``UnfinishedPart``, ``BadDocument`` for a
+        damaged index, ``PartMismatch``, ``PartsIncomplete``, and ``UsageError`` for two parts of one shard.
         """
         read = [_open_part(path) for path in paths]
         first = read[0]

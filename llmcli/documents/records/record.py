@@ -19,10 +19,10 @@ class Record:
     ``index`` counts the records of a job from 0; ``line`` is the line where the record begins, from 1 (in a Parquet
     file, the row); ``file`` names the input if there are several. ``fields`` maps the columns to values, in order;
     ``text`` is the text that a verb works on. ``raw`` holds the bytes of the record as they were read. ``error``: the
-    record is malformed, and ``fields`` holds what could be read. ``digest`` identifies the record and all before it. ``carried``:
-    the record needs no work, since these bytes are its row of an earlier run. ``repeated_names``: the keys that occur
-    more than once in an object of its JSON; ``fields`` has the last value of each. ``input_index``: where a shard numbers
-    its records anew, the index in the whole input.
+    record is malformed, and ``fields`` holds what could be read. ``digest`` identifies the record and all before it.
+    ``carried``: the record needs no work, since these bytes are its row of an earlier run. ``repeated_names``: the keys
+    that occur more than once in an object of its JSON; ``fields`` has the last value of each. ``input_index``: where a
+    shard numbers its records anew, the index in the whole input.
     """
 
     index: int

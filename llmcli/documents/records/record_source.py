@@ -34,8 +34,8 @@ class RecordSource:
     At the end of an input, ``BadDocument`` is raised if it has changed while it was read.
 
     ``format_name`` None: found for the first input by its name or content. All inputs have the format and, if it is
-    delimited, the columns of the first one. ``is_table`` is as in ``sniff_record_format``. With several inputs, one that cannot
-    be opened is added to ``failed`` instead of raising, unless none can be opened.
+    delimited, the columns of the first one. ``is_table`` is as in ``sniff_record_format``. With several inputs, one
+    that cannot be opened is added to ``failed`` instead of raising, unless none can be opened.
     """
 
     def __init__(

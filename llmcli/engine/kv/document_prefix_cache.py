@@ -43,7 +43,10 @@ class CachedDocumentPrefix:
 
 
 class DocumentPrefixCache:
-    """At most ``max_bytes`` of states in files in ``directory``; the least recently used ones are evicted. Thread-safe."""
+    """At most ``max_bytes`` of states in files in ``directory``; the least recently used ones are evicted.
+
+    Thread-safe.
+    """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory

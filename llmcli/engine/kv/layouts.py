@@ -1,7 +1,7 @@
 """The memory layouts of a context, and its size.
 
-A layout says which prefix of one sequence another may reuse, and how to copy it. The size has sequence ids and cells for
-what runs at once.
+A layout says which prefix of one sequence another may reuse, and how to copy it. The size has sequence ids and cells
+for what runs at once.
 """
 
 from __future__ import annotations

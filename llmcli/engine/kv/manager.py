@@ -52,7 +52,8 @@ class KVCacheManager:
     ) -> None:
         """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical.
 
-        ``gives_states``: its contexts are ``HiddenStateContext``s, or ``LayerStateContext``s if ``config`` names layers. ``document_prefix_cache``: None to keep no documents.
+        ``gives_states``: its contexts are ``HiddenStateContext``s, or ``LayerStateContext``s if ``config`` names
+        layers. ``document_prefix_cache``: None to keep no documents.
         """
         self._model = model
         self._config = replace(config, hidden_states=gives_states)
@@ -181,14 +182,14 @@ class KVCacheManager:
         self._cells_exhausted = True
         return False
 
-    # ---- settings and size ----------------------------------------------------------------------------------------------
+    # ---- settings and size -------------------------------------------------------------------------------------------
 
     def prepare(self, waiting: list[Sequence], running: list[Sequence], count_reusable: _CountReusable) -> None:
         """Create the context, or a larger one if sequence ids, streams or cells are too few.
 
-        ``count_reusable`` is called only while nothing runs: settings must save more than the cached prefix that they lose. If
-        the memory does not suffice for all sequences, the context is created for fewer. Raises ``OutOfMemory`` when
-        nothing runs and not even the first waiting sequence fits.
+        ``count_reusable`` is called only while nothing runs: settings must save more than the cached prefix that they
+        lose. If the memory does not suffice for all sequences, the context is created for fewer. Raises ``OutOfMemory``
+        when nothing runs and not even the first waiting sequence fits.
         """
         cached = 0 if self._optional_id_pool is None else self._optional_id_pool.cached_tokens
         self._peak_cached_tokens = max(self._peak_cached_tokens, cached + sum(len(s.tokens) for s in running))
@@ -322,7 +323,7 @@ class KVCacheManager:
             return False
         return True
 
-    # ---- creating and freeing -------------------------------------------------------------------------------------------
+    # ---- creating and freeing ----------------------------------------------------------------------------------------
 
     def _create_context(self, config: ContextConfig) -> None:
         make: type[Context] = Context

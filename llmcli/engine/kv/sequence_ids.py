@@ -141,7 +141,7 @@ class SequenceIdPool:
         self.cached.clear()
         self.free_ids = list(range(self._capacity))
 
-    # ---- compaction ---------------------------------------------------------------------------------------------------------
+    # ---- compaction --------------------------------------------------------------------------------------------------
 
     def compact(self, tokens_left: Mapping[int, int], min_tokens_left: int) -> dict[int, int]:
         """Move running sequences to the ids from 0 on; return new ids by old ones.

@@ -172,8 +172,8 @@ def load_unchecked(library: EngineLibrary) -> Any:
 def lib() -> Any:
     """Return the low-level module, importing and initializing it at the first call.
 
-    Raises ``EngineNotInstalled`` without a library, ``EngineRefused`` for one that fails its check, and ``Unsupported`` if the
-    binding is missing or its own library cannot be loaded.
+    Raises ``EngineNotInstalled`` without a library, ``EngineRefused`` for one that fails its check, and ``Unsupported``
+    if the binding is missing or its own library cannot be loaded.
     """
     with _load_lock:
         return _load_library()
@@ -214,8 +214,8 @@ def tensor_rows(tensor: int, width: int) -> Any:
 def float_array(pointer: Any, shape: tuple[int, ...]) -> Any:
     """Return the values at a ``POINTER(c_float)`` of llama.cpp as a float32 array of this shape: a view.
 
-    ``ctypes.cast``, which ``numpy.ctypeslib.as_array`` calls too, makes reference cycles, a few for each token: they would
-    stay until the next garbage collection, which comes late in a process with a high threshold.
+    ``ctypes.cast``, which ``numpy.ctypeslib.as_array`` calls too, makes reference cycles, a few for each token: they
+    would stay until the next garbage collection, which comes late in a process with a high threshold.
     """
     import numpy as np
 

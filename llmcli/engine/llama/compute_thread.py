@@ -4,10 +4,10 @@ Only one thread of a process computes. GNU OpenMP creates a team of threads for 
 region. Once there are more of them than cores, they hardly spin before they sleep (libgomp,
 ``gomp_throttled_spin_count_var``); a model then decoded at 0.7 of its speed.
 
-Bulk work that runs alone takes long steps, which an interactive arrival may abort. After interactive work it takes short
-steps, which an arrival may abort when they take longer than they should: how long a first step takes, with the context
-that it creates, is not known before. While interactive work goes on, bulk work gets ``BULK_SHARE`` of the time, in short
-steps that are never aborted, so it cannot starve.
+Bulk work that runs alone takes long steps, which an interactive arrival may abort. After interactive work it takes
+short steps, which an arrival may abort when they take longer than they should: how long a first step takes, with the
+context that it creates, is not known before. While interactive work goes on, bulk work gets ``BULK_SHARE`` of the time,
+in short steps that are never aborted, so it cannot starve.
 """
 
 from __future__ import annotations

@@ -2,20 +2,20 @@
 
 Every native assertion that a caller could trigger is checked before the call, since a failed one kills the process.
 
-``HiddenStateContext`` gives the hidden state of every token that it evaluates, without multiplying the output matrix for
-each. With ``embeddings`` set, llama.cpp returns the states of all tokens of a batch in order (``llama_get_embeddings``), but
-it also computes logits for all of them: a quarter of a prompt's time with 49,000 tokens in the vocabulary and 30 layers
-of 576 numbers, more than all the rest with 262,000 tokens. Where no logits are needed, the evaluation therefore ends
-after the tensor of the states (``ggml_backend_sched`` stops when the evaluation callback returns false). Everything that
-later tokens need is in memory by then.
+``HiddenStateContext`` gives the hidden state of every token that it evaluates, without multiplying the output matrix
+for each. With ``embeddings`` set, llama.cpp returns the states of all tokens of a batch in order
+(``llama_get_embeddings``), but it also computes logits for all of them: a quarter of a prompt's time with 49,000 tokens
+in the vocabulary and 30 layers of 576 numbers, more than all the rest with 262,000 tokens. Where no logits are needed,
+the evaluation therefore ends after the tensor of the states (``ggml_backend_sched`` stops when the evaluation callback
+returns false). Everything that later tokens need is in memory by then.
 
-llama.cpp nevertheless allocates and clears room for the logits of each token of a batch, and copies the logits that were
-not computed into it. So a batch of many tokens takes memory where the vocabulary is large, and one of few tokens takes
-time, since all weights are read from memory for each batch: with gemma-3-270m in BF16 and two threads, a prompt of 512
-tokens takes 1.67 times as long as without states in batches of 64 tokens, 1.21 with 128, and 1.17 with 256.
+llama.cpp nevertheless allocates and clears room for the logits of each token of a batch, and copies the logits that
+were not computed into it. So a batch of many tokens takes memory where the vocabulary is large, and one of few tokens
+takes time, since all weights are read from memory for each batch: with gemma-3-270m in BF16 and two threads, a prompt
+of 512 tokens takes 1.67 times as long as without states in batches of 64 tokens, 1.21 with 128, and 1.17 with 256.
 
-The states of a layer before the last one need neither: llama.cpp names the output of each layer, which the callback reads
-(``LayerStateContext``), and the evaluation ends there.
+The states of a layer before the last one need neither: llama.cpp names the output of each layer, which the callback
+reads (``LayerStateContext``), and the evaluation ends there.
 
 States depend on the batch by no more than rounding. They are identical as long as llama.cpp picks the same kernels (64
 tokens or more with flash attention); another kernel changes the mean state by 1% and a token's state by 5% in the
@@ -70,8 +70,8 @@ class CacheSettings:
 class ContextConfig:
     """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each).
 
-    ``hidden_states``: it gives a state for each token, after each of ``state_layers`` if there are any. Then evaluations
-    end after the last of them if ``ends_early``.
+    ``hidden_states``: it gives a state for each token, after each of ``state_layers`` if there are any. Then
+    evaluations end after the last of them if ``ends_early``.
     """
 
     cells: int
@@ -407,9 +407,9 @@ _SMALLEST_SQUARE = 1e-6
 class LayerStateContext(Context):
     """Keeps the states of all tokens of a batch after the layers of ``config.state_layers``, which is not the last one.
 
-    A token's states are divided by their root mean square: those of the first tokens are larger by orders of magnitude. They
-    are in the order in which llama.cpp evaluates the tokens. That is the order of the batch if there is one buffer for
-    all sequences, or one sequence in the batch, or equally many tokens of each one in the order of their ids.
+    A token's states are divided by their root mean square: those of the first tokens are larger by orders of magnitude.
+    They are in the order in which llama.cpp evaluates the tokens. That is the order of the batch if there is one buffer
+    for all sequences, or one sequence in the batch, or equally many tokens of each one in the order of their ids.
     """
 
     def __init__(self, model: Model, config: ContextConfig, should_abort: Callable[[], bool]) -> None:
@@ -435,7 +435,10 @@ class LayerStateContext(Context):
         return super()._decode()
 
     def read_states(self) -> Any:
-        """Return the states of the evaluated batch, (tokens, layers * width) float32. Raises ``InternalError`` without any."""
+        """Return the states of the evaluated batch, (tokens, layers * width) float32.
+
+        Raises ``InternalError`` without any.
+        """
         import numpy as np
 
         layers = []

@@ -140,8 +140,8 @@ def resident_memory() -> int | None:
 def set_mmap_threshold() -> None:
     """Make glibc return every freed block of some MB to the system at once (mallopt(3)).
 
-    By default it moves such blocks into the heap when the first one is freed. States of sequences, which are read and written
-    when a context is replaced, then leave holes: a translation kept 20 MB more in memory.
+    By default it moves such blocks into the heap when the first one is freed. States of sequences, which are read and
+    written when a context is replaced, then leave holes: a translation kept 20 MB more in memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

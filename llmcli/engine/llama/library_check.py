@@ -1,8 +1,8 @@
 """Checks that a library of llama.cpp that was not compiled with the binding gives right answers on this processor.
 
 The binding declares functions and structs of one version of ``llama.h``; a library with others would crash, or silently
-compute nonsense. So it is checked in a child process before its first use (``engine.abi_check``), once for each library,
-version of the binding and processor. What the check found is kept in a file beside the library.
+compute nonsense. So it is checked in a child process before its first use (``engine.abi_check``), once for each
+library, version of the binding and processor. What the check found is kept in a file beside the library.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 ``RepackedPages`` releases the mapped pages of tensors that llama.cpp has stored again in a layout for this processor:
 llama.cpp maps the file, reads every page, and copies the tensors that it repacks. Nothing reads the mapped pages of
-these tensors afterwards (except embeddings, whose rows are read there), but they count as memory of the process. So they are removed from the page tables (MADV_DONTNEED of madvise(2)). For a read-only mapping of a file
-this loses nothing: a later read takes the page from the system's cache. Linux only.
+these tensors afterwards (except embeddings, whose rows are read there), but they count as memory of the process. So
+they are removed from the page tables (MADV_DONTNEED of madvise(2)). For a read-only mapping of a file this loses
+nothing: a later read takes the page from the system's cache. Linux only.
 """
 
 from __future__ import annotations

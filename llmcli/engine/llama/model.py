@@ -1,7 +1,8 @@
 """A loaded model: its weights, its vocabulary, its LoRA adapters, and the kind of memory that it needs.
 
-Adapters are loaded with a model, and set on each of its contexts. llama.cpp multiplies an activation with a matrix of the model as without adapters, whatever the type and layout of that
-matrix, and adds the products with the adapter's two small matrices, which it keeps as they are in the file.
+Adapters are loaded with a model, and set on each of its contexts. llama.cpp multiplies an activation with a matrix of
+the model as without adapters, whatever the type and layout of that matrix, and adds the products with the adapter's two
+small matrices, which it keeps as they are in the file.
 """
 
 from __future__ import annotations
@@ -250,7 +251,10 @@ class _LoadedAdapters:
     """
 
     def __init__(self, model: Any, adapters: Sequence[LoraAdapter]) -> None:
-        """Load the files for the native ``model``. Raises ``BadAdapter`` with llama.cpp's message, and ``OutOfMemory``."""
+        """Load the files for the native ``model``.
+
+        Raises ``BadAdapter`` with llama.cpp's message, and ``OutOfMemory``.
+        """
         lib = bindings.lib()
         self._count = len(adapters)
         self._handles = (ctypes.c_void_p * self._count)()

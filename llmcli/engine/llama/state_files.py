@@ -5,7 +5,8 @@ file is closed when it has been read, unless it is ``reusable``.
 
 A cache has one stream for all sequences, or one for each. ``llama_kv_cache::state_write`` writes the number of streams,
 and for each its number of cells and the cells. In the state of one sequence, all other streams are empty. States are
-converted to those of the first stream, so that a cache with any number of streams can read them. All numbers are uint32.
+converted to those of the first stream, so that a cache with any number of streams can read them. All numbers are
+uint32.
 """
 
 from __future__ import annotations

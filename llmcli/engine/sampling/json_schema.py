@@ -1,7 +1,8 @@
 """JSON schemas prepared for llguidance: bounded, and without keywords that it cannot enforce.
 
 What a schema leaves open gets a bound, so that a small model cannot write characters, digits or items without end, nor
-values inside each other. Annotations are dropped; ``format`` is one unless llguidance enforces it. Source: JSON Schema 2020-12, "Core" and "Validation".
+values inside each other. Annotations are dropped; ``format`` is one unless llguidance enforces it. Source: JSON Schema
+2020-12, "Core" and "Validation".
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def prepare_schema(schema: Mapping[str, Any], max_tokens: int | None = None) -> 
     """Return an equivalent or stricter schema that llguidance enforces. Raises ``BadGrammar``.
 
     ``max_tokens`` of the answer (None: 8192) give the bounds where the schema has none: of texts a character for each
-    token, 256 to 8192, with a pattern 256; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of a binary tree with
-    nodes of 32 tokens, 4 to 16.
+    token, 256 to 8192, with a pattern 256; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of
+    a binary tree with nodes of 32 tokens, 4 to 16.
     """
     reader = _SchemaReader(schema, max_tokens)
     root = reader.read(schema if check_keywords(schema) else {"type": "object"}, closed=True, level=0, depth=0)
@@ -94,7 +95,7 @@ class _SchemaReader:
         if self._part_count > _MAX_SUBSCHEMAS:
             raise schema_error(f"it has more than {_MAX_SUBSCHEMAS} parts")
 
-    # ---- references and combinations ----------------------------------------------------------------------------------
+    # ---- references and combinations ---------------------------------------------------------------------------------
 
     def _read_combination(self, given: Any, name: str, *, closed: bool, level: int, depth: int) -> Any:
         if name == "$ref":
@@ -146,7 +147,7 @@ class _SchemaReader:
         found = self._names[key]
         return dict(found) if found else False
 
-    # ---- values --------------------------------------------------------------------------------------------------------
+    # ---- values ------------------------------------------------------------------------------------------------------
 
     def _read_own(self, fields: dict[str, Any], *, closed: bool, level: int, depth: int) -> Any:
         """Return the keywords that are about the value itself."""

@@ -142,8 +142,8 @@ def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]
 def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
     """Return the logits of a batch position (float32, one per vocabulary entry) and the log of their softmax's sum.
 
-    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token. Raises
-    ``LogitOverflow``.
+    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token.
+    Raises ``LogitOverflow``.
     """
     import numpy as np
 

@@ -2,8 +2,9 @@
 
 llguidance ignores keywords that it does not know, so every name is checked here and refused by name.
 
-Numbers get bounds, so that none is written with digits without end. llguidance counts with floating-point numbers, so a step is chosen that reaches the bounds exactly. It allows 0 under an
-exclusive bound of 0 (version 1.9.1), so bounds that exclude become the next ones that include.
+Numbers get bounds, so that none is written with digits without end. llguidance counts with floating-point numbers, so a
+step is chosen that reaches the bounds exactly. It allows 0 under an exclusive bound of 0 (version 1.9.1), so bounds
+that exclude become the next ones that include.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def bound_numbers(fields: Mapping[str, Any], *, integers: bool) -> dict[str, Any
 
 
 def _choose_step(read: dict[str, Any]) -> float | None:
-    """Return the finest step that reaches the bounds in ``read``, which move inwards to it; None if nothing is left then."""
+    """Return the finest step that reaches the bounds in ``read``, which move inwards to it.
+
+    It is None if nothing is left then.
+    """
     for decimals in range(_DECIMALS, -1, -1):
         step = 10.0**-decimals
         moved = {

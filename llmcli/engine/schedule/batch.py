@@ -17,7 +17,8 @@ INTERACTIVE_STALL_S = 0.4
 """Seconds for which a step may delay interactive sequences that are decoding."""
 BULK_STALL_S = 1.0
 _INITIAL_PREFILL_TOKENS = 64
-"""Prompt tokens of a step that others wait for, until their duration is known: few enough that a first step ends soon."""
+"""Prompt tokens of a step that others wait for, until their duration is known: few enough that a first step ends
+soon."""
 _MIN_PREFILL_TOKENS = 16
 _EFFICIENT_PREFILL_TOKENS = 64
 """Size of a chunk in prompt tokens from which larger chunks are hardly faster per token."""
@@ -69,7 +70,8 @@ class TokenBudget:
 class BatchEntry:
     """The part of a batch that belongs to one sequence, from the batch index ``start`` on.
 
-    ``outputs``: batch indices of the logits that it needs. ``added_tokens``: others that follow its tokens in the batch.
+    ``outputs``: batch indices of the logits that it needs. ``added_tokens``: others that follow its tokens in the
+    batch.
     """
 
     sequence: Sequence
@@ -183,8 +185,8 @@ def allocate_tokens(
     ``prefill_tokens``: its limit of prompt tokens.
     ``without_logits``: only tokens before the first one that needs logits.
 
-    Draft tokens without room are dropped. A prompt that needs several steps is cut into equal chunks: a short last one would
-    take more time per token.
+    Draft tokens without room are dropped. A prompt that needs several steps is cut into equal chunks: a short last one
+    would take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}

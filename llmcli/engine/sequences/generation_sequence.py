@@ -1,10 +1,11 @@
 """A request that generates text: tokens are sampled, and become pieces of its answer.
 
-``PromptLookupDrafter`` takes draft tokens from earlier text. Text repeats itself: names, quotations of the prompt, code, lists, tables. If the last tokens occurred before, the
-tokens that followed them then are the draft. A step evaluates the draft together with the last token, and accepts as
-much of it as the model chooses itself: several tokens for little more than the cost of one. Each token is sampled from
-the model's own logits as usual, so the output is the same as without drafts. The method: A. Saxena, "Prompt Lookup
-Decoding" (2023); llama.cpp's example ``lookup`` does the same.
+``PromptLookupDrafter`` takes draft tokens from earlier text. Text repeats itself: names, quotations of the prompt,
+code, lists, tables. If the last tokens occurred before, the tokens that followed them then are the draft. A step
+evaluates the draft together with the last token, and accepts as much of it as the model chooses itself: several tokens
+for little more than the cost of one. Each token is sampled from the model's own logits as usual, so the output is the
+same as without drafts. The method: A. Saxena, "Prompt Lookup Decoding" (2023); llama.cpp's example ``lookup`` does the
+same.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def shared_prefix_length(lists: list[list[int]]) -> int:
 class TokenStates:
     """Rows of float32, one for each token from the first one on.
 
-    All rows are kept, not only their sum: another sequence may reuse any part of a cached prefix, whose states cannot be
-    had from memory again. They take about a tenth of what the KV cache takes for the same tokens.
+    All rows are kept, not only their sum: another sequence may reuse any part of a cached prefix, whose states cannot
+    be had from memory again. They take about a tenth of what the KV cache takes for the same tokens.
     """
 
     def __init__(self) -> None:
@@ -116,15 +116,18 @@ class Sequence(ABC):
     """Tokens that a model evaluates. ``num_computed_tokens`` of ``tokens`` are in the memory of sequence id ``slot``.
 
     ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed.
-    ``num_rows``: tokens that it evaluates at least, in however many steps; if it has fewer, others are added at its end.
+    ``num_rows``: tokens that it evaluates at least, in however many steps; if it has fewer, others are added at its
+    end.
     ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated).
     ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
-    saved. ``document_prefix_length``: tokens from the start that later requests will begin with; ``keep_at``: a length at
-    which their state is kept as long as the process runs. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
-    if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow;
+    saved. ``document_prefix_length``: tokens from the start that later requests will begin with; ``keep_at``: a length
+    at which their state is kept as long as the process runs. ``turn_prefix_length``: tokens from the start with which
+    the next turn of a saved conversation will begin, 0 if its answer counts too (memories that can be truncated).
+    ``draft_tokens``: tokens expected to follow;
     ``counts_drafts``: they are a draft model's, and count in the usage.
-    ``states``: the hidden states of the computed tokens, None in a context that gives none; those from ``pooling_start`` to
-    ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch.
+    ``states``: the hidden states of the computed tokens, None in a context that gives none; those from
+    ``pooling_start`` to ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of
+    each batch.
     ``lost_last_step``: its last evaluation was aborted.
     """
 

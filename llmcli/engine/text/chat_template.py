@@ -1,11 +1,11 @@
 """Chat templates: messages to one prompt, rendered as ``transformers`` does, in a sandbox with limits.
 
-A template comes from a downloaded file, so it is not trusted (``template_sandbox``). Its variables and functions are those of
-Hugging Face's ``apply_chat_template``.
+A template comes from a downloaded file, so it is not trusted (``template_sandbox``). Its variables and functions are
+those of Hugging Face's ``apply_chat_template``.
 
-A template gets the tools of a conversation in the same form (``tools``, ``tool_calls``, role ``tool``); one without tools
-gets them as text. Names, descriptions, schemas, arguments and results are untrusted text like messages, so control tokens
-in them are escaped too.
+A template gets the tools of a conversation in the same form (``tools``, ``tool_calls``, role ``tool``); one without
+tools gets them as text. Names, descriptions, schemas, arguments and results are untrusted text like messages, so
+control tokens in them are escaped too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class _TemplateRefused(Exception):
 
 
 class ChatTemplate:
-    """The chat template of one model. ``reasoning_tags`` is (open, close) for models that show their reasoning, else None."""
+    """The chat template of one model.
+
+    ``reasoning_tags`` is (open, close) for models that show their reasoning, else None.
+    """
 
     def __init__(self, source: str | None, tokenizer: Tokenizer) -> None:
         if source is None:

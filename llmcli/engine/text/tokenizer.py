@@ -5,11 +5,11 @@ is rendered, ``escape_control_tokens`` puts a private-use character into every s
 split at the control tokens that are left, which can only come from the template, and the character is removed from the
 plain runs, which are tokenized with special tokens disabled.
 
-Far too long texts are refused without tokenizing them, by a lower bound of their number of tokens. Tokenizing a line of megabytes without a blank takes minutes in one native call. But the tokens of a text are its bytes
-split into pieces of the vocabulary, so a text of B bytes has at least B/N tokens, where N is the length of the longest
-token. A closer bound is the smallest number of pieces, each no longer than the longest token that begins with the same
-two bytes: the furthest end after k pieces is the furthest that a piece reaches from any position up to the end after
-k-1.
+Far too long texts are refused without tokenizing them, by a lower bound of their number of tokens. Tokenizing a line of
+megabytes without a blank takes minutes in one native call. But the tokens of a text are its bytes split into pieces of
+the vocabulary, so a text of B bytes has at least B/N tokens, where N is the length of the longest token. A closer bound
+is the smallest number of pieces, each no longer than the longest token that begins with the same two bytes: the
+furthest end after k pieces is the furthest that a piece reaches from any position up to the end after k-1.
 """
 
 from __future__ import annotations

@@ -35,8 +35,9 @@ from llmcli.weights_times import (
 _LESS_PRECISE_GAIN = 0.95
 """A cache less precise than f16 must reduce the time of a job to this fraction."""
 _PLAIN_ATTENTION_GAIN = 0.92
-"""Plain attention must reduce it to this fraction. The measurements of single tokens and long prompts do not cover draft
-tokens (``speculative``), with which a whole job took 1.14 times as long, and prompts beside answers, 1.09 times."""
+"""Plain attention must reduce it to this fraction. The measurements of single tokens and long prompts do not cover
+draft tokens (``speculative``), with which a whole job took 1.14 times as long, and prompts beside answers, 1.09
+times."""
 _SEPARATE_BUFFERS_GAIN = 0.98
 """Separate buffers must reduce it to this fraction: a shared buffer shares prefixes without copying."""
 
@@ -129,7 +130,10 @@ class CostProfile:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Read the output of ``to_json``, as measured. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
+        """Read the output of ``to_json``, as measured.
+
+        Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data.
+        """
         kernels = {(bool(flash), str(kv)): AttentionCosts.from_json(costs) for flash, kv, costs in data["kernels"]}
         if kernels and not {(True, "f16"), (False, "f16")} <= set(kernels) <= set(ATTENTION_KERNELS):
             raise ValueError("the kernels differ from the known ones")
@@ -206,7 +210,7 @@ def _linear_cost(costs: tuple[float, float], cells: float) -> float:
     return costs[0] + costs[1] * cells
 
 
-# ---- files ------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def machine_id(threads: int) -> str:
@@ -229,7 +233,7 @@ def save_profile(profile: CostProfile, path: Path, threads: int) -> None:
     private_files.replace_file(path, dump_profile({"machine": machine_id(threads), **profile.to_json()}))
 
 
-# ---- without a measurement ---------------------------------------------------------------------------------------------
+# ---- without a measurement -------------------------------------------------------------------------------------------
 
 _ASSUMED_COSTS = {
     (True, "f16"): AttentionCosts((0.0, 2.6e-11), (0.0, 1.5e-10), (0.0, 1e-11, 7.5e-11), (0.0, 9e-11)),
@@ -237,15 +241,15 @@ _ASSUMED_COSTS = {
     (True, "q8_0"): AttentionCosts((2e-9, 1.2e-10), (2e-8, 2e-10), (0.0, 8e-12, 1.3e-10), (0.0, 1.7e-10)),
     (True, "bf16"): AttentionCosts((0.0, 1e-10), (2e-8, 2e-10), (0.0, 1e-11, 1.2e-10), (0.0, 1.5e-10)),
 }
-"""By heads x elements of a head x layers, measured for two models with 2 threads of a processor with AVX-512 (llama.cpp of
-llama-cpp-python 0.3.36): better than no estimate."""
+"""By heads x elements of a head x layers, measured for two models with 2 threads of a processor with AVX-512 (llama.cpp
+of llama-cpp-python 0.3.36): better than no estimate."""
 _ASSUMED_COPY_S = 4.5e-10
 _ASSUMED_BYTES_PER_S = 1e10
 """Bytes of weights read a second for each step."""
 _ASSUMED_PROMPT_SHARES = {"bf16": 0.17}
 _ASSUMED_PROMPT_SHARE, _ASSUMED_BATCH_SHARE = 0.4, 0.4
-"""Of the time of a step with one token, a token of a batch takes a part; one of a prompt a part of the time of its layers, less
-if they are stored in the type in which the processor multiplies."""
+"""Of the time of a step with one token, a token of a batch takes a part; one of a prompt a part of the time of its
+layers, less if they are stored in the type in which the processor multiplies."""
 
 
 def assumed_profile(header: Header, single: float | None = None) -> CostProfile:

@@ -76,7 +76,10 @@ class Stopwatch:
         return min(times) / count
 
     def decode(self, *rows: tuple[int, int], tries: int = _TRIES) -> float:
-        """Evaluate ``tries`` tokens from each (sequence, position) on; return the seconds a token of the fastest step."""
+        """Evaluate ``tries`` tokens from each (sequence, position) on.
+
+        Return the seconds a token of the fastest step.
+        """
         steps = (self.step(*((sequence, position + i, 1) for sequence, position in rows)) for i in range(tries))
         return min(steps) / len(rows)
 

@@ -49,8 +49,8 @@ class CachedFile:
 class HubCache:
     """The cache below ``root``.
 
-    Methods that write raise ``OutputError``; those that read raise ``MissingError`` (kind "place") for a directory without
-    permission, instead of reporting it as empty.
+    Methods that write raise ``OutputError``; those that read raise ``MissingError`` (kind "place") for a directory
+    without permission, instead of reporting it as empty.
     """
 
     def __init__(self, root: Path) -> None:

@@ -55,7 +55,10 @@ class DownloadLock:
 
 
 class PartialFile:
-    """The partial file of this process for ``blob``. Methods that write raise ``OutputError`` and ``ClaimedByOther``."""
+    """The partial file of this process for ``blob``.
+
+    Methods that write raise ``OutputError`` and ``ClaimedByOther``.
+    """
 
     def __init__(self, blob: Path, *, locked: bool) -> None:
         """Claim an abandoned file. ``locked``: this process has the lock, so no other one on this machine writes."""

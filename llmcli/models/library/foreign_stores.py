@@ -92,7 +92,7 @@ def _home_directory(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HOME") or "~").expanduser()
 
 
-# ---- Ollama -----------------------------------------------------------------------------------------------------------
+# ---- Ollama ----------------------------------------------------------------------------------------------------------
 
 
 def _ollama_directories(environ: Mapping[str, str]) -> list[Path]:
@@ -133,7 +133,7 @@ def _ollama_display_name(host: str, namespace: str, model: str, tag: str) -> str
     return f"{'/'.join(parts)}:{tag}"
 
 
-# ---- LM Studio --------------------------------------------------------------------------------------------------------
+# ---- LM Studio -------------------------------------------------------------------------------------------------------
 
 
 def _lmstudio_directories(environ: Mapping[str, str]) -> list[Path]:

@@ -87,7 +87,8 @@ class ModelLibrary(ModelResolver):
     ) -> ModelFile | None:
         """Make ``name`` the default of one verb or of all, unless ``unsupported_reason`` says why it cannot run here.
 
-        Returns the model, None if it is not on this machine. Raises ``MissingError`` for an unknown name, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
+        Returns the model, None if it is not on this machine. Raises ``MissingError`` for an unknown name,
+        ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
         model = None
         with suppress(ModelNotDownloaded):

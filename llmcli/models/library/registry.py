@@ -257,7 +257,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class LastUsedTimes:
-    """The files in ``directory``, each named by the SHA-256 of a model. They are not essential, so errors are ignored."""
+    """The files in ``directory``, each named by the SHA-256 of a model.
+
+    They are not essential, so errors are ignored.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

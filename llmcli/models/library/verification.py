@@ -32,9 +32,9 @@ class ModelVerifier:
         """Verify ``model`` and return it with its facts, recorded as the model that ``key`` means.
 
         Parts are hashed if they are new or have changed; with ``again`` all of them, and one without an announced hash
-        must be unchanged. Then ``model`` may be a LoRA adapter too, which gets no name as a model. Yields how many bytes
-        were read. Raises ``DamagedModel``, ``BadModelFile`` for a damaged file of another program that was named by its
-        path, and ``MissingError``.
+        must be unchanged. Then ``model`` may be a LoRA adapter too, which gets no name as a model. Yields how many
+        bytes were read. Raises ``DamagedModel``, ``BadModelFile`` for a damaged file of another program that was named
+        by its path, and ``MissingError``.
         """
         adapter = again and _is_adapter(model.path)
         records: dict[Path, FileRecord] = {}

@@ -1,8 +1,8 @@
 """A question about documents: they are read whole if they fit the context, else the passages that may answer it.
 
 A model that has ranked the passages quotes each of the best ones, and answers from the quotes. A passage depends on
-nothing that stands before it then, so that a worker evaluates it once for all questions. Other models, and small ones, read
-the best passages by words together.
+nothing that stands before it then, so that a worker evaluates it once for all questions. Other models, and small ones,
+read the best passages by words together.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ from llmcli.tasks.runner.work_estimate import WorkEstimate
 from llmcli.types import Priority, Progress, Request, Result, Timings
 
 MAX_CANDIDATES = 16
-"""Passages that the model ranks: few enough that what is evaluated before the answer is at most four times what it reads."""
+"""Passages that the model ranks: few enough that what is evaluated before the answer is at most four times what it
+reads."""
 MAX_PASSAGES = 12
 """Passages that an answer is written from."""
 KEPT_FIRST = 6
@@ -401,9 +402,8 @@ def estimate_question(
     """Return the work of an answer; the backend only counts tokens.
 
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work, and
-    what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its passage.
-    Quotes of references are not counted. Raises ``ContextOverflow`` for a
-    question that does not fit.
+    what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its
+    passage. Quotes of references are not counted. Raises ``ContextOverflow`` for a question that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)

@@ -31,8 +31,8 @@ def fill_variables(
 ) -> dict[str, str]:
     """Return the values of the prompt's variables: the given ones, the text of the documents, and the question.
 
-    The text becomes ``text`` (or ``input``), the question ``question`` (or ``prompt``). Without documents, a prompt that
-    has only ``text`` gets the question there. Raises ``UsageError`` for a text or a question that has no variable.
+    The text becomes ``text`` (or ``input``), the question ``question`` (or ``prompt``). Without documents, a prompt
+    that has only ``text`` gets the question there. Raises ``UsageError`` for a text or a question that has no variable.
     """
     values = dict(variables)
     if documents:

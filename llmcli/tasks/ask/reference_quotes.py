@@ -1,7 +1,7 @@
 """Quotes of the passages that an answer cites.
 
-The request follows the answer in the same conversation: the passages are evaluated already. The grammar admits only words
-that stand in the cited passage.
+The request follows the answer in the same conversation: the passages are evaluated already. The grammar admits only
+words that stand in the cited passage.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ async def quote_references(
 ) -> list[Reference]:
     """Return the references of an answer, those that are cited with a quote if the model finds one; report progress.
 
-    ``asked`` is the request that was answered. A failed request leaves its reference without a quote: the answer is there
-    already.
+    ``asked`` is the request that was answered. A failed request leaves its reference without a quote: the answer is
+    there already.
     """
     options = replace(options, reasoning=False, max_tokens=None, progress=False)
     num_cited, done = sum(each.cited for each in references), 0
@@ -99,7 +99,10 @@ def _quote_request(
 
 
 def find_statement(answer: str, number: int) -> str:
-    """Return the sentences of an answer that cite a passage, without their numbers; a number may stand after its sentence."""
+    """Return the sentences of an answer that cite a passage, without their numbers.
+
+    A number may stand after its sentence.
+    """
     found: list[str] = []
     before = ""
     for start, end in find_sentences(answer):

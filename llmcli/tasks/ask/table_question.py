@@ -1,8 +1,8 @@
 """A question about tables: a template or the model writes a SELECT, SQLite runs it, and the rows are the answer.
 
-A template answers a question whose words all name something in the table or say what to compute. The model writes the other
-queries; one that leaves out a value, a number or a column of the question is asked for again. The rows are not put into
-words by the model: it could change the numbers.
+A template answers a question whose words all name something in the table or say what to compute. The model writes the
+other queries; one that leaves out a value, a number or a column of the question is asked for again. The rows are not
+put into words by the model: it could change the numbers.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ async def answer_from_tables(
     A query that finds or counts nothing is asked for again once, with the values of short columns; two of them are the
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
-    A query that adds up texts, or compares them with a number, is a failed attempt. One that ignores a value, a number, a column or a name in the question is a failed attempt, too.
+    A query that adds up texts, or compares them with a number, is a failed attempt. One that ignores a value, a number,
+    a column or a name in the question is a failed attempt, too.
 
     Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query),
-    ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
-    ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was found). Raises
-    ``QueryFailed`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
+    ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of
+    numbers, texts and None), ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was
+    found). Raises ``QueryFailed`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
     """
     prompt, statement, problem, known_values = prompts.get(SQL_PROMPT), "", "", ""
     counts, found_nothing, failed = asks_how_many(question, tables), False, 0
@@ -178,7 +179,10 @@ def _answer_by_template(run: TaskRun, database: TableDatabase, readings: Sequenc
 
 
 def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
-    """Return the words of the question that every table explains, and that a statement leaves out; "" if there are none."""
+    """Return the words of the question that every table explains, and that a statement leaves out.
+
+    It is "" if there are none.
+    """
     ignored = [reading.ignored_by(statement) for reading in readings]
     words = [word for word in ignored[0] if all(word in other for other in ignored)] if ignored else []
     return ", ".join(f'"{word}"' for word in words)

@@ -1,11 +1,12 @@
 """The statistics of an audit: how far each group is from the others, by pairs within each input.
 
 A difference is that of one text and the mean of the other groups' texts of the same input (or of the reference group's
-text), so that inputs cancel out. The mean of the differences is the shift. Its interval comes from the paired bootstrap:
-inputs are drawn with replacement, with all their texts (Efron 1979). Its p-value is that of a sign-flip test (Fisher 1935):
-if a group is treated like the others, a difference is as likely to be negative as positive. It is corrected for the number
-of groups and measures by Holm's method (1979), which needs no assumption on how they depend on each other. That of the
-largest statistic (Westfall and Young 1993) finds a little more and raises an alarm in just 5% of fair audits; Holm's in less.
+text), so that inputs cancel out. The mean of the differences is the shift. Its interval comes from the paired
+bootstrap: inputs are drawn with replacement, with all their texts (Efron 1979). Its p-value is that of a sign-flip test
+(Fisher 1935): if a group is treated like the others, a difference is as likely to be negative as positive. It is
+corrected for the number of groups and measures by Holm's method (1979), which needs no assumption on how they depend on
+each other. That of the largest statistic (Westfall and Young 1993) finds a little more and raises an alarm in just 5%
+of fair audits; Holm's in less.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class GroupShift:
 def measure_shifts(
     values: Numbers, measures: Sequence[str], groups: Sequence[str], reference: str | None = None, seed: int = 0
 ) -> list[GroupShift]:
-    """Return the shift of each measure and group; ``values`` has inputs, groups and measures as axes, NaN where missing."""
+    """Return the shift of each measure and group.
+
+    ``values`` has inputs, groups and measures as axes, NaN where missing.
+    """
     import numpy as np
 
     inputs, _, _ = values.shape

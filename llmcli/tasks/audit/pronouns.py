@@ -1,7 +1,7 @@
 """English pronouns and words with a gender: how they change with a person, and where that would break agreement.
 
-Nothing here parses a sentence. Where a form cannot be told from its neighbours, ``swap_pronouns`` says so, and the pair is
-dropped: a text that no person would write says nothing about how people are treated.
+Nothing here parses a sentence. Where a form cannot be told from its neighbours, ``swap_pronouns`` says so, and the pair
+is dropped: a text that no person would write says nothing about how people are treated.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def gendered_noun(text: str, gender: str) -> str:
 def swap_pronouns(text: str, source: str, target: str) -> str:
     """Return the text with the pronouns of ``source``, female or male, in those of ``target``.
 
-    Raises ``AgreementError`` where a form is ambiguous, where a verb would not agree in number, and where a noun has the
-    gender of ``source``.
+    Raises ``AgreementError`` where a form is ambiguous, where a verb would not agree in number, and where a noun has
+    the gender of ``source``.
     """
     noun = gendered_noun(text, source)
     if noun:

@@ -1,8 +1,8 @@
 """Swap files: groups of people and the words that stand for them, which an audit exchanges.
 
 A file holds ``description``, ``source``, ``groups`` and, if it likes, ``words``: words of all groups, for the slots of
-templates. A group has ``words``, lists by kind (``person``, ``title``, ...), and ``gender``, which decides its pronouns.
-The words of a kind are exchanged in pairs: the first of one group for the first of another, and so on.
+templates. A group has ``words``, lists by kind (``person``, ``title``, ...), and ``gender``, which decides its
+pronouns. The words of a kind are exchanged in pairs: the first of one group for the first of another, and so on.
 """
 
 from __future__ import annotations

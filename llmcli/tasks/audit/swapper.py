@@ -47,7 +47,10 @@ class SwappedInput:
 
 @frozen
 class SwappedInputs:
-    """The inputs of an audit. ``unchanged`` are those in which nothing can be swapped, by reason ("": no word of the file)."""
+    """The inputs of an audit.
+
+    ``unchanged`` are those in which nothing can be swapped, by reason ("": no word of the file).
+    """
 
     inputs: tuple[SwappedInput, ...]
     unchanged: Mapping[str, int]
@@ -204,8 +207,8 @@ def _swap_both(text: str, spans: Mapping[tuple[int, int], str], source: str, tar
 def variant_records(swapped: SwappedInputs) -> Iterator[tuple[Record, int, str]]:
     """Yield a record for each text, with the number of its input and its group: those of one input follow each other.
 
-    They share the beginning of their prompts up to the first word that was swapped. The columns of a row are those of its
-    input, with the swapped text where a column has the text.
+    They share the beginning of their prompts up to the first word that was swapped. The columns of a row are those of
+    its input, with the swapped text where a column has the text.
     """
     index = 0
     for number, each in enumerate(swapped.inputs):

@@ -98,7 +98,10 @@ class Calibration:
         return _spread(found, self.seen, len(self.labels))
 
     def stage_probabilities(self, features: FeatureSet, *, second: bool) -> Matrix:
-        """Return (rows, labels) of one stage, of the second one if there is a cascade and ``second``. Raises likewise."""
+        """Return (rows, labels) of one stage, of the second one if there is a cascade and ``second``.
+
+        Raises likewise.
+        """
         scores = self.cascade.scores if second and self.cascade is not None else self.scores
         return _spread(softmax(scores.logits(features)), self.seen, len(self.labels))
 

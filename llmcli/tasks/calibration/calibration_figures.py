@@ -117,7 +117,10 @@ def squared_errors(probabilities: Matrix, targets: Targets) -> Matrix:
 
 
 def estimate_mean(values: Matrix, seed: int = 0) -> IntervalEstimate:
-    """Return the mean of the values of rows, such as differences of two predictions. Raises ``ValueError`` without rows."""
+    """Return the mean of the values of rows, such as differences of two predictions.
+
+    Raises ``ValueError`` without rows.
+    """
     if not len(values):
         raise ValueError("no rows")
     samples = _resample_sums(values[:, None], seed)

@@ -43,8 +43,8 @@ class StoredCalibration:
     """The fitted ``problems`` by name, and everything that their features depend on: ``identity``, JSON values by name.
 
     Labels that exclude each other are one problem; labels that do not are one each, with the labels of
-    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601. ``keep``: it answers
-    also where it gains nothing.
+    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601. ``keep``: it
+    answers also where it gains nothing.
     """
 
     problems: Mapping[str, FittedProblem]

@@ -10,7 +10,8 @@ from llmcli.types import HiddenStates
 SCORES = "scores"
 """The block of label scores: a column a label, natural-log probabilities."""
 MEAN = "mean"
-"""The block of hidden states, averaged over the tokens of a text. Of another layer than the last one: ``state_block``."""
+"""The block of hidden states, averaged over the tokens of a text. Of another layer than the last one:
+``state_block``."""
 LAST = "last"
 """The block of hidden states of the last token of the prompt, from which the model answers; likewise."""
 PROBE = "probe"

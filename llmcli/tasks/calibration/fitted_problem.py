@@ -24,9 +24,9 @@ from llmcli.tasks.calibration.feature_set import Matrix
 class CalibrationGain:
     """What labelled rows get from a fit that did not see them, compared with what they get without a calibration.
 
-    ``before``: the figures without it. ``accuracy``: the accuracy with it less that without it. ``brier``: the Brier score
-    without it less that with it, so that both differences are gains where they are positive. Both are paired: the same
-    rows are in each bootstrap sample of both.
+    ``before``: the figures without it. ``accuracy``: the accuracy with it less that without it. ``brier``: the Brier
+    score without it less that with it, so that both differences are gains where they are positive. Both are paired: the
+    same rows are in each bootstrap sample of both.
     """
 
     before: CalibrationFigures

@@ -28,7 +28,8 @@ _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 class FitChoice:
     """The weight of each block that is used, the penalty, and the temperature by which logits are divided.
 
-    ``losses``: the held-out log-loss of each combination of blocks that was tried, by their names with ", " between them.
+    ``losses``: the held-out log-loss of each combination of blocks that was tried, by their names with ", " between
+    them.
     """
 
     weights: Mapping[str, float]
@@ -64,8 +65,8 @@ class LinearScores:
 def candidate_weights(names: Sequence[str]) -> list[dict[str, float]]:
     """Return the combinations of blocks to try, the simplest first, among the blocks that there are.
 
-    The hidden states of a combination are those of all layers that were read: a choice between them by a few hundred labels
-    is right less often than both together.
+    The hidden states of a combination are those of all layers that were read: a choice between them by a few hundred
+    labels is right less often than both together.
     """
     found: dict[frozenset[str], dict[str, float]] = {}
     layers = read_layers(names) or (None,)
@@ -91,8 +92,8 @@ _PROBE_COMBINATIONS: list[dict[str, float]] = [
     {PROBE: 3.0, LAST: 1.0, MEAN: 0.7},
     {PROBE: 3.0, SCORES: 0.5, LAST: 1.0, MEAN: 0.7},
 ]
-"""A probe that was fitted to other texts of the same kind tells more than few rows can: its large weight is a small penalty,
-so that the rest only has to learn what it misses."""
+"""A probe that was fitted to other texts of the same kind tells more than few rows can: its large weight is a small
+penalty, so that the rest only has to learn what it misses."""
 
 
 @frozen
@@ -144,11 +145,12 @@ class TriedBlocks:
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
     """Return the choice with the least held-out log-loss, without label scores unless these pay.
 
-    Scores take the layers after those whose states are read, and the output matrix. States alone take their place unless the
-    loss is higher by more than the standard error of the difference (Breiman et al. 1984, Classification and Regression Trees:
-    the rule of one standard error), and if scores make it higher by more than that. With ``cascades``, one whose first stage
-    reads the first layer alone takes the place of either by the same rule: its second stage is with scores, or if that is not
-    as good and states are enough, with the states of all layers. Where scores pay, the first stage may read all layers too.
+    Scores take the layers after those whose states are read, and the output matrix. States alone take their place
+    unless the loss is higher by more than the standard error of the difference (Breiman et al. 1984, Classification and
+    Regression Trees: the rule of one standard error), and if scores make it higher by more than that. With
+    ``cascades``, one whose first stage reads the first layer alone takes the place of either by the same rule: its
+    second stage is with scores, or if that is not as good and states are enough, with the states of all layers. Where
+    scores pay, the first stage may read all layers too.
     """
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
@@ -205,7 +207,10 @@ def try_blocks(
 
 
 def _find_early(tried: Sequence[TriedBlocks]) -> TriedBlocks | None:
-    """Return the best candidate without label scores, of states that are not those of the last layer; None if there is none."""
+    """Return the best candidate without label scores, of states that are not those of the last layer.
+
+    It is None if there is none.
+    """
     early = [each for each in tried if SCORES not in each.weights and read_layers(each.weights)]
     return min(early, key=lambda each: each.loss, default=None)
 
@@ -223,7 +228,10 @@ def is_as_good(losses: Tensor, best: Tensor) -> bool:
 
 
 def choose_temperature(logits: Tensor, targets: Targets) -> float:
-    """Return the temperature whose held-out log-loss is least (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
+    """Return the temperature whose held-out log-loss is least (Guo et al.
+
+    2017, On Calibration of Modern Neural Networks).
+    """
     losses = [row_losses(logits / each, targets).mean() for each in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 

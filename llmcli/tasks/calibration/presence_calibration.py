@@ -57,8 +57,8 @@ def _both_probabilities(shares: Sequence[float]) -> Matrix:
 class CalibratedPresence:
     """A ``LabelCalibrator`` whose probabilities are those of names, each by itself.
 
-    Names without a problem have the probabilities of ``uncalibrated``, a scorer whose prior is measured; None if every name
-    has one.
+    Names without a problem have the probabilities of ``uncalibrated``, a scorer whose prior is measured; None if every
+    name has one.
     """
 
     def __init__(self, problems: Mapping[str, FittedProblem], uncalibrated: MultiLabelScorer | None = None) -> None:

@@ -29,11 +29,12 @@ def log_softmax(logits: Tensor) -> Tensor:
 def fit_softmax(design: Matrix, targets: NDArray[np.intp], classes: int, penalties: Tensor, bound: Tensor) -> Tensor:
     """Return weights of shape (width, penalties, classes) for a design (rows, width) whose last column is all ones.
 
-    Minimized is the sum over rows of -log softmax(row @ weights)[target], plus penalty / 2 * sum(weights ** 2), in which
-    the last weight, the bias, has no part. ``bound`` (width,) has the property that design.T @ design <= diag(bound) in
-    the order of positive semidefinite matrices; an orthogonal decomposition of these rows gives it, or one of more rows
-    than these. The Hessian of the loss is then at most diag(bound) / 2 (Boehning 1992, Multinomial Logistic Regression
-    Algorithm), so gradient steps scaled by its inverse need no search for a step length. They are accelerated (Nesterov
+    Minimized is the sum over rows of -log softmax(row @ weights)[target], plus penalty / 2 * sum(weights ** 2), in
+    which the last weight, the bias, has no part. ``bound`` (width,) has the property that design.T @ design <=
+    diag(bound) in the order of positive semidefinite matrices; an orthogonal decomposition of these rows gives it, or
+    one of more rows than these. The Hessian of the loss is then at most diag(bound) / 2 (Boehning 1992, Multinomial
+    Logistic Regression Algorithm), so gradient steps scaled by its inverse need no search for a step length. They are
+    accelerated (Nesterov
     1983) and restarted where they overshoot (O'Donoghue and Candes 2015, Adaptive Restart for Accelerated Gradient
     Schemes).
     """

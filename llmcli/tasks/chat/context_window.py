@@ -99,7 +99,10 @@ class ContextWindow:
     async def summarize(
         self, run: TaskRun, part: SentPart, turns: Sequence[StoredMessage], start: int
     ) -> SentPart | None:
-        """Return the part from ``start`` on with a summary of everything before it; None if no summary could be made."""
+        """Return the part from ``start`` on with a summary of everything before it.
+
+        It is None if no summary could be made.
+        """
         if start <= part.start:
             return None
         run.report(Notice(f"the first {start} messages no longer fit the context; a summary replaces them"))

@@ -108,9 +108,9 @@ class Conversation:
     def send(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
-        When the history no longer fits, the policy decides; a ``Notice`` and the ``warnings`` of the Result say what was
-        done. A text that is too large on its own fails with ``ContextOverflow``, and the history stays as it was. The
-        question is saved before it is sent, and the answer while it is written. A stopped answer (the iterator was
+        When the history no longer fits, the policy decides; a ``Notice`` and the ``warnings`` of the Result say what
+        was done. A text that is too large on its own fails with ``ContextOverflow``, and the history stays as it was.
+        The question is saved before it is sent, and the answer while it is written. A stopped answer (the iterator was
         closed, or an error came) stays as far as it came; a text without any answer does not.
         """
         return self._run(self._turns, StoredMessage(Role.USER, text, time=time.time()))

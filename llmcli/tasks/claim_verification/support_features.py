@@ -41,7 +41,8 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
 class RuleFeatures:
     """What is compared by rule.
 
-    ``coverage`` is the share of the claim's words that the passage has. ``foreign``: numbers and names of the claim that the passage has not;
+    ``coverage`` is the share of the claim's words that the passage has. ``foreign``: numbers and names of the claim
+    that the passage has not;
     ``misplaced``: that it has, but not its nearest sentence. ``denial_differs``: exactly one of claim and nearest
     sentence denies.
     """

@@ -39,8 +39,8 @@ def extract(plan: ExtractionPlan, documents: Iterable[Document | StreamedFile | 
 
     Fields of a Result: ``values`` (an object of the schema; with ``many`` a list), ``found`` (each value with ``path``,
     ``value``, ``probability`` and ``quote``, which has text, offsets, page and lines; null for what the text does not
-    say in so many words), ``method`` ("copied", or "free"), ``coverage`` (the share of the characters that an answer was
-    given about), ``passages`` (read and all), ``missing`` (a ``MissingPart`` for each passage whose values may be
+    say in so many words), ``method`` ("copied", or "free"), ``coverage`` (the share of the characters that an answer
+    was given about), ``passages`` (read and all), ``missing`` (a ``MissingPart`` for each passage whose values may be
     missing; the result is then incomplete) and ``duplicates`` (objects that equalled others).
 
     An empty document fails with ``EmptyInput``, one without room for its text with ``ContextOverflow``, one without a
@@ -205,7 +205,9 @@ def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
 
 
 def estimate_extraction(plan: ExtractionPlan, document: Document | StreamedFile) -> WorkEstimate:
-    """Return the work for a document; the backend only counts tokens. With ``many``, an object in each passage is assumed.
+    """Return the work for a document; the backend only counts tokens.
+
+    With ``many``, an object in each passage is assumed.
 
     Raises ``EmptyInput`` and ``ContextOverflow``.
     """

@@ -41,7 +41,8 @@ _NUM_WITHOUT_GRAMMAR = 2
 _OBJECT_END = re.compile(r"\}")
 
 PassageProblem = Literal["", "invalid", "cut", "absent", "failed"]
-"""What is wrong in the end: no usable JSON, an answer that ended at a limit, values that are not in the text, an error."""
+"""What is wrong in the end: no usable JSON, an answer that ended at a limit, values that are not in the text, an
+error."""
 
 
 @slotted
@@ -122,7 +123,10 @@ async def _attempt(
 
 
 class _PassageReader:
-    """Reads the values of an answer about a passage; ``is_constrained``: a grammar held it to the words of the passage."""
+    """Reads the values of an answer about a passage.
+
+    ``is_constrained``: a grammar held it to the words of the passage.
+    """
 
     def __init__(self, plan: ExtractionPlan, passage: PassageSpan, answer: Answer, *, is_constrained: bool) -> None:
         self._plan = plan

@@ -62,7 +62,10 @@ _PIVOT_YEAR = 70
 
 @frozen
 class Candidate:
-    """A value of a range of a text. ``forms``: the ways to write it in JSON; ``ambiguous``: it may mean another value."""
+    """A value of a range of a text.
+
+    ``forms``: the ways to write it in JSON; ``ambiguous``: it may mean another value.
+    """
 
     value: int | float | str
     start: int

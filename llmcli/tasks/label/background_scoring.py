@@ -41,9 +41,9 @@ class _Pool:
 class CandidateScoring:
     """Scores ``records``, known by their row, in a thread, in the order of a seeded sample.
 
-    A question needs no score: until ``MIN_POOL_ROWS`` are scored, the rows of the sample are asked about in their order,
-    which is that of the thread. Then the row that teaches most is chosen among the scored ones; each time that their
-    number has doubled, the choice is made among all of them.
+    A question needs no score: until ``MIN_POOL_ROWS`` are scored, the rows of the sample are asked about in their
+    order, which is that of the thread. Then the row that teaches most is chosen among the scored ones; each time that
+    their number has doubled, the choice is made among all of them.
     """
 
     def __init__(
@@ -94,7 +94,10 @@ class CandidateScoring:
             raise self._error
 
     def next_row(self, answers: Mapping[int, int], skipped: Collection[int]) -> int | None:
-        """Return the row to ask about, None if all have an answer or were skipped. ``answers``: label numbers by row."""
+        """Return the row to ask about, None if all have an answer or were skipped.
+
+        ``answers``: label numbers by row.
+        """
         pool = self._pool
         if pool is not None:
             positions = {row: position for position, row in enumerate(pool.rows)}
@@ -198,11 +201,11 @@ _MIN_IMPURITY = 0.04
 class RowSelector:
     """Chooses rows of a pool with ``features``; the labels are numbers from 0 to ``classes`` - 1.
 
-    Each choice minimizes the expected variance of the predicted probabilities, summed over the pool: variance reduction,
-    the method that Schein and Ungar 2007 (Active Learning for Logistic Regression: An Evaluation) found to be the most
-    reliable. An uncertain row that many uncertain rows resemble has the most to tell; the first rows, without answers to
-    predict from, are typical ones that are unlike each other. The variances are those of the Laplace approximation, in
-    which a label of row x has the Gini impurity of its probabilities as information.
+    Each choice minimizes the expected variance of the predicted probabilities, summed over the pool: variance
+    reduction, the method that Schein and Ungar 2007 (Active Learning for Logistic Regression: An Evaluation) found to
+    be the most reliable. An uncertain row that many uncertain rows resemble has the most to tell; the first rows,
+    without answers to predict from, are typical ones that are unlike each other. The variances are those of the Laplace
+    approximation, in which a label of row x has the Gini impurity of its probabilities as information.
     """
 
     def __init__(self, features: FeatureSet, classes: int) -> None:

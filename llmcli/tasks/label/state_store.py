@@ -39,9 +39,9 @@ class StoredScores:
 class StateStore:
     """The file of one input and one question, which ``identity`` names: model, weights, prompt and labels.
 
-    Each line is a checksum and the values of one record, which is known by the digest of its text and its columns. At the first line that does not
-    fit its checksum, the rest is cut off. A run that cannot have the file (another run, another user, a full disk) keeps
-    nothing: its candidates are scored again next time.
+    Each line is a checksum and the values of one record, which is known by the digest of its text and its columns. At
+    the first line that does not fit its checksum, the rest is cut off. A run that cannot have the file (another run,
+    another user, a full disk) keeps nothing: its candidates are scored again next time.
     """
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], input_digest: str) -> None:

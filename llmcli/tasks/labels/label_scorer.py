@@ -49,9 +49,10 @@ _MAX_PRIOR = 50.0
 class LabelScores:
     """The natural-log probabilities of the labels for one text, given that the answer is one of them.
 
-    ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is applied;
-    both by label in the user's order, and exp of them sums to 1; ``corrected`` are those of a calibrator if there is
-    one, and ``raw`` too if it needs no scores. ``method`` says how a remote server scored (``CandidateScores.method``).
+    ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is
+    applied; both by label in the user's order, and exp of them sums to 1; ``corrected`` are those of a calibrator if
+    there is one, and ``raw`` too if it needs no scores. ``method`` says how a remote server scored
+    (``CandidateScores.method``).
     """
 
     raw: Mapping[str, float]
@@ -104,8 +105,8 @@ class ScorerOptions:
     """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
 
     ``corrects_prior``: the prior of the prompt's content-free texts is taken out. ``cache``: the directory of priors.
-    ``calibrator`` takes the place of that correction. So does the linear probe in the file ``probe`` if it was fitted to
-    the model and the prompt.
+    ``calibrator`` takes the place of that correction. So does the linear probe in the file ``probe`` if it was fitted
+    to the model and the prompt.
     """
 
     variables: Mapping[str, object]
@@ -160,7 +161,9 @@ class LabelScorer:
 
     @cached_property
     def prior(self) -> Mapping[str, float] | None:
-        """The log-probabilities of the labels without content, None without correction. Raises as ``measure_prior`` does.
+        """The log-probabilities of the labels without content, None without correction.
+
+        Raises as ``measure_prior`` does.
 
         They are measured when the first text is scored: an input without any needs no model.
         """

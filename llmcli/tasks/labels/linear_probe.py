@@ -1,9 +1,9 @@
 """Probabilities of labels from a model's hidden states, by a linear probe that ships with llm.
 
-A small model's hidden states tell more about a text than its answer does. A linear probe is a softmax regression on them
-(Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes). It was fitted to one model and
-one prompt, on texts whose labels are known (``benchmarks/sentiment_probe.py``), and takes the place of the correction by
-content-free texts. It costs no further evaluation of a record.
+A small model's hidden states tell more about a text than its answer does. A linear probe is a softmax regression on
+them (Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes). It was fitted to one
+model and one prompt, on texts whose labels are known (``benchmarks/sentiment_probe.py``), and takes the place of the
+correction by content-free texts. It costs no further evaluation of a record.
 
 The model is known by the SHA-256 of its file (``BackendInfo.model_id``). Its copies in other types of weights have the
 same id and nearly the same states, so the probe applies to all of them. With an adapter, the id is another one.

@@ -25,7 +25,10 @@ class TextSplitter:
         self._budget: ContextBudget | None = None
 
     def split(self, text: str) -> list[str]:
-        """Return the text, or its passages, cut at paragraphs if possible. Raises as ``ContextBudget.split_to_fit`` does."""
+        """Return the text, or its passages, cut at paragraphs if possible.
+
+        Raises as ``ContextBudget.split_to_fit`` does.
+        """
         if self._budget is None:
             self._budget = ContextBudget(self._backend, self._make_request, lambda _tokens: _LONGEST_LABEL_TOKENS)
         if len(text) < self._budget.free_tokens * _MIN_CHARS_PER_TOKEN or self._budget.fits(text):

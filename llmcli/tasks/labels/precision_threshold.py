@@ -42,11 +42,11 @@ def choose_threshold(confidences: Sequence[float], correct: Sequence[bool], targ
     ``confidences`` are the probabilities of the chosen labels. The rows must not have been used to fit or to choose
     anything else. Thresholds are tried from the highest down, and each must have a point estimate of at least
     ``target`` + a margin of half a wrong answer, (correct + 0.5) / (answered + 1) (the rule of succession with
-    Jeffreys' prior): the plain share would accept a threshold after one lucky answer. The interval is that of Clopper and
-    Pearson (1934, The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial), which holds at any
-    sample size; as the threshold was chosen on the same rows, it is somewhat optimistic. Choosing the largest answered
-    share under a bound on the error is selective classification (Geifman and El-Yaniv 2017). Equal confidences stay
-    together. Raises ``ValueError`` without rows.
+    Jeffreys' prior): the plain share would accept a threshold after one lucky answer. The interval is that of Clopper
+    and Pearson (1934, The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial), which holds at
+    any sample size; as the threshold was chosen on the same rows, it is somewhat optimistic. Choosing the largest
+    answered share under a bound on the error is selective classification (Geifman and El-Yaniv 2017). Equal confidences
+    stay together. Raises ``ValueError`` without rows.
     """
     if not confidences:
         raise ValueError("no labelled rows")

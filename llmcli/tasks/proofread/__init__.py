@@ -60,10 +60,11 @@ def proofread(
 ) -> Iterator[TaskEvent]:
     """Find the suspicious words of documents: a Result, or ItemFailed, for each.
 
-    Fields of a Result: ``words``, in order of position, each with ``word``, ``score`` (bits), ``suggestion`` (None for a
-    word that does not look misspelled), ``line`` and ``column`` (in characters, from 1), ``start`` and ``end`` (offsets in
-    the document's text) and ``page`` (None without pages); ``scored``: the number of all words that were scored. A document without words has none. Raises ``NotOnServers`` if
-    the backend does not report the log-probability of each token.
+    Fields of a Result: ``words``, in order of position, each with ``word``, ``score`` (bits), ``suggestion`` (None for
+    a word that does not look misspelled), ``line`` and ``column`` (in characters, from 1), ``start`` and ``end``
+    (offsets in the document's text) and ``page`` (None without pages); ``scored``: the number of all words that were
+    scored. A document without words has none. Raises ``NotOnServers`` if the backend does not report the
+    log-probability of each token.
     """
     if not backend.info().token_scores:
         raise NotOnServers("the log-probabilities of a text", detail="the server does not report them")
@@ -143,7 +144,7 @@ class ScoredWord:
     suggestion: str | None
 
 
-# ---- windows ----------------------------------------------------------------------------------------------------------
+# ---- windows ---------------------------------------------------------------------------------------------------------
 
 
 class _Block:
@@ -272,7 +273,7 @@ def _context_start(text: str, start: int, context_bytes: int) -> int:
     return at + 1 if at < middle else begin
 
 
-# ---- surprisal --------------------------------------------------------------------------------------------------------
+# ---- surprisal -------------------------------------------------------------------------------------------------------
 
 
 @frozen

@@ -33,9 +33,9 @@ MAX_DIFFERENT_WORDS = 500_000
 """Bounds the memory of a large document to some 50 MB."""
 _MIN_COMPOUND_PART = 4
 _LANGUAGES = frozenset({"de", "en", "fr", "it", "nl", "pt"})
-"""Those with a good list. In Django's translations these lists lack 4 to 17% of the different words; that of Spanish, which
-has no plurals, lacks 41%, of Russian 50%, of Persian 46%. With these, Arabic, Basque and Latvian, 2.5 to 5% of right words
-looked misspelled, with the good ones 0.2 to 1.8%."""
+"""Those with a good list. In Django's translations these lists lack 4 to 17% of the different words; that of Spanish,
+which has no plurals, lacks 41%, of Russian 50%, of Persian 46%. With these, Arabic, Basque and Latvian, 2.5 to 5% of
+right words looked misspelled, with the good ones 0.2 to 1.8%."""
 _COMPOUNDING_LANGUAGES = frozenset({"de", "nl"})
 _LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
 _ENGLISH = "en"

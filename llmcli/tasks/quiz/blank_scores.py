@@ -24,7 +24,8 @@ MIN_BITS = 5.0
 MIN_MARGIN = 1.5
 """In nats, over every other word that fits the question."""
 MIN_LEAD = -4.0
-"""In nats, over the likeliest next words, whatever their first letter: below, the sentence does not lead to the answer."""
+"""In nats, over the likeliest next words, whatever their first letter: below, the sentence does not lead to the
+answer."""
 MIN_WRONG_MARGIN = 2.0
 """In nats, over a word of the document that is shown as a wrong choice."""
 MAX_BLANKS = 2

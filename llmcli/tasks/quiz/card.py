@@ -46,8 +46,8 @@ class Card:
 
     ``choices``: of a choice card, the answer among wrong ones; of a cloze card, wrong answers that may stand beside it;
     of an order card, the items as they are shown. ``items``: the items of an order card in their right order; its
-    ``answer`` is their numbers among the choices, such as "2 1 3". ``topic``: the headings above the quote. ``quote`` has
-    the fields of ``Quote``; None for an imported card.
+    ``answer`` is their numbers among the choices, such as "2 1 3". ``topic``: the headings above the quote. ``quote``
+    has the fields of ``Quote``; None for an imported card.
     """
 
     kind: CardKind

@@ -63,8 +63,8 @@ def _escape(text: str) -> str:
 def read_table(name: str, text: str) -> list[Card]:
     """Return the cards of a table with the columns question and answer, and perhaps kind, choices, level and topic.
 
-    A question with a gap (``____``) is a cloze card, one with choices (separated by ``|``) a choice card, others are short
-    ones. Of an order card, the answer has the items in their order. Raises ``BadDocument`` and ``EmptyInput``.
+    A question with a gap (``____``) is a cloze card, one with choices (separated by ``|``) a choice card, others are
+    short ones. Of an order card, the answer has the items in their order. Raises ``BadDocument`` and ``EmptyInput``.
     """
     table = DelimitedTable(io.StringIO(text, newline=""), name)
     header = [title.strip().lower() for title in table.header]

@@ -1,7 +1,7 @@
 """Schedules the reviews of a learner's cards, and chooses the next new card.
 
-The dates are those of FSRS, the free spaced repetition scheduler of the package ``fsrs``, without random changes, so that
-the same answers give the same dates.
+The dates are those of FSRS, the free spaced repetition scheduler of the package ``fsrs``, without random changes, so
+that the same answers give the same dates.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sentences of documents that a question may be about, and the words of them that may be asked for.
 
-A sentence is one that stands for itself: prose without code, pictures, addresses and headings, which neither begins with
-a word that refers to what was said before nor points to something on the page. A word is one of the subject: a number, a
-name, or a word that the document uses more often than texts in general do (``spelling.WordList``).
+A sentence is one that stands for itself: prose without code, pictures, addresses and headings, which neither begins
+with a word that refers to what was said before nor points to something on the page. A word is one of the subject: a
+number, a name, or a word that the document uses more often than texts in general do (``spelling.WordList``).
 """
 
 from __future__ import annotations

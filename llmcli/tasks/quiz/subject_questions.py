@@ -30,7 +30,8 @@ TOLD_ELSEWHERE = 0.6
 """The share of a question's terms from which another sentence of the document says nearly the same."""
 MAX_RIVALS = 6
 MIN_PERSON_LEAD = 1.5
-"""In nats, of "Who" over "What": small models are sure of persons, and find some programs slightly more likely to be one."""
+"""In nats, of "Who" over "What": small models are sure of persons, and find some programs slightly more likely to be
+one."""
 _NATS_PER_BIT = math.log(2)
 _VERBS = (
     "accepts|adds|allows|applies|avoids|becomes|begins|belongs|brings|chooses|closes|combines|comes|compares|"
@@ -95,7 +96,10 @@ class SubjectQuestion:
 
 
 def find_question(sentence: SourceSentence) -> SubjectQuestion | None:
-    """Return the question about the subject of a sentence; None if the rule does not fit, or the predicate tells little."""
+    """Return the question about the subject of a sentence.
+
+    It is None if the rule does not fit, or the predicate tells little.
+    """
     match = _SUBJECT.match(sentence.text)
     if match is None or _TELLS_LITTLE.match(match["predicate"]):
         return None

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Quote:
     """A part of a document, ``text[start:end]`` of its text, character by character.
 
-    ``source`` is its name, with the attachment after ": "; ``page`` and ``last_page`` count from 1 (None: the format has
-    no pages); ``first_line`` and ``last_line`` are lines of the document's text, from 1. ``occurrences``: how often it
-    stands in the passage it was taken from; this is the first one. ``exact`` is False if the model's words were not
+    ``source`` is its name, with the attachment after ": "; ``page`` and ``last_page`` count from 1 (None: the format
+    has no pages); ``first_line`` and ``last_line`` are lines of the document's text, from 1. ``occurrences``: how often
+    it stands in the passage it was taken from; this is the first one. ``exact`` is False if the model's words were not
     these, but nearly so, and ``similarity`` (0 to 1) says how nearly.
     """
 
@@ -73,8 +73,8 @@ class SectionStart:
 class QuotableDocument:
     """The text of a document and where its pages and attachments begin; ``number`` is its position among the inputs.
 
-    A block of a larger text begins after ``offset`` characters of that, in its line ``first_line``; the places of quotes
-    are those in the larger text.
+    A block of a larger text begins after ``offset`` characters of that, in its line ``first_line``; the places of
+    quotes are those in the larger text.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """Finds words in a text, exactly or nearly: by an index of the text's words, so that a search takes microseconds.
 
 A near match is found as in seed-and-extend aligners (BLAST; Altschul et al. 1990, Basic Local Alignment Search Tool):
-rare words that both texts have vote for a diagonal (position in the text minus position in the quote), and the words near
-the best diagonal are matched in their order. The similarity is the Dice coefficient: twice the matched words over the
-words of the quote and of the range it matches.
+rare words that both texts have vote for a diagonal (position in the text minus position in the quote), and the words
+near the best diagonal are matched in their order. The similarity is the Dice coefficient: twice the matched words over
+the words of the quote and of the range it matches.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ _MIN_SHARE = 0.4  # a passage shorter than this share of the longest is joined w
 
 
 def cut_streamed_file(large: StreamedFile, max_chars: int = PASSAGE_CHARS) -> Iterator[IndexedPassage]:
-    """Yield the passages of a text that is read in blocks, as ``cut_document`` does. Raises as ``StreamedFile.blocks``."""
+    """Yield the passages of a text that is read in blocks, as ``cut_document`` does.
+
+    Raises as ``StreamedFile.blocks``.
+    """
     headings: Headings = []
     for block in large.blocks():
         for each in cut_document(Document(large.name, block.text), max_chars, headings):

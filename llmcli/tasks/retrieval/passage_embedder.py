@@ -105,9 +105,10 @@ def shrunk_deviations(variances: NDArray[np.float64], count: int) -> NDArray[np.
 def rank_by_similarity(question: bytes, vectors: Sequence[bytes]) -> list[int]:
     """Return the positions of ``vectors``, the most similar to ``question`` first.
 
-    The similarity is the cosine after the mean of the vectors is subtracted, since the hidden states of a generative model
-    share a large common part (Mu and Viswanath 2018, All-but-the-Top), and after each component is divided by its
-    deviation, since a few of them are larger than all others together (Timkey and van Schijndel 2021, All Bark and No Bite).
+    The similarity is the cosine after the mean of the vectors is subtracted, since the hidden states of a generative
+    model share a large common part (Mu and Viswanath 2018, All-but-the-Top), and after each component is divided by its
+    deviation, since a few of them are larger than all others together (Timkey and van Schijndel 2021, All Bark and No
+    Bite).
     """
     import numpy as np
 

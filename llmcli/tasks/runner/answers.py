@@ -79,9 +79,9 @@ def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:
 class Answer:
     """The answer to a request that has not failed: a text, scores, or hidden states, and how it ended.
 
-    ``method`` says how a remote server scored (``CandidateScores.method``). ``tokens``: those of the text, if the request
-    set ``logprobs``. ``vectors``: those of the texts that it ``embeds``. ``was_ended``: the task ended it (``may_end``), so it
-    may not be complete.
+    ``method`` says how a remote server scored (``CandidateScores.method``). ``tokens``: those of the text, if the
+    request set ``logprobs``. ``vectors``: those of the texts that it ``embeds``. ``was_ended``: the task ended it
+    (``may_end``), so it may not be complete.
     """
 
     finished: Finished

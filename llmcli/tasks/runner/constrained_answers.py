@@ -24,8 +24,8 @@ async def ask_constrained(run: TaskRun, request: Request, constraints: Sequence[
     """Return the answer under the first of the constraints that the backend has, and the number of that constraint.
 
     A server may not know grammars, and that of a text with many equal parts may be too large (``BadGrammar``). A schema
-    that is refused is the user's mistake. The caller checks an answer under a weaker constraint. Raises the failure of a
-    request; the last constraint must be met.
+    that is refused is the user's mistake. The caller checks an answer under a weaker constraint. Raises the failure of
+    a request; the last constraint must be met.
     """
     for number, constrain in enumerate(constraints[:-1]):
         constrained = constrain(request)

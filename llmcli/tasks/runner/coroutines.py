@@ -1,7 +1,7 @@
 """Coroutines without an event loop of the standard library, whose import takes a third of a warm ``llm ask``.
 
-A coroutine waits for a ``Pending`` value. Its resolution makes the coroutine ready, and ``CoroutineLoop.run`` resumes the
-ready ones. One thread at a time resumes the coroutines of one loop.
+A coroutine waits for a ``Pending`` value. Its resolution makes the coroutine ready, and ``CoroutineLoop.run`` resumes
+the ready ones. One thread at a time resumes the coroutines of one loop.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ class CoroutineLoop:
 
 
 async def gather(loop: CoroutineLoop, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines concurrently and return their values in order. Raises the first error at once; then the others end."""
+    """Run coroutines concurrently and return their values in order.
+
+    Raises the first error at once; then the others end.
+    """
     children = [loop.spawn(work) for work in works]
     finished: Pending[None] = Pending()
     left = len(children)

@@ -69,8 +69,8 @@ class RecordRunOptions:
     """How records are run.
 
     ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once,
-    so it should be short; None answers each. ``progress`` returns the progress when that many records are done; by default,
-    the total is the length of the records, if they have one.
+    so it should be short; None answers each. ``progress`` returns the progress when that many records are done; by
+    default, the total is the length of the records, if they have one.
     """
 
     ordered: bool = True
@@ -86,9 +86,10 @@ def run_records(
 
     A thread of its own reads the records and starts their tasks, so that a result comes out while the source has not
     sent the next record yet. At most ``window`` records are read ahead of the first one that was not yielded. A
-    malformed record fails with its error; ``Unsupported`` ends the run. An error of the source is raised after the results of the records before it;
-    if it is ``Interrupted``, requests that have not begun are cancelled. ``Progress`` counts "records"; until the first
-    result, it is that of the first request, if that asks for it. What tasks report is dropped, except notices.
+    malformed record fails with its error; ``Unsupported`` ends the run. An error of the source is raised after the
+    results of the records before it; if it is ``Interrupted``, requests that have not begun are cancelled. ``Progress``
+    counts "records"; until the first result, it is that of the first request, if that asks for it. What tasks report is
+    dropped, except notices.
     """
     chosen = options or RecordRunOptions()
     length = len(records) if isinstance(records, Sized) else None
@@ -136,8 +137,8 @@ class _PendingRecord:
 class _RecordReader(threading.Thread):
     """Reads the records and starts their tasks; ``_pending`` holds those that were not yielded yet, in order.
 
-    A daemon thread, since a source that never ends (a terminal, a pipe) must not delay the end of the process. The tasks
-    are resumed by one thread at a time, with ``_lock``; without it, their requests are submitted.
+    A daemon thread, since a source that never ends (a terminal, a pipe) must not delay the end of the process. The
+    tasks are resumed by one thread at a time, with ``_lock``; without it, their requests are submitted.
     """
 
     def __init__(

@@ -29,8 +29,9 @@ class GenerationOptions:
     ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
-    ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its pieces
-    and returns whether it may end there. ``stop_repetition``: an answer that repeats itself over and over is stopped.
+    ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its
+    pieces and returns whether it may end there. ``stop_repetition``: an answer that repeats itself over and over is
+    stopped.
     """
 
     temperature: float | None = None
@@ -80,8 +81,8 @@ def make_request(
     """Return a request for at most ``max_tokens`` tokens (None: until the context is full).
 
     ``conversation``: the earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is the id of
-    a saved chat. ``document_chars`` is as in ``Request``. ``gathered``: the text of a bulk request is delivered in one piece.
-    ``repetition`` applies unless the options let answers repeat themselves.
+    a saved chat. ``document_chars`` is as in ``Request``. ``gathered``: the text of a bulk request is delivered in one
+    piece. ``repetition`` applies unless the options let answers repeat themselves.
     """
     priority = options.priority or priority
     return Request(

@@ -1,8 +1,9 @@
 """The runner of tasks: coroutines that ask a backend, and the events of the backend that let them go on.
 
-A task is an ``async`` function of a ``TaskRun``, one for each input, and returns the ``Result`` of that input. It awaits
-answers (``ask``, ``gather``, ``each``) and reports what the user should see meanwhile. The runner submits the requests of
-all inputs to one job, keeps few of them pending, sums up their usage, and turns an ``LlmError`` of a task into ``ItemFailed``.
+A task is an ``async`` function of a ``TaskRun``, one for each input, and returns the ``Result`` of that input. It
+awaits answers (``ask``, ``gather``, ``each``) and reports what the user should see meanwhile. The runner submits the
+requests of all inputs to one job, keeps few of them pending, sums up their usage, and turns an ``LlmError`` of a task
+into ``ItemFailed``.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ class TaskRun:
     ) -> Answer:
         """Return the answer to a request, whose id is unlike all others. Raises the error of a failed request.
 
-        ``on_delta`` gets the pieces of the text and of the reasoning as they come. ``may_end`` gets the pieces of the text
-        and ends the answer by returning True; ``Answer.was_ended`` then says so. ``unit_text`` is the text of the unit that
-        the request is about, for the progress.
+        ``on_delta`` gets the pieces of the text and of the reasoning as they come. ``may_end`` gets the pieces of the
+        text and ends the answer by returning True; ``Answer.was_ended`` then says so. ``unit_text`` is the text of the
+        unit that the request is about, for the progress.
         """
         opened = _TaskRequest(self, request, on_delta, may_end, unit_text)
         self._open.add(opened)
@@ -114,8 +115,8 @@ class TaskRun:
         """Return the values of ``work`` for the items of a source, in their order, for ``async for``.
 
         Several items are worked on at a time. The next one is taken while fewer than ``max_pending`` requests are
-        pending and fewer than ``limit`` values are unread, so a source of any length takes little memory. ``total``: the
-        number of items, for the progress, where the source has no length.
+        pending and fewer than ``limit`` values are unread, so a source of any length takes little memory. ``total``:
+        the number of items, for the progress, where the source has no length.
         """
         runner = self._runner
         found = ConcurrentMap(
@@ -440,10 +441,11 @@ def run_inputs(
 ) -> Iterator[TaskEvent]:
     """Run a task for each of the inputs in one job of the backend, and yield what they report, then a Result for each.
 
-    An input is taken when its task begins: later ones wait while ``MAX_PENDING_REQUESTS`` are pending. An ``ItemFailed``
-    among them is passed on in its position; an ``LlmError`` of a task does not stop the others. ``Progress`` counts
-    requests, as ``unit``s, if there is more than one ("": it does not). Requests that ask for progress also produce a
-    combined ``Progress`` of all requests of the same step, until more than ``watched`` were made and one of them has ended.
+    An input is taken when its task begins: later ones wait while ``MAX_PENDING_REQUESTS`` are pending. An
+    ``ItemFailed`` among them is passed on in its position; an ``LlmError`` of a task does not stop the others.
+    ``Progress`` counts requests, as ``unit``s, if there is more than one ("": it does not). Requests that ask for
+    progress also produce a combined ``Progress`` of all requests of the same step, until more than ``watched`` were
+    made and one of them has ended.
     """
     with ExitStack() as stack:
         yield from _InputRunner(backend, stack, unit, watched).run(inputs, task)
@@ -460,7 +462,10 @@ def run_task(backend: Backend, task: Callable[[TaskRun], Work[Result]], *, name:
 
 
 def ask_all(backend: Backend, requests: Iterable[Request]) -> list[Answer]:
-    """Return the answers to requests, in their order, where nothing else is done meanwhile. Raises the first failure."""
+    """Return the answers to requests, in their order, where nothing else is done meanwhile.
+
+    Raises the first failure.
+    """
     answers: list[Answer] = []
 
     async def task(run: TaskRun) -> Result:

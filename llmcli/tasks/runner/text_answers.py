@@ -44,7 +44,10 @@ async def ask_for_text(
     shows_text: bool = True,
     on_text: Callable[[str], object] | None = None,
 ) -> Answer:
-    """Return an answer with a visible character, as ``write_text`` does. ``shows_text``: not only reasoning is reported."""
+    """Return an answer with a visible character, as ``write_text`` does.
+
+    ``shows_text``: not only reasoning is reported.
+    """
 
     async def stream(request: Request) -> Answer:
         may_end = None if options.stop_condition is None else options.stop_condition()

@@ -17,8 +17,8 @@ class WorkEstimate:
     """The work for one input. ``passages``: cuts of the input; ``calls``: requests to the model.
 
     ``prompt_tokens`` are those of all calls, also where several share a beginning that is evaluated once.
-    ``answer_tokens``: about how many are generated. ``reused_tokens``: those of prompts that need no evaluation, since an
-    earlier call began with them.
+    ``answer_tokens``: about how many are generated. ``reused_tokens``: those of prompts that need no evaluation, since
+    an earlier call began with them.
     """
 
     name: str

@@ -2,8 +2,8 @@
 
 A text that fits the context is one request. A longer text is cut at paragraph borders. The summaries of its parts are
 joined into the text of the next stage, until that fits one request. The parts of all documents run concurrently. A part
-with an empty or cut answer is requested again; the result lists the lines of parts that are still missing. Key sentences
-are chosen without an answer: ``summarization/``.
+with an empty or cut answer is requested again; the result lists the lines of parts that are still missing. Key
+sentences are chosen without an answer: ``summarization/``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def summarize_document(
 ) -> Coroutine[Any, Any, Result]:
     """Return the summary of a document, or of a record's text, whose columns are ``row``, when it is awaited.
 
-    The rest is as in ``summarize``. Raises ``BadDocument`` for a streamed text that has to be kept in memory, and is too
-    large for that.
+    The rest is as in ``summarize``. Raises ``BadDocument`` for a streamed text that has to be kept in memory, and is
+    too large for that.
     """
     style = wanted.style_for(run.backend.info())
     if style == KEY_SENTENCES:
@@ -73,12 +73,13 @@ def summarize(
     cannot be made to fit with ``ContextOverflow``, an empty answer with ``EmptyAnswer``, key sentences with
     ``Unsupported`` where the backend reports no hidden states; the others go on. ``earlier``: a summary to update, to
     which the documents add what is new. A Result has the fields ``method`` ("written" or "key-sentences"), ``coverage``
-    (the share of the document's tokens that calls with an answer have read), ``missing``, the ``MissingPart``s of the document that the summary lacks, and with
-    key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
-    summary whose length is not about ``wanted.words``, or that is not in the form of its style, is written once more. If the
-    better one of both is not about that long either it has a warning; if its form is wrong it is incomplete
-    (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts" or "sentences",
-    and the prompt tokens evaluated for all of them.
+    (the share of the document's tokens that calls with an answer have read), ``missing``, the ``MissingPart``s of the
+    document that the summary lacks, and with key sentences ``sentences`` (each with ``text``, ``start``, ``end``,
+    ``first_line``, ``last_line`` and ``score``). A summary whose length is not about ``wanted.words``, or that is not
+    in the form of its style, is written once more. If the better one of both is not about that long either it has a
+    warning; if its form is wrong it is incomplete (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are
+    chosen without keeping it in memory. ``Progress`` counts "parts" or "sentences", and the prompt tokens evaluated for
+    all of them.
     """
     chosen = wanted or SummaryOptions()
 

@@ -1,8 +1,8 @@
 """summarize --cite: a summary in points, each with words of the document that support it.
 
-The points come from the usual summary in bullets. Each is looked up in the document (BM25), a quote is generated from the
-passage that ranks highest, under a grammar that admits only its words, and the sentences around the quote are scored as
-support for the point.
+The points come from the usual summary in bullets. Each is looked up in the document (BM25), a quote is generated from
+the passage that ranks highest, under a grammar that admits only its words, and the sentences around the quote are
+scored as support for the point.
 """
 
 from __future__ import annotations
@@ -128,10 +128,11 @@ def summarize_with_citations(
 ) -> Iterator[TaskEvent]:
     """Summarize each document in points with quotes: per item a Result or ItemFailed.
 
-    ``wanted`` and failures are as in ``summarize``; the style is that of bullets. The text of a Result is Markdown. Its fields besides ``missing``:
-    ``points`` (each with ``text``, ``support``, ``probability``, ``quoted_by`` and ``quote``), ``unsupported`` (the texts
-    of the points that were left out; none with ``keeps_unsupported``) and ``repeated`` (those that repeated another
-    one). If all points were left out, the result is incomplete (``PointsUnsupported``).
+    ``wanted`` and failures are as in ``summarize``; the style is that of bullets. The text of a Result is Markdown. Its
+    fields besides ``missing``: ``points`` (each with ``text``, ``support``, ``probability``, ``quoted_by`` and
+    ``quote``), ``unsupported`` (the texts of the points that were left out; none with ``keeps_unsupported``) and
+    ``repeated`` (those that repeated another one). If all points were left out, the result is incomplete
+    (``PointsUnsupported``).
     """
     scorer = SupportScorer(backend, prompts, options)
     plan = SummaryPlan(backend, prompts, options, wanted or SummaryOptions(), QUOTED_STYLE, checks_form=False)

@@ -1,7 +1,7 @@
 """The earlier summary that ``--update`` continues: its text, and how much of the document it is about.
 
-A result of ``llm summarize --json`` says in ``source`` which beginning of the document it has read. If the document still
-begins so, only the rest is new. Another text is only a summary: then the whole document is new.
+A result of ``llm summarize --json`` says in ``source`` which beginning of the document it has read. If the document
+still begins so, only the rest is new. Another text is only a summary: then the whole document is new.
 """
 
 from __future__ import annotations

@@ -86,13 +86,19 @@ class CombinedText:
                 line += count_line_ends(piece)
 
     def read_whole(self) -> Document:
-        """Return the text as a document. Raises ``BadDocument`` if it is too large to be kept, and as ``blocks`` does."""
+        """Return the text as a document.
+
+        Raises ``BadDocument`` if it is too large to be kept, and as ``blocks`` does.
+        """
         if self._size > MAX_TEXT_BYTES:
             raise BadDocument(self.name, detail=TOO_LARGE)
         return Document(self.name, "".join(block.text for block in self.blocks()))
 
     def ranges(self, start: int, end: int) -> Iterator[tuple[Document, int, int]]:
-        """Yield the documents in which a range of the text stands, each with the offsets in it. Raises as ``blocks``."""
+        """Yield the documents in which a range of the text stands, each with the offsets in it.
+
+        Raises as ``blocks``.
+        """
         for included, begin, until in self._document_ranges(start, end):
             document = self._read(included)
             yield (document if isinstance(document, Document) else document.read_whole()), begin, until

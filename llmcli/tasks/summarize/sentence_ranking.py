@@ -1,8 +1,8 @@
 """Ranks the sentences of a text by centrality, position and novelty of their vectors.
 
-Centrality is the degree of a sentence in the graph of similar sentences (LexRank: Erkan and Radev 2004, without the power
-iteration). Novelty is maximal marginal relevance (Carbonell and Goldstein 1998). The sentences are read block by block,
-so that memory does not depend on the length of the text.
+Centrality is the degree of a sentence in the graph of similar sentences (LexRank: Erkan and Radev 2004, without the
+power iteration). Novelty is maximal marginal relevance (Carbonell and Goldstein 1998). The sentences are read block by
+block, so that memory does not depend on the length of the text.
 """
 
 from __future__ import annotations

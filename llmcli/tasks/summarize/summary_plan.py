@@ -22,9 +22,9 @@ MAX_PART_TOKENS = 256  # for the facts of a part without one
 PART_SHARE = 4
 """A part is up to this many times as long as the facts about it may be.
 
-A model reads many short parts faster than few long ones, since attention costs the square of the length, and writes their
-facts in one batch; small models find more of the facts in a short text, too. The facts of all parts are much shorter than
-the text however often they are merged.
+A model reads many short parts faster than few long ones, since attention costs the square of the length, and writes
+their facts in one batch; small models find more of the facts in a short text, too. The facts of all parts are much
+shorter than the text however often they are merged.
 """
 MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
 
@@ -38,8 +38,8 @@ def max_summary_tokens(words: int) -> int:
 class SummaryPlan:
     """The settings for all documents of a run; stage 0 summarizes the document, later stages merge summaries.
 
-    ``row``: the columns of a record, None for a document. ``earlier``: the summary to update, "" for none: then the text
-    is what is new, and the last stage joins both. ``combined``: the text is that of several documents.
+    ``row``: the columns of a record, None for a document. ``earlier``: the summary to update, "" for none: then the
+    text is what is new, and the last stage joins both. ``combined``: the text is that of several documents.
     ``checks_form``: a summary that is not in the form of its style is written again.
     """
 
@@ -177,7 +177,10 @@ class SummaryPlan:
         return max(MIN_TEXT_TOKENS, PART_SHARE * self.part_limit(stage, 0))
 
     def split(self, stage: int, text: str, stalls: int, *, subject: str) -> Iterator[str]:
-        """Yield the parts of a text, one if it fits; joined, they equal it. Raises ``ContextOverflow`` where none fits."""
+        """Yield the parts of a text, one if it fits; joined, they equal it.
+
+        Raises ``ContextOverflow`` where none fits.
+        """
         budget = self.budget(stage, self.part_limit(stage, stalls), is_last=False, subject=subject)
         if budget.fits(text):
             yield text

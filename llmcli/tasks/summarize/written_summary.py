@@ -161,7 +161,9 @@ class _WrittenSummary:
     # ---- the last stage -------------------------------------------------------------------------------------------
 
     async def _write_last(self, request: Request) -> tuple[Answer, str]:
-        """Return the summary, and what is wrong with its length. One that misses the length or the form is written again.
+        """Return the summary, and what is wrong with its length.
+
+        One that misses the length or the form is written again.
 
         Of both the better one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """

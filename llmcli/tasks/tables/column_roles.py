@@ -50,8 +50,8 @@ class ColumnFacts:
     """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers.
 
     ``has_total``: the sum of its numbers says something, which that of shares and temperatures does not. ``distinct``:
-    how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``. ``unread``: a text with digits among
-    these ("5 kg"), which may be a number that no query counts.
+    how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``. ``unread``: a text with digits
+    among these ("5 kg"), which may be a number that no query counts.
     """
 
     name: str

@@ -109,8 +109,8 @@ class _Comparison:
 class ConditionReader:
     """Takes the conditions out of the links of a question; ``rest`` is what they leave.
 
-    Calling it returns the WHERE clause. ``limit``: how many rows a superlative asks for. ``names_key``: a value of the key
-    is among the conditions; ``names_one_row``: no others, and one text.
+    Calling it returns the WHERE clause. ``limit``: how many rows a superlative asks for. ``names_key``: a value of the
+    key is among the conditions; ``names_one_row``: no others, and one text.
     """
 
     def __init__(self, vocabulary: TableVocabulary, links: Sequence[SchemaLink]) -> None:
@@ -541,7 +541,10 @@ def _has_unit(column: ColumnFacts) -> bool:
 
 
 def _convert_unit(link: SchemaLink, column: ColumnFacts, unit: str) -> str:
-    """Return a number in the unit that the name of a column ends with. Raises ``NoTemplateFits`` if it measures otherwise."""
+    """Return a number in the unit that the name of a column ends with.
+
+    Raises ``NoTemplateFits`` if it measures otherwise.
+    """
     word = link.words[0]
     if word.number is None:
         return word.key

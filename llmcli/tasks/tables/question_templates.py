@@ -94,7 +94,10 @@ class QuestionReading:
                 return not link.is_name or self._looks_for(link, statement)
 
     def _uses_column(self, column: ColumnFacts, before: SchemaLink | None, statement: str) -> bool:
-        """Whether a statement has a column, or one of its values; what is counted, and names of rows, may be left out."""
+        """Whether a statement has a column, or one of its values.
+
+        What is counted, and names of rows, may be left out.
+        """
         names_rows = column.role is not ColumnRole.MEASURE and column.distinct == column.filled
         is_counted = names_rows or (before is not None and before.cue is QuestionCue.COUNT)
         has_value = any(match.column == column for link in self.links for match in link.values)
@@ -230,7 +233,10 @@ class _QuestionReader:
         return is_name and column.distinct == column.filled
 
     def _take_column(self, wanted: str, direction: str = "", near: int | None = None) -> ColumnFacts | None:
-        """Take a column that is ``wanted`` (see ``choose_column``), the nearest to a position; None if there is none."""
+        """Take a column that is ``wanted`` (see ``choose_column``), the nearest to a position.
+
+        Return None if there is none.
+        """
         places = [at for at, link in enumerate(self._links) if link.kind is SchemaLinkKind.COLUMN]
         if near is not None:
             places.sort(key=lambda at: (abs(at - near), at < near))

@@ -1,6 +1,7 @@
 """Rows of tables that are read anew each time, so that memory does not grow with them.
 
-A table is read once to find its columns, and which of them are numbers; then row by row, as often as its rows are wanted.
+A table is read once to find its columns, and which of them are numbers; then row by row, as often as its rows are
+wanted.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ def type_cells(
 ) -> StreamedTable:
     """Return the columns of cells, with the numbers in columns of numbers; ``read`` begins with the first row.
 
-    Most cells of such a column are numbers, and none is a code such as 007, which would lose its zeros. Numbers may have
-    separators (``number_spellings``); ``delimiter`` is what separates the columns. Raises ``BadDocument`` for too many columns, and what ``read`` raises.
+    Most cells of such a column are numbers, and none is a code such as 007, which would lose its zeros. Numbers may
+    have separators (``number_spellings``); ``delimiter`` is what separates the columns. Raises ``BadDocument`` for too
+    many columns, and what ``read`` raises.
     """
     counts = [NumberCounts() for _ in header]
     check_width(len(counts))
@@ -95,7 +97,10 @@ def type_cells(
 
 
 def flatten_objects(read: Callable[[], Iterable[Any]], interrupt: Interrupt) -> StreamedTable:
-    """Return JSON values as rows: the paths in objects are columns ("a.b"), lists stay JSON. Raises as ``type_cells``."""
+    """Return JSON values as rows: the paths in objects are columns ("a.b"), lists stay JSON.
+
+    Raises as ``type_cells``.
+    """
     paths: dict[str, None] = {}
     rows = 0
     for item in poll_interrupt(read(), interrupt):

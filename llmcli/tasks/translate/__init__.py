@@ -66,9 +66,9 @@ def translate(
     All have translators on one backend. Text outside of segments is copied byte for byte. So is a segment without
     a valid translation: a ``Notice`` says so, the Result's field ``untranslated`` counts such segments, and its ``cut``
     is set. Translations in ``remembered`` need no model; only ``record_on_rename`` records outputs there. An
-    ``ItemFailed`` among the inputs is passed on in its position. ``Progress`` counts "segments". With ``quality``, results
-    are as those of ``add_quality_estimates`` or ``add_back_translations``. Raises ``Unsupported`` if the backend cannot
-    score translations.
+    ``ItemFailed`` among the inputs is passed on in its position. ``Progress`` counts "segments". With ``quality``,
+    results are as those of ``add_quality_estimates`` or ``add_back_translations``. Raises ``Unsupported`` if the
+    backend cannot score translations.
     """
     memory, rows = remembered or TranslationMemoryCache(None), report or TranslationReport()
     specs = list(specs)
@@ -112,9 +112,10 @@ async def translate_file(
 ) -> tuple[Result, list[SegmentOutcome]]:
     """Return the result of a document, whose segments run concurrently, and the outcome of each segment.
 
-    ``show`` gets the pieces of the text and notices, among them what the format leaves out. The ids of the requests begin
-    with ``key``. Raises ``BadDocument``, ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the instructions), the
-    failure of a request, and ``AnswerRefused`` if the model refused each segment that it was to translate.
+    ``show`` gets the pieces of the text and notices, among them what the format leaves out. The ids of the requests
+    begin with ``key``. Raises ``BadDocument``, ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the
+    instructions), the failure of a request, and ``AnswerRefused`` if the model refused each segment that it was to
+    translate.
     """
     file = _FileTranslation(run, spec, memory, key, show)
     run_interruptible(file.parse)
@@ -354,8 +355,8 @@ def _existing_region(region: str, _translation: str) -> str:
 class TranslationEstimate:
     """One document: its segments, those that the model would translate, and the tokens of prompts and answers.
 
-    The instructions, which all prompts share, are counted once. ``calls``: about how many requests there are; a text that is
-    too long for one has several.
+    The instructions, which all prompts share, are counted once. ``calls``: about how many requests there are; a text
+    that is too long for one has several.
     """
 
     name: str

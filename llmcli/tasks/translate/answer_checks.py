@@ -1,7 +1,7 @@
 """Checks whether an answer is a valid translation, and removes what models add around it.
 
-Emphasis in Markdown comes as often as in the text, for each kind, anywhere in the sentence. A phrase is not repeated over
-and over, as small models do.
+Emphasis in Markdown comes as often as in the text, for each kind, anywhere in the sentence. A phrase is not repeated
+over and over, as small models do.
 """
 
 from __future__ import annotations

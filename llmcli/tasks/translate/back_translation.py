@@ -1,8 +1,8 @@
 """The quality of translations by translating them back (translate --qe back-translation), without a reference.
 
-The model translates each translation into the language of the source, without the user's instructions. The two texts are
-compared by chrF, the F-score of character n-grams. Source: Popovic 2015, "chrF: character n-gram F-score for automatic MT
-evaluation", with the averages of sacrebleu (Post 2018).
+The model translates each translation into the language of the source, without the user's instructions. The two texts
+are compared by chrF, the F-score of character n-grams. Source: Popovic 2015, "chrF: character n-gram F-score for
+automatic MT evaluation", with the averages of sacrebleu (Post 2018).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ async def add_back_translations(
 ) -> tuple[Result, list[SegmentOutcome]]:
     """Return a result with the field ``quality``, and the outcomes with the back-translation and chrF of each segment.
 
-    ``quality`` lists the segments as that of ``add_quality_estimates`` does. A doubtful translation is a warning, and makes
-    the result incomplete. A segment has no estimate if the model refuses to translate it back, and none has if the language
-    of the source is unknown. Raises the failure of a request.
+    ``quality`` lists the segments as that of ``add_quality_estimates`` does. A doubtful translation is a warning, and
+    makes the result incomplete. A segment has no estimate if the model refuses to translate it back, and none has if
+    the language of the source is unknown. Raises the failure of a request.
     """
     source = _source_language(result, outcomes)
     rows, doubtful = list(outcomes), 0

@@ -1,7 +1,7 @@
 """Masking: the model sees ``[#1]`` for a text that a translation must not change, and must return it exactly once.
 
-Masked texts may belong together: both ends of a link, tags, the parts of a plural. A translation may reorder groups, but
-not their members, and pairs may not overlap partially.
+Masked texts may belong together: both ends of a link, tags, the parts of a plural. A translation may reorder groups,
+but not their members, and pairs may not overlap partially.
 """
 
 from __future__ import annotations

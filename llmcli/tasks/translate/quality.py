@@ -1,11 +1,11 @@
 """The quality of translations: without a reference (translate --qe surprisal), and against one (--eval).
 
-The surprisal of a translation is -log2 of its probability as the answer to the translation prompt, in bits a token. That
-alone ranks badly: the model expects a copy of the source more than any translation, and it does not notice words that are
-left out. So lengths, copied words and numbers are compared too. The features are added up with the weights of a logistic
-regression. It was fitted to right and damaged messages of a PO file with the starter
-(``benchmarks/translation_quality.py``; its figures are those of other messages). The surprisal without the source, from a
-second prefill, was tried as well, and added nothing.
+The surprisal of a translation is -log2 of its probability as the answer to the translation prompt, in bits a token.
+That alone ranks badly: the model expects a copy of the source more than any translation, and it does not notice words
+that are left out. So lengths, copied words and numbers are compared too. The features are added up with the weights of
+a logistic regression. It was fitted to right and damaged messages of a PO file with the starter
+(``benchmarks/translation_quality.py``; its figures are those of other messages). The surprisal without the source, from
+a second prefill, was tried as well, and added nothing.
 """
 
 from __future__ import annotations
@@ -113,8 +113,9 @@ def rank_segments(rows: Sequence[SegmentOutcome]) -> list[dict[str, Any]]:
 class QualityFeatures:
     """``surprisal`` of a translation given its source, in bits a token.
 
-    ``length`` is the natural logarithm of its length over that of its source, in characters. ``copied``: the share of its
-    words that stand in the source, 0 if it has few words. ``numbers_differ``: its numbers are not those of the source.
+    ``length`` is the natural logarithm of its length over that of its source, in characters. ``copied``: the share of
+    its words that stand in the source, 0 if it has few words. ``numbers_differ``: its numbers are not those of the
+    source.
     """
 
     surprisal: float

@@ -65,9 +65,9 @@ class SegmentTask:
 class SegmentTranslation:
     """The translation of a segment, or None if no valid one was found.
 
-    ``problems`` says why, or lists the problems of earlier attempts; ``attempts`` counts requests. ``is_truncated``: it was
-    given up because an answer was cut; ``is_truncated_by_user``: the user's own limit cut it. ``refusal`` is that for
-    which it was given up.
+    ``problems`` says why, or lists the problems of earlier attempts; ``attempts`` counts requests. ``is_truncated``: it
+    was given up because an answer was cut; ``is_truncated_by_user``: the user's own limit cut it. ``refusal`` is that
+    for which it was given up.
     """
 
     translation: str | None
@@ -198,7 +198,10 @@ class _SegmentAttempts:
         return piece.with_space(translation)
 
     async def _attempt(self, piece: _Piece, attempt: int, problems: Sequence[str]) -> tuple[Answer, str, list[str]]:
-        """Return an answer, the translation in it, and the problems of that; the request names those of the last one."""
+        """Return an answer, the translation in it, and the problems of that.
+
+        The request names those of the last one.
+        """
         request = self._translator.make_translation_request(
             self._next_id(),
             piece.text,
@@ -227,7 +230,10 @@ class _SegmentAttempts:
         return answer, translation, self._find_problems(piece, translation, answer, is_cut=is_cut)
 
     def _find_problems(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
-        """Return why an answer is no valid translation of a piece; ``is_cut``: a limit cut it, not a comment after it."""
+        """Return why an answer is no valid translation of a piece.
+
+        ``is_cut``: a limit cut it, not a comment after it.
+        """
         if incomplete := self._length_problem(piece, translation, answer, is_cut=is_cut):
             return [incomplete]
         if answer.finished.unrestored:

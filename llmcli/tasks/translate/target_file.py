@@ -1,8 +1,8 @@
 """The output file of a translation: its earlier content, whether it is finished, and what can be carried over.
 
 If the source has not changed, the translation stays, edits included. In message files, the key identifies the source of
-each translated text. In other files the record of the last output does, unless a text was added, removed or moved since,
-or the text between segments has changed. (PO files hold both languages: see
+each translated text. In other files the record of the last output does, unless a text was added, removed or moved
+since, or the text between segments has changed. (PO files hold both languages: see
 ``documents/formats/message_files/po_merge.py``.)
 """
 

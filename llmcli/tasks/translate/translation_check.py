@@ -46,8 +46,8 @@ class DefectKind(StrEnum):
 class TranslationToCheck:
     """A document and its translation, None if there is no such file; both are one in a file with both languages.
 
-    ``source`` None: detected. ``written`` is what llm last wrote to the file, None if it has no record; ``sources`` are the
-    texts of which translations in the memory were made. Untranslated terms of ``glossary`` may stay as they are.
+    ``source`` None: detected. ``written`` is what llm last wrote to the file, None if it has no record; ``sources`` are
+    the texts of which translations in the memory were made. Untranslated terms of ``glossary`` may stay as they are.
     """
 
     document: Document
@@ -232,8 +232,8 @@ class _SegmentCheck:
     def _is_untranslated(self, segment: Segment, translation: str, row: RecordedSegment | None) -> bool:
         """Whether it is still the source.
 
-        A text that llm translated as itself, such as a name, is not, nor a short one in a file with both languages: where a
-        translation is missing there, its place is empty.
+        A text that llm translated as itself, such as a name, is not, nor a short one in a file with both languages:
+        where a translation is missing there, its place is empty.
         """
         source, target = self._source, self._pair.target
         if source is not None and source.code.partition("-")[0] == target.code.partition("-")[0]:

@@ -25,7 +25,8 @@ from llmcli.types import RepetitionPolicy, Request
 Formality = Literal["auto", "formal", "informal"]
 PARAGRAPH_END = "\n\n"
 _MAX_SHARED_TERMS = 20
-"""A glossary with at most so many terms stands in the part that all prompts share, if the engine evaluates that once."""
+"""A glossary with at most so many terms stands in the part that all prompts share, if the engine evaluates that
+once."""
 _PLAIN = "aceghijklnorstuwyzACDEGHIJKLNORSTUWYZ"
 _ACCENTED = "\u00e4\u00e7\u00e9\u011f\u0125\u00ef\u0135\u0137\u013c\u00f1\u00f6\u0159\u0161\u0163\u00fc\u0175\u00fd\u017e\u00c4\u00c7\u010e\u00c9\u011e\u0124\u00cf\u0134\u0136\u013b\u00d1\u00d6\u0158\u0160\u0162\u00dc\u0174\u00dd\u017d"
 _TABLE = str.maketrans(_PLAIN, _ACCENTED)

@@ -323,7 +323,10 @@ class WorkerLauncher:
             self._child.poll()
 
     def child_exit_code(self) -> int | None:
-        """Return the exit code (``Popen.returncode``) of the worker that this process started; None if none has ended."""
+        """Return the exit code (``Popen.returncode``) of the worker that this process started.
+
+        It is None if none has ended.
+        """
         if self._child is None:
             return None
         import subprocess

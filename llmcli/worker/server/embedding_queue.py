@@ -58,7 +58,8 @@ class EmbeddingQueue:
     ) -> Future[EmbeddingVectors]:
         """Queue texts, or tokens. ``gone`` tells whether the client has left; then the job ends.
 
-        ``pooling`` and ``measured``: see ``Embedder.embed``. The result raises as ``Embedder``, and what ``make`` raises.
+        ``pooling`` and ``measured``: see ``Embedder.embed``. The result raises as ``Embedder``, and what ``make``
+        raises.
         """
         job = _EmbeddingJob(inputs, gone, pooling, measured)
         with self._wake:

@@ -86,7 +86,10 @@ _DEFAULTS = EngineOptions()
 
 
 class EnginePool:
-    """Engines for the model at ``path`` with ``adapters``; a thread begins to load the weights of ``preload`` at once."""
+    """Engines for the model at ``path`` with ``adapters``.
+
+    A thread begins to load the weights of ``preload`` at once.
+    """
 
     def __init__(
         self,

@@ -287,7 +287,7 @@ def test_a_job_that_is_left_leaves_no_threads(servers):
     wait_until(lambda: not any(thread.name in {"remote", "recovery"} for thread in threading.enumerate()))
 
 
-# ---- the start --------------------------------------------------------------------------------------------------------
+# ---- the start -------------------------------------------------------------------------------------------------------
 
 
 def test_a_server_that_is_down_at_the_start_is_set_aside(servers):
@@ -415,7 +415,7 @@ def test_a_server_with_another_model_after_a_restart_is_not_used_again(servers):
         assert len(servers[0].chats()) == before
 
 
-# ---- costs ------------------------------------------------------------------------------------------------------------
+# ---- costs -----------------------------------------------------------------------------------------------------------
 
 PRICE = Price(10.0, 100.0, 1.0)
 
@@ -446,7 +446,7 @@ def test_a_job_ends_before_all_servers_together_cost_more(servers):
     assert {type(end.error) for end in ends if end.error is not None} <= {CostLimitReached}
 
 
-# ---- kills ------------------------------------------------------------------------------------------------------------
+# ---- kills -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.stress

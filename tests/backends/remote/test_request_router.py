@@ -94,7 +94,7 @@ def test_a_prefix_that_was_not_used_for_long_is_forgotten(monkeypatch):
     assert len(router.servers[0].blocks) == 8
 
 
-# ---- servers that fail ------------------------------------------------------------------------------------------------
+# ---- servers that fail -----------------------------------------------------------------------------------------------
 
 
 def fail(router, assignment, error=None, *, cancel_unanswered=False):

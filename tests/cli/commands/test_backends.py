@@ -29,7 +29,7 @@ def rows_of(run):
     return [json.loads(line) for line in run.out.splitlines()]
 
 
-# ---- list -------------------------------------------------------------------------------------------------------------
+# ---- list ------------------------------------------------------------------------------------------------------------
 
 
 def test_list_has_yours_and_the_well_known_ones(llm):
@@ -73,7 +73,7 @@ def test_list_tells_a_person_how_to_store_a_key(llm, terminal):
     assert servers["openai"] == "none" and servers["ollama"] == "-" and len(servers) == len(lines) - 2
 
 
-# ---- add --------------------------------------------------------------------------------------------------------------
+# ---- add -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_preset_is_added_with_its_address(llm, file):
@@ -184,7 +184,7 @@ def test_a_broken_configuration_is_not_edited(llm, file):
     assert llm("backends", "add", "x", "--base-url", "http://x/v1").code == 78 and file.read_text() == "nonsense: 1\n"
 
 
-# ---- rm ---------------------------------------------------------------------------------------------------------------
+# ---- rm --------------------------------------------------------------------------------------------------------------
 
 
 def test_rm_removes_one(llm, file):
@@ -206,7 +206,7 @@ def test_rm_says_what_still_names_it(llm, file):
     assert run.code == 0 and "backend is still set to one" in run.err
 
 
-# ---- test -------------------------------------------------------------------------------------------------------------
+# ---- test ------------------------------------------------------------------------------------------------------------
 
 
 def able_server(handler, body):

@@ -94,7 +94,7 @@ def test_names_are_found_by_a_local_model(llm, letter):
     assert "Jane" in run.backend.requests[0].messages[-1].content
 
 
-# ---- on the way to a server -------------------------------------------------------------------------------------------
+# ---- on the way to a server ------------------------------------------------------------------------------------------
 
 
 def sent(server):

@@ -31,7 +31,7 @@ AT_ONCE = "import llmcli.cli.console.status_line as p; p.DELAY_S = 0"
 """What makes a real process show what it waits for from the first moment on."""
 
 
-# ---- what it says -----------------------------------------------------------------------------------------------------
+# ---- what it says ----------------------------------------------------------------------------------------------------
 
 
 def step(phase, done=0, total=None, label="", unit="tokens"):
@@ -163,7 +163,7 @@ def test_the_rate_falls_when_the_next_count_is_late():
     assert pace.seconds_left(26.0, Progress(40, 100, "tokens")) > pace.seconds_left(6.0, Progress(40, 100, "tokens"))
 
 
-# ---- when it is there -------------------------------------------------------------------------------------------------
+# ---- when it is there ------------------------------------------------------------------------------------------------
 
 
 class Screen:
@@ -455,7 +455,7 @@ def test_the_thread_paints_while_the_command_is_blocked(screen, monkeypatch):
     assert screen.text() == "" and b"here" in screen.raw and not status._thread.is_alive()
 
 
-# ---- verbs ------------------------------------------------------------------------------------------------------------
+# ---- verbs -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -552,7 +552,7 @@ def test_messages_during_a_wait_have_their_own_line(llm, terminal, at_once, tiny
     assert run.code == 0 and len(said) == 2 and "is a base model" in said[0] and said[0].startswith("llm: ")
 
 
-# ---- real processes ---------------------------------------------------------------------------------------------------
+# ---- real processes --------------------------------------------------------------------------------------------------
 
 
 def rows(child):

@@ -128,7 +128,7 @@ def test_repacked_types_depend_on_the_build(monkeypatch, info, types):
     assert memory_budget.list_repacked_types() == types
 
 
-# ---- sequences within the budget ---------------------------------------------------------------------------------------
+# ---- sequences within the budget -------------------------------------------------------------------------------------
 
 
 @each_kind
@@ -212,7 +212,7 @@ def test_the_context_of_an_engine_follows_the_budget(tiny, monkeypatch):
         assert engine.info().context == 8000
 
 
-# ---- rest --------------------------------------------------------------------------------------------------------------
+# ---- rest ------------------------------------------------------------------------------------------------------------
 
 
 @each_kind
@@ -348,7 +348,7 @@ def test_a_context_for_prompts_without_answers_has_no_spare_cells(models):
     )
 
 
-# ---- states in files ---------------------------------------------------------------------------------------------------
+# ---- states in files -------------------------------------------------------------------------------------------------
 
 
 @each_model

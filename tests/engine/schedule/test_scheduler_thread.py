@@ -87,7 +87,8 @@ def test_no_bulk_step_starts_during_an_interactive_answer(recorded, name):
 def test_first_bulk_steps_end_for_interactive_arrivals_and_still_progress(tiny, monkeypatch):
     """How long a first step takes is unknown: an arrival aborts it after a short step's time, and the next is shorter.
 
-    Here every token takes 5 ms, and a request arrives during every step, so that only steps of at most 20 tokens may end.
+    Here every token takes 5 ms, and a request arrives during every step, so that only steps of at most 20 tokens may
+    end.
     """
     now, steps, evaluate = [0.0], [], Context.evaluate
 

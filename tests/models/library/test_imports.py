@@ -76,7 +76,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-# ---- taking -----------------------------------------------------------------------------------------------------------
+# ---- taking ----------------------------------------------------------------------------------------------------------
 
 
 def test_by_link(desk, file, content):
@@ -225,7 +225,7 @@ def test_after_a_killed_import(desk, file):
     assert desk.files() == [f"import.{host}.{os.getppid()}.incomplete", "mine.gguf"]
 
 
-# ---- names ------------------------------------------------------------------------------------------------------------
+# ---- names -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "x.gguf", STARTER_MODEL, "a b"])
@@ -312,7 +312,7 @@ def test_of_a_file_that_was_registered_in_place(desk, file):
     assert [model.path for model in desk.library.list()] == [desk.own / "mine.gguf"]
 
 
-# ---- what was announced -----------------------------------------------------------------------------------------------
+# ---- what was announced ----------------------------------------------------------------------------------------------
 
 
 def blob(tmp_path, content, digest=None) -> Path:
@@ -344,7 +344,7 @@ def test_ollama_blob_by_its_path(desk, tmp_path, content):
     assert model.announced and model.verified and model.quantization == "Q8_0"
 
 
-# ---- keeping ----------------------------------------------------------------------------------------------------------
+# ---- keeping ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_copy_does_not_change(desk, file, content, no_links):

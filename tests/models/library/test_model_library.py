@@ -67,7 +67,7 @@ def pull(library, name, interrupt) -> ModelFile:
     return model
 
 
-# ---- pulling ----------------------------------------------------------------------------------------------------------
+# ---- pulling ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_one_bit(stocked, library, interrupt):
     assert library.list() == []
 
 
-# ---- checking ---------------------------------------------------------------------------------------------------------
+# ---- checking --------------------------------------------------------------------------------------------------------
 
 
 def test_other_tools_files_are_checked(stocked, library, interrupt, content):
@@ -325,7 +325,7 @@ def test_quick(stocked, library, interrupt, tmp_path):
     assert done.stdout == "[]\n"
 
 
-# ---- names ------------------------------------------------------------------------------------------------------------
+# ---- names -----------------------------------------------------------------------------------------------------------
 
 
 def test_starter_is_known(library):
@@ -428,7 +428,7 @@ def test_same_label_twice(hub, library, interrupt, content):
     assert [model.name for model in library.list()] == [f"{REPO}/b-Q8_0.gguf", f"{REPO}:Q8_0"]
 
 
-# ---- forgetting -------------------------------------------------------------------------------------------------------
+# ---- forgetting ------------------------------------------------------------------------------------------------------
 
 
 def test_remove(stocked, library, make_library, interrupt):

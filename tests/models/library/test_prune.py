@@ -71,7 +71,7 @@ def partial_of(cache, pid, digest=HASH, host=None) -> Path:
     return cache.blob_path(REPO, digest).with_name(f"{digest}.{host or partial_file._host_name()}.{pid}.incomplete")
 
 
-# ---- what is waste ----------------------------------------------------------------------------------------------------
+# ---- what is waste ---------------------------------------------------------------------------------------------------
 
 
 def test_nothing(cache, find):
@@ -245,7 +245,7 @@ def test_an_abandoned_wheel(find, tmp_path, age, there):
     assert len(find()) == there
 
 
-# ---- removing ---------------------------------------------------------------------------------------------------------
+# ---- removing --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_a_missing_file(library, make_library, interrupt, local):
         list(make_library().verify(model, interrupt))
 
 
-# ---- LoRA adapters ----------------------------------------------------------------------------------------------------
+# ---- LoRA adapters ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

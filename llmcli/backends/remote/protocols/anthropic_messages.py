@@ -1,8 +1,8 @@
 """Anthropic's Messages, which other servers offer too.
 
 Source: the Claude API reference, "Create a Message", "Streaming messages", "Errors", "Stop reasons", "Structured
-outputs" and "Thinking", API version 2026-10-21. That version refuses sampling parameters; other servers take them, so the
-temperature is sent until it is refused.
+outputs" and "Thinking", API version 2026-10-21. That version refuses sampling parameters; other servers take them, so
+the temperature is sent until it is refused.
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ class AnthropicMessages:
         return next((name for name in _SCHEMA_FIELDS if name not in refused), None)
 
     def make_parser(self, request: Request, server: ServerConfig, key: ApiKey) -> AnswerParser:
-        """Return a parser of events; stop strings without visible characters are refused, so they are looked for here."""
+        """Return a parser of events.
+
+        Stop strings without visible characters are refused, so they are looked for here.
+        """
         return MessageEventParser(request, server, key, stops=tuple(stop for stop in request.stop if not stop.strip()))
 
     def parse_error(self, loaded: Any) -> ErrorFields:

@@ -34,7 +34,8 @@ _MAX_STOPS = 5
 """Stop strings that the protocol takes; others are looked for here."""
 _SCHEMA_FIELDS = ("responseJsonSchema", "responseSchema")
 _TOOL_SCHEMA_FIELD = "parametersJsonSchema"
-"""The field for the schema of a tool's arguments; a server that refuses it gets ``parameters``, with OpenAPI's keywords."""
+"""The field for the schema of a tool's arguments; a server that refuses it gets ``parameters``, with OpenAPI's
+keywords."""
 _NO_SIGNATURE = "skip_thought_signature_validator"
 """The signature of a call that another model made; source: "Thought signatures", Gemini API documentation."""
 _THINKING_ALLOWANCE_TOKENS = 4096
@@ -44,7 +45,8 @@ _NO_THINKING = (
     ("thinking.low", {"thinkingLevel": "low"}),
     ("thinking.least", {"thinkingBudget": 128}),
 )
-"""How to ask for little thinking: of models that can do without, of those with levels, and of those with a least budget."""
+"""How to ask for little thinking: of models that can do without, of those with levels, and of those with a least
+budget."""
 _WORDS = {
     "temperature": r"(?i)\btemperature\b",
     "topP": r"(?i)\btop_?p\b",

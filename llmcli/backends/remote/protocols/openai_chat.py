@@ -276,7 +276,10 @@ class ChunkParser(AnswerParser):
                 self._parse_call(call)
 
     def _parse_call(self, call: Mapping[str, Any]) -> None:
-        """Take a piece of a call. Some servers number no calls, or all calls alike, so another id begins another call."""
+        """Take a piece of a call.
+
+        Some servers number no calls, or all calls alike, so another id begins another call.
+        """
         function = call.get("function")
         if not isinstance(function, Mapping):
             return

@@ -27,8 +27,8 @@ DEFAULT_CONTEXT_TOKENS = 8192
 class OptionalField:
     """A part of a body that is left out once the server refused it; ``name`` is what is remembered of it.
 
-    ``words`` is a pattern of the errors about it, "" for its name. An error must match ``hint`` too: a value that is too
-    large says nothing about the field.
+    ``words`` is a pattern of the errors about it, "" for its name. An error must match ``hint`` too: a value that is
+    too large says nothing about the field.
     """
 
     name: str

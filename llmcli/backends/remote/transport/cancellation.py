@@ -1,8 +1,8 @@
 """Cancellation of a running request by another thread, and the network on which each wait then ends at once.
 
 This network is under httpcore2's connection pool. Connecting and resolving a name happen in a thread that a cancelled
-request leaves behind. All later waits, for TLS, for a proxy and for the server, end when ``CancelToken.cancel`` shuts the
-socket down.
+request leaves behind. All later waits, for TLS, for a proxy and for the server, end when ``CancelToken.cancel`` shuts
+the socket down.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The cost of the requests of one command, and its limit.
 
 An amount is reserved before a request is sent: its prompt, estimated from the size of its body, and its longest answer.
-When the server has said how many tokens it used, their cost takes the place of the reservation. An answer that broke off
-counts as all that was reserved for it. A request whose reservation does not fit waits for those that run; when none
+When the server has said how many tokens it used, their cost takes the place of the reservation. An answer that broke
+off counts as all that was reserved for it. A request whose reservation does not fit waits for those that run; when none
 does, the limit is reached, and no further request begins.
 """
 
@@ -163,7 +163,10 @@ class CostBudget:
             self._condition.notify_all()
 
     def release(self, amount: float, *, charged: bool, ended: bool) -> None:
-        """Give back a reservation whose usage is not known; ``charged``: it counts as spent. ``ended``: it was the last."""
+        """Give back a reservation whose usage is not known; ``charged``: it counts as spent.
+
+        ``ended``: it was the last.
+        """
         with self._condition:
             self._reserved -= amount
             self._uncertain += amount if charged else 0.0

@@ -35,7 +35,8 @@ _UNKNOWN_MODEL = re.compile(
     r"|\b(?:invalid|unknown|no such|not a valid) model(?: names?| ids?)?(?=[.!]?$|:| ['\"`]| passed in)",
     re.IGNORECASE,
 )
-"""How servers say with the status 400 what others say with 404: OpenAI's words, DeepSeek's, LiteLLM's and OpenRouter's."""
+"""How servers say with the status 400 what others say with 404: OpenAI's words, DeepSeek's, LiteLLM's and
+OpenRouter's."""
 _UNKNOWN_MODEL_CODES = frozenset({"model_not_found", "invalid_model"})
 _REFUSAL_CODE = re.compile(r"content_filter|invalid_prompt|policy(?:_violation)?$")
 """Codes of requests that a filter refuses because of what they say."""

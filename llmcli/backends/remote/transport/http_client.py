@@ -1,6 +1,7 @@
 """HTTP to one server: persistent connections, time-outs, certificates, and our errors for all failures.
 
-It uses httpcore2, the layer under httpx2: it follows no redirects, reads no environment and decodes no compressed bodies.
+It uses httpcore2, the layer under httpx2: it follows no redirects, reads no environment and decodes no compressed
+bodies.
 """
 
 from __future__ import annotations
@@ -269,7 +270,10 @@ class HttpClient:
         return ServerUnreachable(self.server.label, detail=f"{proxy.label} cannot connect to it: {reason}")
 
     def _tunnel_error(self, proxy: Proxy, status: int) -> LlmError:
-        """Return the error for a proxy that refuses a tunnel; its message may repeat the password, so it is not shown."""
+        """Return the error for a proxy that refuses a tunnel.
+
+        Its message may repeat the password, so it is not shown.
+        """
         if status in _PROXY_DENIALS:
             return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[status])
         told = f"{proxy.label} refused the connection: HTTP status {status}"

@@ -87,8 +87,8 @@ def ask(
     """Answer a question, with or without documents.
 
     Documents that do not fit the context are searched for the passages that answer the question, which are then named
-    below the answer. Questions about tables (CSV, JSON) are answered by an SQL query, whose rows are printed: a template
-    writes it if each word names something in the table, else the model if the table is large.
+    below the answer. Questions about tables (CSV, JSON) are answered by an SQL query, whose rows are printed: a
+    template writes it if each word names something in the table, else the model if the table is large.
     """
     given = _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
@@ -138,7 +138,10 @@ def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_
 
 
 def _find_indexes(ctx: CommandContext, names: Sequence[str], given: Sequence[str], *, records: bool) -> list[str]:
-    """Return the directories of indexes. Raises ``UsageError`` beside options that read whole documents, ``MissingError``."""
+    """Return the directories of indexes.
+
+    Raises ``UsageError`` beside options that read whole documents, ``MissingError``.
+    """
     if not names:
         return []
     if records:

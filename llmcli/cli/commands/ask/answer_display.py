@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @frozen
 class AnswerOptions:
-    """``extract``: only the first code block is the answer, which ends there. ``copy``: it goes to the terminal's clipboard too.
+    """``extract``: only the first code block is the answer, which ends there.
+
+    ``copy``: it goes to the terminal's clipboard too.
 
     ``system``: the user's instructions. ``schema``: the JSON schema of the answer.
     """

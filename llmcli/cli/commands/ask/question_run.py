@@ -111,8 +111,8 @@ def _tables_for_sql(
 ) -> list[Table]:
     """Return the tables if all documents are tables, and a query answers the question; else none.
 
-    A query does if they do not fit the context as a whole together. Without instructions of the user it also answers what
-    ``needs_query`` says.
+    A query does if they do not fit the context as a whole together. Without instructions of the user it also answers
+    what ``needs_query`` says.
     """
     from llmcli.tasks.ask.table_question import needs_query
 

@@ -25,9 +25,10 @@ def _open_store(ctx: CommandContext) -> CalibrationStore:
 def show_list(ctx: CommandContext) -> int:
     """List the calibrations with their labels and how good they are.
 
-    In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One that
-    cannot be read has only a name; llm calibrations show NAME says why. The figures are those of what answers: of the model
-    alone where the calibration gains nothing. With several labels for a record, they are means over the labels.
+    In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One
+    that cannot be read has only a name; llm calibrations show NAME says why. The figures are those of what answers: of
+    the model alone where the calibration gains nothing. With several labels for a record, they are means over the
+    labels.
     """
     from statistics import fmean
 

@@ -26,8 +26,8 @@ class ActiveChat:
     """A conversation with a person or a pipe.
 
     ``attachments``: files (name and text) that go with the next message. ``prefill``: text with which the next prompt
-    begins; ``edited``: the index of the turn that the next message replaces. ``pasting``: the next message may have many
-    lines. ``leaving``: the chat ends. ``typed``: the keys of the person, None in a pipe.
+    begins; ``edited``: the index of the turn that the next message replaces. ``pasting``: the next message may have
+    many lines. ``leaving``: the chat ends. ``typed``: the keys of the person, None in a pipe.
     """
 
     def __init__(self, ctx: CommandContext, conversation: Conversation, recorder: ChatRecorder) -> None:

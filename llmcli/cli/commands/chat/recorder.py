@@ -231,8 +231,8 @@ def choose_recorder(
 ) -> ChatRecorder:
     """Return the recorder that the options select; ``go_on``: the session used last, ``off``: save nothing.
 
-    ``system`` and ``overflow`` replace the instructions and the policy of an earlier session, unless they are None. Raises ``UsageError``,
-    ``MissingError``, and, if the user named a session, everything that would prevent saving it.
+    ``system`` and ``overflow`` replace the instructions and the policy of an earlier session, unless they are None.
+    Raises ``UsageError``, ``MissingError``, and, if the user named a session, everything that would prevent saving it.
     """
     if go_on and name is not None:
         raise UsageError("--session and --continue exclude each other")

@@ -356,7 +356,10 @@ _HEAD_BYTES = 8192  # bytes; such scripts are short
 
 @frozen
 class InstalledCommand:
-    """An executable on PATH. ``llmcli``: whether it runs this program; ``same_installation``: whether with this Python."""
+    """An executable on PATH.
+
+    ``llmcli``: whether it runs this program; ``same_installation``: whether with this Python.
+    """
 
     path: Path
     llmcli: bool

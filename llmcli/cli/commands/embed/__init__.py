@@ -36,8 +36,8 @@ def embed(
 ) -> int:
     """Turn lines, records or files into vectors.
 
-    Prints the records as JSON Lines with the column embedding; tables keep their format. -o FILE.npy writes a NumPy array
-    of 32-bit floats, a row for each record. The setting embedding_model names the model that computes vectors.
+    Prints the records as JSON Lines with the column embedding; tables keep their format. -o FILE.npy writes a NumPy
+    array of 32-bit floats, a row for each record. The setting embedding_model names the model that computes vectors.
     """
     from llmcli.cli.commands.embed.embed_run import run_embed
 

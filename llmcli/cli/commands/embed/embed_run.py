@@ -76,7 +76,10 @@ class NumpyOutput(RecordOutput):
     _missing = 0
 
     def open(self, stack: ExitStack) -> ByteSink:
-        """Open the file. Raises ``UsageError`` for a job to continue, and for a file that has no beginning to return to."""
+        """Open the file.
+
+        Raises ``UsageError`` for a job to continue, and for a file that has no beginning to return to.
+        """
         path = self._flags.output
         assert path is not None
         if self.sharded is not None:

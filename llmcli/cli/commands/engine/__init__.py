@@ -26,8 +26,8 @@ _VARIABLES = ("LLMCLI_DATA_DIR", "npm_config_registry")
 def show_list(ctx: CommandContext) -> int:
     """List the engines: the builds of llama.cpp that are here, and those that you can install.
 
-    In a pipe, tab-separated: name, version, here, used, variant (the processors that its CPU code was built for), devices
-    besides the processor, bytes to download, package, directory.
+    In a pipe, tab-separated: name, version, here, used, variant (the processors that its CPU code was built for),
+    devices besides the processor, bytes to download, package, directory.
     """
     from llmcli.runtime import engine_install
 
@@ -90,8 +90,8 @@ def install(
     """Install a prebuilt llama.cpp, and use it from now on; no compiler is needed.
 
     llm shows what it downloads, from where, how large it is and under which licence, and asks first, unless --yes. It
-    compares the SHA-512 with the one that llm knows, and checks the results of the engine on this processor. The packages
-    are node-llama-cpp's, from npm's registry; npm_config_registry names another one.
+    compares the SHA-512 with the one that llm knows, and checks the results of the engine on this processor. The
+    packages are node-llama-cpp's, from npm's registry; npm_config_registry names another one.
     """
     from llmcli.cli.console import confirm
     from llmcli.engine_packages.package_table import KINDS

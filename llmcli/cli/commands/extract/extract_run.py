@@ -196,7 +196,10 @@ class ParquetValues:
         self._results.append((result.item, result.name, result.fields["values"]))
 
     def render(self) -> Iterator[bytes]:
-        """Yield the file in parts, its rows in the order of the documents. Raises ``NoValuesFound`` without a result."""
+        """Yield the file in parts, its rows in the order of the documents.
+
+        Raises ``NoValuesFound`` without a result.
+        """
         if not self._results:
             raise NoValuesFound
         yield self._writer.head()
@@ -211,7 +214,10 @@ class ParquetValues:
 
 
 def _type_of(schema: Any) -> type | None:
-    """Return the type of a column's values; None for lists, objects and mixed values, whose type is that of the first."""
+    """Return the type of a column's values.
+
+    It is None for lists, objects and mixed values, whose type is that of the first.
+    """
     kinds = schema.get("type") if isinstance(schema, dict) else None
     names = [each for each in (kinds if isinstance(kinds, list) else [kinds]) if each != "null"]
     return _TYPES.get(str(names[0])) if len(names) == 1 else None

@@ -41,8 +41,9 @@ def help(  # noqa: A001 (the command's name)
 ) -> int:
     """Show the help of a command, or a page of the documentation.
 
-    Other words are searched for: the best sections of the pages are listed, each with the line that fits best. A number is
-    an exit code. On a terminal, pages are rendered and shown in your pager (PAGER, by default less). In a pipe, they are Markdown.
+    Other words are searched for: the best sections of the pages are listed, each with the line that fits best. A number
+    is an exit code. On a terminal, pages are rendered and shown in your pager (PAGER, by default less). In a pipe, they
+    are Markdown.
     """
     from llmcli.cli.commands.help import help_lookup, help_search, help_topics
     from llmcli.cli.console.pager import write_paged

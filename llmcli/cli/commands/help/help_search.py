@@ -125,7 +125,10 @@ def _split_blocks(markdown: str) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _plain_sentences(text: str) -> list[str]:
-    """Return the sentences of a paragraph or an item without marks; the row of a table is one, with colons between cells."""
+    """Return the sentences of a paragraph or an item without marks.
+
+    The row of a table is one, with colons between cells.
+    """
     text = _LINK.sub(r"\1", text).replace("`", "").replace("**", "")
     if text.startswith("|"):
         return [": ".join(filter(None, (cell.strip() for cell in text.split("|"))))]

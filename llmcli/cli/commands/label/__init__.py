@@ -48,8 +48,9 @@ def label(
     They are written beside the records.
 
     Each answer is one key, and on the disk before the next question: the same command goes on after any end. The output
-    is -o FILE, by default tickets.labelled.csv for tickets.csv. At most 2,000 records, drawn at random, are candidates. The
-    model evaluates them behind the questions, and the next start only the rest: what it makes of them stays in the cache.
+    is -o FILE, by default tickets.labelled.csv for tickets.csv. At most 2,000 records, drawn at random, are candidates.
+    The model evaluates them behind the questions, and the next start only the rest: what it makes of them stays in the
+    cache.
     """
     from llmcli.cli.commands.label.labelling_run import LabellingRun
     from llmcli.cli.labels.classify_run import read_labels

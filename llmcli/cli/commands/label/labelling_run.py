@@ -74,7 +74,10 @@ class LabellingRun:
             raise UsageError(f"{calibration!r} is no name for a calibration: {NAME_RULE}")
 
     def run(self) -> int:
-        """Ask until the person quits or nothing is left; write the output and the calibration. Returns the exit code."""
+        """Ask until the person quits or nothing is left; write the output and the calibration.
+
+        Returns the exit code.
+        """
         from llmcli.tasks.label.background_scoring import CandidateScoring
 
         records, digest = self._read_candidates()

@@ -81,8 +81,8 @@ def search(
 ) -> int:
     """Print the kept answers whose question or answer contains all words of TEXT, the newest first.
 
-    In a pipe, tab-separated: id, time (UTC), model, the first line with one of the words. The exit code is 66 if there is
-    none.
+    In a pipe, tab-separated: id, time (UTC), model, the first line with one of the words. The exit code is 66 if there
+    is none.
     """
     from llmcli.cli.commands.logs import log_view
     from llmcli.cli.input.inputs import decode_argument
@@ -176,9 +176,9 @@ def _parse_age(text: str) -> float:
 def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     """Ask for a kept answer again: the same request, model, weights and options.
 
-    Options on the command line replace those of the answer. Its question stands in the log, so changed or removed files do
-    not matter. A worker that evaluates other things beside it may still change an answer; with --no-worker, or if it was
-    asked with --deterministic, it is the same.
+    Options on the command line replace those of the answer. Its question stands in the log, so changed or removed files
+    do not matter. A worker that evaluates other things beside it may still change an answer; with --no-worker, or if it
+    was asked with --deterministic, it is the same.
     """
     from llmcli.cli.commands.logs.log_view import repeat_answer
 

@@ -175,8 +175,8 @@ def prune(
 ) -> int:
     """Remove what is no longer needed: unfinished downloads, unreferenced files, records and copies of missing models.
 
-    Files that a running process is writing stay. Partial files of other programs are removed after a day without changes,
-    cache files without a snapshot after an hour.
+    Files that a running process is writing stay. Partial files of other programs are removed after a day without
+    changes, cache files without a snapshot after an hour.
 
     In a pipe, tab-separated: path, bytes freed, what it is.
     """

@@ -77,7 +77,10 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
 def _measure_layers(
     ctx: CommandContext, model: ModelFile, on_progress: Callable[[int, int], None]
 ) -> StateLayers | None:
-    """Measure and keep after which layers the model's states are read, unless llm knows them; None if nothing is kept."""
+    """Measure and keep after which layers the model's states are read, unless llm knows them.
+
+    Return None if nothing is kept.
+    """
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime import backend_factory, run_config
     from llmcli.state_layers import find_known_layers, save_layers

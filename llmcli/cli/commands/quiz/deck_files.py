@@ -126,7 +126,10 @@ def _require_state(deck: str, state: str | None) -> Path:
 
 
 def show_stats(ctx: CommandContext, deck: str, state: str | None) -> int:
-    """Print what a learner's answers tell; raises ``MissingError`` if ``state`` does not exist. At first, all cards are new."""
+    """Print what a learner's answers tell; raises ``MissingError`` if ``state`` does not exist.
+
+    At first, all cards are new.
+    """
     cards, now = read_cards(ctx, deck), datetime.now(UTC)
     path = state_path(deck, None) if state is None else _require_state(deck, state)
     reviews = read_reviews(path)

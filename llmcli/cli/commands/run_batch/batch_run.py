@@ -40,7 +40,10 @@ def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) ->
 
 
 def _use_first_model(ctx: CommandContext, path: str) -> None:
-    """Let the model of the first request answer, unless one is named on the command line. A stream is not read ahead."""
+    """Let the model of the first request answer, unless one is named on the command line.
+
+    A stream is not read ahead.
+    """
     if ctx.flags.model is not None or path == STDIN:
         return
     with open_stream(path, ctx.runtime.interrupt) as stream:

@@ -45,8 +45,8 @@ def similar(
 ) -> int:
     """Find the lines, records or files that are nearest to a text in meaning.
 
-    Prints FILE:LINE: SIMILARITY TEXT, the most similar first. The similarity is the cosine of the vectors that llm embed
-    computes, after the mean of all texts is subtracted: 1 is the same, 0 is unrelated.
+    Prints FILE:LINE: SIMILARITY TEXT, the most similar first. The similarity is the cosine of the vectors that llm
+    embed computes, after the mean of all texts is subtracted: 1 is the same, 0 is unrelated.
     """
     from llmcli.cli.commands.similar.similar_run import run_similar
 

@@ -89,8 +89,8 @@ def summarize(
     """Summarize documents of any length.
 
     Key sentences are the most important sentences of the text, unchanged. The style auto means these for a model with
-    fewer than half a billion parameters, and a paragraph for others. If --update names a --json result, the beginning of
-    the document is not read again. --insights describes the tables in the documents.
+    fewer than half a billion parameters, and a paragraph for others. If --update names a --json result, the beginning
+    of the document is not read again. --insights describes the tables in the documents.
     """
     from llmcli.cli.commands.summarize.summary_run import read_summary_options, summarize_documents
 

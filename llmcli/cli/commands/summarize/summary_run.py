@@ -27,7 +27,10 @@ _KEY_SENTENCES_NOTE = (
 
 
 def read_summary_options(words: int | None, style: str, *, focus: str, audience: str, language: str) -> SummaryOptions:
-    """Return what the options say. Raises ``UsageError`` for an unknown language and for options that do not go together."""
+    """Return what the options say.
+
+    Raises ``UsageError`` for an unknown language and for options that do not go together.
+    """
     name = ""
     if language:
         from llmcli.tasks.languages import parse_language

@@ -159,12 +159,12 @@ def translate(
 ) -> int:
     """Translate documents into another language.
 
-    Reads plain text, Markdown, reStructuredText, HTML, Office files, EPUB, subtitles and message files (PO, XLIFF, JSON, YAML,
-    .properties, Android, Apple, .NET, Qt, Fluent); everything but the words stays the same, byte for byte. A segment without a valid
-    translation keeps its text and is reported (exit 3). For several documents or languages, -o is a DIR that mirrors
-    the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
-    With --column, or --format csv, the columns of records are translated into new columns NAME_LANG.
-    With --check and the same inputs and -o, nothing is translated: the translations there are compared with their sources.
+    Reads plain text, Markdown, reStructuredText, HTML, Office files, EPUB, subtitles and message files (PO, XLIFF,
+    JSON, YAML, .properties, Android, Apple, .NET, Qt, Fluent); everything but the words stays the same, byte for byte.
+    A segment without a valid translation keeps its text and is reported (exit 3). For several documents or languages,
+    -o is a DIR that mirrors the inputs, or a pattern with {dir}, {name}, {lang} and {ext}. With --column, or --format
+    csv, the columns of records are translated into new columns NAME_LANG. With --check and the same inputs and -o,
+    nothing is translated: the translations there are compared with their sources.
     """
     from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation

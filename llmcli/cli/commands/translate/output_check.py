@@ -109,7 +109,10 @@ def _check_pair(
     remembered: TranslationMemoryCache,
     sources: dict[str, set[str]],
 ) -> list[_Row]:
-    """Return the defects of a translation. Raises why its source cannot be read, and ``UsageError`` without a file for it."""
+    """Return the defects of a translation.
+
+    Raises why its source cannot be read, and ``UsageError`` without a file for it.
+    """
     document = pair.document
     if isinstance(document, ItemFailed):
         raise document.error

@@ -54,10 +54,11 @@ def expand_inputs(
 ) -> list[InputFile]:
     """Return the documents of ``names``: files, and for directories the files below with one of ``suffixes``.
 
-    Skipped below directories: hidden files, those of an Office program that has a document open, links to directories and to documents found anyway, files that are not
-    regular, the directory ``output``, which holds translations, and links to what is not in ``names``, since a tree of
-    another person could name any file with them: ``on_outside_link`` gets each of these. Raises ``MissingError`` for a
-    directory without documents and for an empty name, and ``UsageError`` for a document named twice.
+    Skipped below directories: hidden files, those of an Office program that has a document open, links to directories
+    and to documents found anyway, files that are not regular, the directory ``output``, which holds translations, and
+    links to what is not in ``names``, since a tree of another person could name any file with them: ``on_outside_link``
+    gets each of these. Raises ``MissingError`` for a directory without documents and for an empty name, and
+    ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
     if "" in names:

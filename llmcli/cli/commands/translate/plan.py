@@ -29,7 +29,8 @@ class PlanOptions:
     """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
     ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written; with
-    ``reads_existing`` too, the translations in the output will only be read, and without an output each document has its own.
+    ``reads_existing`` too, the translations in the output will only be read, and without an output each document has
+    its own.
     """
 
     files: Sequence[str]

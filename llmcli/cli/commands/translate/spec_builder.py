@@ -79,7 +79,10 @@ class SpecBuilder:
         _ = self.brief
 
     def build_specs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationSpec | ItemFailed]:
-        """Return what is to be translated, for each document that could be read; all have one backend, built when it is needed."""
+        """Return what is to be translated, for each document that could be read.
+
+        All have one backend, built when it is needed.
+        """
         from llmcli.tasks.languages import parse_language
         from llmcli.tasks.translate.target_file import OutputLayout, TranslationSpec
 
@@ -129,7 +132,10 @@ class SpecBuilder:
         return Brief(cast("Formality", formality), context.strip(), glossary, guide)
 
     def _read_guide(self, name: str) -> str:
-        """Return the text of a style guide. Raises ``UsageError`` if it is too long for each prompt to begin with it."""
+        """Return the text of a style guide.
+
+        Raises ``UsageError`` if it is too long for each prompt to begin with it.
+        """
         if not name:
             raise UsageError("--style @ names no file", detail="Try: --style @FILE")
         guide = inputs.read_document(self._ctx, name).text.strip()

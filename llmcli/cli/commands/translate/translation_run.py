@@ -219,7 +219,7 @@ def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Do
     return inputs.read_translatable_document(ctx, name)
 
 
-# ---- --dry-run --------------------------------------------------------------------------------------------------------
+# ---- --dry-run -------------------------------------------------------------------------------------------------------
 
 
 def _write_estimate(

@@ -41,7 +41,10 @@ class DescribedOutput:
 
 
 def run_verify(ctx: CommandContext, names: Sequence[str], texts: Sequence[str], *, repeats: bool) -> int:
-    """Check the outputs and print what was found; return the exit code. One that cannot be checked does not hide others."""
+    """Check the outputs and print what was found; return the exit code.
+
+    One that cannot be checked does not hide others.
+    """
     given = _read_texts(ctx, names, texts)
     key = load_key(ctx.runtime.paths.digest_key)
     codes, failures = [], []
@@ -71,7 +74,7 @@ def _accept(_data: bytes, _name: str) -> None:
     """Accept binary input, such as a PDF document that a run has read."""
 
 
-# ---- statements -------------------------------------------------------------------------------------------------------
+# ---- statements ------------------------------------------------------------------------------------------------------
 
 
 def _find_outputs(ctx: CommandContext, name: str) -> Iterator[DescribedOutput]:
@@ -115,7 +118,7 @@ def _find_results(data: bytes, name: str) -> Iterator[tuple[Statement, dict[str,
             yield read_statement(value.pop(FIELD), name), value
 
 
-# ---- checks -----------------------------------------------------------------------------------------------------------
+# ---- checks ----------------------------------------------------------------------------------------------------------
 
 
 def _verify(

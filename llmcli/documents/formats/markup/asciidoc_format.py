@@ -1,8 +1,8 @@
 """AsciiDoc: the paragraphs, titles, items, terms, cells and captions, found line by line.
 
 Not translated: listings, literal blocks, passthroughs, comments, and attributes that are no texts.
-A title keeps the identifier by which the document refers to it. Source: "AsciiDoc Language Documentation" and the patterns
-of Asciidoctor.
+A title keeps the identifier by which the document refers to it. Source: "AsciiDoc Language Documentation" and the
+patterns of Asciidoctor.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 r"""The inline level of AsciiDoc: what is protected in a paragraph, and how its translation is written.
 
 The words of a link, a footnote or an emphasis stand between two protected texts; code, passthroughs, references to
-attributes and all other macros are protected as a whole. A translator reads "<em>" and "<strong>" for "_" and "*". A sign
-of a translation's own that would be markup is written as a character reference. Source: "AsciiDoc Language Documentation"
-and the patterns of Asciidoctor.
+attributes and all other macros are protected as a whole. A translator reads "<em>" and "<strong>" for "_" and "*". A
+sign of a translation's own that would be markup is written as a character reference. Source: "AsciiDoc Language
+Documentation" and the patterns of Asciidoctor.
 """
 
 from __future__ import annotations
@@ -290,7 +290,8 @@ def macro_words(content: str, *, is_image: bool) -> tuple[int, int] | None:
 def write_asciidoc_inline(translation: str, read: MarkupText, *, lines: bool, bars: str = "") -> list[tuple[str, bool]]:
     """Return the translation of ``read`` as parts to write, protected (True) or not.
 
-    ``lines``: its line ends stay. ``bars``: the signs that end a cell around it. Signs are escaped only if they would be markup.
+    ``lines``: its line ends stay. ``bars``: the signs that end a cell around it. Signs are escaped only if they would
+    be markup.
     """
     parts = _move_blanks([_clean(part, lines=lines) for part in read.split_translation(translation)])
     done = _set_off(_escape_words(parts, heavily=False, bars=bars))

@@ -28,9 +28,9 @@ _EMPTY = "{empty}"
 class AsciiDocLayout:
     """The form of a text: what is between its lines, and their width (0: they stay, or there is one).
 
-    ``bars``: the signs that end the cells around it. ``begins_line``: it could begin another block. ``follows_dot``: it is
-    a caption. ``is_closed``: the bar of the next cell follows at once. ``title_length``: a text of about so many characters
-    would be a title, by the line below it; None: of no length.
+    ``bars``: the signs that end the cells around it. ``begins_line``: it could begin another block. ``follows_dot``: it
+    is a caption. ``is_closed``: the bar of the next cell follows at once. ``title_length``: a text of about so many
+    characters would be a title, by the line below it; None: of no length.
     """
 
     between: str

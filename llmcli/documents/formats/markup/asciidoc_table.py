@@ -1,7 +1,7 @@
 """Tables of AsciiDoc, between bars and in CSV, TSV or DSV: the cells with their contents, and the style that each has.
 
-A style stands before the bar of a cell ("a|"), else that of its column counts; in the header, none does. Source: "AsciiDoc
-Language Documentation", Tables.
+A style stands before the bar of a cell ("a|"), else that of its column counts; in the header, none does. Source:
+"AsciiDoc Language Documentation", Tables.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTML: the text between block tags is a segment; the tags inside it and code are protected.
 
-The translator gets white space collapsed, as browsers show it; text in ``pre`` is not translated. Ruby text says how to read the
-words below it: a translator gets these words alone, and a translation has no ruby.
+The translator gets white space collapsed, as browsers show it; text in ``pre`` is not translated. Ruby text says how to
+read the words below it: a translator gets these words alone, and a translation has no ruby.
 """
 
 from __future__ import annotations

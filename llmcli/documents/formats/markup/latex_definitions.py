@@ -1,7 +1,8 @@
 r"""The commands and environments that a LaTeX document defines, and which of their arguments are words of the text.
 
 An argument is text if the body of the definition typesets it wherever it stands there, as in
-``\newcommand{\important}[1]{\textbf{#1}}``. Source: "LaTeX2e: An unofficial reference manual", and xparse's documentation.
+``\newcommand{\important}[1]{\textbf{#1}}``. Source: "LaTeX2e: An unofficial reference manual", and xparse's
+documentation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from llmcli.fast_dataclass import frozen
 
 TEXT, CODE, UNKNOWN = "text", "code", "unknown"
-"""The roles of an argument: words of the text, no words, or something of which the definition does not say what it is."""
+"""The roles of an argument: words of the text, no words, or something of which the definition does not say what it
+is."""
 _KNOWN_ROLES: dict[str, tuple[str, ...]] = {
     "texorpdfstring": (TEXT, TEXT), "cvitem": (TEXT, TEXT), "cventry": (TEXT,) * 6, "cvitemwithcomment": (TEXT,) * 3, "cvlistitem": (TEXT,),
     "foreigntextquote": (CODE, CODE), "foreignquote": (CODE, CODE),
@@ -66,7 +68,10 @@ class LatexDefinitions:
         """The names of those whose bodies have words of their own, as far as roles were asked for."""
 
     def roles(self, name: str) -> tuple[str, ...] | None:
-        """Return the roles of the arguments of a command, or an environment in braces ("{box}"); None if it is not known."""
+        """Return the roles of the arguments of a command, or an environment in braces ("{box}").
+
+        It is None if it is not known.
+        """
         if name not in self._found:
             return _KNOWN_ROLES.get(name)
         if name not in self._roles:

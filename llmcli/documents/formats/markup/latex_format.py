@@ -1,9 +1,9 @@
 r"""LaTeX: the prose of the body, with titles, captions, items, cells and footnotes; of the preamble, the title.
 
-A paragraph reaches from one boundary to the next: a blank line, a title, an item, an environment. Math, code, references
-and all commands that are not known to hold words are protected. A command that has words is a pair of tags for a
-translator; so is one of which the document's own definition shows that. Source: "LaTeX2e: An unofficial reference manual",
-beamer's user guide.
+A paragraph reaches from one boundary to the next: a blank line, a title, an item, an environment. Math, code,
+references and all commands that are not known to hold words are protected. A command that has words is a pair of tags
+for a translator; so is one of which the document's own definition shows that. Source: "LaTeX2e: An unofficial reference
+manual", beamer's user guide.
 """
 
 from __future__ import annotations

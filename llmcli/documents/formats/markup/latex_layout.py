@@ -24,8 +24,8 @@ _LEAD_CHARS = 60
 class LatexLayout:
     """The form of a text: what is between its lines ("" if it has one), and their width.
 
-    ``follows_name``: the name of a command ends right before it. ``may_be_option``: a bracket at its beginning would be an
-    option. ``in_option``: a bracket would end it.
+    ``follows_name``: the name of a command ends right before it. ``may_be_option``: a bracket at its beginning would be
+    an option. ``in_option``: a bracket would end it.
     """
 
     between: str

@@ -51,9 +51,10 @@ class LatexPiece:
 class LatexGroup:
     """An open group: where it ends, and what it is.
 
-    ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a title.
-    ``following``: the kind of the group that comes behind an option. ``arguments``: where the texts of the same command begin
-    that come behind it; ``last``: where the command ends, 0: with this group.
+    ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a
+    title.
+    ``following``: the kind of the group that comes behind an option. ``arguments``: where the texts of the same command
+    begin that come behind it; ``last``: where the command ends, 0: with this group.
     """
 
     close: int

@@ -1,8 +1,8 @@
 r"""The characters of LaTeX: the text that stands for a command or a ligature, and how words are written.
 
 A translator reads "é" for ``\'e``, "%" for ``\%``, a no-break space for a tie, and dashes and quotes for "--" and "``".
-Words are written back in UTF-8, which LaTeX reads since 2018, with every special character escaped. Source: "LaTeX2e: An
-unofficial reference manual".
+Words are written back in UTF-8, which LaTeX reads since 2018, with every special character escaped. Source: "LaTeX2e:
+An unofficial reference manual".
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ _MIN_COUNTS = {_EMPTY_LINE_NAME: 1, "list items": 2, "numbered items": 2, "headi
 def protect_markdown(text: str, spans: Sequence[Span], elements: Sequence[Span] = ()) -> list[Span]:
     """Return the protected ``spans`` of a message with its code and links, which take in the spans inside of them.
 
-    What would cut another span is no Markdown, nor what has one of the ``elements`` in it: spans that are no text in the
-    document. Both are in order and disjoint, and so is the result.
+    What would cut another span is no Markdown, nor what has one of the ``elements`` in it: spans that are no text in
+    the document. Both are in order and disjoint, and so is the result.
     """
     if not any(sign in text for sign in _MARKDOWN_SIGNS):
         return list(spans)

@@ -1,9 +1,9 @@
 r"""The inline level of reStructuredText: what is protected in a paragraph, and how its translation is written.
 
-The words of a link, a role or an emphasis stand between two protected texts; everything else with markup is protected as a
-whole. A translator reads "<em>" and "<strong>" for the asterisks, and "<a>" before the words of a link, since a sign alone
-could be one of a translation's own. "`a phrase`_", whose words are the name of a target, becomes "`a phrase <a phrase_>`__" when it is translated. Source:
-"reStructuredText Markup Specification", Inline Markup.
+The words of a link, a role or an emphasis stand between two protected texts; everything else with markup is protected
+as a whole. A translator reads "<em>" and "<strong>" for the asterisks, and "<a>" before the words of a link, since a
+sign alone could be one of a translation's own. "`a phrase`_", whose words are the name of a target, becomes "`a phrase
+<a phrase_>`__" when it is translated. Source: "reStructuredText Markup Specification", Inline Markup.
 """
 
 from __future__ import annotations

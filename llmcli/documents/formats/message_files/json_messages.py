@@ -1,7 +1,7 @@
 """JSON message files: the string values, never the keys; nested objects, and the notes of ARB and browser extensions.
 
-A message that is one plural argument of ICU, and keys of i18next ("item_one", "item_other"), get the plural forms of the
-target language. Its own scanner finds the offsets, without recursion. Source of the grammar: RFC 8259.
+A message that is one plural argument of ICU, and keys of i18next ("item_one", "item_other"), get the plural forms of
+the target language. Its own scanner finds the offsets, without recursion. Source of the grammar: RFC 8259.
 """
 
 from __future__ import annotations

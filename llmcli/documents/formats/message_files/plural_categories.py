@@ -59,8 +59,8 @@ def plural_categories(language: str) -> dict[str, str]:
 class PluralForm:
     """A form that the target language needs.
 
-    ``category`` of CLDR; ``source``: the category of the document whose text it translates; ``is_new``: the document has
-    no such form yet. ``note`` is for the translator.
+    ``category`` of CLDR; ``source``: the category of the document whose text it translates; ``is_new``: the document
+    has no such form yet. ``note`` is for the translator.
     """
 
     category: str
@@ -75,7 +75,8 @@ def plan_plural_forms(
     """Return the forms that ``language`` needs of a message with the forms ``present``, new ones right before "other".
 
     A form that is present stays, unless the language lacks its category and not ``keeps_all``; "zero" always stays.
-    Without ``one_fits_all`` the text for "one" names no number, so that it translates only a category of the number 1 alone.
+    Without ``one_fits_all`` the text for "one" names no number, so that it translates only a category of the number 1
+    alone.
     """
     needed = plural_categories(language)
     forms: list[PluralForm] = []
@@ -115,8 +116,8 @@ class PluralItem:
 def plural_segments(items: Mapping[str, PluralItem], language: str, *, keeps_all: bool = False) -> list[Segment]:
     """Return the segments of a message by the categories of its forms, in order, with those that ``language`` adds.
 
-    Either all forms of a message are translated, or those that fail have the text of the source. Forms that the language
-    lacks are removed, unless ``keeps_all``.
+    Either all forms of a message are translated, or those that fail have the text of the source. Forms that the
+    language lacks are removed, unless ``keeps_all``.
     """
     last = items.get("other")
     if last is None or last.segment is None or not language:

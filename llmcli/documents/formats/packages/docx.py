@@ -43,7 +43,8 @@ _FORM_HELP = re.compile(
     r"<\w+:(?P<kind>helpText|statusText)\s[^<>]*?:val=(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')"
 )
 _MAX_HELP_CHARACTERS = {"helpText": 256, "statusText": 140}
-"""Characters of the help for a field of a form (ECMA-376 part 1, 17.18.29 and 17.18.31): Word refuses a file with more."""
+"""Characters of the help for a field of a form (ECMA-376 part 1, 17.18.29 and 17.18.31): Word refuses a file with
+more."""
 
 
 class DocxFormat(OfficeFormat):

@@ -1,6 +1,7 @@
 """Regions in regions: the text of a footnote, or of a picture, in the middle of a sentence.
 
-The new text for a region refers to such parts of the document by their offsets. They are written with their own translations.
+The new text for a region refers to such parts of the document by their offsets. They are written with their own
+translations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """OpenDocument: texts (.odt), presentations (.odp) and spreadsheets (.ods), with notes, comments and alternative texts.
 
-A chart has its data in a table of its own: in a spreadsheet, a copy of cells, whose words are translated as the cells are. Not
-translated: what was deleted with changes tracked, fields, cells that are computed or that a formula knows by their words, and
-spreadsheets in other documents. Source: OpenDocument 1.3 part 3 (OASIS).
+A chart has its data in a table of its own: in a spreadsheet, a copy of cells, whose words are translated as the cells
+are. Not translated: what was deleted with changes tracked, fields, cells that are computed or that a formula knows by
+their words, and spreadsheets in other documents. Source: OpenDocument 1.3 part 3 (OASIS).
 """
 
 from __future__ import annotations
@@ -216,7 +216,10 @@ class _OdfPart(XmlPart):
         return [self._read_mark(child, name, style)]
 
     def _read_ruby(self, ruby: XmlElement) -> str:
-        """Return the words that have a reading above them, which a translation does not have; "" for anything but words."""
+        """Return the words that have a reading above them, which a translation does not have.
+
+        It is "" for anything but words.
+        """
         base = ruby.child("ruby-base")
         if (
             base is None

@@ -1,8 +1,8 @@
 """The files of an Office document (Office Open XML, ECMA-376), and the paragraphs in them.
 
-Paragraphs are those of WordprocessingML (``w:p``), of DrawingML (``a:p``: slides, shapes, charts, diagrams) and the strings of
-SpreadsheetML (``si``). People also read the alternative texts of pictures and tables, and the labels of charts. A label is a
-copy of a cell: it stays where that does, since it would change when the chart is updated.
+Paragraphs are those of WordprocessingML (``w:p``), of DrawingML (``a:p``: slides, shapes, charts, diagrams) and the
+strings of SpreadsheetML (``si``). People also read the alternative texts of pictures and tables, and the labels of
+charts. A label is a copy of a cell: it stays where that does, since it would change when the chart is updated.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ _RANGES = frozenset({"bookmark", "commentRange", "perm"})
 _DROPPED = frozenset(
     {"w:proofErr", "w:lastRenderedPageBreak", "w:pPr", "a:pPr", "a:endParaRPr", "x:phoneticPr", "x:rPh"}
 )
-"""Elements that say nothing about the words: what a spelling checker or a layout found, and the format of the paragraph."""
+"""Elements that say nothing about the words: what a spelling checker or a layout found, and the format of the
+paragraph."""
 _RUN_CONTENT = frozenset({"w:t", "a:t", "x:t", "w:ruby", "w:noBreakHyphen", "w:softHyphen", "w:fldChar", "w:instrText"})
 """What is read of a run; a run of other things is one thing."""
 _IGNORED_PROPERTIES = frozenset({"w:lang", "w:noProof"})
@@ -124,9 +125,9 @@ def find_office_parts(package: ZipPackage, types: Iterable[str], names: Iterable
 def replace_run_languages(text: str, source: str, target: str) -> str:
     """Return a file whose runs and styles have the language ``target`` where they had ``source``.
 
-    A spelling checker and the choice of fonts go by it. Word has a language for each kind of script: that of the target's is
-    replaced, whatever it was, and so is that of Latin letters where the source's was. Of an unknown source, the language of
-    Latin letters counts.
+    A spelling checker and the choice of fonts go by it. Word has a language for each kind of script: that of the
+    target's is replaced, whatever it was, and so is that of Latin letters where the source's was. Of an unknown source,
+    the language of Latin letters counts.
     """
     declared = re.compile(declared_language(source))
     deciding, written = {"val", "lang", _script_attribute(source)}, {"val", "lang", _script_attribute(target)}
@@ -190,7 +191,8 @@ class OfficePart(XmlPart):
         self._hidden_ids: set[str] = set()
         self._is_choice = False
         self._choices: set[int] = set()
-        """Where the texts begin that were chosen from the list of a field: each is a text of its own, as is its entry."""
+        """Where the texts begin that were chosen from the list of a field: each is a text of its own, as is its
+        entry."""
 
     def is_paragraph(self, element: XmlElement) -> bool:
         """Whether an element holds runs.
@@ -344,7 +346,10 @@ class OfficePart(XmlPart):
                 yield self.read_other(child, style)
 
     def _read_ruby(self, ruby: XmlElement) -> str:
-        """Return the words that have a reading above them, which a translation does not have; "" for anything but words."""
+        """Return the words that have a reading above them, which a translation does not have.
+
+        It is "" for anything but words.
+        """
         base = ruby.child("rubyBase")
         content = [each for run in (base.children if base else ()) for each in run.children]
         if any(self.name_of(each) not in {"w:t", "w:rPr"} for each in content):

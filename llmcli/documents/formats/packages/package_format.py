@@ -1,7 +1,7 @@
 """A document that is a ZIP archive of XML files, of which some hold words.
 
-Its text is that of these files, each after a line that cannot occur in XML and names it. The last section of the text has
-what a format needs to know of the other files, and their checksums: so two documents with one text are the same.
+Its text is that of these files, each after a line that cannot occur in XML and names it. The last section of the text
+has what a format needs to know of the other files, and their checksums: so two documents with one text are the same.
 """
 
 from __future__ import annotations

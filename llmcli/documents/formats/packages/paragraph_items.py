@@ -1,7 +1,7 @@
 """The items of a paragraph: words in runs, things between them, and groups around them.
 
-The offsets are those in the file that the paragraph is in. Fields and ranges have a border at each end, somewhere in the
-paragraph; those whose borders are both found become groups.
+The offsets are those in the file that the paragraph is in. Fields and ranges have a border at each end, somewhere in
+the paragraph; those whose borders are both found become groups.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FIELD = "field"
 class Words:
     """Text in a run with the formatting ``style``.
 
-    ``start`` and ``end`` are the offsets of its element. ``run_start``: that of the run if nothing else is before the text
-    in it, else None; ``run_end`` likewise.
+    ``start`` and ``end`` are the offsets of its element. ``run_start``: that of the run if nothing else is before the
+    text in it, else None; ``run_end`` likewise.
     """
 
     text: str

@@ -1,8 +1,8 @@
 """The text of a paragraph whose words stand in runs, each with its formatting.
 
-A translator reads the words of all runs as one text. What differs from the formatting of most of it is between two marks
-(``<g1>word</g1>``), as are links and ranges; a tab, a field or a picture is one mark (``<x2/>``). A translation is written
-in new runs with the formattings of the old ones.
+A translator reads the words of all runs as one text. What differs from the formatting of most of it is between two
+marks (``<g1>word</g1>``), as are links and ranges; a tab, a field or a picture is one mark (``<x2/>``). A translation
+is written in new runs with the formattings of the old ones.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ def _trim(items: list[Item]) -> list[Item]:
 
 @frozen
 class _Mark:
-    """What a mark stands for: ``role`` is "open", "close" or "single"; ``style`` is the formatting after an open one."""
+    """What a mark stands for: ``role`` is "open", "close" or "single".
+
+    ``style`` is the formatting after an open one.
+    """
 
     role: str
     pieces: list[Piece]
@@ -163,8 +166,8 @@ class _TextBuilder:
 def base_style(items: Sequence[Item], syntax: RunSyntax) -> str:
     """Return the formatting of the words without marks.
 
-    It has to be the same in a translation, so it does not depend on the lengths of words alone: it is that of the paragraph,
-    else the one with the fewest properties, else that of most words.
+    It has to be the same in a translation, so it does not depend on the lengths of words alone: it is that of the
+    paragraph, else the one with the fewest properties, else that of most words.
     """
     sizes: Counter[str] = Counter()
     for item in items:

@@ -1,8 +1,8 @@
 """Workbooks (.xlsx): the texts of cells, comments, shapes, charts, and headers and footers.
 
-Texts that formulas, tables and pivot tables know by their words stay as they are: a column of a table has the name of its
-header cell, and a formula may compare a cell with "Yes". So do numbers, formulas, and the names of sheets. Source: ECMA-376
-part 1, 18.
+Texts that formulas, tables and pivot tables know by their words stay as they are: a column of a table has the name of
+its header cell, and a formula may compare a cell with "Yes". So do numbers, formulas, and the names of sheets. Source:
+ECMA-376 part 1, 18.
 """
 
 from __future__ import annotations

@@ -156,7 +156,10 @@ class XmlPart:
 
 
 def _attribute_segment(attribute: XmlAttribute, place: ParagraphContext) -> Segment | None:
-    """Return the segment of an attribute that people read; None for one without words, or with the name of a picture."""
+    """Return the segment of an attribute that people read.
+
+    It is None for one without words, or with the name of a picture.
+    """
     core = attribute.value.strip()
     spans = find_spans(core, MESSAGE_KINDS)
     if not has_letters(core, spans) or _FILE_NAME.match(core):

@@ -1,7 +1,7 @@
 """Replaces files in a ZIP archive; every other byte of it is copied.
 
-The archive keeps its order, names, dates, attributes, comments, and how its other files are compressed. Source: PKWARE's
-APPNOTE.TXT, 4.3 to 4.5.
+The archive keeps its order, names, dates, attributes, comments, and how its other files are compressed. Source:
+PKWARE's APPNOTE.TXT, 4.3 to 4.5.
 """
 
 from __future__ import annotations

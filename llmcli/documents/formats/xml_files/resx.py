@@ -1,7 +1,7 @@
 """Resources of .NET (.resx, .resw): the values of strings, with their comments as notes.
 
-Not translated: values of another type, and names that a designer made ("$this.Size", ">>button.Name"). Source: the schema
-in each file, and System.Resources.ResXResourceReader.
+Not translated: values of another type, and names that a designer made ("$this.Size", ">>button.Name"). Source: the
+schema in each file, and System.Resources.ResXResourceReader.
 """
 
 from __future__ import annotations

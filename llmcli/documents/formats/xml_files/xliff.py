@@ -1,7 +1,7 @@
 """XLIFF 1.2 and 2: one segment a unit (1.2) or segment (2), beside its translation.
 
-What is translated has no target, an empty one, or a state that asks for a translation (new, needs-translation, initial).
-The state of a new translation says that it needs a review. Sources: XLIFF 1.2 and XLIFF 2.1 (OASIS).
+What is translated has no target, an empty one, or a state that asks for a translation (new, needs-translation,
+initial). The state of a new translation says that it needs a review. Sources: XLIFF 1.2 and XLIFF 2.1 (OASIS).
 """
 
 from __future__ import annotations

@@ -169,7 +169,10 @@ def _read_parts(text: str, start: int, end: int, syntax: ContentSyntax, parts: _
 
 
 def _read_words(written: str, syntax: ContentSyntax, parts: _ContentParts, *, in_cdata: bool = False) -> None:
-    """Read text without markup. Escaped tags stay, and references to invisible characters and the document's entities."""
+    """Read text without markup.
+
+    Escaped tags stay, and references to invisible characters and the document's entities.
+    """
     decode = str if in_cdata else decode_references
     at = 0
     for match in _kept_texts(syntax.kept, in_cdata=in_cdata).finditer(written):

@@ -1,7 +1,7 @@
 """The elements of an XML document with their offsets.
 
-expat accepts or refuses the document; then one pass through its tags, in linear time, finds where they are. Entities are
-never expanded. Source of the grammar: Extensible Markup Language (XML) 1.0.
+expat accepts or refuses the document; then one pass through its tags, in linear time, finds where they are. Entities
+are never expanded. Source of the grammar: Extensible Markup Language (XML) 1.0.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class XmlElement:
 def find_elements(text: str, root: str, wanted: Collection[str]) -> Iterator[XmlElement]:
     """Yield the outermost elements with one of the local names ``wanted``, in order, with all elements inside.
 
-    Raises ``BadDocument`` if the text is not well-formed, nested too deeply, or its root element is not ``root``; "" is any.
+    Raises ``BadDocument`` if the text is not well-formed, nested too deeply, or its root element is not ``root``; "" is
+    any.
     """
     if not text.strip("\ufeff \t\r\n"):
         return

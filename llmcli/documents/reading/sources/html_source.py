@@ -69,8 +69,8 @@ def decode_html(data: bytes, name: str) -> str:
 def html_sections(html: str, *, whole: bool = False) -> Iterator[Section]:
     """Yield the sections of HTML; ``whole``: navigation, footers and side notes are content as well.
 
-    If there is no heading of the first level, the title of the page is the outermost heading. Raises ``BadDocument`` for
-    HTML that is nested deeper than ``MAX_HTML_DEPTH``.
+    If there is no heading of the first level, the title of the page is the outermost heading. Raises ``BadDocument``
+    for HTML that is nested deeper than ``MAX_HTML_DEPTH``.
     """
     from selectolax.lexbor import LexborHTMLParser
 

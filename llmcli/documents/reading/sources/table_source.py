@@ -1,4 +1,7 @@
-"""Tables: CSV and spreadsheets. A small table is read as it is, a large one as an overview of columns and sampled rows."""
+"""Tables: CSV and spreadsheets.
+
+A small table is read as it is, a large one as an overview of columns and sampled rows.
+"""
 
 from __future__ import annotations
 

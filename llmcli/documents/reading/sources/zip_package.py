@@ -1,7 +1,7 @@
 """ZIP archives of untrusted office documents and books, and the XML in them.
 
-What is unpacked is bounded, whatever the archive says. Of XML, no entities are defined, and depth and number of elements
-are bounded.
+What is unpacked is bounded, whatever the archive says. Of XML, no entities are defined, and depth and number of
+elements are bounded.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def scan_xml(
 ) -> int:
     """Parse ``data``, calling back for each element with its local name, and attributes named "namespace}name".
 
-    Returns the number of elements. Raises ``BadDocument`` if it is not well-formed, defines entities or exceeds the limits; ``what`` names it then.
+    Returns the number of elements. Raises ``BadDocument`` if it is not well-formed, defines entities or exceeds the
+    limits; ``what`` names it then.
     """
     depth = count = 0
 

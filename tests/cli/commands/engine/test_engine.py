@@ -357,7 +357,7 @@ def test_a_library_of_the_users_that_fails_is_not_used(llm, machine, tmp_path, m
         assert run.code == 78 and reason in run.err and "Unset LLAMA_CPP_LIB_PATH" in run.err
 
 
-# ---- no engine --------------------------------------------------------------------------------------------------------
+# ---- no engine -------------------------------------------------------------------------------------------------------
 
 
 def test_without_an_engine_a_command_names_both_ways(llm, registry, no_compiled):

@@ -37,7 +37,7 @@ def cached(models, name) -> Path:
     return Path(json.loads(models("show", name, "--json").out)["path"]).resolve()
 
 
-# ---- alias ------------------------------------------------------------------------------------------------------------
+# ---- alias -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_alias_is_a_name_that_m_takes(llm, models, here):
@@ -97,7 +97,7 @@ def test_rm_forgets_the_aliases_of_a_model(models, here):
     assert models("alias").out == "" and models("default", "--for", "ask").out == "smollm2-135m\n"
 
 
-# ---- default ----------------------------------------------------------------------------------------------------------
+# ---- default ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_default_is_the_starter_until_another_is_set(models):
@@ -179,7 +179,7 @@ def test_impossible_defaults_are_usage(models, argv):
     assert (run.code, run.out) == (2, "") and models("default").out == "smollm2-135m\n"
 
 
-# ---- verify -----------------------------------------------------------------------------------------------------------
+# ---- verify ----------------------------------------------------------------------------------------------------------
 
 
 def test_verify_reports_success(models, here, mine):
@@ -322,7 +322,7 @@ def test_verify_of_what_is_not_here_has_its_code(models, name, code):
     assert (run.code, run.out) == (code, "")
 
 
-# ---- prune ------------------------------------------------------------------------------------------------------------
+# ---- prune -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def test_prune_keeps_a_running_download(models, process, hub):
     assert not writing.exists()
 
 
-# ---- import -----------------------------------------------------------------------------------------------------------
+# ---- import ----------------------------------------------------------------------------------------------------------
 
 
 def test_import_takes_a_file(llm, models, mine):

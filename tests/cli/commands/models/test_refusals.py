@@ -24,7 +24,7 @@ def rows(run):
     return [json.loads(line) for line in run.out.splitlines()]
 
 
-# ---- empty names ------------------------------------------------------------------------------------------------------
+# ---- empty names -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_empty_name_is_no_default(models, here, mine, argv):
     assert models("list").out == before and models("default").out == f"{here}\n"
 
 
-# ---- what is no file --------------------------------------------------------------------------------------------------
+# ---- what is no file -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["pipe", "device", "link"])
@@ -110,7 +110,7 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(monkeypatch, mine, models)
     assert run.code == 65 and "not a regular file" in run.err
 
 
-# ---- what llm remembers -----------------------------------------------------------------------------------------------
+# ---- what llm remembers ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_prune_finds_old_parts_of_the_record(models, here, record):
     assert run.out == f"{old}\t1\tunfinished record\n" and not old.exists() and new.exists()
 
 
-# ---- a removal that fails ---------------------------------------------------------------------------------------------
+# ---- a removal that fails --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["cached", "cached link", "import"])
@@ -230,7 +230,7 @@ def test_an_unwritable_directory_is_detected_before(models, here, monkeypatch):
     assert run.code == 74 and "Permission denied" in run.err and models("verify", here).code == 0
 
 
-# ---- split models of which a part is gone -----------------------------------------------------------------------------
+# ---- split models of which a part is gone ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -296,7 +296,7 @@ def test_rm_removes_an_incomplete_import(models, parts, tmp_path):
     assert models("rm", "big", "-y").code == 0 and list(own.iterdir()) == []
 
 
-# ---- a cache that may not be looked into ------------------------------------------------------------------------------
+# ---- a cache that may not be looked into -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_an_unreadable_cache_is_reported(llm, hub, monkeypatch, argv):
     assert run.err.startswith(f"llm: cannot read {cache}") and "Permission denied\n" in run.err
 
 
-# ---- models that do not generate --------------------------------------------------------------------------------------
+# ---- models that do not generate -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("argv", [[], ["--for", "translate"]])
@@ -359,7 +359,7 @@ def test_an_embedding_model_of_the_cache_cannot_be_the_default(models, hub, tiny
     assert run.code == 65 and "cannot generate text" in run.err and models("default").out == "smollm2-135m\n"
 
 
-# ---- what is said -----------------------------------------------------------------------------------------------------
+# ---- what is said ----------------------------------------------------------------------------------------------------
 
 
 def test_a_file_missing_from_the_storage_is_no_missing_repository(models, hub):

@@ -83,7 +83,10 @@ def test_help_names_the_suggestion(llm):
 
 
 def test_sarif_is_one_log_with_what_its_schema_requires(proofread, write, tmp_path):
-    """Required: version and runs; tool.driver.name; message; the region counts from 1. Failed documents are reported."""
+    """Required: version and runs; tool.driver.name; message; the region counts from 1.
+
+    Failed documents are reported.
+    """
     file = write("a b.txt", TEXT)
     run = proofread("--sarif", file, str(tmp_path / "none.txt"), write("c.txt", "fien"))
     log = json.loads(run.out)

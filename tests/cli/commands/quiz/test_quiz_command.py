@@ -248,7 +248,7 @@ def test_a_broken_deck_is_refused_with_its_line(llm, write):
     assert run.code == 65 and "line 2" in run.err and "version" in run.err and "--format" not in run.err
 
 
-# ---- a terminal -------------------------------------------------------------------------------------------------------
+# ---- a terminal ------------------------------------------------------------------------------------------------------
 
 
 def stored(tmp_path):

@@ -51,7 +51,8 @@ DOCUMENTS = {
     "a.epub": (make_book(CHAPTER.format("Good", "morning")), "OEBPS/c1.xhtml", CHAPTER.format("Good", "morning"), CHAPTER.format(GOOD, MORNING)),
     "a.xlsx": (make_workbook(CELL.format(SPACE, "Good ", "morning")), "xl/sharedStrings.xml", CELL.format(SPACE, "Good ", "morning"), CELL.format(SPACE, f"{GOOD} ", MORNING)),
 }  # fmt: skip
-"""Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
+"""Of each format a document, the part that holds its words, what is in there, and what a good translator makes of
+that."""
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 

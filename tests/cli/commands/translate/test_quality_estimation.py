@@ -56,7 +56,10 @@ def estimate(llm):
 
 
 def test_wrong_translations_come_first(estimate, write):
-    """Also those that the document already held: swapped ones rank above right ones. Standard output stays the document."""
+    """Also those that the document already held: swapped ones rank above right ones.
+
+    Standard output stays the document.
+    """
     file = write("a.po", PO)
     run = estimate(file)
     head, *lines = run.err.splitlines()

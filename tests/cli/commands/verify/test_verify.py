@@ -353,7 +353,7 @@ def test_private_values_of_servers_are_counted(llm, notes, server):
     assert states(llm("verify", "out.txt"))[("server", predicate["server"]["origin"])] == "unchecked"
 
 
-# ---- --repeat ---------------------------------------------------------------------------------------------------------
+# ---- --repeat --------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_repeated(answer, llm):
