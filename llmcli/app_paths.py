@@ -139,5 +139,5 @@ def _platform_paths() -> AppPaths:
 
 
 def tuning_file(cache: Path, model_id: str, threads: int | str | None) -> Path:
-    """Return the file for the measurements of a model by its SHA-256 and number of threads (None or "auto": not fixed)."""
+    """Return the file for the measurements of a model by its SHA-256 and number of threads (None: not fixed)."""
     return cache / "tuning" / f"{model_id[:32]}-{threads or 'auto'}.json"

@@ -34,7 +34,7 @@ class JobHost(Protocol):
 
 
 class BaseJob(ABC, Generic[ItemT]):
-    """A job (see ``backends.base.Job``) whose queue holds items: events, and items that a subclass turns into events."""
+    """A job (see ``backends.base.Job``) whose queue holds events, and items that a subclass turns into events."""
 
     def __init__(self, host: JobHost, items: queue.SimpleQueue[ItemT | None] | queue.Queue[ItemT | None]) -> None:
         """``items``: the queue that other threads fill; a None in it only ends a wait."""

@@ -63,7 +63,7 @@ class UndefinedName(jinja2.StrictUndefined):
 
 
 class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """An environment for one template: ``compile_untrusted`` once, then ``render_untrusted`` any number of times, from any thread."""
+    """An environment for one template: ``compile_untrusted`` once, then ``render_untrusted`` often, from any thread."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 

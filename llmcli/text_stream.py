@@ -158,7 +158,7 @@ def _finish_line(last_shown: str, text: str) -> str:
 
 
 class _PeriodicEnd:
-    """The periodic end of a text: its last ``matched`` characters equal those ``period`` before them; 0: it has none."""
+    """The periodic end of a text: its last ``matched`` characters equal those ``period`` before them; 0: none."""
 
     def __init__(self) -> None:
         self.period = self.matched = 0

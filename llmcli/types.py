@@ -223,7 +223,7 @@ class CandidateScores:
 
 @frozen
 class HiddenStates:
-    """The states of a prompt, by default the last layer's after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
+    """The states of a prompt, by default the last layer's after the norm: ``mean`` of all tokens, ``last`` of the last.
 
     Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some: the
     states after these layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
@@ -379,7 +379,7 @@ class BackendInfo:
 
 @frozen
 class ServerStats:
-    """What one of several servers did: how many requests it answered, how often it failed, and why it is set aside, or ""."""
+    """The work of one of several servers: requests answered and failed, and why it is set aside, or ""."""
 
     address: str
     answered: int

@@ -1,4 +1,4 @@
-"""The one interface between tasks and the backends that answer requests; a job and a backend that forward to another one."""
+"""The interface between tasks and backends, which answer requests; and a job and a backend that forward to others."""
 
 from __future__ import annotations
 

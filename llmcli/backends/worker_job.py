@@ -46,7 +46,7 @@ class WorkerHost(JobHost, Protocol):
         ...
 
     def register_waiter(self, who: object) -> contextlib.AbstractContextManager[None]:
-        """Wait in this block for a message of the reader thread, which then does not wait for slow consumers of jobs."""
+        """Wait in this block for a message of the reader thread, which does not wait for slow consumers then."""
         ...
 
     def forget_job(self, number: int) -> None:

@@ -20,7 +20,7 @@ _INTERVAL_S = 24 * 60 * 60
 
 
 def write_small_model_notice(ctx: CommandContext) -> None:
-    """Write the line to stderr if a small model has answered, a person reads it, and it is the first one within a day."""
+    """Write the line to stderr if a small model has answered, a person reads it, and it is the first within a day."""
     console, runtime = ctx.console, ctx.runtime
     if console.quiet or console.as_json or runtime.is_remote or not console.stderr_is_terminal:
         return

@@ -150,7 +150,7 @@ def _parse_base_urls(value: Any) -> list[str]:
 
 
 def _add_api_path(url: str, server_type: str) -> str:
-    """Return the address of one of several servers: what OpenAI's protocol has below /v1 is there if no path is named."""
+    """Return the address of one of several servers: without a path, OpenAI's protocol is below /v1."""
     has_no_path = not urlsplit(url).path.strip("/")
     return f"{url}/v1" if has_no_path and server_type.startswith("openai") else url
 

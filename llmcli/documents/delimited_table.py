@@ -67,7 +67,7 @@ class DelimitedTable:
         self._is_unfinished = self._row_chars > 0
 
     def read_row(self) -> list[str] | None:
-        """Return the fields of the next row, [] for a blank line, None at the end; ``line`` and ``problem`` describe it."""
+        """Return the fields of the next row, [] if blank, None at the end; ``line`` and ``problem`` describe it."""
         self.line, self._row_chars = self._lines_read + 1, 0
         return self._parse_row()
 

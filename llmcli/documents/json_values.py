@@ -1,4 +1,4 @@
-"""JSON whose text stays: numbers as they were spelled, and objects that get new fields without changes to the others."""
+"""JSON whose text stays: numbers as they were spelled, and objects that get new fields beside the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The draft model's own context: one sequence, kept in step with the text of a generation; and the vocabularies that match."""
+"""The draft model's own context: one sequence, in step with the text of a generation; and matching vocabularies."""
 
 from __future__ import annotations
 

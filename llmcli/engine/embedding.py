@@ -62,7 +62,7 @@ class Embedder:
         self._context: _AnyContext | None = None
 
     def tokenize(self, given: str | Sequence[int]) -> list[int]:
-        """Return the tokens of a text, with all special tokens that an embedding model expects; given tokens are checked.
+        """Return the tokens of a text, with the special tokens that an embedding model expects; given ones are checked.
 
         Raises ``ContextOverflow``, and ``InputError`` for a number that is no token of the model.
         """
@@ -86,7 +86,7 @@ class Embedder:
         pooling: str | None = None,
         measured: StateLayers | None = None,
     ) -> array.array[float]:
-        """Return the vector of some tokens; ``pooling``: "mean" or "last" of their states, None for the model's own way.
+        """Return the vector of some tokens; ``pooling``: "mean" or "last" of their states, None: the model's own way.
 
         ``measured``: the layers that ``llm models tune`` chose.
 

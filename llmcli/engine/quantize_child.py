@@ -42,7 +42,7 @@ _BACKGROUND_NICENESS = 19
 
 
 def quantize(source: str, target: str, weights: str, threads: int, mode: str = "pure") -> str:
-    """Write a copy of ``source`` in a type of ``QUANTIZATIONS`` to ``target``; return llama.cpp's error, "" without one.
+    """Write a copy of ``source`` in a type of ``QUANTIZATIONS`` to ``target``; return llama.cpp's error or "".
 
     ``mode``: see ``QuantizerMode``.
     """

@@ -178,7 +178,7 @@ class BadModelFile(InputError):
 
 
 class MissingError(LlmError):
-    """``kind`` (input, prompt, model, session, repository, file, place) named ``subject`` does not exist or cannot be read."""
+    """``kind`` (input, prompt, model, session, repository, file, place) named ``subject`` is missing or unreadable."""
 
     exit_code = 66
 

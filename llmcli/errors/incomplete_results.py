@@ -13,7 +13,7 @@ from llmcli.fast_dataclass import frozen
 
 
 class EmptyAnswer(LlmError):
-    """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room for one."""
+    """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room."""
 
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
@@ -41,7 +41,7 @@ class RepetitionStopped(PartialError):
 
 
 class CostLimitReached(PartialError):
-    """A request was not sent: it could have cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
+    """A request was not sent: it could cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
 
     def __init__(self, *, limit: str, needed: str, left: str) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class BadRequest(RequestRejected):
 
 
 class BadBatchRequest(BadDocument):
-    """A line of a batch file that is no request (``status`` 0), or whose request is answered with an error of this status.
+    """A line of a batch file that is no request (``status`` 0), or whose answer is an error of this status.
 
     ``code`` is the error's name in OpenAI's protocol, "" for none, and ``param`` the field that is wrong.
     """

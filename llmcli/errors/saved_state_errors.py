@@ -1,4 +1,4 @@
-"""Errors of the state that llm keeps between runs: jobs, calibrations, sessions, databases; the package has the tree."""
+"""Errors of the state between runs: jobs, calibrations, sessions, databases; the package has the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of JSON Lines that is appended to: each line is on the disk before the call returns, and one process has it."""
+"""A file of JSON Lines for one process, which appends to it: each line is on the disk before the call returns."""
 
 from __future__ import annotations
 

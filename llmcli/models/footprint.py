@@ -235,7 +235,7 @@ def max_outputs(batch: int, sequences: int) -> int:
 
 
 def state_batch_tokens(vocabulary_size: int, available_bytes: int | None) -> int:
-    """Return how many tokens an evaluation with hidden states takes: fewer for a large vocabulary (``hidden_state_bytes``).
+    """Return the tokens of an evaluation with hidden states: fewer for a large vocabulary (``hidden_state_bytes``).
 
     ``available_bytes``: the free memory, None if unknown.
     """

@@ -68,7 +68,7 @@ def dump_batch_answer(custom_id: str | None, status: int, body: Mapping[str, Any
 
 
 def dump_batch_failure(custom_id: str | None, url: Any, error: Exception) -> dict[str, Any]:
-    """Return the line of a request to ``url`` that failed: a response with the status of its error, or the error of a bad line."""
+    """Return the line of a failed request to ``url``: a response with its error's status, or that of a bad line."""
     from llmcli.openai_api.http_errors import dump_error, dump_exception
 
     if not isinstance(error, BadBatchRequest):

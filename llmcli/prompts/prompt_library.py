@@ -301,7 +301,7 @@ def _require_name(name: str) -> None:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a prompt is named by the path of its file: it begins with /, ./, ../ or ~, or ends in .yaml and exists."""
+    """Whether a prompt's name is the path of its file: it begins with /, ./, ../ or ~, or ends in .yaml and exists."""
     return name.startswith(_PATH_STARTS) or (name.endswith(_SUFFIX) and Path(name).is_file())
 
 

@@ -1,4 +1,4 @@
-"""The table of detectors, the search with all of them, and the search for mail addresses and for values on two lines."""
+"""The detectors, the search with all of them, and the search for mail addresses and for values on two lines."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def find_private(
 
 
 def _detect(form: NormalizedText, kinds: Collection[str]) -> list[tuple[int, int, int, str]]:
-    """Return the values of a text in one form: where they stand in the original, the rank of the detector and its kind."""
+    """Return the values of a text in one form: their place in the original, the detector's rank and its kind."""
     lowered = secret_formats.lower(form.text)
     decoded = decode_spaces(form.text)
     found = []

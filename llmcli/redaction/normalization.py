@@ -91,7 +91,7 @@ def fold(text: str) -> str:
 
 
 def decode_spaces(text: str) -> NormalizedText:
-    """Replace the escapes of JSON, HTML and addresses that stand for spaces, hyphens, digits or invisible characters."""
+    """Replace escapes of JSON, HTML and addresses that stand for spaces, hyphens, digits or invisible characters."""
     if "\\u" in text or "\\U" in text or "&" in text or "%" in text:
         return _substitute(text, _ESCAPED, _decode)
     return NormalizedText(text)

@@ -38,7 +38,7 @@ def find_cards(text: str) -> Iterator[Range]:
 
 
 def _card_end(text: str, groups: list[Range], first: int) -> int | None:
-    """Return the index of the last group of a card number that starts at group ``first``, None if there is no such number."""
+    """Return the index of the last group of a card number that starts at group ``first``, None without one."""
     digits = ""
     for last in range(first, len(groups)):
         digits += text[slice(*groups[last])]
@@ -131,7 +131,7 @@ def passes_luhn(digits: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Return whether ``text`` (no separators, upper case) has the length of its country's IBANs and valid check digits."""
+    """Return whether ``text`` (no separators, upper case) has its country's length of IBANs and right check digits."""
     if IBAN_LENGTHS.get(text[:2]) != len(text):
         return False
     return int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1

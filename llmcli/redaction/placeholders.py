@@ -1,4 +1,4 @@
-"""Placeholders: ``PII_EMAIL_1`` stands for the first private value, an address; and the search for values that are known.
+"""Placeholders: ``PII_EMAIL_1`` stands for the first private value, an address; and the search for known values.
 
 They consist of ASCII letters, digits and underscores, so that JSON, CSV, YAML, HTML and addresses around them stay valid
 and no escaping changes them. Numbers are not used twice, so a placeholder whose kind was translated is still known. A

@@ -111,7 +111,7 @@ def _redact_message(message: Message, change: _Change) -> Message:
 
 
 def _redact_json(value: Any, change: _Change) -> Any:
-    """Apply ``change`` to all strings of a JSON value, including keys, and to numbers, which it replaces with numbers."""
+    """Apply ``change`` to all strings of a JSON value, keys too, and to numbers, which it replaces with numbers."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, int | float) and not isinstance(value, bool):

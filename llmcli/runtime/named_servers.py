@@ -1,4 +1,4 @@
-"""The remote servers that can be named: those of the configuration, which is edited here, their keys, and trying one out."""
+"""The remote servers that can be named, which are edited here in the configuration, their keys, and a trial."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 
 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
-    """Return what the model and its draft model need, and whether they fit the memory that is free now, without GPUs."""
+    """Return what the model and its draft model need, and whether they fit the free memory, without GPUs."""
     from llmcli.engine.llama import hardware
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory

@@ -120,7 +120,7 @@ class ApiServer(HttpServer):
         logging.getLogger(_REQUEST_LOGGER).setLevel(logging.WARNING if verbose else logging.ERROR)
 
     def run_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
-        """Serve on ``listening`` until ``stop`` returns true; then finish running requests and refuse new ones (503)."""
+        """Serve on ``listening`` until ``stop`` is true; then finish running requests and refuse new ones (503)."""
         raise_descriptor_limit()
         gc.freeze()  # imported modules stay: garbage collection can skip them
         with contextlib.closing(self._gateway):

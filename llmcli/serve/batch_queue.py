@@ -221,7 +221,7 @@ class BatchQueue:
         self.store.remove_work(batch_id)
 
     def _result_lines(self, batch_id: str, *, is_expired: bool) -> Iterator[tuple[bytes, bool]]:
-        """Yield the lines of the answers, and whether each is that of a success; of an expired batch, one for each request."""
+        """Yield the lines of answers, and whether each is a success; of an expired batch, one for each request."""
         answers = self.store.answers_path(batch_id)
         count = 0
         for path in (answers, answers.with_name(f"{answers.name}.partial")):

@@ -275,7 +275,7 @@ class PassageIndex:
 
 
 def _to_stored(name: str) -> str | bytes:
-    """Return the name of a file as it is stored: its bytes if they are no UTF-8, which Python has as lone surrogates."""
+    """Return the name of a file as it is stored: its bytes if they are not UTF-8 (lone surrogates in Python)."""
     return name if name.isascii() or name.encode("utf-8", "replace").decode() == name else os.fsencode(name)
 
 

@@ -86,7 +86,7 @@ class CheckedSentence:
 
 
 def find_claims(text: str) -> list[tuple[int, int]]:
-    """Return the offsets of the sentences of a text that state something: no headings, code, questions or single words."""
+    """Return the offsets of the sentences that state something: no headings, code, questions or single words."""
     prose = _NOT_PROSE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     return [
         (start, end)

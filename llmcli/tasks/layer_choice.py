@@ -46,7 +46,7 @@ def estimate_seconds(parameters: int) -> float:
 def measure_layers(
     backend: Backend, prompts: PromptLibrary, on_progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> StateLayers | None:
-    """Return the layers to read; None for a model of which only the last one can be read, or whose context is too small.
+    """Return the layers to read; None if only the last one can be read, or the context is too small.
 
     ``on_progress`` gets the number of texts that were read, and their total. Raises the failure of a request.
     """

@@ -55,7 +55,7 @@ _FORMATS: Mapping[str, responses.ResponseFormat] = {
 
 
 def check_requests(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the records that are not blank lines; one that is no request, or has the id of an earlier one, is malformed."""
+    """Yield the records but for blank lines; one that is no request, or has an earlier one's id, is malformed."""
     with closing(KeySet()) as ids:
         for record in records:
             if record.error is None and not record.raw.strip():

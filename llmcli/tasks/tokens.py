@@ -64,7 +64,7 @@ class TokenCounter(RecordProcessor):
         return total, is_exact
 
     def fields(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Return the ``tokens`` of a text, their ``share`` of the model's ``context``, and whether they are ``exact``."""
+        """Return a text's ``tokens``, their ``share`` of the model's ``context``, and whether they are ``exact``."""
         tokens, is_exact = self.count(texts)
         context = self._backend.info().context
         return {COLUMN: tokens, "context": context, "share": round(tokens / context, 4), "exact": is_exact}

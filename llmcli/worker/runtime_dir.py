@@ -125,7 +125,7 @@ def _install_times(environ: Mapping[str, str]) -> list[tuple[str, int]]:
 
 
 class WorkerPaths:
-    """The files of the worker with ``key`` in ``directory``: its socket, and the lock held while it is started or ended."""
+    """The files of the worker with ``key`` in ``directory``: its socket, and the lock of its start and its end."""
 
     def __init__(self, directory: Path, key: str) -> None:
         self.key = key

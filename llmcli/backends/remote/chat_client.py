@@ -227,7 +227,7 @@ class ChatClient:
         model: str,
         make: Callable[[], ProtocolRequest] | None = None,
     ) -> tuple[list[Event], Finished]:
-        """Return the events of a whole answer and its end; it can be retried at any time, as nothing is delivered before.
+        """Return the events of a whole answer and its end; a retry is possible at any time, as nothing is delivered.
 
         ``make`` returns what is sent, if it is not the request alone.
         """

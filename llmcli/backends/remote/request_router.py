@@ -142,7 +142,7 @@ class RequestRouter:
         return prompt_tokens * (1 - known) + answer
 
     def _check_given_up(self, waiting_since: float) -> None:
-        """Raise the error of the server that failed last, if none is awaited, or all failed often, again during the wait."""
+        """Raise the error of the server that failed last, if none is awaited, or all failed often during the wait."""
         if any(server.is_awaited and server.failures < _MAX_FAILURES for server in self.servers):
             return
         last = max(self.servers, key=lambda server: server.changed_at)

@@ -85,7 +85,7 @@ class Console:
         error_messages.write_stderr(self.environment, text)
 
     def write_message(self, text: str) -> None:
-        """Write sentences to stderr, wrapped at words on a terminal; with ``--json`` an object, which stays one line."""
+        """Write sentences to stderr, wrapped at words on a terminal; with ``--json`` an object in one line."""
         from llmcli.cli.console import error_messages
 
         write = error_messages.write_stderr if self.as_json else error_messages.write_message

@@ -39,7 +39,7 @@ class Environment:
 
     @contextmanager
     def use_keyboard(self) -> Iterator[None]:
-        """Leave the terminal to the block, which asks a question or runs another program: stop painting and reading keys."""
+        """Leave the terminal to the block, which asks or runs another program: stop painting and reading keys."""
         with ExitStack() as stack:
             for other in (*self.painters, *self.key_readers):
                 stack.enter_context(other())

@@ -50,7 +50,7 @@ def forward_signals(interrupt: Interrupt) -> Iterator[None]:
 
 @contextmanager
 def ignore_interrupt_keys() -> Iterator[None]:
-    """Leave the interrupt and quit keys to the editor or pager that runs; a handler, unlike SIG_IGN, is not inherited by it.
+    """Leave the interrupt and quit keys to the editor or pager that runs, which does not inherit a handler.
 
     An event loop, such as that of the chat's prompt, does not learn of them either.
     """

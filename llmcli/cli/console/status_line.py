@@ -153,7 +153,7 @@ class StatusLine:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Erase the line while the block writes whole lines or asks a question; then the wait continues as a new one."""
+        """Erase the line while the block writes lines or asks a question; then the wait continues as a new one."""
         with self._changed:
             waits = self._wait_began_at is not None
             self.hide()

@@ -46,7 +46,7 @@ def _fill_lines(words: Iterable[str], size: int, *, break_words: bool) -> list[s
 
 
 def wrap_long_lines(text: str, size: int) -> list[str]:
-    """Return the lines of ``text``; those of more than ``size`` columns are wrapped at words and keep their indentation.
+    """Return the lines of ``text``; longer ones than ``size`` columns are wrapped at words and keep their indentation.
 
     A wider word is left whole, and so is a command behind a colon, so that both can be copied; a longer line of
     commands is broken between them, behind ``&&``, which a shell reads on.

@@ -193,7 +193,7 @@ def note_input(ctx: CommandContext, name: str, data: bytes | None = None, note: 
 
 
 def count_characters(ctx: CommandContext, document: Document) -> Document:
-    """Count the text of a document as input of the job, whose size decides which weights answer; of an archive, no tags."""
+    """Count a document's text as input of the job, whose size decides which weights answer; of an archive, no tags."""
     if ctx.runtime.input_characters is not None:
         tags = sum(len(match[0]) for match in _TAG.finditer(document.text)) if document.data is not None else 0
         ctx.runtime.input_characters += len(document.text) - tags

@@ -1,4 +1,4 @@
-"""Inputs in any format that a reader knows, directories and patterns included: their text, and what was left out of it."""
+"""Inputs in any format that a reader knows, directories and patterns too: their text, and what was left out."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
 
 
 def expand_names(ctx: CommandContext, names: Sequence[str]) -> list[str]:
-    """Return the files that the names of files, directories and patterns stand for, each file once; web addresses stay."""
+    """Return the files that names of files, directories and patterns stand for, each once; web addresses stay."""
     found: dict[str, None] = {}
     for name in names:
         if is_web_address(name) or os.path.isfile(name):  # noqa: PTH113 (a Path raises for a long name)

@@ -1,4 +1,4 @@
-"""Texts on the command line: the value of an option itself, or ``@FILE``; variables of a prompt; words without quotes."""
+"""Texts on the command line: an option's value or ``@FILE``; variables of a prompt; words without quotes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a calibration: its figures on standard output or as JSON, what it gains, what to do next, and a drawing."""
+"""The report of a calibration: its figures, also as JSON, what it gains, what to do next, and a drawing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_calibration(
 
 
 def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: StoredCalibration) -> None:
-    """Draw the figures of a calibration of one choice, saved under ``name`` (None: not saved), into the file ``plot``."""
+    """Draw the figures of a calibration of one choice, called ``name`` (None: not saved), into the file ``plot``."""
     (problem,) = stored.problems.values()
     title = f"Calibration{f' {name}' if name else ''} of llm {stored.identity['verb']}, {PurePath(stored.model).name}"
     write_report_file(ctx, plot, draw_plot(plot, title, problem.figures, problem))

@@ -1,4 +1,4 @@
-"""One run of classify or sentiment: labels, examples, threshold, records, summary; the scale and the aspects of sentiment."""
+"""One run of classify or sentiment: labels, examples, threshold, records, summary; scale and aspects of sentiment."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class FittedCalibration:
     def prepare(
         self, backend: Backend, make_scorer: Callable[[], LabelScorer], labelled: LabelledFile | None
     ) -> LabelCalibrator | None:
-        """Return the calibrator, fitted and saved first if there are ``labelled`` rows; None if the model answers without one.
+        """Return the calibrator, fitted and saved first with ``labelled`` rows; None if the model answers without one.
 
         ``make_scorer`` returns the scorer without a calibration. Raises ``CalibrationMismatch`` for one that was made with
         other settings, ``TooFewLabels`` and the failure of a request.

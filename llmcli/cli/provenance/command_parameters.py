@@ -142,7 +142,7 @@ def _label(parameter: CommandParameter) -> str:
 def format_words(
     parameters: Sequence[CommandParameter], described: Mapping[str, Any], texts: Mapping[str, str]
 ) -> list[str]:
-    """Return the words of the command line that has the parameters of a statement; ``texts``: the private ones by digest.
+    """Return the words of the command line with the parameters of a statement; ``texts``: the private ones by digest.
 
     What a statement of llm leaves out is no word, since another program may have written this one: no file but that of
     the caller is the output. Raises ``KeyError`` for a text that is missing.

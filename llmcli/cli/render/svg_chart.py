@@ -45,7 +45,7 @@ class Axis:
 
 
 def make_axis(label: str, low: float, high: float, *, percent: bool = False, count: int = 5) -> Axis:
-    """Return an axis with about ``count`` round ticks whose ends include ``low`` and ``high``; ``percent`` of shares."""
+    """Return an axis with about ``count`` round ticks that includes ``low`` and ``high``; ``percent`` of shares."""
     rough = max(high - low, 1e-9) / count
     size = 10.0 ** math.floor(math.log10(rough))
     step = size * next(each for each in _ROUND_STEPS if each * size >= rough * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""The child of ``reader_process``: reads files from standard input within limits, and writes what their readers yield."""
+"""The child of ``reader_process``: reads files from standard input within limits, and writes their sections."""
 
 from __future__ import annotations
 

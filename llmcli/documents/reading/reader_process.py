@@ -1,4 +1,4 @@
-"""Readers of native formats in a child process, with limits on memory and time: a file that kills its reader is an error.
+"""Readers of native formats in a child process, with limits on memory and time: a file that kills one is an error.
 
 PDFium, calamine and mammoth allocate what a file of some kilobytes tells them to, and abort where the memory ends. The
 child is ``llmcli.documents.reading.reader_child``. It starts with the first such file and reads the following ones too. A

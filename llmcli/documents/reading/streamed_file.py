@@ -59,7 +59,7 @@ class StreamedText(Protocol):
 
 @frozen
 class StreamedFile:
-    """A text in the file ``path``: ``name`` is as the user typed it, ``characters`` and ``sha256`` are those of the text.
+    """A text in the file ``path``: ``name`` as the user typed it, ``characters`` and ``sha256`` of the text.
 
     ``sha256`` is that of its UTF-8 bytes without a byte order mark. ``table``: the file is a table or JSON by its name.
     ``size``: the bytes of the file when it was opened. Each reading ends there, so that a log may grow meanwhile.

@@ -240,7 +240,7 @@ class RecordSelection:
 
 
 def draw_sample(records: Iterable[Record], count: int, seed: int) -> list[Record]:
-    """Return ``count`` records drawn without replacement, each set with the same probability, in the order of the input.
+    """Return ``count`` records drawn without replacement, each set equally probable, in the order of the input.
 
     Algorithm R (Vitter 1985, Random Sampling with a Reservoir).
     """

@@ -62,7 +62,7 @@ class Shard:
 
 
 class ShardedInput:
-    """The share of an input, and what identifies the whole: the number of its records, and the digest of the last one."""
+    """The share of an input, and what identifies the whole: the number of records, and the digest of the last one."""
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard

@@ -251,7 +251,7 @@ class KVCacheManager:
         )
 
     def _choose_settings(self, waiting: list[Sequence], count_reusable: _CountReusable) -> None:
-        """Take the best settings for the waiting job unless a prefix that they cannot reuse is worth more; nothing runs."""
+        """Take the best settings for the waiting job, unless a prefix that they cannot reuse is worth more."""
         if not self._make_capacity_estimate(waiting[:1])(self.settings):
             self._model.budget.release_idle_contexts(self)
             self._measured_bytes = None

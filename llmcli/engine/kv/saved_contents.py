@@ -14,7 +14,7 @@ _MAX_OPEN_BYTES = 32 << 20
 
 @frozen
 class SavedContents:
-    """States of running sequences (None: to be evaluated again), and of prefixes that forks wait for or may be gone on with.
+    """States of running sequences (None: to be evaluated again), and of prefixes that others wait for or may continue.
 
     A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells than
     the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it gets the
@@ -72,7 +72,7 @@ class SavedContents:
 
 
 def _is_worth_saving(prefix: CachedPrefix, slot: int, context: Context) -> bool:
-    """Return whether a conversation may go on, and takes so little memory that saving it is cheaper than evaluating it again."""
+    """Return whether a conversation may go on, and is so small that saving it is cheaper than evaluating it again."""
     return prefix.is_open and context.state_size(slot) <= _MAX_OPEN_BYTES
 
 
@@ -102,7 +102,7 @@ def _longest_prefix(sequence: Sequence, donors: list[Sequence]) -> tuple[int | N
 
 
 def _copy_prefix(restored: list[Sequence], sequence: Sequence, slot: int, pool: SequenceIdPool) -> None:
-    """Copy the longest prefix that one of the ``restored`` sequences has in common with ``sequence`` to its ``slot``."""
+    """Copy the longest prefix that a ``restored`` sequence has in common with ``sequence`` to its ``slot``."""
     source, length = _longest_prefix(sequence, restored)
     if source is not None:
         pool.memory.copy_prefix(source, slot, length)

@@ -19,7 +19,7 @@ consecutive in the batch (``llama_batch_allocr::split_equal``); with a gap it wo
 
 
 def check_batch_invariance(model: Model, config: ContextConfig) -> None:
-    """Raise ``Unsupported`` when a sequence's sums depend on the chunks of its prompt or on other sequences in the batch.
+    """Raise ``Unsupported`` if a sequence's sums depend on the chunks of its prompt or on other sequences.
 
     The reference is one sequence, alone, in one chunk and then token by token. The trial evaluates the same tokens in
     uneven chunks and, from the prompt's last part on, token by token beside other sequences, so that 1, some and more

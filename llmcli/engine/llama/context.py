@@ -421,7 +421,7 @@ class LayerStateContext(Context):
         self.width = int(self._lib.llama_model_n_embd(model.handle))
 
     def _visit_tensor(self, tensor: int, ask: bool, _data: object) -> bool:
-        """Pause after the layers (``ask`` true: whether to pause after a tensor), read their output, and end after the last."""
+        """Pause after the layers (``ask``: whether to pause there), read their output, and end after the last one."""
         name = bindings.tensor_name(tensor)
         if name not in self._parts:
             return not ask

@@ -70,7 +70,7 @@ def _read_record(library: EngineLibrary) -> Any:
 
 
 def _check_key() -> str:
-    """Return what a check holds for, besides the library: what it compares, the binding's declarations, the processor."""
+    """Return what a check holds for besides the library: its number, the binding's declarations, the processor."""
     spec = PathFinder.find_spec("llama_cpp")
     places = (spec and spec.submodule_search_locations) or ()
     declarations = [zlib.crc32((Path(place) / "llama_cpp.py").read_bytes()) for place in places]

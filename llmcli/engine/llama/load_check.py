@@ -111,7 +111,7 @@ def check_in_subprocess(
     stop: Callable[[], LlmError | None],
     adapters: Sequence[LoraAdapter] = (),
 ) -> bool:
-    """Return whether the model at ``path``, of ``size`` bytes, was loaded and generated tokens; False for a known error.
+    """Return whether the model at ``path``, of ``size`` bytes, loads and generates tokens; False for a known error.
 
     ``gpu_layers`` and ``adapters`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the child dies or
     exceeds a time in proportion to the size; ``OutOfMemory`` when the system killed it; ``Unsupported`` for an

@@ -67,7 +67,7 @@ class RepackedPages:
                 ctypes.CDLL(None).madvise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), mmap.MADV_DONTNEED)
 
     def _find_mappings(self) -> dict[int, tuple[int, int]]:
-        """Return the read-only mappings of the file: start -> end and the file's offset, in bytes (proc_pid_maps(5))."""
+        """Return the file's read-only mappings: start -> end and the file's offset, in bytes (proc_pid_maps(5))."""
         found = {}
         for line in _MAPS.read_bytes().splitlines() if CAN_RELEASE else ():
             addresses, access, offset, _device, _inode, *path = line.split(maxsplit=5)

@@ -245,7 +245,7 @@ def _count_offload_layers(header: Header, requested: int | None, reserve: int = 
 
 
 class _LoadedAdapters:
-    """The ``adapters`` of a loaded model, before any context of it exists: llama.cpp sizes the graph of a context by them.
+    """The ``adapters`` of a model, loaded before its contexts exist: llama.cpp sizes the graph of a context by them.
 
     They are freed with the model.
     """

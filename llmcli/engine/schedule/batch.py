@@ -1,4 +1,4 @@
-"""The tokens of each sequence that the next step evaluates: fewer of a prompt while other sequences wait for its end."""
+"""The tokens of each sequence that the next step evaluates: fewer of a prompt while others wait for its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TokenBudget:
         self._most_tokens: int | None = None  # of a step after an aborted one
 
     def record_abort(self, tokens: int) -> None:
-        """Record that a step with ``tokens`` was aborted: the next one takes half, so that it ends before the next abort."""
+        """Record that a step of ``tokens`` was aborted: the next one takes half, to end before the next abort."""
         self._most_tokens = max(_MIN_PREFILL_TOKENS, tokens // 2)
 
     def record(self, tokens: int, token_s: float) -> None:
@@ -144,7 +144,7 @@ class BatchBuilder:
         return sequence.logits_start
 
     def _defer_decoding(self, runnable: list[Sequence]) -> list[Sequence]:
-        """Return ``runnable``, without sequences that decode for bulk work while prompts are evaluated in separate buffers.
+        """Return ``runnable`` without bulk sequences that decode while prompts are evaluated in separate buffers.
 
         llama.cpp would evaluate one token of each and of the prompts, then the rest (``llama_batch_allocr::split_equal``): few
         tokens at a time. They wait for about ``BULK_STALL_S`` seconds at most.

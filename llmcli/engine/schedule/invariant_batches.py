@@ -1,4 +1,4 @@
-"""Batches in which a sequence gets the same scores and hidden states as alone: the rule for requests that generate nothing.
+"""Batches in which a sequence gets the same scores and hidden states as alone, for requests that generate nothing.
 
 What llama.cpp computes for a token on a processor depends on the batch in three ways, and on nothing else:
 
@@ -93,7 +93,7 @@ class InvariantBatchBuilder(BatchBuilder):
         return dict.fromkeys(chosen, rows)
 
     def _sum_outputs(self, sequences: list[Sequence], rows: int) -> int:
-        """Return how many outputs a batch has with this many tokens of each of ``sequences``, which are in order of their ids."""
+        """Return how many outputs a batch has with so many tokens of each of ``sequences``, in order of their ids."""
         if self._kv_cache.context.outputs_all_tokens:
             return rows * len(sequences)
         return sum(
@@ -144,7 +144,7 @@ def _count_outputs(needed: int) -> int:
 
 
 def _evaluated_together(sequences: list[Sequence]) -> list[list[Sequence]]:
-    """Return the parts of a batch that llama.cpp evaluates at once: sequences with consecutive ids, in whose order they are."""
+    """Return the parts of a batch that llama.cpp evaluates at once: sequences with consecutive ids, sorted by them."""
     parts: list[list[Sequence]] = []
     for sequence in sequences:
         if parts and sequence.slot == (parts[-1][-1].slot or 0) + 1:

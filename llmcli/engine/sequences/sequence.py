@@ -74,7 +74,7 @@ class TokenStates:
         return part
 
     def mean(self, start: int, end: int) -> bytes:
-        """Return the mean of the rows from ``start`` to ``end`` as little-endian floats, independent of how they arrived."""
+        """Return the mean of the rows from ``start`` to ``end`` as little-endian floats, however they arrived."""
         import numpy as np
 
         parts, position = [], 0
@@ -205,7 +205,7 @@ class Sequence(ABC):
         """Set ``draft_tokens``. ``cost``: of evaluating one of them, as ``draft_row_cost`` returns it."""
 
     def record_states(self, rows: Any) -> None:
-        """Keep the hidden states of the tokens evaluated last, (tokens, width) float32; emit those of a whole prompt."""
+        """Keep the states of the tokens evaluated last, (tokens, width) float32; emit those of a whole prompt."""
         if self.states is None:
             return
         self.states.append(rows)

@@ -80,7 +80,7 @@ class AttentionCosts:
         )
 
     def prompt_costs(self, rows: int) -> tuple[float, float]:
-        """Return the costs of a prompt's token, and of each cell before it, if ``rows`` tokens are evaluated together."""
+        """Return the costs of a prompt's token, and of each cell before it, with ``rows`` tokens evaluated at once."""
         base, each = self.prompt
         return base, each if rows >= _TILE_ROWS else max(each, self.separate[1])
 

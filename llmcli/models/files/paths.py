@@ -111,7 +111,7 @@ def announced_sha256(path: Path) -> str | None:
 
 
 def list_copied_types(directory: Path, sha256: str) -> list[str]:
-    """Return the types of the complete copies of a model in other types, by the names of their records (``DerivedKey``)."""
+    """Return the types of the complete copies of a model in other types, by their records' names (``DerivedKey``)."""
     return sorted({path.name.split("-")[1] for path in directory.glob(f"{sha256[:32]}-*-*.json")} if sha256 else ())
 
 

@@ -149,7 +149,7 @@ class HubCache:
         return path
 
     def remove(self, repo: str, files: Sequence[str]) -> list[Path]:
-        """Remove ``files`` of ``repo`` from every snapshot, and the blobs that no other link needs; return what was removed.
+        """Remove ``files`` of ``repo`` from every snapshot, and blobs that no other link needs; return the removed.
 
         If a blob cannot be removed, the links are restored.
         """
@@ -261,7 +261,7 @@ class _SharedBlobStore:
             return False
 
     def remove(self, path: Path, needed: Callable[[], Collection[Path]]) -> bool:
-        """Remove a file unless it is ``needed``, which is called while no process can link to it; return whether it was.
+        """Remove a file unless it is ``needed``, called while no process can link to it; return whether it was.
 
         The file stays if another process has the lock, or if locks do not work. Raises ``OSError``.
         """

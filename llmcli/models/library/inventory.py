@@ -16,7 +16,7 @@ from llmcli.models.library.registry import FileRecord, KnownChecksums, ModelRegi
 
 
 class ModelInventory:
-    """Describes the models in ``cache`` and at paths, with what ``registry`` and ``checksums`` know about their files."""
+    """Describes the models in ``cache`` and at paths, with what ``registry`` and ``checksums`` know of the files."""
 
     def __init__(self, cache: HubCache, registry: ModelRegistry, checksums: KnownChecksums) -> None:
         self._cache = cache

@@ -141,7 +141,7 @@ class DocumentQuestion:
         return min(PASSAGE_CHARS, int(self._context / 2 / max(density, _MIN_TOKENS_PER_CHARACTER)))
 
     def find_candidates(self, pool: PassagePool) -> tuple[list[FoundPassage], list[str]]:
-        """Return the passages that match the question by their words and vectors, else a sample of all; and which it is."""
+        """Return the passages that match the question by words and vectors, or a sample of all; and which it is."""
         found = pool.search(self._question, MAX_CANDIDATES)
         return (found, ["words"]) if found else (pool.sample(MAX_PASSAGES), ["sample"])
 

@@ -44,7 +44,7 @@ def fill_variables(
 
 
 def fill_record_variables(prompt: Prompt, variables: Mapping[str, str], question: str | None) -> dict[str, str]:
-    """Return the values that a prompt's variables have for every record: the given ones, and the question if there is one.
+    """Return the values that a prompt's variables have for every record: the given ones, and the question if any.
 
     Raises ``UsageError`` for a question that has no variable.
     """

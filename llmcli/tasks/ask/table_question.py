@@ -244,7 +244,7 @@ def _describe_size(found: QueryRows) -> str:
 
 
 def asks_how_many(question: str, tables: Sequence[Table]) -> bool:
-    """Whether the answer to a question is a count or a sum: it begins with "how many", and names no groups or averages."""
+    """Whether the answer is a count or a sum: the question begins with "how many", and names no groups or averages."""
     if _HOW_MANY.match(question) is None or _NO_COUNT.search(question) is not None:
         return False
     names = "|".join(re.escape(column) for table in tables for column in table.columns)

@@ -26,7 +26,7 @@ _SHOWN_INPUTS = 5
 
 @frozen
 class LabelFlips:
-    """How many decisions of a group differ from the one that most groups, or the reference group, got for the same input."""
+    """The decisions of a group that differ from that of most groups, or the reference group, for the same input."""
 
     group: str
     inputs: int

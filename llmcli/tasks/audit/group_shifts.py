@@ -112,7 +112,7 @@ def _means(values: Numbers, differences: Numbers) -> Numbers:
 
 
 def _paired_differences(values: Numbers, reference: int | None) -> Numbers:
-    """Return each value minus the mean of the other groups of its input, or minus the reference's; NaN where missing."""
+    """Return each value minus the mean of its input's other groups, or minus the reference's; NaN where missing."""
     import numpy as np
 
     if reference is not None:

@@ -1,4 +1,4 @@
-"""Figures of the probabilities of labels on labelled rows: accuracy, macro F1, Brier score, calibration error, confusion."""
+"""Figures of label probabilities on labelled rows: accuracy, macro F1, Brier score, calibration error, confusion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IntervalEstimate:
 
 @frozen
 class ReliabilityBin:
-    """Of the rows whose chosen label has a probability from ``low`` to ``high``: the mean of these, and the share right."""
+    """Of the rows whose label has a probability from ``low`` to ``high``: the mean of these, and the share right."""
 
     low: float
     high: float

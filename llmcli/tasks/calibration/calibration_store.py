@@ -68,7 +68,7 @@ class StoredCalibration:
         return only.calibration.labels
 
     def answering(self, *, keep: bool = False) -> dict[str, FittedProblem]:
-        """Return the problems whose calibrations answer: those that gain something, all if ``keep`` is set here or there."""
+        """Return the problems whose calibrations answer: those that gain, or all if ``keep`` is set here or there."""
         return {name: each for name, each in self.problems.items() if keep or self.keep or each.gain.is_gain}
 
     def answering_probabilities(self, name: str, *, keep: bool = False) -> Matrix:

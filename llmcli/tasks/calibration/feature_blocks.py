@@ -26,7 +26,7 @@ def score_values(logprobs: Mapping[str, float]) -> list[float]:
 
 
 def probe_values(logprobs: Mapping[str, float]) -> list[float]:
-    """Return the values of the block of the probe: its logits less their mean, which are linear in the hidden states."""
+    """Return the values of the probe's block: its logits less their mean, which are linear in the hidden states."""
     values = score_values(logprobs)
     mean = sum(values) / len(values)
     return [value - mean for value in values]

@@ -40,7 +40,7 @@ class FitChoice:
 
 @frozen
 class CascadeChoice:
-    """The second stage of a cascade (Viola and Jones 2001, Rapid Object Detection using a Boosted Cascade of Simple Features).
+    """The second stage of a cascade (Viola and Jones 2001, Rapid Object Detection using a Boosted Cascade).
 
     It labels the rows whose two most likely labels are less than ``margin`` apart by the first stage, in probability.
     """
@@ -126,7 +126,7 @@ class SelectedFit:
 
 @frozen
 class TriedBlocks:
-    """Blocks with the penalty that suits them: the held-out logits, temperature not applied, and the loss of each row."""
+    """Blocks with the best penalty: the held-out logits, temperature not applied, and the loss of each row."""
 
     weights: Mapping[str, float]
     penalty: float

@@ -40,7 +40,7 @@ def _state_blocks(states: Sequence[HiddenStates]) -> dict[str, Matrix]:
 
 
 def score_features(raw: Mapping[str, float], states: HiddenStates | None) -> FeatureSet:
-    """Return the features of one record from the log-probabilities of its labels, and its hidden states if there are any."""
+    """Return the features of one record from the log-probabilities of its labels, and its hidden states if any."""
     blocks = {SCORES: np.array([score_values(raw)])}
     if states is not None:
         blocks |= _state_blocks([states])

@@ -1,4 +1,4 @@
-"""Claims checked against documents: the passages that are looked at, the requests about them, the best support found."""
+"""Checks of claims against documents: the relevant passages, the requests about them, the best support found."""
 
 from __future__ import annotations
 

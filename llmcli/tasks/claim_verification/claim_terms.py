@@ -45,7 +45,7 @@ class ClaimTerms:
 
 
 def find_terms(text: str) -> list[str]:
-    """Return the words of a text without case and without common English endings; characters where no spaces are used."""
+    """Return the words of a text without case and common English endings; characters where no spaces are used."""
     return [_stem(word) for word in _TERM.findall(text.casefold())]
 
 
@@ -99,7 +99,7 @@ def negate(sentence: str) -> str | None:
 
 
 def find_names(text: str) -> Iterable[str]:
-    """Yield the words of a text with a capital or a digit inside, or with a first capital that no sentence gives them."""
+    """Yield the words of a text with a capital or a digit inside, or a first capital that no sentence gives them."""
     starts = True
     for match in _WORD.finditer(text):
         word = match[0]

@@ -182,7 +182,7 @@ class _PassageCounts:
         return round(1 - self._lost / self._characters, 6)
 
     def raise_if_nothing_read(self, name: str) -> None:
-        """Raise ``EmptyInput`` without passages; if none has a usable answer, the first error, or ``ExtractionFailed``."""
+        """Raise ``EmptyInput`` without passages; without a usable answer the first error, or ``ExtractionFailed``."""
         if self.unread < self.passages:
             return
         if self._first_unread is None:

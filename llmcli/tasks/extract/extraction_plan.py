@@ -1,4 +1,4 @@
-"""The plan that all passages of an extraction share: the schema, the prompt, the options, and the making of requests."""
+"""The plan that all passages of an extraction share: the schema, the prompt, the options, and the requests."""
 
 from __future__ import annotations
 

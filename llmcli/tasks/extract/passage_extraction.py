@@ -1,4 +1,4 @@
-"""The values of one passage: attempts that are constrained by a grammar, checked, tried again, and divided if too long."""
+"""The values of one passage: attempts with a grammar, checked, tried again, and divided if too long."""
 
 from __future__ import annotations
 

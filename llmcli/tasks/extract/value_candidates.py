@@ -91,7 +91,7 @@ def find_numbers(text: str) -> list[Candidate]:
 
 
 def find_dates(text: str) -> list[Candidate]:
-    """Return the dates in a text with their years, in its order; "03/04/2024" twice if nothing in the text decides it."""
+    """Return the dates in a text with their years, in its order; "03/04/2024" twice if the text does not decide it."""
     found = [
         *_read_dates(_YEAR_FIRST, text),
         *_read_dates(_DAY_MONTH, text),

@@ -1,4 +1,4 @@
-"""The scores and hidden states of candidates, on disk between runs: private to the user, and made again where damaged."""
+"""The scores and hidden states of candidates, on disk between runs: private, and made again where damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of the words of a sentence that may be asked for, by which the good ones are found without generating anything.
+"""Scores of the words of a sentence that may be asked for: the good ones are found without generating anything.
 
 A word is worth asking for if the text before it does not give it away: its surprisal is high. It has one right answer if
 the whole sentence does: log P(word, rest of the sentence | text before) then exceeds that of the other words that fit the
@@ -69,7 +69,7 @@ class BlankScorer:
         self._run, self._source, self._options, self._prefix = run, source, options, prefix
 
     async def find_best(self, sentence: SourceSentence, *, has_choices: bool) -> ScoredBlank | None:
-        """Return the first clear blank of a sentence, by how much its word is one of the subject; else one that is not clear.
+        """Return the first clear blank of a sentence, words of the subject first; else one that is not clear.
 
         None if the sentence has no word that can be asked for. With ``has_choices``, wrong choices are scored too.
         """

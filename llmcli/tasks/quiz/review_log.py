@@ -1,4 +1,4 @@
-"""The answers of a learner, in a file of JSON Lines beside the deck: readable, and on the disk before the next question."""
+"""The answers of a learner, in a file of JSON Lines beside the deck: on the disk before the next question."""
 
 from __future__ import annotations
 

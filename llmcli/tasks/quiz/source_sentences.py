@@ -61,7 +61,7 @@ _APOSTROPHE = re.compile("['\u2019]")
 
 @frozen
 class SourceSentence:
-    """A sentence of a document: ``text`` without markup, the ``quote`` as it stands, the text before it, its headings."""
+    """A sentence of a document: ``text`` without markup, the ``quote`` as it is, the text before it, its headings."""
 
     number: int
     text: str

@@ -1,4 +1,4 @@
-"""Questions about the subject of a sentence, made by rule: "The worker keeps a model loaded." asks "What keeps a model loaded?".
+"""Questions about the subject of a sentence, by rule: "The worker keeps a model loaded." asks "What keeps it loaded?".
 
 No word moves, so the question is as correct as the sentence: "What" or "Who" and the predicate, up to a second clause
 (subject questions, Heilman and Smith 2010, Good Question! Statistical Ranking for Question Generation). The answer is the
@@ -121,7 +121,7 @@ class SubjectAsker:
         self._terms = {each.number: frozenset(find_terms(each.text)) for each in source.sentences}
 
     def has_question(self, sentence: SourceSentence) -> bool:
-        """Whether the rule makes a question of a sentence, whose subject is a name or a word of the document's subject."""
+        """Whether the rule makes a question of a sentence about a name or a word of the document's subject."""
         question = self._questions.get(sentence.number)
         return question is not None and self._source.is_of_subject(question.subject.answer)
 

@@ -1,1 +1,1 @@
-"""Quotations: text that a model may only copy from a passage, where it stands there, and whether it supports a claim."""
+"""Quotations: text that a model may only copy from a passage, its place there, and whether it supports a claim."""

@@ -91,7 +91,7 @@ class QuotableDocument:
 
     @classmethod
     def from_block(cls, document: Document | StreamedFile, block: TextBlock, number: int = 0) -> QuotableDocument:
-        """Return the quotable text of a block of ``iter_text_blocks``: of a document in memory, which is one, all of it."""
+        """Return the quotable text of a block of ``iter_text_blocks``; a document in memory is one block."""
         if isinstance(document, Document):
             return cls.from_document(document, number)
         return cls(document.name, block.text, (), number, block.start, block.first_line)

@@ -127,7 +127,7 @@ class QuoteAligner:
 
 
 def _match_in_order(found: list[list[int]], diagonal: int) -> list[int]:
-    """Return rising positions near the diagonal, at most one of each word's: the one that continues the last match best."""
+    """Return rising positions near the diagonal, one for each word at most: the best continuation of the last match."""
     matched: list[int] = []
     shift = diagonal
     for index, positions in enumerate(found):

@@ -1,4 +1,4 @@
-"""Quotes that a model picks from a passage: by a grammar where the backend has them, else checked and requested again."""
+"""Quotes that a model picks from a passage: by a grammar if the backend has them, else checked and retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts documents into passages of a size that retrieval compares well: a few paragraphs, never over a heading or page."""
+"""Cuts documents into passages that retrieval compares well: a few paragraphs, never over a heading or page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of texts: the mean hidden states of a model after its layer for vectors, of length 1, stored as 16-bit floats."""
+"""Vectors of texts: the mean hidden states after a model's layer for vectors, of length 1, as 16-bit floats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PassageEmbedder:
         self.model = _LAYER_MARK.join([info.model_id, *map(str, self._layers)])
 
     def outdated(self, models: Iterable[str]) -> list[str]:
-        """Return those of the ``models`` of an index that are this one after another layer, so that they do not compare."""
+        """Return those ``models`` of an index that are this one after another layer, so that they do not compare."""
         return [each for each in models if each != self.model and each.partition(_LAYER_MARK)[0] == self._model_id]
 
     def embed(self, texts: Mapping[int, str]) -> Iterator[dict[int, bytes]]:

@@ -192,7 +192,7 @@ def prose_first(found: Sequence[FoundPassage]) -> list[FoundPassage]:
 
 
 def is_mostly_prose(text: str) -> bool:
-    """Whether at least half of what is to be read in a passage of Markdown or text stands outside code blocks and headings."""
+    """Whether at least half of the words of a passage of Markdown or text are outside code blocks and headings."""
     prose = _FENCED_BLOCK.sub("", text)
     for pattern in (_MARKED_LINE, _CODE_OR_HEADING_LINE):
         prose = pattern.sub("", prose)

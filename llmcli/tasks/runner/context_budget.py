@@ -83,7 +83,7 @@ class ContextBudget:
     def split_to_fit(
         self, text: str, *, max_characters: int | None = None, max_tokens: int | None = None
     ) -> Iterator[str]:
-        """Yield the passages of a text that fit, cut at paragraph borders if possible; the joined passages equal the text.
+        """Yield the passages of a text that fit, cut at paragraph borders if possible; joined, they equal the text.
 
         No passage is longer than ``max_characters`` or ``max_tokens``. Raises ``ContextOverflow`` when instructions and
         answer leave too little room for text.

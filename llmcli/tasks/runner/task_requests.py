@@ -106,7 +106,7 @@ def make_request(
 
 
 def count_common_chars(messages: tuple[Message, ...], other: tuple[Message, ...]) -> int:
-    """Return how many characters the last messages of two conversations begin with in common; 0 if an earlier one differs.
+    """Return how many first characters the last messages of two conversations share; 0 if an earlier message differs.
 
     Of prompts with a document and different questions: how long the document is, with what stands before it.
     """

@@ -74,7 +74,7 @@ async def choose_key_sentences(
 
 
 async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOptions, layers: tuple[int, ...]) -> Any:
-    """Return the mean state of a text (width): most have one request, longer ones the mean of those of their passages."""
+    """Return the mean state of a text (width): most have one request, longer ones the mean of their passages."""
     import numpy as np
 
     size = _max_read_chars(run.backend.info().context)

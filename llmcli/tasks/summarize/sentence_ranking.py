@@ -173,7 +173,7 @@ def _find_highest_scores(
 
 
 def _position_scores(first: int, rows: Rows, count: int) -> Scores:
-    """Return what position and length add: the beginning of a text and of a paragraph; not very short, not very long."""
+    """Return what position and length add: the beginning of a text or a paragraph; not very short, not very long."""
     import numpy as np
 
     places = np.arange(first, first + len(rows)) / max(2.0, _LEAD_SHARE * count)

@@ -32,7 +32,7 @@ _LAST_HEADING = re.compile(r"\n[ \t]*#{1,6}[ \t][^\n]*\Z")
 
 
 def clean_summary(text: str, style: str) -> str:
-    """Return a summary without what stands around it, and a list without blank lines; the text itself where nothing is left."""
+    """Return a summary without the text around it, and a list without blank lines; the text if nothing is left."""
     cleaned = _unwrap(text.strip())
     cleaned = _unwrap(_PREAMBLE.sub("", _HEADING_MARKS.sub("", cleaned) if style == HEADLINE else cleaned).strip())
     if style == HEADLINE:

@@ -128,7 +128,7 @@ class SummaryPlan:
         )
 
     def rewrite_request(self, request: Request, summary: str) -> Request | None:
-        """Return the request for a summary of the wanted length and form after ``request`` was answered with another one.
+        """Return the request for a summary of the wanted length and form after ``request`` had another answer.
 
         None if there is no room for it in the context.
         """

@@ -100,7 +100,7 @@ class _WrittenSummary:
     def _part_requests(
         self, stage: int, text: str, placed: list[tuple[int, slice, DocumentRange]], limit: int
     ) -> Iterator[tuple[int, DocumentRange, Request]]:
-        """Yield the requests for parts, each with its number from 1, where it stands in the text, and what it covers."""
+        """Yield the requests for parts, each with its number from 1, its place in the text, and what it covers."""
         for number, where, covered in placed:
             name = f"{self._run.item}.{stage}.{number}"
             request = self._plan.request(name, stage, text[where], limit, part=number, parts=len(placed))

@@ -145,6 +145,6 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
 
 
 def _is_whole_date(column: str, separator: str) -> str:
-    """Return the condition that a text begins with a date or a month whose parts compare as texts, with this separator."""
+    """Return the condition that a text begins with a date or month with this separator, which compares as a text."""
     month = _DAY.format(separator)
     return f"({column} GLOB '{month}' OR {column} GLOB '{month}{separator}[0-9][0-9]' OR {column} GLOB '{month}{separator}[0-9][0-9][ T]*')"

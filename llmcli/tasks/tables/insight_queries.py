@@ -122,7 +122,7 @@ class InsightQueries:
         yield Insight("breakdown", text, sql, found)
 
     def trend(self, date: ColumnFacts, measure: ColumnFacts | None) -> Iterator[Insight]:
-        """Totals of a measure (of shares: means), or numbers of rows, by month, year or day, and the change over all."""
+        """Totals of a measure (of shares: means), or numbers of rows, by month, year or day, and the whole change."""
         for unit, length in _PERIODS:
             sql = self._trend_query(date, measure, length)
             found = self._query(sql)

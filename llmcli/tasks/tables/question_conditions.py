@@ -198,7 +198,7 @@ class ConditionReader:
             self._compare(column, phrase.cue, numbers)
 
     def _read_comparison(self, at: int) -> _Comparison:
-        """Return the comparison with a number: "over 5", "5 or more", "between 5 and 7", "5 to 7", or the number alone."""
+        """Return the comparison with a number: "over 5", "5 or more", "between 5 and 7", "5 to 7", or the number."""
         following = [*self.rest[at + 1 : at + 3], None, None]
         second = following[0] if following[0] is not None and following[0].kind is SchemaLinkKind.NUMBER else None
         if second is not None and second.before in _RANGE_WORDS:
@@ -339,7 +339,7 @@ class ConditionReader:
         return True
 
     def _take_signs(self) -> None:
-        """Take "negative" and "positive": of a column beside the word, or of the only one with both kinds of numbers."""
+        """Take "negative" and "positive": of a column beside the word, or of the only one with both kinds."""
         while (
             at := next((at for at, link in enumerate(self.rest) if link.kind is SchemaLinkKind.SIGN), None)
         ) is not None:
@@ -370,7 +370,7 @@ class ConditionReader:
             del self.rest[self._date_start(at) : at + 1]
 
     def _date_start(self, at: int) -> int:
-        """Return where the words for a date begin: with the column before it that is not asked for ("born in March")."""
+        """Return where the words for a date begin: with a column before it that is not asked for ("born in March")."""
         names_date = at > 0 and choose_column(self.rest[at - 1].columns, "when") is not None
         return at - 1 if names_date and not self._is_target(at - 1) else at
 

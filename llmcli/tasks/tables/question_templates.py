@@ -1,4 +1,4 @@
-"""Templates for questions about a table: the kinds of questions whose words all name something become SQL without a model.
+"""Templates for questions about a table: questions whose words all name something become SQL without a model.
 
 A question is read only if each of its words is explained: it names a column, a value or the rows, says what to compute, or
 changes nothing. Otherwise the words that are left are reported, and the model writes the query.
@@ -75,7 +75,7 @@ class QuestionReading:
         return None
 
     def ignored_by(self, statement: str) -> list[str]:
-        """Return the words that name values, numbers, columns or something in capitals, and which a statement leaves out."""
+        """Return the words for values, numbers, columns or something in capitals that a statement leaves out."""
         pairs = zip((None, *self.links), self.links, strict=False)
         return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
 
@@ -378,7 +378,7 @@ class _QuestionReader:
         )
 
     def _find_measure(self, link: SchemaLink, direction: str, near: int) -> tuple[ColumnFacts, bool]:
-        """Return what a superlative measures, and whether a column is named: that beside it, that of its adjective, or both."""
+        """Return what a superlative measures, and whether a column is named: beside it, by its adjective, or both."""
         places = [at for at, each in enumerate(self._links) if each.kind is SchemaLinkKind.COLUMN]
         places.sort(key=lambda at: (abs(at - near + (at < near)), at < near))
         for at in places:

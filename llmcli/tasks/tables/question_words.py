@@ -362,7 +362,7 @@ _MIN_STEM = 3
 
 
 def relation(one: str, other: str) -> int | None:
-    """Return how far apart two words in lower case are: 0 equal, 1 singular and plural, more if derived; None: unrelated.
+    """Return the distance of two words in lower case: 0 equal, 1 singular and plural, more if derived; None: unrelated.
 
     "European" and "Europe" are related, "rainy" and "rain", "discovered" and "discovery".
     """

@@ -226,7 +226,7 @@ class TableVocabulary:
         return None
 
     def _denotes_rows(self, word: QuestionWord, columns: Sequence[ColumnFacts]) -> bool:
-        """Whether a plural names the rows and no numbers: "flights" in a table of flights with the number of each flight."""
+        """Whether a plural names the rows and no numbers: "flights" in a table of flights with their numbers."""
         is_plural = singular(word.key) != word.key and singular(word.key) in self._nouns
         return is_plural and all(each.numeric and each.name.lower() != word.key for each in columns)
 
@@ -265,7 +265,7 @@ class TableVocabulary:
         return word.text.isupper() and not all(other.text.isupper() for other in self._question if other.text.isalpha())
 
     def _link_derived(self, words: Sequence[QuestionWord]) -> SchemaLink | None:
-        """Return a part of a name, a word that is derived from a text or a part of one, or another noun for a column."""
+        """Return a part of a name, a word derived from a text or a part of one, or another noun for a column."""
         columns, length, _ = self._match_columns(words)
         if columns:
             return SchemaLink(SchemaLinkKind.COLUMN, tuple(words[:length]), columns=columns)
@@ -335,7 +335,7 @@ class TableVocabulary:
             self._texts[column.name] = texts
 
     def _match_values(self, words: Sequence[QuestionWord], *, plain: bool) -> tuple[tuple[ValueMatch, ...], int]:
-        """Return the texts that the first words are, and how many words; a plain word only if it is written in capitals."""
+        """Return the texts that the first words are, and how many words; a plain word only if it has capitals."""
         for length in range(min(_MAX_VALUE_WORDS, len(words)), 0, -1):
             if length > 1 and any(word.quoted for word in words[:length]):
                 continue
@@ -359,7 +359,7 @@ class TableVocabulary:
         return (), 0
 
     def _as_match(self, column: ColumnFacts, values: Sequence[str], key: str) -> ValueMatch:
-        """Return the match of whole texts; in a column of lists of codes, also of those that have the code among others."""
+        """Return the match of whole texts; in a column of lists of codes, also of lists with the code."""
         if column.name in self._lists:
             return self._find_in_texts(column, key) or ValueMatch(column, tuple(values))
         others = () if column in self._large else (text for text in self._texts[column.name] if text != key)

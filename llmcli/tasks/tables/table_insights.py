@@ -119,7 +119,7 @@ def _plan_queries(queries: InsightQueries, columns: Sequence[ColumnFacts], rows:
 
 
 def _as_text(tables: Sequence[Table], found: Sequence[tuple[Table, Insight]], *, queries: bool) -> str:
-    """Return the insights in Markdown: for each table its size, and a point for each insight, with its query if wanted."""
+    """Return the insights in Markdown: each table's size, and a point for each insight, with its query if wanted."""
     blocks = []
     for table in tables:
         size = f"{len(table.rows):,} rows, {len(table.columns)} column{'' if len(table.columns) == 1 else 's'}"

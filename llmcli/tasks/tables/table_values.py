@@ -74,7 +74,7 @@ class NumberCounts:
         return self._grouped > 0 and self._decimal == self._both and not self._other
 
     def shows_groups(self, delimiter: str) -> bool:
-        """Whether the commas can be no decimal ones: in a table with commas, or if some number has two, a point, or none."""
+        """Whether commas cannot be decimal: in a table with commas, or if some number has two, a point, or none."""
         return delimiter == "," or self._grouped > self._both or self._numbers > 0
 
     @property

@@ -134,7 +134,7 @@ def measure_translation(source: str, translation: str, surprisal: float) -> Qual
 
 
 def typical_features(measured: Collection[QualityFeatures]) -> QualityFeatures:
-    """Return the median surprisal and length: languages and models differ, and most translations of a document are right."""
+    """Return the median surprisal and length: languages and models differ, and most translations are right."""
     if not measured:
         return QualityFeatures(0.0)
     return QualityFeatures(median(each.surprisal for each in measured), median(each.length for each in measured))

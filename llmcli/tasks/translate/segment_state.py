@@ -28,7 +28,7 @@ ESTIMATES = ("suspicion", "surprisal", "chrf", "back_translation")
 
 @frozen
 class SegmentOutcome:
-    """A segment: ``line`` from 1, in ``part`` if the document is an archive; ``checks`` are the problems of answers, of the final one if it is untranslated.
+    """A segment: ``line`` from 1, in ``part`` of an archive; ``checks``: problems of answers, or of the final one.
 
     ``suspicion``, ``surprisal``, ``back_translation`` and ``chrf``: as in ``quality`` and ``back_translation``, None if they
     were not estimated.

@@ -308,7 +308,7 @@ class _SegmentAttempts:
 
 
 def _is_whole(text: str, translation: str) -> bool:
-    """Whether the first paragraph of an answer may be all of it: no preamble, and with as many sentences as the text."""
+    """Whether the first paragraph of an answer may be all of it: no preamble, with as many sentences as the text."""
     if translation.endswith(":") and not text.endswith(":"):
         return False
     return len(split_sentences(translation)) >= len(split_sentences(text))

@@ -41,7 +41,7 @@ _CHUNK_CHARS = 1 << 16
 
 
 def max_translation_chars(text: str) -> int:
-    """Return the most characters of a translation of ``text``: an ideograph becomes several letters, a letter two at most."""
+    """Return the most characters of a translation of ``text``: several for an ideograph, two for a letter."""
     return 120 + len(text) * (_MAX_GROWTH_OF_IDEOGRAPHS if _IDEOGRAPH.search(text) else _MAX_GROWTH)
 
 

@@ -1,4 +1,4 @@
-"""The endpoints of the protocols that a worker speaks: a body is read, an engine answers it, and errors become responses.
+"""The endpoints of a worker's protocols: a body is read, an engine answers it, and errors become responses.
 
 OpenAI's protocol: completions, chat and Responses, whole and streamed, embeddings. Source: the OpenAI API reference, "Chat
 Completions", "Completions", "Responses", "Embeddings", "Streaming" and "Models". Two paths are our own: ``POST /v1/score``

@@ -238,7 +238,7 @@ class EnginePool:
             _free_until_fits(path, subject, lambda: self._free_unused_weights(source))
 
     def _free_unused_weights(self, kept: WeightsSource) -> bool:
-        """Free the least recently used weights that no command uses, and the engines on them; False if there are none."""
+        """Free the least recently used weights that no command uses, and the engines on them; False without any."""
         with self._lock:
             unused = [
                 each

@@ -1,4 +1,4 @@
-"""Counts of a worker's requests and tokens, its idle time, and counted calls in threads, which must not block the event loop."""
+"""Counts of a worker's requests and tokens, its idle time, and calls in threads, which must not block the loop."""
 
 from __future__ import annotations
 

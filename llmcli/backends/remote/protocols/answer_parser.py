@@ -1,4 +1,4 @@
-"""Events from the parts of an answer, calls of tools included, whose arguments arrive in pieces: shared by all protocols."""
+"""Events from the parts of an answer, and calls of tools, whose arguments arrive in pieces: for all protocols."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ class _ToolCallAssembler:
         return added
 
     def finish(self, *, cut: bool) -> list[ToolCall]:
-        """Return the calls in the order in which they began; ``cut``: the answer was truncated, so the last may be incomplete.
+        """Return the calls in the order in which they began; ``cut``: the last one may be incomplete.
 
         Raises ``_InvalidToolCall``.
         """

@@ -123,7 +123,7 @@ class OpenAIChat:
         return ProtocolRequest(model, CHAT_PATH, body, _optional_fields(body, needed))
 
     def build_count(self, request: Request, model: ServerModel) -> TokenCountCall | None:
-        """Return the request as llm serve, vLLM ("Tokenizer API") and llama-server (README, Anthropic's API) have it."""
+        """Return the request of llm serve, vLLM ("Tokenizer API") and llama-server (README, Anthropic's API)."""
         tools = {"tools": [dict(tool) for tool in request.tools]} if request.tools else {}
         body = {"model": model.name, "messages": dump_messages(request.messages), **tools}
         if model.owner == OWNER_LLMCLI:
@@ -231,7 +231,7 @@ def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
 
 
 def _optional_fields(body: Mapping[str, Any], needed: frozenset[str]) -> tuple[OptionalField, ...]:
-    """Return what may be left out of a body, except what is ``needed``; a value that is too large says nothing about its field."""
+    """Return what may be left out of a body, except what is ``needed``; too large a value is none of it."""
     return tuple(
         OptionalField(name, hint=_LIMIT_HINTS.get(name, ""))
         for name in body

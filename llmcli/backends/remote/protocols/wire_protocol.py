@@ -72,7 +72,7 @@ class ServerModel:
         return f"{self.name} ({self.weights})" if self.weights else self.name
 
     def differs_from(self, other: ServerModel) -> bool:
-        """Whether it is another model, as far as the servers say; an owner or directory before a name does not count."""
+        """Whether it is another model, by what servers say; an owner or directory before a name does not count."""
         names = {each.name.rpartition("/")[2] for each in (self, other)}
         return len(names) > 1 or bool(self.weights and other.weights and self.weights != other.weights)
 

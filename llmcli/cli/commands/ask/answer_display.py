@@ -80,7 +80,7 @@ def keep_in_log(
     task: Callable[[Backend], Iterator[TaskEvent]],
     describe: Callable[[Result], str] | None = None,
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
-    """Return the task, whose answers are kept in the log if the setting ``logs`` is on; ``describe`` as in ``log_answers``."""
+    """Return the task; the setting ``logs`` keeps its answers in the log. ``describe`` as in ``log_answers``."""
     if ctx.runtime.settings["logs"] == "off":
         return task
     from llmcli.cli.commands.logs.log_recorder import log_answers

@@ -1,4 +1,4 @@
-"""Directories that ``llm ask -f`` or ``--index`` names and that have an index: it is brought up to date, and searched if they are large."""
+"""Directories of ``llm ask -f`` and ``--index`` with an index: it is updated, and searched if they are large."""
 
 from __future__ import annotations
 

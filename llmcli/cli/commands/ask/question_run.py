@@ -171,7 +171,7 @@ def _format_reference(reference: Mapping[str, Any]) -> str:
 
 
 def _format_rows(console: Console, result: Result) -> str:
-    """Return the rows as a list of the console: columns with a head on a terminal, tabs elsewhere; words if nothing was found."""
+    """Return the rows as a list of the console: columns on a terminal, tabs elsewhere; words if nothing was found."""
     if not result.fields["answered"]:
         return "no rows"
     columns: list[str] = []

@@ -159,7 +159,7 @@ def _markdown_table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
 
 
 def draw_shifts(path: str, result: AuditResult, title: str) -> bytes:
-    """Return the content of the file ``path``: for each measure the shifts of the groups; of many, those that shift most."""
+    """Return the content of the file ``path``: for each measure the shifts of the groups, the largest of many."""
     most = {
         measure: max(
             (abs(each.estimate.shift) for each in result.shifts if each.measure == measure and each.estimate),

@@ -1,4 +1,4 @@
-"""One run of an audit: its words, its inputs, the verb over them, the table, the report, the chart and the exit code."""
+"""One run of an audit: its words and inputs, the verb, the table, the report, the chart and the exit code."""
 
 from __future__ import annotations
 

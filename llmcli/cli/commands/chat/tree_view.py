@@ -104,7 +104,7 @@ def shorten(text: str) -> str:
 
 
 def format_branches(tree: Sequence[StoredMessage], head: int, columns: int) -> str:
-    """Return a line of ``columns`` at most for each branch: the number of its last message, its last question, its length."""
+    """Return a line of at most ``columns`` for each branch: its last message's number, last question and length."""
     lines = []
     for number, turn in branch_ends(tree):
         branch = branch_to(tree, turn.id)

@@ -27,7 +27,7 @@ LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 
 
 def verify_models(ctx: CommandContext, models: Sequence[ModelFile], *, all_copies: bool) -> int:
-    """Hash ``models`` and their copies in other types, and show the outcomes; return the exit code of the first failure.
+    """Hash ``models`` and their copies in other types, and show the outcomes; return the first failure's exit code.
 
     ``all_copies``: also the copies of other models, which were named by their path.
     """

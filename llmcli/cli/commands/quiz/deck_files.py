@@ -60,7 +60,7 @@ def run_make(
 
 
 def _separate_records(read: Sequence[Document | ItemFailed]) -> tuple[list[Document], list[str]]:
-    """Return the documents of prose, and the names of the others: rows and JSON give no sentence that is worth learning.
+    """Return the documents of prose, and the names of the others: rows and JSON give no sentence worth learning.
 
     Raises ``BadDocument`` if there are only others, and the error of a document that cannot be read again.
     """

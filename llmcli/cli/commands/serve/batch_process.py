@@ -1,4 +1,4 @@
-"""The batches of ``llm serve --batches``: a process of ``llm run-batch`` for each, on the models that the server serves."""
+"""The batches of ``llm serve --batches``: a process of ``llm run-batch`` for each, on the server's models."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class ServedModels:
 
 
 def _file_names(models: Iterable[ModelFile], taken: Container[str]) -> dict[str, str]:
-    """Return the names of models by the names of their files, with as many directories as set each apart from others."""
+    """Return the names of models by the names of their files, with as many directories as set each apart."""
     found: dict[str, str] = {}
     for model in models:
         parts = model.path.parts

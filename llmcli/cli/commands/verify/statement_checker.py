@@ -207,7 +207,7 @@ def _adapter_file(text: str) -> str:
 
 @contextlib.contextmanager
 def working_directory(output: Path, predicate: Mapping[str, Any]) -> Iterator[None]:
-    """Run the block in the directory in which the command of a statement ran, seen from its output; if it still exists."""
+    """Run the block in the directory of a statement's command, seen from its output, if it still exists."""
     directory = output.absolute().parent / predicate["directory"]
     if not directory.is_dir():
         yield

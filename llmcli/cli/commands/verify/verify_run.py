@@ -32,7 +32,7 @@ _CHANGED = 1
 
 @frozen
 class DescribedOutput:
-    """An output with its statement: the file ``path``, called ``name`` by the user, or the result ``shown`` in it, which is JSON."""
+    """An output with its statement: the file ``path``, called ``name`` by the user, or the JSON ``shown`` in it."""
 
     name: str
     path: Path

@@ -369,7 +369,7 @@ def _refer_to_last(match: re.Match[str]) -> str:
 
 
 def _set_off(parts: Sequence[MarkupPart]) -> list[MarkupPart]:
-    """Return parts in which no words beside a mark undo it: the mark is doubled, or stands beside a space of no width."""
+    """Return parts in which no words beside a mark undo it: it is doubled, or stands beside a space of no width."""
     closings = _find_closings(parts)
     written = [part.written for part in parts]
     gaps_before, gaps_behind = set[int](), set[int]()

@@ -427,7 +427,7 @@ class _Reader:
             self._at = last
 
     def _read_environment_arguments(self, name: str) -> None:
-        """Read the words of the last argument of an environment if its definition shows that they are text; or a title."""
+        """Read the last argument of an environment if its definition shows that it is text; or a title."""
         roles, start = self.definitions.roles(f"{{{name}}}") or (), self._at
         if not roles and self._open_caption(self._skip_arguments(self._at)):
             return

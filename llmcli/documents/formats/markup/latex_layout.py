@@ -52,7 +52,7 @@ class LatexLayout:
 
 
 def encode_latex(translation: str, *, read: MarkupText, region: str, layout: LatexLayout) -> str:
-    """Return a text in lines as long as those of its source; comments end their lines, and displayed math has its own."""
+    """Return a text in lines as long as those of its source; comments end lines, and displayed math has its own."""
     if translation.strip() == read.text:
         return region
     parts = _move_blanks(read.split_translation(translation))

@@ -1,4 +1,4 @@
-r"""Markdown inside the messages of programs: code, links, emphasis, empty lines and lists, as "Set `{name}` in **Settings**".
+r"""Markdown inside the messages of programs: code, links, emphasis, empty lines and lists, as in "Set `{name}`".
 
 A message is Markdown only where it cannot be read in another way: backticks around words, not the quotes of "cannot open
 `a' and `b'" or reStructuredText's ``:ref:`words```, and delimiters at the borders of words, not "5*3*2" or snake_case. A

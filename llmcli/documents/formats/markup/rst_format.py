@@ -317,7 +317,7 @@ def _add_title(document: _RstDocument, at: int, first: int, last: int) -> None:
 
 
 def _find_references(text: str) -> frozenset[str]:
-    """Return the names that a document refers to and does not define, in lower case: they may be those of its titles."""
+    """Return the names that a document refers to and does not define, in lower case: they may be its titles."""
     names = {_normalize(match[1] or match[2]) for match in _REFERENCE.finditer(text)}
     return frozenset(names - {_normalize(match[1] or match[2]) for match in _TARGET.finditer(text)})
 

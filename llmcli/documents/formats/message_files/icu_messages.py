@@ -44,7 +44,7 @@ def is_damaged(text: str) -> bool:
 
 
 def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
-    """Return the protected spans of a message and its Markdown; ``icu``: braces are ICU's; ``branch``: it is a branch of an argument."""
+    """Return the protected spans of a message; ``icu``: braces are ICU's; ``branch``: it is one of an argument."""
     fixed = _parse_icu_spans(text, branch) if icu else None
     if fixed is None:
         return protect_markdown(text, find_spans(text, MESSAGE_KINDS))

@@ -1,4 +1,4 @@
-"""The plural forms of languages by the categories of CLDR (zero, one, two, few, many, other), and where each comes from.
+"""The plural forms of languages by CLDR's categories (zero, one, two, few, many, other), and their sources.
 
 Source: Unicode CLDR 47, cardinal plural rules. Languages without an entry have "one" and "other", as English has.
 """

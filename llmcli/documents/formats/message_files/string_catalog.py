@@ -32,7 +32,7 @@ _INDENT = re.compile(r"\{[ \t]*(?:\r\n|\r|\n)(?P<indent>[ \t]+)\"")
 
 @frozen
 class _Layout:
-    """How a catalog is laid out: its line ends ("" if it is one line), one level of its indent, and what separates a key."""
+    """The layout of a catalog: its line ends ("" for one line), one level of its indent, and what separates a key."""
 
     newline: str
     indent: str

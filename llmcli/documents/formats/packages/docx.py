@@ -1,4 +1,4 @@
-"""Word documents (.docx): paragraphs of the text, headers, footers, notes, comments and text boxes, with their pictures' texts.
+"""Word documents (.docx): paragraphs of text, headers, footers, notes, comments and text boxes, with pictures' texts.
 
 The entries of a drop-down list are translated, and the chosen one alike; their values, which programs read, stay. Not
 translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a template.

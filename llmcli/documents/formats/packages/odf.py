@@ -71,7 +71,7 @@ class OdfFormat(PackageFormat):
         return list(matching_names(package, _NAMES))
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the segments of all files; of the labels of charts in a spreadsheet, those whose cells are translated."""
+        """Return the segments of all files; of the labels of charts in a sheet, those with translated cells."""
         found = super().split(text, target)
         cells = {segment.text for segment in found if segment.kind == "cell"}
         is_copy = self.name == "ods"

@@ -205,14 +205,14 @@ class OfficePart(XmlPart):
         return name in _PARAGRAPHS
 
     def is_skipped(self, element: XmlElement) -> bool:
-        """Whether an element was deleted, or moved elsewhere, with changes tracked; or has a value of a list as its text."""
+        """Whether an element was deleted or moved with changes tracked, or has a value of a list as its text."""
         name = self.name_of(element)
         if name == "w:sdtContent" and (entries := _find_list(element.parent)):
             return plain_content(self.text, element) in _shown_values(entries)
         return name in {"w:del", "w:moveFrom"}
 
     def plain_kind(self, element: XmlElement) -> str | None:
-        """Return the kind of a property of the document, of a chosen text, or of a text of a chart that no number is."""
+        """Return the kind of a property of the document, a chosen text, or a text of a chart that is no number."""
         if element.start in self._choices:
             return "paragraph"
         kind = super().plain_kind(element)
@@ -223,7 +223,7 @@ class OfficePart(XmlPart):
         return None if kind == LABEL and self._has_data_elsewhere else kind
 
     def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
-        """Return the alternative texts of a picture or a table, the text of a watermark, and those of controls and forms."""
+        """Return the alternative texts of a picture or table, and the texts of a watermark, a control or a form."""
         name = element.local_name
         if name in {"docPr", "cNvPr"}:
             wanted = ["title", "descr"]
@@ -364,7 +364,7 @@ class OfficePart(XmlPart):
         return words if name != "w:t" or element.get("xml:space") == "preserve" else words.strip(" ")
 
     def _style(self, properties: XmlElement) -> str:
-        """Return what identifies a formatting: its properties, except for languages and what a spelling checker found."""
+        """Return what identifies a formatting: its properties but for languages and a spelling checker's marks."""
         attributes = [
             f"{name}={each.value}" for name, each in properties.attributes.items() if name not in _IGNORED_ATTRIBUTES
         ]

@@ -126,7 +126,7 @@ class PackageFormat(DocumentFormat):
         return text
 
     def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
-        """Return the text of a file that declares the language ``target`` where it declared ``source``: its property."""
+        """Return a file that declares the language ``target`` where it declared ``source``: its property."""
         del facts
         return re.sub(
             rf"(<dc:language(?:\s[^<>]*)?>\s*){declared_language(source)}(?=\s*<)", rf"\g<1>{target}", part.text

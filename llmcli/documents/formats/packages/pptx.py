@@ -1,4 +1,4 @@
-"""Presentations (.pptx): the texts of slides, notes and comments, with tables, charts' titles, diagrams and alternative texts.
+"""Presentations (.pptx): texts of slides, notes and comments, tables, charts' titles, diagrams and alternative texts.
 
 A slide shows the shapes of its layout and master, too, except for placeholders: these stand for shapes of the slide. Of
 placeholders, the prompts that an author wrote are seen. Not translated: the labels of charts, which come from workbooks. Source:
@@ -50,7 +50,7 @@ class PptxFormat(OfficeFormat):
     description = "a presentation"
 
     def find_parts(self, package: ZipPackage) -> list[str]:
-        """Return the slides, their notes and comments, what is drawn on them, and the layouts with words that slides show."""
+        """Return the slides, their notes, comments and drawings, and the layouts with words that slides show."""
         found = find_office_parts(package, _TYPES, _NAMES)
         return [name for name in found if not re.search(r"Layout|Master", name) or _has_words(package.read(name))]
 

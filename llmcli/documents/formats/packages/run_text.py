@@ -179,7 +179,7 @@ def base_style(items: Sequence[Item], syntax: RunSyntax) -> str:
 
 
 def _keep_blanks(items: Sequence[Item], base: str, source: str) -> Iterator[Item]:
-    """Yield the items, with several blanks in a row that have a formatting of their own (a line of a form) as one thing.
+    """Yield the items; several blanks in a row with a formatting of their own (a line of a form) are one thing.
 
     A single blank separates words: its formatting is that of the words around it.
     """
@@ -257,7 +257,7 @@ def _protect(text: str, marks: Sequence[Span]) -> list[Span]:
 
 @frozen
 class _WriteContext:
-    """What it takes to write a translation: ``before`` and ``after`` are the formattings of runs that are open there."""
+    """The means to write a translation: ``before`` and ``after`` are the formattings of the runs open there."""
 
     text: str
     source: str

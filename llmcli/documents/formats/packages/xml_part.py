@@ -181,7 +181,7 @@ def _encode_attribute(translation: str, *, source: str, edges: tuple[str, str]) 
 
 
 def _canonical_prefixes(text: str, namespaces: Mapping[str, str]) -> dict[str, str]:
-    """Return the prefix that ``namespaces`` gives to a namespace, for each prefix of the text; both with their colons."""
+    """Return the prefix that ``namespaces`` gives to a namespace, for each prefix of the text; both with colons."""
     found: dict[str, str] = {}
     for match in re.finditer(r"\sxmlns(?::([\w.-]+))?\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", text):
         known = namespaces.get(match[2] or match[3] or "")

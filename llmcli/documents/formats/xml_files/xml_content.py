@@ -223,7 +223,7 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
 
 
 def _write_spans(content: XmlContent, known: list[tuple[Span, str]]) -> Iterator[str]:
-    """Yield how the document has the spans of a content, each of which may take in several of those that are ``known``."""
+    """Yield how the document has the spans of a content, each of which may cover several of the ``known`` ones."""
     left = deque(known)
     for span in content.spans:
         parts, at = [], span.start

@@ -64,7 +64,7 @@ DROP_FILES = "-"
 
 
 def attach_file(chat: ActiveChat, argument: str) -> None:
-    """Attach a file in any format that llm reads, or those of a directory; the whole text goes with the next message."""
+    """Attach a file in any format that llm reads, or those of a directory; all of it goes with the next message."""
     from llmcli.cli.input.source_inputs import expand_names, read_source_document
 
     name = require_argument("/file", argument, "/file report.pdf")
