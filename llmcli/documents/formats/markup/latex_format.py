@@ -36,7 +36,13 @@ from llmcli.documents.formats.markup.latex_commands import (
 )
 from llmcli.documents.formats.markup.latex_definitions import CODE, TEXT, UNKNOWN, LatexDefinitions
 from llmcli.documents.formats.markup.latex_layout import LatexLayout, encode_latex
-from llmcli.documents.formats.markup.latex_structure import LatexGroup, LatexPiece, LatexStructure, read_structure
+from llmcli.documents.formats.markup.latex_structure import (
+    LatexGroup,
+    LatexPiece,
+    LatexStructure,
+    read_structure,
+    trim_pieces,
+)
 from llmcli.documents.formats.markup.latex_text import LIGATURES, read_character, read_named_character, write_words
 from llmcli.documents.formats.markup.markup_text import MarkupPart, join_parts
 from llmcli.documents.segments import Segment, has_letters
@@ -96,19 +102,6 @@ class LatexFormat(DocumentFormat):
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: a blank line between paragraphs, else a slash."""
         return detect_newline(text) * 2 if segment.kind == "paragraph" else " / "
-
-
-def _strip_ends(pieces: list[LatexPiece]) -> None:
-    """Remove the blanks at both ends of a paragraph."""
-    begin, end = pieces[0], pieces[-1]
-    if not begin.part.kind:
-        stripped = begin.part.text.lstrip()
-        begin.start += len(begin.part.text) - len(stripped)
-        begin.part = MarkupPart(stripped)
-    if not end.part.kind:
-        stripped = end.part.text.rstrip()
-        end.end -= len(end.part.text) - len(stripped)
-        end.part = MarkupPart(stripped)
 
 
 def _list_names(names: Iterable[str]) -> str:
@@ -581,16 +574,10 @@ class _Reader:
         """End the paragraph."""
         pieces, self._run = self._run, []
         self._run_number += 1
-        first, last = 0, len(pieces)
-        while first < last and (pieces[first].is_trimmed or not pieces[first].part.text.strip()):
-            first += 1
-        while first < last and (pieces[last - 1].is_trimmed or not pieces[last - 1].part.text.strip()):
-            last -= 1
-        if first < last:
-            self._add_segment(pieces[first:last])
+        if trimmed := trim_pieces(pieces):
+            self._add_segment(trimmed)
 
     def _add_segment(self, pieces: list[LatexPiece]) -> None:
-        _strip_ends(pieces)
         start, stop = pieces[0].start, pieces[-1].end
         region = self._text[start:stop]
         read = join_parts((piece.part for piece in pieces), _KINDS, partial(write_words, source=region))

@@ -47,6 +47,24 @@ class LatexPiece:
     is_trimmed: bool = False
 
 
+def trim_pieces(pieces: list[LatexPiece]) -> list[LatexPiece]:
+    """Return the pieces of a paragraph without those that are dropped at its ends, and without blanks there."""
+    first, last = 0, len(pieces)
+    while first < last and (pieces[first].is_trimmed or not pieces[first].part.text.strip()):
+        first += 1
+    while first < last and (pieces[last - 1].is_trimmed or not pieces[last - 1].part.text.strip()):
+        last -= 1
+    if first < last and not pieces[first].part.kind:
+        stripped = pieces[first].part.text.lstrip()
+        pieces[first].start += len(pieces[first].part.text) - len(stripped)
+        pieces[first].part = MarkupPart(stripped)
+    if first < last and not pieces[last - 1].part.kind:
+        stripped = pieces[last - 1].part.text.rstrip()
+        pieces[last - 1].end -= len(pieces[last - 1].part.text) - len(stripped)
+        pieces[last - 1].part = MarkupPart(stripped)
+    return pieces[first:last]
+
+
 @slotted
 class LatexGroup:
     """An open group: where it ends, and what it is.
