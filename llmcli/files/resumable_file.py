@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -42,17 +43,30 @@ class ResumableFile:
                 os.stat(path)  # noqa: PTH116 (a loop of links fails here)
             if self.target.exists() and not os.access(self.target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-            self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            self._fd = self._open_locked()
         except (OSError, ValueError) as error:
             raise file_error(path, error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            raise TemporaryFailure(path, detail="another process writes it") from error
-        except OSError:  # a file system without locks
-            pass
         self.initial_size = os.fstat(self._fd).st_size
+
+    def _open_locked(self) -> int:
+        """Return a descriptor of the partial output, which is locked where the file system has locks.
+
+        The process that held the lock may have renamed or removed the file after it was opened here. Then its name
+        stands for another file, which is opened instead. Raises ``TemporaryFailure`` and ``OSError``.
+        """
+        while True:
+            fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(fd)
+                raise TemporaryFailure(self.path, detail="another process writes it") from error
+            except OSError:  # a file system without locks
+                return fd
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), self.partial.stat()):
+                    return fd
+            os.close(fd)
 
     def truncate(self, size: int) -> None:
         """Keep the first ``size`` bytes. Raises ``OutputError`` when there are fewer."""
@@ -124,6 +138,23 @@ class ResumableFile:
         with suppress(OSError):
             self.partial.unlink()
         os.close(self._fd)
+
+
+@contextmanager
+def hold_output(path: str) -> Iterator[None]:
+    """Keep other processes from writing the output ``path`` in the block, those that run a job over records as well.
+
+    An output that is no regular file is not locked. A partial output that an earlier job has left stays. Raises as
+    ``ResumableFile``.
+    """
+    if not is_resumable(path):
+        yield
+        return
+    lock = ResumableFile(path)
+    try:
+        yield
+    finally:
+        lock.close_unused()
 
 
 def replace_durably(path: Path, content: bytes) -> None:

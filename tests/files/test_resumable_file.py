@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+
 import pytest
 
 from llmcli.errors import CannotCreate, OutputError, TemporaryFailure
-from llmcli.files.resumable_file import ResumableFile, is_resumable, replace_durably
+from llmcli.files.resumable_file import ResumableFile, hold_output, is_resumable, replace_durably
 
 
 def test_it_appears_when_it_is_complete(tmp_path):
@@ -45,6 +47,42 @@ def test_one_process_at_a_time(tmp_path):
     with pytest.raises(TemporaryFailure):
         ResumableFile(str(tmp_path / "out"))
     first.discard()
+
+
+@pytest.mark.parametrize("end", ["commit", "discard"])
+def test_a_process_that_ends_while_another_opens_its_file(tmp_path, monkeypatch, end):
+    """The other one does not get the file that has its final name now, or none, but a new one."""
+    path = tmp_path / "out"
+    first = ResumableFile(str(path))
+    first.write(b"complete")
+    lock = fcntl.flock
+
+    def end_first(fd, operation):
+        monkeypatch.setattr(fcntl, "flock", lock)
+        getattr(first, end)()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_first)
+    second = ResumableFile(str(path))
+    second.truncate(0)
+    second.write(b"another")
+    assert path.exists() == (end == "commit") and (end == "discard" or path.read_bytes() == b"complete")
+    second.commit()
+    assert path.read_bytes() == b"another"
+
+
+def test_an_output_is_held(tmp_path):
+    """No other process writes it in the block, and what an earlier job left stays; a device needs no lock."""
+    path = tmp_path / "out"
+    with hold_output(str(path)), pytest.raises(TemporaryFailure):
+        ResumableFile(str(path))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out.partial").write_text("rows")
+    with hold_output(str(path)):
+        pass
+    assert (tmp_path / "out.partial").read_text() == "rows"
+    with hold_output("/dev/null"), hold_output("/dev/null"):
+        pass
 
 
 def test_a_partial_output_that_is_too_short(tmp_path):
