@@ -264,13 +264,13 @@ _CONTRACTS: dict[str, Contract] = {
             "sections": "the titles of its sections",
             "section": "the title of the section",
             "text": "the section as it is",
-            "wish": "what the user wants to be changed",
+            "change": "what the user wants to be changed",
             "words": "its new length in words; empty if the user gave none",
             "language": "the English name of the language to write in; may be empty",
             "facts": "a list of sentences of the sources, which have numbers from 1; may be empty",
             "bullets": "whether the text is a slide",
         },
-        required=("text", "wish"),
+        required=("text", "change"),
     ),
 }
 _BUILT_IN = frozenset(_CONTRACTS)

@@ -1,4 +1,4 @@
-"""Takes out of answers the text: no heading, no remark about the task, no sentence that was said before.
+"""The text of an answer, without headings, remarks about the task, and sentences that were said before.
 
 Small models repeat their instructions in other words, above all those that were not trained to follow any: "In this section
 we will discuss ...", "Now explain the costs", "I hope this helps". The patterns are English, as the prompts are.
@@ -88,9 +88,9 @@ class CleanedAnswer:
 
 
 class AnswerCleaner:
-    """Takes out of answers what is text. ``texts`` are those that it is about, whose words it may use.
+    """Finds the text in answers. ``texts`` are the title and the outline, whose words it may use.
 
-    So a text about paragraphs may speak of them, and one about me in the first person, as a story may. ``is_list``: the
+    A text about paragraphs may speak of them, and one about me is in the first person, as a story may be. ``is_list``: the
     text is a list of bullets. ``titles`` are those that a model may repeat before a sentence.
     """
 

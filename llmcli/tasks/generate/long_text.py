@@ -7,7 +7,7 @@ taken out of the later one, which then goes on with something else while its con
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -16,7 +16,7 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
 from llmcli.tasks.generate.name_spelling import NameGlossary
-from llmcli.tasks.generate.outline import Outline, OutlineSection
+from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
 from llmcli.tasks.generate.section_writing import (
     FULL_SHARE,
     LENGTH_TOLERANCE,
@@ -152,7 +152,7 @@ def estimate_long_text(
     ]
     calls = sum(len(plan.paragraphs_of(section)) for section in plan.outline.written)
     _, tokens = count_requests(backend, firsts if outline is None else [outline, *firsts])
-    following = requests.following(0, SectionDraft([SectionTurn("", "")], asked=1), 1, ())
+    following = requests.following(0, SectionDraft([SectionTurn("", "")], num_requests=1), 1, ())
     (added,), _ = backend.count([replace(following, messages=following.messages[-1:])])
     return WorkEstimate(
         plan.outline.title,
@@ -162,6 +162,15 @@ def estimate_long_text(
         tokens + (calls - len(firsts)) * added,
         round(_TOKENS_PER_WORD * plan.words),
         _count_shared(backend, firsts),
+    )
+
+
+def estimate_outline(backend: Backend, request: Request, kind: LongKind, outline: Outline) -> WorkEstimate:
+    """Return the work of an outline alone; the backend only counts tokens. ``outline`` has the wanted shape."""
+    calls, tokens = count_requests(backend, [request])
+    words = sum(count_words(text) for text in outline.texts)
+    return WorkEstimate(
+        outline.title, str(kind), len(outline.written), calls, tokens, answer_tokens=round(_TOKENS_PER_WORD * words)
     )
 
 
@@ -271,29 +280,34 @@ class _LongTextWriter:
         names: NameGlossary,
         known: frozenset[str],
     ) -> WrittenSection:
-        """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it."""
-        section = self._sections[number]
-        paragraphs = trim_paragraphs(draft.paragraphs, section.words or 0)
-        cited, wrong_numbers = cite_paragraphs(
-            [names.correct(paragraph) for paragraph in paragraphs], self._facts[number], self._sources, quotes, known
-        )
+        """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it.
+
+        The marks of the model are those of the section's facts; without sources, none is kept and no number is looked for.
+        """
+        section, facts = self._sections[number], self._facts[number]
+
+        def cite(sentence: str) -> tuple[str, Sequence[str]]:
+            plain = strip_marks(sentence).strip()
+            marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
+            found = cite_sentence(strip_item(plain), marked, facts, self._sources, known)
+            return add_marks(plain, [quotes.number(quote) for quote in found.quotes]), describe_numbers(found)
+
+        paragraphs = [names.correct(each) for each in trim_paragraphs(draft.paragraphs, section.words or 0)]
+        if self._sources:
+            cited, wrong_numbers = cite_paragraphs([read_marks(each, len(facts)) for each in paragraphs], cite)
+        else:
+            cited, wrong_numbers = [strip_marks(each) for each in paragraphs], []
         text = ("\n" if self._plan.form.is_list else "\n\n").join(cited)
         words = count_words(strip_marks(text))
-        problems = find_problems(section, draft, text, words)
-        problems += [f"the address {each} stands in no source" for each in self._unknown_addresses(text)]
-        problems += find_wrong_language(text, self._plan.language)
-        problems += wrong_numbers
-        problems += unrestored_warnings(draft.unrestored)
-        problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(text)]
-        return WrittenSection(
-            section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), tuple(problems)
+        problems = (
+            *find_problems(section, draft, text, words),
+            *find_unknown_addresses(text, [*self._plan.outline.texts, *self._sources.texts()]),
+            *find_wrong_language(text, self._plan.language),
+            *wrong_numbers,
+            *unrestored_warnings(draft.unrestored),
+            *names.find_misspelled(text),
         )
-
-    def _unknown_addresses(self, text: str) -> list[str]:
-        """Return the web addresses of a text that neither the outline nor a source has."""
-        found = dict.fromkeys(each.rstrip(".,;:") for each in _ADDRESS.findall(text))
-        known = "\n".join([*self._plan.outline.texts, *self._sources.texts()]) if found else ""
-        return [each for each in found if each not in known]
+        return WrittenSection(section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), problems)
 
 
 def trim_paragraphs(paragraphs: Sequence[str], words: int) -> list[str]:
@@ -311,29 +325,28 @@ def trim_paragraphs(paragraphs: Sequence[str], words: int) -> list[str]:
 
 
 def cite_paragraphs(
-    paragraphs: Sequence[str],
-    facts: Sequence[Quote],
-    sources: SourceFacts,
-    quotes: NumberedQuotes,
-    known: frozenset[str],
+    paragraphs: Sequence[str], cite: Callable[[str], tuple[str, Sequence[str]]]
 ) -> tuple[list[str], list[str]]:
-    """Return paragraphs whose sentences cite quotes by their numbers in the text, and what is wrong with other numbers.
+    """Return paragraphs whose sentences have the numbers of their quotes, and what is wrong with other numbers.
 
-    The marks of the model are those of ``facts``; without sources, none is kept and no number is looked for.
+    ``cite`` returns both for a sentence.
     """
-    if not sources:
-        return [strip_marks(paragraph) for paragraph in paragraphs], []
     cited, problems = [], dict[str, None]()
     for paragraph in paragraphs:
         sentences = []
-        for sentence in split_sentences(read_marks(paragraph, len(facts))):
-            plain = strip_marks(sentence).strip()
-            marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
-            found = cite_sentence(strip_item(plain), marked, facts, sources, known)
-            problems |= dict.fromkeys(describe_numbers(found))
-            sentences.append(add_marks(plain, [quotes.number(quote) for quote in found.quotes]))
+        for sentence in split_sentences(paragraph):
+            marked, wrong = cite(sentence)
+            problems |= dict.fromkeys(wrong)
+            sentences.append(marked)
         cited.append(join_sentences(sentences))
     return cited, [*problems]
+
+
+def find_unknown_addresses(text: str, known: Iterable[str]) -> list[str]:
+    """Return what is wrong with the web addresses of a text: they stand in none of the ``known`` texts."""
+    addresses = dict.fromkeys(address.rstrip(".,;:") for address in _ADDRESS.findall(text))
+    places = "\n".join(known) if addresses else ""
+    return [f"the address {address} stands in no source" for address in addresses if address not in places]
 
 
 def describe_numbers(cited: CitedSentence) -> list[str]:

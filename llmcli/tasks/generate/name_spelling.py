@@ -40,12 +40,12 @@ class NameGlossary:
                 count >= _MIN_COUNT and len(name) >= _MIN_LETTERS and key not in lower and not name.isupper()
             ):
                 self._spelling[key] = name
-        self.counts: Mapping[str, int] = counts
+        self._counts: Mapping[str, int] = counts
 
     @property
     def most_frequent(self) -> tuple[str, ...]:
         """The names that a model is told how to spell."""
-        return tuple(sorted(self._spelling.values(), key=lambda name: -self.counts[name])[:_MAX_GIVEN])
+        return tuple(sorted(self._spelling.values(), key=lambda name: -self._counts[name])[:_MAX_GIVEN])
 
     def correct(self, text: str) -> str:
         """Return a text in which names have the case of the glossary."""
@@ -57,17 +57,17 @@ class NameGlossary:
 
         return _WORD.sub(spell, text) if self._spelling else text
 
-    def misspelled(self, text: str) -> list[tuple[str, str]]:
-        """Return names of a text that differ from one of the glossary in one letter, with that one."""
-        found = []
+    def find_misspelled(self, text: str) -> list[str]:
+        """Return what is wrong with names of a text: they differ from one of the glossary in one letter."""
+        problems = []
         for word in dict.fromkeys(find_names(text)):
             key = word.casefold()
             if len(key) < _MIN_MISSPELLED or key in self._spelling or not key.isalpha():
                 continue
             near = next((name for known, name in self._spelling.items() if _differs_in_one_letter(key, known)), None)
             if near is not None:
-                found.append((word, near))
-        return found
+                problems.append(f"{word} may be meant as {near}")
+        return problems
 
 
 def _has_form(name: str) -> bool:

@@ -25,7 +25,7 @@ from llmcli.types import REPETITION_LIMIT, Message, RepetitionPolicy, Request, R
 
 PROMPT, NEXT_PROMPT = "generate.section", "generate.next"
 LENGTH_TOLERANCE = 0.1
-MAX_WORDS_SHARE = 1.15
+_MAX_WORDS_SHARE = 1.15
 """Words that may be generated for a wanted one: what is dropped or asked again counts."""
 FULL_SHARE = 0.95
 """Of its words, from which a section needs no further paragraph."""
@@ -49,27 +49,27 @@ _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f
 
 @slotted
 class SectionTurn:
-    """What the model was ``asked`` and its ``answer``, as messages; and the ``paragraphs`` of the answer that are kept.
+    """A ``prompt`` and its ``answer``, as messages, and the ``paragraphs`` of the answer that are kept.
 
     The conversation has the answer as it was generated, since its evaluation is reused only then.
     """
 
-    asked: str
+    prompt: str
     answer: str
     paragraphs: list[str] = field(default_factory=list)
 
 
 @slotted
 class SectionDraft:
-    """What is written of a section after ``asked`` requests for its points, and then for more.
+    """What is written of a section after ``num_requests`` requests, for its points first and then for more.
 
     ``generated`` counts the words of all answers, ``repeated`` the sentences that were left out because they were said
-    before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped. ``unrestored``: codes of private values that a
-    server has changed.
+    before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped. ``unrestored``:
+    codes of private values that a server has changed.
     """
 
     turns: list[SectionTurn] = field(default_factory=list)
-    asked: int = 0
+    num_requests: int = 0
     generated: int = 0
     repeated: int = 0
     remarks: int = 0
@@ -174,19 +174,19 @@ class SectionRequests:
         """Return the request for the next paragraph of a section: it goes on with the conversation of the draft."""
         plan, opening = self._plan, self.first(number, words, facts)
         if not draft.turns:
-            return replace(opening, id=f"{number}.{draft.asked}")
+            return replace(opening, id=f"{number}.{draft.num_requests}")
         points = plan.paragraphs_of(plan.outline.written[number])
-        point = points[draft.asked] if draft.asked < len(points) else ""
-        asked = self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
+        point = points[draft.num_requests] if draft.num_requests < len(points) else ""
+        prompt = self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
         first = (
             (len(draft.turns) - 1) // _REMEMBERED_TURNS * _REMEMBERED_TURNS
         )  # it rarely changes: else nothing is reused
         shown = draft.turns[first:]
-        said = [Message(Role.USER, draft.turns[0].asked), Message(Role.ASSISTANT, shown[0].answer)]
+        said = [Message(Role.USER, draft.turns[0].prompt), Message(Role.ASSISTANT, shown[0].answer)]
         for turn in shown[1:]:
-            said += [Message(Role.USER, turn.asked), Message(Role.ASSISTANT, turn.answer)]
-        messages = (*opening.messages[:-1], *said, asked[-1])
-        return self._make(f"{number}.{draft.asked}", messages, words)
+            said += [Message(Role.USER, turn.prompt), Message(Role.ASSISTANT, turn.answer)]
+        messages = (*opening.messages[:-1], *said, prompt[-1])
+        return self._make(f"{number}.{draft.num_requests}", messages, words)
 
     def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
         limit = max(_MIN_TOKENS, round(self.tokens_per_word * max(_RUN_ON_SHARE * words, words + _MAX_SENTENCE_WORDS)))
@@ -211,7 +211,7 @@ class WordBudget:
 
     def __init__(self, wanted: Sequence[int], generated: Sequence[int]) -> None:
         self._left = [*wanted]
-        self._shared = round((MAX_WORDS_SHARE - 1) * sum(wanted))
+        self._shared = round((_MAX_WORDS_SHARE - 1) * sum(wanted))
         for number, words in enumerate(generated):
             self.spend(number, words)
 
@@ -259,19 +259,19 @@ class SectionWriter:
             known = (sentence for paragraph in draft.paragraphs for sentence in split_sentences(paragraph))
             said = SentenceSet([*self._plan.outline.lines, *known])
         extra = 0
-        while draft.asked < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
+        while draft.num_requests < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
             left = max(0, wanted - draft.words)
-            if draft.asked >= points:
+            if draft.num_requests >= points:
                 extra += 1
                 words = left
             elif draft.words >= wanted:
                 break
             else:
-                words = round(left / (points - draft.asked))
+                words = round(left / (points - draft.num_requests))
             words = max(words, self._plan.form.point_words if self._plan.form.is_list else _MIN_PARAGRAPH_WORDS)
-            if draft.asked and not self._budget.allows(number, words):
+            if draft.num_requests and not self._budget.allows(number, words):
                 break
-            if not await self._add_paragraph(number, draft, words, facts, said) and draft.asked > points:
+            if not await self._add_paragraph(number, draft, words, facts, said) and draft.num_requests > points:
                 break
 
     async def _add_paragraph(
@@ -285,7 +285,7 @@ class SectionWriter:
         again = None if added or not self._budget.allows(number, words) else make_retry(request, self._options)
         if again is not None:
             added = await self._ask(number, draft, again, words, said)
-        draft.asked += 1
+        draft.num_requests += 1
         self._on_change()
         return added
 

@@ -9,7 +9,7 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
 
-MIN_SAME_SHARE = 0.75
+_MIN_SAME_SHARE = 0.75
 """Two sentences that share so much of their words (Dice coefficient), stop words aside, and all numbers, say the same."""
 _MIN_COMPARED_WORDS = 5
 """Of a sentence that may be nearly the same: shorter ones are headings and exclamations, of which only equal ones repeat."""
@@ -108,7 +108,7 @@ class SentenceSet:
             return False
         words, numbers = frozenset(terms) - STOP_WORDS, find_numbers(plain)
         if len(words) >= _MIN_COMPARED_WORDS and any(
-            2 * len(words & other) >= MIN_SAME_SHARE * (len(words) + len(other))
+            2 * len(words & other) >= _MIN_SAME_SHARE * (len(words) + len(other))
             for other in self._candidates(words, numbers)
         ):
             return False
@@ -119,7 +119,7 @@ class SentenceSet:
 
     def _candidates(self, words: frozenset[str], numbers: frozenset[str]) -> Iterator[frozenset[str]]:
         """Yield the sentences that may share enough words: they have one of the few rarest, since few may be missing."""
-        least_common = MIN_SAME_SHARE / (2 - MIN_SAME_SHARE) * len(words)  # of a sentence without words of its own
+        least_common = _MIN_SAME_SHARE / (2 - _MIN_SAME_SHARE) * len(words)  # of a sentence without words of its own
         most_missing = int(len(words) - least_common)
         found = sorted((self._by_word.get((numbers, word), []) for word in words), key=len)
         for sentences in found[: most_missing + 1]:

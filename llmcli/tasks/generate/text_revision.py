@@ -22,9 +22,13 @@ from llmcli.tasks.generate.long_text import (
     SLIDE_END,
     SOURCES_TITLE,
     add_marks,
+    cite_paragraphs,
     describe_numbers,
+    find_unknown_addresses,
+    find_wrong_language,
     format_entry,
     format_quote,
+    format_sources,
 )
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, OutlineSection, heading_words, section_paths
@@ -32,7 +36,6 @@ from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE
 from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
     cited_marks,
-    join_sentences,
     read_marks,
     split_paragraphs,
     split_sentences,
@@ -41,10 +44,11 @@ from llmcli.tasks.generate.sentence_forms import (
 )
 from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
 from llmcli.tasks.quotes.quotable_text import Quote
+from llmcli.tasks.runner.answers import Answer, is_truncated, unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.summarize.summary_options import count_words
-from llmcli.types import RepetitionPolicy, Result, TaskEvent
+from llmcli.types import RepetitionPolicy, Request, Result, TaskEvent
 
 PROMPT = "generate.revise"
 _MAX_ATTEMPTS = 2
@@ -116,7 +120,7 @@ class Revision:
     kind: LongKind
     text: str
     section: int
-    wish: str
+    change: str
     words: int | None = None
     language: str = ""
 
@@ -150,7 +154,7 @@ class _SectionReviser:
         self._section = self._sections[revision.section]
         self._old = revision.text[self._section.start : self._section.end]
         self._known_quotes = _read_sources(revision.text, self._sections)
-        self._facts = facts.search([f"{self._section.title} {revision.wish}", self._section.title])
+        self._facts = facts.search([f"{self._section.title} {revision.change}", self._section.title])
 
     @property
     def _is_list(self) -> bool:
@@ -158,48 +162,75 @@ class _SectionReviser:
 
     async def revise(self) -> Result:
         """Return the text with the new section."""
+        revision, lines = self._revision, dict(self._known_quotes)
         if not (self._sources or self._known_quotes):
             self._run.warn(OWN_FACTS)
-        paragraphs = await self._write()
-        outside = self._revision.text[: self._section.start] + self._revision.text[self._section.end :]
-        names = NameGlossary([outside, self._revision.wish, *self._sources.texts()])
-        lines = dict(self._known_quotes)
-        cited, wrong_numbers = [], dict[str, None]()
-        for paragraph in map(names.correct, paragraphs):
-            sentences = []
-            for sentence in split_sentences(paragraph):
-                marked, wrong = self._cite(sentence, lines)
-                wrong_numbers |= dict.fromkeys(wrong)
-                sentences.append(marked)
-            cited.append(join_sentences(sentences))
+        answer, paragraphs = await self._write()
+        outside = revision.text[: self._section.start] + revision.text[self._section.end :]
+        names = NameGlossary([outside, revision.change, *self._sources.texts()])
+        marked = [read_marks(names.correct(paragraph), len(self._facts)) for paragraph in paragraphs]
+        cited, wrong_numbers = cite_paragraphs(marked, lambda sentence: self._cite(sentence, lines))
         body = ("\n" if self._is_list else "\n\n").join(cited)
         words = count_words(strip_marks(body))
-        problems = [*wrong_numbers]
-        wanted = self._revision.words
-        if wanted is not None and abs(words - wanted) > LENGTH_TOLERANCE * wanted:
-            problems.append(f"it has {words:,} words, not about {wanted:,}")
-        problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(body)]
+        problems = [
+            *wrong_numbers,
+            *self._find_length_problems(answer, words),
+            *find_unknown_addresses(body, [revision.text, revision.change, *self._sources.texts()]),
+            *find_wrong_language(body, revision.language),
+            *unrestored_warnings(answer.finished.unrestored),
+            *names.find_misspelled(body),
+        ]
         for problem in problems:
             self._run.warn(f"{self._section.title}: {problem}")
         fields = {
-            "kind": str(self._revision.kind),
+            "kind": str(revision.kind),
             "section": self._section.title,
             "words": words,
             "quotes": [{"number": mark, "quote": lines[mark]} for mark in dict.fromkeys(cited_marks(body))],
             "problems": [{"section": self._section.title, "problem": problem} for problem in problems],
         }
         return self._run.result(
-            replace_section(self._revision.text, self._revision.section, body, lines),
+            replace_section(revision.text, revision.section, body, lines),
             fields,
             prompt=PROMPT,
             cut=bool(problems),
             incomplete=ProblemsInText(self._section.title, count=len(problems)) if problems else None,
         )
 
-    async def _write(self) -> list[str]:
-        """Return the paragraphs of the new section. Raises ``EmptyAnswer``."""
+    def _find_length_problems(self, answer: Answer, words: int) -> list[str]:
+        """Return what is wrong with the length of the new section: a limit cut it, or it is not as long as it should be."""
+        wanted = self._revision.words
+        if wanted is not None and abs(words - wanted) > LENGTH_TOLERANCE * wanted:
+            return [f"it has {words:,} words, not about {wanted:,}"]
+        return ["it is cut, since the answer was too long"] if is_truncated(answer.finished, self._options) else []
+
+    async def _write(self) -> tuple[Answer, list[str]]:
+        """Return the answer with the new section, and its paragraphs. Raises ``EmptyAnswer``."""
         revision = self._revision
-        old_words = count_words(strip_marks(self._old))
+        request = self._make_request()
+        titles = [each.title for each in self._sections]
+        is_story = revision.kind is LongKind.BOOK or AnswerCleaner.is_in_person(revision.text)
+        cleaner = AnswerCleaner([*titles, revision.change], titles, is_list=self._is_list, is_story=is_story)
+        others = [
+            sentence
+            for section in self._sections
+            if section != self._section and section.title != SOURCES_TITLE
+            for paragraph in split_paragraphs(revision.text[section.start : section.end])
+            for sentence in split_sentences(paragraph)
+        ]
+        for _ in range(_MAX_ATTEMPTS):
+            answer = await self._run.ask(request)
+            cleaned = cleaner.clean(answer, SentenceSet(others))
+            if cleaned.paragraphs:
+                return answer, cleaned.paragraphs
+            again = make_retry(request, self._options)
+            if again is None:
+                break
+            request = again
+        raise EmptyAnswer(self._section.title)
+
+    def _make_request(self) -> Request:
+        revision = self._revision
         messages = self._prompt.render(
             {
                 "kind": str(revision.kind),
@@ -207,45 +238,24 @@ class _SectionReviser:
                 "sections": [each.title for each in self._sections if each.title != SOURCES_TITLE],
                 "section": self._section.title,
                 "text": strip_marks(self._old),
-                "wish": revision.wish,
+                "change": revision.change,
                 "words": revision.words,
                 "language": revision.language,
                 "facts": [quote.line for quote in self._facts],
                 "bullets": self._is_list,
             }
         )
-        limit = max(_MIN_TOKENS, _TOKENS_PER_WORD * (revision.words or 2 * old_words))
-        request = make_request(
+        words = revision.words or 2 * count_words(strip_marks(self._old))
+        limit = max(_MIN_TOKENS, _TOKENS_PER_WORD * words)
+        return make_request(
             "revise", messages, self._prompt, self._options, max_tokens=limit, repetition=RepetitionPolicy.SUMMARY
         )
-        others = [
-            revision.text[each.start : each.end]
-            for each in self._sections
-            if each != self._section and each.title != SOURCES_TITLE
-        ]
-        titles = [each.title for each in self._sections]
-        is_story = revision.kind is LongKind.BOOK or AnswerCleaner.is_in_person(revision.text)
-        cleaner = AnswerCleaner([*titles, revision.wish], titles, is_list=self._is_list, is_story=is_story)
-        for _ in range(_MAX_ATTEMPTS):
-            answer = await self._run.ask(request)
-            said = SentenceSet(
-                sentence for text in others for part in split_paragraphs(text) for sentence in split_sentences(part)
-            )
-            cleaned = cleaner.clean(answer, said)
-            if cleaned.paragraphs:
-                return cleaned.paragraphs
-            again = make_retry(request, self._options)
-            if again is None:
-                break
-            request = again
-        raise EmptyAnswer(self._section.title)
 
     def _cite(self, sentence: str, lines: dict[int, str]) -> tuple[str, Sequence[str]]:
         """Return a sentence with the numbers of its quotes, old ones first, and what is wrong with its other numbers.
 
         A number that the old section has without a quote, or that the user asks for, needs none.
         """
-        sentence = read_marks(sentence, len(self._facts))
         plain = strip_marks(sentence).strip()
         if not (self._sources or lines):
             return plain, ()
@@ -260,7 +270,7 @@ class _SectionReviser:
             whole = [mark for mark in kept if numbers <= find_numbers(_quoted(lines[mark]))]
             return add_marks(plain, whole[:1] or kept), ()
         known = find_numbers(
-            f"{self._revision.wish}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
+            f"{self._revision.change}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
         )
         given = [self._facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(self._facts)]
         found = cite_sentence(strip_item(plain), given, self._facts, self._sources, known | covered)
@@ -302,30 +312,37 @@ def replace_section(text: str, number: int, body: str, lines: dict[int, str]) ->
     newline = detect_newline(text)
     sections = find_sections(text)
     section = sections[number]
-    body = body.replace("\n", newline)
     before, after = text[: section.start], text[section.end :]
     if section.start == section.end and not before.endswith(newline * 2):
         before = before.rstrip("\r\n") + newline * 2
         after = newline * (2 if after.strip() else 1) + after.lstrip("\r\n")
-    changed = before + body + after
-    sources = sections[-1] if sections[-1].title == SOURCES_TITLE else None
-    prose = changed if sources is None else changed[: len(changed) - (len(text) - sources.start)]
+    changed = before + body.replace("\n", newline) + after
+    if sections[-1].title != SOURCES_TITLE:
+        return _add_sources(changed, _select_cited(lines, changed), newline)
+    start, end = (len(changed) - (len(text) - offset) for offset in (sections[-1].start, sections[-1].end))
+    cited = _select_cited(lines, changed[:start])
+    return changed[:start] + _update_sources(changed[start:end], cited, newline) + changed[end:]
+
+
+def _select_cited(lines: dict[int, str], prose: str) -> dict[int, str]:
+    """Return the quotes that a text cites."""
     cited = set(cited_marks(prose))
-    kept = {mark: line for mark, line in lines.items() if mark in cited}
-    if sources is None:
-        if not kept:
-            return changed
-        separator = (
-            f"{newline * 2}{SLIDE_END}{newline * 2}" if f"{newline}{SLIDE_END}{newline}" in changed else newline * 2
-        )
-        listed = (newline * 2).join(format_entry(mark, line) for mark, line in sorted(kept.items()))
-        return f"{changed.rstrip()}{separator}## {SOURCES_TITLE}{newline * 2}{listed}{newline}"
-    listed, end = (
-        changed[len(prose) :][: sources.end - sources.start],
-        changed[len(prose) :][sources.end - sources.start :],
-    )
+    return {mark: line for mark, line in sorted(lines.items()) if mark in cited}
+
+
+def _add_sources(text: str, lines: dict[int, str], newline: str) -> str:
+    """Return a text with a last section that has its quotes; the text itself if there are none."""
+    if not lines:
+        return text
+    blank = newline * 2
+    separator = f"{blank}{SLIDE_END}{blank}" if f"{newline}{SLIDE_END}{newline}" in text else blank
+    return text.rstrip() + separator + format_sources(lines).replace("\n", newline) + newline
+
+
+def _update_sources(listed: str, lines: dict[int, str], newline: str) -> str:
+    """Return the list of quotes with the ``lines``: paragraphs that are none of a quote stay, new quotes come last."""
     entries = {paragraph: _SOURCE_LINE.fullmatch(paragraph) for paragraph in _BLANK_LINES.split(listed)}
     known = {int(match[1]) for match in entries.values() if match is not None}
-    paragraphs = [paragraph for paragraph, match in entries.items() if match is None or int(match[1]) in cited]
-    paragraphs += [format_entry(mark, line) for mark, line in sorted(kept.items()) if mark not in known]
-    return prose + (newline * 2).join(paragraphs) + end
+    paragraphs = [paragraph for paragraph, match in entries.items() if match is None or int(match[1]) in lines]
+    paragraphs += [format_entry(mark, line) for mark, line in lines.items() if mark not in known]
+    return (newline * 2).join(paragraphs)
