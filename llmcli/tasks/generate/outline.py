@@ -14,13 +14,13 @@ from typing import Any
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
 
-MAX_SECTIONS = 400
+_MAX_SECTIONS = 400
 TOP_LEVEL = 2
 """Of the headings of sections; the title is above them."""
 _MIN_SECTIONS, _MAX_MADE_SECTIONS = 2, 40
 _MAX_POINTS = 5
 _SECTIONS_PER_CHAPTER = 3
-_HEADING = re.compile(r"(#{1,6})(?:[ \t](.*))?")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t](.*))?")
 _ITEM = re.compile(r"([ \t]*)(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+(.*)")
 _LENGTH = re.compile(r"[ \t]*\((?:about )?(\d[\d,]*) words?\)\Z", re.IGNORECASE)
 _NUMBER_MARK = re.compile(
@@ -190,8 +190,8 @@ def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
         read = read[1:]
     if not title:
         raise BadDocument(name, detail="it has no title: give a TOPIC, or a first line such as # Heat pumps")
-    if len(read) > MAX_SECTIONS:
-        raise BadDocument(name, detail=f"it has {len(read)} sections, more than {MAX_SECTIONS}")
+    if len(read) > _MAX_SECTIONS:
+        raise BadDocument(name, detail=f"it has {len(read)} sections, more than {_MAX_SECTIONS}")
     shift = TOP_LEVEL - min(section.level for _, section in read)
     sections = [replace(section, level=section.level + shift) for _, section in read]
     below = [*sections[1:], OutlineSection("", 0)]
@@ -206,7 +206,7 @@ def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
 def _read_headings(text: str, name: str) -> Iterator[tuple[int, OutlineSection]]:
     """Yield each heading with its line and what stands below it."""
     found: tuple[int, OutlineSection] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _join_wrapped(text):
         heading = _HEADING.fullmatch(line)
         if heading:
             words = heading_words(heading[2] or "")
@@ -226,7 +226,7 @@ def _read_headings(text: str, name: str) -> Iterator[tuple[int, OutlineSection]]
 def _read_list(text: str) -> Iterator[tuple[int, OutlineSection]]:
     """Yield each item of a list that is not indented with its line, and the indented ones below it as points."""
     found: tuple[int, OutlineSection] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _join_wrapped(text):
         item = _ITEM.fullmatch(line)
         if item and not item[1]:
             if found is not None:
@@ -236,6 +236,24 @@ def _read_list(text: str) -> Iterator[tuple[int, OutlineSection]]:
             found = found[0], replace(found[1], points=(*found[1].points, clean_line(line)))
     if found is not None:
         yield found
+
+
+def _join_wrapped(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines with their numbers; an indented line below an item of a list continues the item."""
+    item: tuple[int, str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        is_item = _ITEM.fullmatch(line) is not None
+        is_indented = line[:1].isspace() and bool(line.strip())
+        if item is not None and is_indented and not (is_item or _HEADING.fullmatch(line) or _RULE.fullmatch(line)):
+            item = item[0], f"{item[1]} {line.strip()}"
+            continue
+        if item is not None:
+            yield item
+        item = (number, line) if is_item else None
+        if item is None:
+            yield number, line
+    if item is not None:
+        yield item
 
 
 def _make_section(heading: str, level: int) -> OutlineSection:

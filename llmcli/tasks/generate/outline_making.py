@@ -165,8 +165,9 @@ def _drop_repeated_headings(text: str) -> str:
     seen: set[str] = set()
     kept, keeps = [], True
     for line in text.splitlines():
-        if line.startswith("#"):
-            level, _, words = line.partition(" ")
+        heading = line.lstrip(" ")
+        if heading.startswith("#"):
+            level, _, words = heading.partition(" ")
             key = words.casefold().strip()
             if not key:
                 continue

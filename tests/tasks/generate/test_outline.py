@@ -58,6 +58,23 @@ def test_forms_that_people_write(text, title, sections):
     assert min(each[1] for each in read) == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Pumps\n\n## Costs\n- what it costs\n  to insulate walls\n- rent\n\n   ## Heat\n   1. walls and\n      roofs\n",
+        "1. Costs\n   - what it costs\n     to insulate walls\n   - rent\n2. Heat\n   - walls\n     and roofs\n",
+    ],
+    ids=["headings", "list"],
+)
+def test_a_point_may_be_wrapped(text):
+    """An indented line below an item belongs to it, unless it is an item or a heading."""
+    _, sections = titles(text, title="Pumps")
+    assert [(title, points) for title, _, points, *_ in sections] == [
+        ("Costs", ("what it costs to insulate walls", "rent")),
+        ("Heat", ("walls and roofs",)),
+    ]
+
+
 def test_what_is_written_is_read_again():
     """The outline with its lengths, of a book as well."""
     outline = parse_outline("# B\n## One\n### Costs\n- price\n### Heat\n## Two\n- end\n", "x").with_lengths(
