@@ -4,7 +4,8 @@ from tasks.helpers import result
 
 from llmcli.errors import MissingError, UsageError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.generate import generate, list_kinds
+from llmcli.prompts.prompt_library import own_prompt_names
+from llmcli.tasks.generate import generate
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
@@ -52,7 +53,7 @@ def test_missing_variable(prompts):
 
 def test_kinds_are_listed(prompts):
     """The kinds are the prompt files below generate/."""
-    assert {"note", "poem"} <= set(list_kinds(prompts))
+    assert {"note", "poem"} <= set(own_prompt_names(prompts))
 
 
 def test_the_answer_has_an_automatic_limit(prompts):

@@ -9,7 +9,7 @@ from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_t
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.prompts.prompt_library import find_own_prompt, own_prompt_names
+from llmcli.prompts.prompt_library import find_own_prompt
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.runner.text_answers import TextTask, write_text
@@ -18,11 +18,6 @@ from llmcli.types import Priority, Result, TaskEvent
 MAX_TOKENS = 2048
 _COLUMN = "generated"
 INPUT_VARIABLES = ("text", "input")
-
-
-def list_kinds(prompts: PromptLibrary) -> list[str]:
-    """Return the kinds of text that have prompt files, sorted; no file is opened."""
-    return own_prompt_names(prompts)
 
 
 def generate(
