@@ -100,7 +100,7 @@ def generate(
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    if options.given or _is_long(ctx, kind):
+    if options.option_names or _is_long(ctx, kind):
         from llmcli.cli.commands.generate.long_text_run import run_long_text
 
         return run_long_text(ctx, kind, options, takes_text=not (var or file or wants_records(ctx.flags)))

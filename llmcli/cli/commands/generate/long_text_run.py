@@ -17,10 +17,10 @@ from llmcli.cli.input.text_values import join_words
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.reading.document import Document
-from llmcli.errors import BadDocument, LlmError, PartialError, UsageError
+from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import run_interruptible
-from llmcli.tasks.generate.long_text import estimate_long_text, write_long_text
+from llmcli.tasks.generate.long_text import estimate_long_text, estimate_outline, write_long_text
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, choose_shape, parse_outline
 from llmcli.tasks.generate.outline_making import PROMPT as OUTLINE_PROMPT
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 _KINDS = ", ".join(LongKind)
+_OUTLINE_FACTS = 8
+"""Sentences of the sources that the model sees when it makes the outline."""
 
 
 def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, takes_text: bool) -> int:
@@ -50,17 +52,17 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
             f"a {kind} that is written section by section takes no --var, no -f and no records",
             detail=f'Try: llm generate {kind} "Heat pumps in old houses" --from FILE',
         )
-    wanted = LongKind(kind)
+    long_kind = LongKind(kind)
     if options.revise is not None:
-        return _revise(ctx, wanted, options)
-    return _LongTextRun(ctx, wanted, options).run()
+        return _revise(ctx, long_kind, options)
+    return _LongTextRun(ctx, long_kind, options).run()
 
 
 def _not_long(kind: str, options: LongTextOptions) -> UsageError:
-    if options.given[0] == "TOPIC":
+    if options.option_names[0] == "TOPIC":
         text = " ".join([kind, *options.topic])
         return UsageError(f"only {_KINDS} take a TOPIC", detail=f'Try: llm generate --list, or llm ask "Write {text}"')
-    return UsageError(f"{options.given[0]} is for {_KINDS}", detail=f"Leave it out for {kind}.")
+    return UsageError(f"{options.option_names[0]} is for {_KINDS}", detail=f"Leave it out for {kind}.")
 
 
 @frozen
@@ -78,6 +80,11 @@ class _Sources:
         for document in self.documents:
             texts.update(document.text.encode("utf-8", "surrogatepass") + b"\0")
         return texts.hexdigest() if self.documents else ""
+
+    def add_notes(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+        """Add to the events of a text what was left out of the documents, and the files that cannot be read."""
+        noted = source_inputs.add_source_notes(events, self.documents, one_answer=True)
+        return source_inputs.append_failed(noted, self.failed)
 
 
 def _read_sources(ctx: CommandContext, names: Sequence[str], *, reads_stdin: bool = True) -> _Sources:
@@ -121,7 +128,7 @@ class _LongTextRun:
                 f"what is the {kind} about?", detail=f'Try: llm generate {kind} "Heat pumps in old houses"'
             )
         self._sources = _read_sources(ctx, options.sources, reads_stdin=options.outline != STDIN)
-        self._written: TextJob | None = None
+        self._job: TextJob | None = None
 
     def _read_outline(self, name: str) -> Outline:
         return parse_outline(inputs.read_document(self._ctx, name).text, name, title=self._topic)
@@ -130,22 +137,26 @@ class _LongTextRun:
         """Return the exit code; 3 if files of a directory could not be read."""
         if self._options.dry_run:
             return self._show_work()
-        if self._options.outline_only:
-            return self._show(keep_in_log(self._ctx, self._outline_events))
-        code = self._show(keep_in_log(self._ctx, self._text_events, _describe_text))
-        if self._written is not None:  # the file has its name now
-            self._written.finish()
-        return code
+        with self._output.hold():
+            if self._options.outline_only:
+                return self._show(keep_in_log(self._ctx, self._outline_events))
+            try:
+                return self._show(keep_in_log(self._ctx, self._text_events, _describe_text))
+            finally:
+                self._explain_resume()
 
     def _show(self, task: Callable[[Backend], Iterator[TaskEvent]]) -> int:
         display = DisplayOptions(silent=self._output.path is not None, markdown=not self._options.outline_only)
 
         def events() -> Iterator[TaskEvent]:
-            found = self._output.write(lambda: task(self._ctx.runtime.backend()))
-            found = source_inputs.add_source_notes(found, self._sources.documents, one_answer=True)
-            return source_inputs.append_failed(found, self._sources.failed)
+            found = self._output.write(lambda: task(self._ctx.runtime.backend()), on_written=self._finish_job)
+            return self._sources.add_notes(found)
 
         return render_events(self._ctx, events, display)
+
+    def _finish_job(self) -> None:
+        if self._job is not None:
+            self._job.finish()
 
     # ---- the outline ----------------------------------------------------------------------------------------------
 
@@ -154,21 +165,21 @@ class _LongTextRun:
         return self._options.words or FORMS[self._kind].words
 
     def _outline_events(self, backend: Backend) -> Iterator[TaskEvent]:
-        shape = choose_shape(FORMS[self._kind], self._words)
-        facts = [
-            quote.line for quote in self._sources.facts.search([self._topic], each=_OUTLINE_FACTS, limit=_OUTLINE_FACTS)
-        ]
         return outline_task(
             backend,
             self._ctx.runtime.prompts,
             self._ctx.generation_options(),
             self._kind,
             self._topic,
-            shape,
+            choose_shape(FORMS[self._kind], self._words),
             words=self._words,
             language=self._language,
-            facts=facts,
+            facts=self._outline_facts(),
         )
+
+    def _outline_facts(self) -> list[str]:
+        quotes = self._sources.facts.search([self._topic], each=_OUTLINE_FACTS, limit=_OUTLINE_FACTS)
+        return [quote.line for quote in quotes]
 
     # ---- the text -------------------------------------------------------------------------------------------------
 
@@ -180,27 +191,19 @@ class _LongTextRun:
 
     def _text_events(self, backend: Backend) -> Iterator[TaskEvent]:
         """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""
-        job = TextJob(self._output.path, self._manifest())
-        try:
-            usage = Usage()
-            outline = self._outline or job.outline
+        job = self._job = TextJob(self._output.path, self._manifest())
+        usage = Usage()
+        outline = self._outline or job.outline
+        if outline is None:
+            outline, usage = yield from self._make_outline(backend)
             if outline is None:
-                outline, usage = yield from self._make_outline(backend)
-                if outline is None:
-                    return
-                job.keep_outline(outline)
-            if self._options.edit and not job.drafts:
-                outline = self._edit(outline)
-                job.keep_outline(outline)
-            for event in self._section_events(backend, outline, job):
-                yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
-                if isinstance(event, Result):
-                    self._written = job
-                elif isinstance(event, ItemFailed):
-                    self._explain_resume(job)
-        except LlmError:
-            self._explain_resume(job)
-            raise
+                return
+            job.keep_outline(outline)
+        if self._options.edit and not job.drafts:
+            outline = self._edit(outline)
+            job.keep_outline(outline)
+        for event in self._section_events(backend, outline, job):
+            yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
 
     def _section_events(self, backend: Backend, outline: Outline, job: TextJob) -> Iterator[TaskEvent]:
         plan = self._plan(outline)
@@ -243,8 +246,10 @@ class _LongTextRun:
                 if not ask_yes_no(console, "llm: Edit it again?"):
                     raise
 
-    def _explain_resume(self, job: TextJob) -> None:
-        if job.is_kept:
+    def _explain_resume(self) -> None:
+        """Say how an unfinished text goes on."""
+        job = self._job
+        if job is not None and job.is_kept:
             again = format_command(*self._ctx.console.environment.argv)
             begun = f"{job.num_begun} section{' is' if job.num_begun == 1 else 's are'} begun"
             kept = begun if job.num_begun else "the outline is kept"
@@ -269,23 +274,30 @@ class _LongTextRun:
     # ---- --dry-run ------------------------------------------------------------------------------------------------
 
     def _show_work(self) -> int:
-        def estimate(_index: int) -> WorkEstimate:
-            backend, options = self._ctx.runtime.backend(), self._ctx.generation_options()
-            if self._outline is not None:
-                plan, request = self._plan(self._outline), None
-            else:
-                shape = choose_shape(FORMS[self._kind], self._words)
-                outline = shape_outline(self._topic, shape).with_lengths(FORMS[self._kind], self._words)
-                plan = self._plan(outline)
-                request = outline_request(self._ctx.runtime.prompts, options, self._kind, self._topic, shape)
-            return estimate_long_text(
-                backend, self._ctx.runtime.prompts, plan, self._sources.facts, options, outline=request
-            )
-
         for failure in self._sources.failed:
             self._ctx.console.write_error(failure.error, name=failure.name)
-        code = write_estimates(self._ctx, [self._topic or (self._outline.title if self._outline else "")], estimate)
+        name = self._topic or (self._outline.title if self._outline else "")
+        code = write_estimates(self._ctx, [name], lambda _index: self._estimate())
         return PartialError.exit_code if code == 0 and self._sources.failed else code
+
+    def _estimate(self) -> WorkEstimate:
+        """Return the work of the text, of its outline if that is to be made, or of the outline alone."""
+        backend, prompts, options = (
+            self._ctx.runtime.backend(),
+            self._ctx.runtime.prompts,
+            self._ctx.generation_options(),
+        )
+        outline, request = self._outline, None
+        if outline is None:
+            shape = choose_shape(FORMS[self._kind], self._words)
+            request = outline_request(
+                prompts, options, self._kind, self._topic, shape, language=self._language, facts=self._outline_facts()
+            )
+            outline = shape_outline(self._topic, shape).with_lengths(FORMS[self._kind], self._words)
+            if self._options.outline_only:
+                return estimate_outline(backend, request, self._kind, outline)
+        plan = self._plan(outline)
+        return estimate_long_text(backend, prompts, plan, self._sources.facts, options, outline=request)
 
 
 def _describe_text(result: Result) -> str:
@@ -294,38 +306,35 @@ def _describe_text(result: Result) -> str:
     return f"{fields['kind']} of {fields['wanted']:,} words: {fields['title']}"
 
 
-_OUTLINE_FACTS = 8
-"""Sentences of the sources that the model sees when it makes the outline."""
-
-
 def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> int:
     """Write one section of the file of -o again; return the exit code. Raises ``UsageError`` if it has no such section."""
-    refused = [name for name in options.given if name in {"--outline", "--outline-only", "--edit", "--dry-run"}]
+    refused = [name for name in options.option_names if name in {"--outline", "--outline-only", "--edit", "--dry-run"}]
     if refused:
         raise UsageError(f"--revise and {refused[0]} exclude each other")
     path, section = ctx.flags.output, inputs.decode_argument(options.revise or "")
-    wish = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
+    change = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
     if path is None:
         raise UsageError("--revise needs the file with the text", detail="Name it: -o FILE")
-    if not wish:
+    if not change:
         raise UsageError(
             "what is to be changed?", detail=f'Try: llm generate {kind} -o {path} --revise "{section}" "Shorter"'
         )
+    language = _language_name(options.language)
     output = TextOutput.choose(ctx, is_outline=False)
     output.require_markdown()
-    document = source_inputs.read_earlier_file(ctx, path)
-    number = choose_section(document.text, path, section)
     sources = _read_sources(ctx, options.sources)
-    revision = Revision(kind, document.text, number, wish, options.words, _language_name(options.language))
+    with output.hold():  # before the text is read: another revision would be lost
+        document = source_inputs.read_earlier_file(ctx, path)
+        number = choose_section(document.text, path, section)
+        revision = Revision(kind, document.text, number, change, options.words, language)
 
-    def task(backend: Backend) -> Iterator[TaskEvent]:
-        return revise_section(backend, ctx.runtime.prompts, revision, sources.facts, ctx.generation_options())
+        def task(backend: Backend) -> Iterator[TaskEvent]:
+            return revise_section(backend, ctx.runtime.prompts, revision, sources.facts, ctx.generation_options())
 
-    logged = keep_in_log(ctx, task)
+        logged = keep_in_log(ctx, task)
 
-    def events() -> Iterator[TaskEvent]:
-        found = output.write(lambda: logged(ctx.runtime.backend()), prefix="\ufeff" if document.bom else "")
-        found = source_inputs.add_source_notes(found, sources.documents, one_answer=True)
-        return source_inputs.append_failed(found, sources.failed)
+        def events() -> Iterator[TaskEvent]:
+            bom = "\ufeff" if document.bom else ""
+            return sources.add_notes(output.write(lambda: logged(ctx.runtime.backend()), prefix=bom))
 
-    return render_events(ctx, events, DisplayOptions(silent=True))
+        return render_events(ctx, events, DisplayOptions(silent=True))

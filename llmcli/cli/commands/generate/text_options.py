@@ -20,7 +20,7 @@ class LongTextOptions:
     dry_run: bool
 
     @property
-    def given(self) -> list[str]:
+    def option_names(self) -> list[str]:
         """The options that were given; "TOPIC" for words after the kind."""
         return [
             name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,7 +13,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.documents.records.job_state import JobState, job_path, load_job
 from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.files.resumable_file import is_resumable
+from llmcli.files.resumable_file import hold_output, is_resumable
 from llmcli.tasks.generate.outline import Outline
 from llmcli.tasks.generate.section_writing import SectionDraft
 from llmcli.types import Delta, Result, TaskEvent
@@ -68,27 +68,40 @@ class TextOutput:
         if self.format is not TextFormat.MARKDOWN:
             raise UsageError("--revise changes Markdown", detail="Keep the text as .md, and name that file: -o FILE")
 
-    def write(self, make_events: Callable[[], Iterator[TaskEvent]], *, prefix: str = "") -> Iterator[TaskEvent]:
-        """Write the text of the result to the file, after a ``prefix``, and pass all events on.
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing the file in the block. Raises as ``hold_output``."""
+        return nullcontext() if self.path is None else hold_output(self.path)
+
+    def write(
+        self,
+        make_events: Callable[[], Iterator[TaskEvent]],
+        *,
+        prefix: str = "",
+        on_written: Callable[[], object] = lambda: None,
+    ) -> Iterator[TaskEvent]:
+        """Write the text of the result to the file, after a ``prefix``, and pass all events on, the result last.
 
         The file is opened before the events are made, so before a model is looked for; it stays unchanged without a
-        result. Raises as ``atomic_write``.
+        result. ``on_written`` is called when it has the text. Raises as ``atomic_write``.
         """
         if self.path is None:
             yield from make_events()
             return
         from llmcli.files.atomic_file import atomic_write
 
+        result: Result | None = None
         with suppress(_NothingWritten), atomic_write(self.path, interrupt=self.ctx.runtime.interrupt) as file:
-            written = False
             for event in make_events():
                 if isinstance(event, Result) and event.text is not None:
                     file.write(prefix.encode() + self._encode(event))
-                    written = True
-                if not isinstance(event, Delta):
+                    result = event
+                elif not isinstance(event, Delta):
                     yield event
-            if not written:
+            if result is None:
                 raise _NothingWritten
+        if result is not None:
+            on_written()
+            yield result
 
     def _encode(self, result: Result) -> bytes:
         text, title = result.text or "", str(result.fields.get("title", result.name))
@@ -179,7 +192,7 @@ class TextJob:
         if self._state is not None:
             with suppress(FileNotFoundError):
                 job_path(self._state.target).unlink()
-            self._state = None
+            self._state, self.is_kept = None, False
 
 
 def _other_text_error(state: JobState) -> BadDocument:

@@ -290,6 +290,19 @@ def test_dry_run_shows_the_work(llm, model, outline):
         assert not run.backend.requests
 
 
+def test_dry_run_of_the_outline_alone(llm, model, write):
+    """Is one call with the notes of the sources; the text would be more."""
+    argv = ["report", "Heat pumps", "--words", "900", "--dry-run", "--json"]
+    alone, whole, cited = (
+        llm("generate", *argv, *more, answer=model, context=8192)
+        for more in (["--outline-only"], [], ["--outline-only", "--from", write("notes.md", NOTES)])
+    )
+    first, second, third = (json.loads(run.out) for run in (alone, whole, cited))
+    assert alone.code == 0 and not alone.backend.requests
+    assert (first["calls"], first["passages"]) == (1, 2) and second["calls"] > 2
+    assert first["tokens"] < second["tokens"] and first["tokens"] < third["tokens"]
+
+
 def test_html_is_a_page_without_the_html_of_the_model(llm, outline, model, tmp_path):
     """What the model writes is text."""
     path = tmp_path / "report.html"
@@ -360,15 +373,15 @@ Prices will fall\u2026
 """
 
 
-def revise(llm, path, said, *argv, section="Costs", wish="Shorter", **options):
+def revise(llm, path, said, *argv, section="Costs", change="Shorter", **options):
     """Return the run of a revision of ``path`` to which the model says ``said``."""
     return llm(
-        "generate", "report", "-o", str(path), "--revise", section, wish, *argv, answer=lambda _: said, **options
+        "generate", "report", "-o", str(path), "--revise", section, change, *argv, answer=lambda _: said, **options
     )
 
 
 def test_one_section_is_revised(llm, write):
-    """All others stay byte for byte; a quote that is cited no more goes, and the model sees the section and the wish."""
+    """All others stay byte for byte; a quote that is cited no more goes, and the model sees the section and the change."""
     path = Path(write("report.md", "\ufeff" + TEXT.replace("\n", "\r\n")))
     run = revise(llm, path, "## Costs\n\nIt pays off in old houses.")
     assert (run.code, run.out, run.err) == (0, "", "")
@@ -397,16 +410,16 @@ def test_a_revised_section_cites(llm, write):
 
 
 @pytest.mark.parametrize(
-    ("section", "wish", "code", "words"),
+    ("section", "change", "code", "words"),
     [
         ("Nothing", "Shorter", 2, "It has: Heat pumps in old houses, Heat loss, Costs, Outlook"),
         ("costs", "Longer", 0, ""),
     ],
 )
-def test_the_section_to_revise(llm, write, section, wish, code, words):
+def test_the_section_to_revise(llm, write, section, change, code, words):
     """Is found in any case; the error names the sections that there are."""
     path = Path(write("report.md", TEXT))
-    run = revise(llm, path, "It pays off.", section=section, wish=wish)
+    run = revise(llm, path, "It pays off.", section=section, change=change)
     assert run.code == code and words in run.err and (path.read_text() == TEXT) == bool(code)
 
 
@@ -421,7 +434,7 @@ def test_an_answer_that_is_no_section_leaves_the_file(llm, write, said):
 def test_a_revised_section_with_problems(llm, write):
     """Is written, and each problem is a line."""
     path = Path(write("report.md", TEXT))
-    run = revise(llm, path, "It costs 99 euros in 2031.", "--words", "100", wish="With the price of 2031")
+    run = revise(llm, path, "It costs 99 euros in 2031.", "--words", "100", change="With the price of 2031")
     assert run.code == 3 and "It costs 99 euros in 2031." in path.read_text()
     assert run.err.splitlines()[:2] == [
         "llm: warning: Costs: the number 99 stands in no source",

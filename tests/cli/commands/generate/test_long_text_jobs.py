@@ -10,6 +10,9 @@ from long_text_answers import LongTextModel
 from scripted import Reply
 
 from llmcli.cli.console import confirm
+from llmcli.errors import OutputError
+from llmcli.files import atomic_file
+from llmcli.files.atomic_file import OutputFile
 
 GONE = Reply(error=OSError("gone"))
 
@@ -37,6 +40,7 @@ def replace_with(outline):
     return f"cat > \"$1\" <<'END'\n{outline}\nEND"
 
 
+OUTLINE = "# Pumps\n\n## Costs (60 words)\n- prices\n\n## Noise (60 words)\n- fans\n"
 EDITED = "# Edited\n\n## Windows (60 words)\n- new windows"
 
 
@@ -118,3 +122,110 @@ def test_a_job_of_other_sections_is_refused(llm, model, tmp_path):
     job.write_text(json.dumps(content))
     run = run_report(llm, path, model)
     assert run.code == 65 and "report.md.job.json" in run.err and not path.exists()
+
+
+def test_a_full_disk_at_the_end(llm, model, write, tmp_path, monkeypatch):
+    """The sections are kept, and the next run writes them without a model."""
+    path, outline = tmp_path / "text.md", write("outline.md", OUTLINE)
+    argv = ["generate", "report", "--outline", outline, "-o", str(path)]
+
+    def fail(*_):
+        raise OutputError(str(path), detail="No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputFile, "write", fail)
+        run = llm(*argv, answer=model, context=8192)
+    assert run.code == 74 and "No space left" in run.err and not path.exists()
+    assert "llm: 2 sections are begun. To go on: llm generate report --outline" in run.err
+    run = llm(*argv, answer=model, context=8192)
+    assert (run.code, run.err, run.backend.requests) == (0, "", []) and path.read_text().count("\n## ") == 2
+    assert not Path(f"{path}.job.json").exists()
+
+
+def test_a_text_that_cannot_get_its_name(llm, model, write, tmp_path, monkeypatch):
+    """The job is kept as well: it is removed only when the file is there."""
+    path, outline = tmp_path / "text.md", write("outline.md", OUTLINE)
+    argv = ["generate", "report", "--outline", outline, "-o", str(path)]
+
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_file, "_rename_into_place", fail)
+        run = llm(*argv, answer=model, context=8192)
+    assert run.code == 73 and "Permission denied" in run.err and "To go on:" in run.err
+    assert llm(*argv, answer=model, context=8192).backend.requests == [] and path.exists()
+
+
+@pytest.fixture
+def meanwhile(process):
+    """Return a model that runs another ``llm`` at its first request, and the ends of these runs: code and messages."""
+    ends = []
+
+    def wrap(answer, *argv):
+        def run_other(request):
+            if not ends:
+                with process(*argv) as other:
+                    _, said = other.communicate()
+                ends.append((other.returncode, said.decode()))
+            return answer(request)
+
+        return run_other, ends
+
+    return wrap
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["report", "--outline", "outline.md"],
+        ["report", "Pumps", "--outline-only"],
+        ["report", "--revise", "Costs", "Shorter"],
+        ["email", "-f", "people.csv", "--var", "topic=rain"],
+    ],
+    ids=["text", "outline", "revision", "records"],
+)
+def test_two_processes_do_not_write_one_text(llm, meanwhile, model, write, tmp_path, other):
+    """The second one is asked to try later, whatever it writes, and the first is not disturbed."""
+    path = Path(write("text.md", "# Pumps\n\n## Costs\n\nOld.\n"))
+    outline, _ = write("outline.md", OUTLINE), write("people.csv", "name\nAda\n")
+    answer, ends = meanwhile(model, "generate", *other, "-o", str(path))
+    run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=answer, context=8192)
+    assert (run.code, run.err) == (0, "") and path.read_text().count("\n## ") == 2
+    ((code, said),) = ends
+    assert code == 75 and f"{path}: another process writes it" in said
+    assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["outline.md", "people.csv", "text.md"]
+
+
+def test_a_text_that_goes_on_is_written_by_one_process(llm, meanwhile, model, write, tmp_path):
+    """The job of the first process is not read by the second, and the text has what both runs of the first wrote."""
+    path, outline = tmp_path / "text.md", write("outline.md", OUTLINE.replace("- prices", "- prices\n- repairs"))
+    argv = ["generate", "report", "--outline", outline, "-o", str(path)]
+    run = llm(*argv, answer=lambda request: GONE if request.id == "0.1" else model(request), context=8192)
+    assert run.code != 0 and "begun. To go on" in run.err
+    answer, ends = meanwhile(model, *argv)
+    model.requests.clear()
+    run = llm(*argv, answer=answer, context=8192)
+    assert run.code == 0 and "0.0" not in {each.id for each in model.requests}, run.err
+    ((code, said),) = ends
+    assert code == 75 and "another process writes it" in said and "To go on" not in said
+
+
+def test_two_processes_do_not_revise_one_text(llm, meanwhile, write, tmp_path):
+    """The text is read under the lock: the second revision would undo the first."""
+    path = Path(write("text.md", "# Pumps\n\n## Costs\n\nOld.\n\n## Noise\n\nLoud.\n"))
+    argv = ["generate", "report", "-o", str(path), "--revise"]
+    answer, ends = meanwhile(lambda _: "A new text of the costs.", *argv, "Noise", "Shorter")
+    run = llm(*argv, "Costs", "Shorter", answer=answer, context=8192)
+    assert (run.code, run.err) == (0, "") and "A new text of the costs." in path.read_text()
+    ((code, said),) = ends
+    assert code == 75 and "another process writes it" in said
+    assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["text.md"]
+
+
+def test_a_partial_output_of_another_job_stays(llm, model, write, tmp_path):
+    """A revision only locks it; a long text is refused, since the job is another one."""
+    path = Path(write("text.md", "# Pumps\n\n## Costs\n\nOld.\n"))
+    rows = write("text.md.partial", "rows of a job\n")
+    run = llm("generate", "report", "-o", str(path), "--revise", "Costs", "Shorter", answer=model, context=8192)
+    assert run.code in {0, 3} and Path(rows).read_text() == "rows of a job\n"
