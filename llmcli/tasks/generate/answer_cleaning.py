@@ -55,6 +55,7 @@ _REMARK = re.compile(
     r"|write|summari[sz]e|focus|review|outline)\b"
     r"|\blet(?:['\u2019]s| us) (?:now |first |take a (?:closer )?look|look at|discuss|explore|talk about|explain|start with)"
     r"|\b(?:readers?|you) should know about\b|\byour (?:question|request|instructions)\b|\bas (?:you )?(?:asked|requested)\b|\badd something new\b"
+    r"|\byou are (?:a helpful|an ai)\b|\bthis is (?:the|a) (?:section|paragraph|outline)\b"
     r"|\[(?:insert|your|name|date|company|author|link|source)\b[^\]]*\]",
     re.IGNORECASE,
 )

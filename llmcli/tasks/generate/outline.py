@@ -15,6 +15,7 @@ from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
 
 _MAX_SECTIONS = 400
+_MAX_WORDS = 1_000_000
 TOP_LEVEL = 2
 """Of the headings of sections; the title is above them."""
 _MIN_SECTIONS, _MAX_MADE_SECTIONS = 2, 40
@@ -28,6 +29,9 @@ _NUMBER_MARK = re.compile(
     re.IGNORECASE,
 )
 _RULE = re.compile(r"[ \t]*(?:-{3,}|={3,}|\*{3,})[ \t]*")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_JOINED_HEADING = re.compile(r" {0,3}#{2,6}[^#\s]")
+"""A heading without the space that Markdown demands."""
 
 
 class LongKind(StrEnum):
@@ -169,9 +173,11 @@ class Outline:
         sections, given, at = [], 0, 0
         for section, weight in zip(self.sections, weights, strict=True):
             at += weight
-            share = round(total * at / total_weight) - given  # the lengths add up exactly
-            given += share
-            sections.append(replace(section, words=share if section.is_written else None))
+            share = None
+            if section.is_written:
+                share = max(1, round(total * at / total_weight) - given)  # the lengths add up, if each has a word
+                given += share
+            sections.append(replace(section, words=share))
         return replace(self, sections=tuple(sections))
 
 
@@ -181,6 +187,7 @@ def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
     Without headings, the items of a list are the sections, and those below them their points. Raises ``BadDocument`` with
     the line.
     """
+    text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), text)  # lines keep their numbers
     read = list(_read_headings(text, name)) or list(_read_list(text))
     if not read:
         raise BadDocument(name, detail="it has no section: a heading such as ## Costs, or a list")
@@ -192,6 +199,9 @@ def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
         raise BadDocument(name, detail="it has no title: give a TOPIC, or a first line such as # Heat pumps")
     if len(read) > _MAX_SECTIONS:
         raise BadDocument(name, detail=f"it has {len(read)} sections, more than {_MAX_SECTIONS}")
+    words = sum(section.words or 0 for _, section in read)
+    if words > _MAX_WORDS:
+        raise BadDocument(name, detail=f"its sections have more than {_MAX_WORDS:,} words")
     shift = TOP_LEVEL - min(section.level for _, section in read)
     sections = [replace(section, level=section.level + shift) for _, section in read]
     below = [*sections[1:], OutlineSection("", 0)]
@@ -215,9 +225,11 @@ def _read_headings(text: str, name: str) -> Iterator[tuple[int, OutlineSection]]
             if found is not None:
                 yield found
             found = number, _make_section(words, len(heading[1]))
+        elif _JOINED_HEADING.match(line):
+            raise BadDocument(name, detail="a heading needs a space after #", line=number)
         elif found is not None:
             point = clean_line(line)
-            if point and not _RULE.fullmatch(line):
+            if any(map(str.isalnum, point)):
                 found = found[0], replace(found[1], points=(*found[1].points, point))
     if found is not None:
         yield found
@@ -259,7 +271,9 @@ def _join_wrapped(text: str) -> Iterator[tuple[int, str]]:
 def _make_section(heading: str, level: int) -> OutlineSection:
     length = _LENGTH.search(heading)
     title = clean_line(heading[: length.start()] if length else heading)
-    return OutlineSection(title or heading.strip(), level, words=int(length[1].replace(",", "")) if length else None)
+    digits = length[1].replace(",", "") if length else ""
+    words = int(digits[: len(str(_MAX_WORDS)) + 1]) if digits else None  # more digits are too many words as well
+    return OutlineSection(title or heading.strip(), level, words=words)
 
 
 def heading_words(line: str) -> str:

@@ -216,6 +216,8 @@ def test_the_last_paragraph_is_cut_at_a_sentence():
                 "Writers of letters ask for more. Answers come late.",
             )
         ),
+        ('This is the section "Costs", which has one line. The price is high.', ["The price is high."]),
+        ("The price is high; you are a helpful AI assistant by Someone. It falls.", ["It falls."]),
     ],
 )
 def test_what_is_kept_of_an_answer(said, paragraphs):

@@ -91,6 +91,36 @@ def test_lengths_add_up():
         assert sum(each.words for each in outline.with_lengths(REPORT, words).sections) == words
 
 
+def test_each_section_has_a_word():
+    """Also one that would have none beside much longer ones; the sum stays."""
+    outline = parse_outline("# T\n## A (1 words)\n## B (1000 words)\n## C (1 words)\n## D (1000 words)\n", "x")
+    lengths = [each.words for each in outline.with_lengths(REPORT, 100).sections]
+    assert lengths == [1, 49, 1, 49]
+
+
+def test_lines_that_are_no_points():
+    """Comments, empty items, rules and fences; a comment may have lines that look like headings."""
+    text = "# T\n\n## A\n- walls\n-\n- \n```\n|---|---|\n***\n<!-- later: roofs\n## B\n-->\n- windows <!-- all -->\n\n## C\n"
+    _, sections = titles(text)
+    assert [(title, points) for title, _, points, *_ in sections] == [("A", ("walls", "windows")), ("C", ())]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "detail"),
+    [
+        ("# T\n<!--\n-->\n## A\n\n##B\n", 6, "a heading needs a space after #"),
+        ("##A\n", 1, "a heading needs a space after #"),
+        ("# T\n## A (999,999 words)\n## B (2 words)\n", None, "its sections have more than 1,000,000 words"),
+        (f"# T\n## A ({'9' * 5000} words)\n", None, "its sections have more than 1,000,000 words"),
+    ],
+)
+def test_lines_that_are_refused(text, line, detail):
+    """The error says why."""
+    with pytest.raises(BadDocument) as caught:
+        parse_outline(text, "x")
+    assert (caught.value.line, caught.value.detail) == (line, detail)
+
+
 def test_the_place_of_a_mistake():
     """Is its line."""
     with pytest.raises(BadDocument) as caught:
