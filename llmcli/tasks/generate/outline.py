@@ -190,18 +190,20 @@ def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
     text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), text)  # lines keep their numbers
     read = list(_read_headings(text, name)) or list(_read_list(text))
     if not read:
-        raise BadDocument(name, detail="it has no section: a heading such as ## Costs, or a list")
+        raise BadDocument(name, detail="it has no section: a heading such as ## Costs, or a list", kind="outline")
     first, *others = [section for _, section in read]
     if first.level == 1 and not first.points and others and all(each.level > 1 for each in others):
         title = title or first.title
         read = read[1:]
     if not title:
-        raise BadDocument(name, detail="it has no title: give a TOPIC, or a first line such as # Heat pumps")
+        raise BadDocument(
+            name, detail="it has no title: give a TOPIC, or a first line such as # Heat pumps", kind="outline"
+        )
     if len(read) > _MAX_SECTIONS:
-        raise BadDocument(name, detail=f"it has {len(read)} sections, more than {_MAX_SECTIONS}")
+        raise BadDocument(name, detail=f"it has {len(read)} sections, more than {_MAX_SECTIONS}", kind="outline")
     words = sum(section.words or 0 for _, section in read)
     if words > _MAX_WORDS:
-        raise BadDocument(name, detail=f"its sections have more than {_MAX_WORDS:,} words")
+        raise BadDocument(name, detail=f"its sections have more than {_MAX_WORDS:,} words", kind="outline")
     shift = TOP_LEVEL - min(section.level for _, section in read)
     sections = [replace(section, level=section.level + shift) for _, section in read]
     below = [*sections[1:], OutlineSection("", 0)]
@@ -221,12 +223,12 @@ def _read_headings(text: str, name: str) -> Iterator[tuple[int, OutlineSection]]
         if heading:
             words = heading_words(heading[2] or "")
             if not words:
-                raise BadDocument(name, detail="a heading without words", line=number)
+                raise BadDocument(name, detail="a heading without words", line=number, kind="outline")
             if found is not None:
                 yield found
             found = number, _make_section(words, len(heading[1]))
         elif _JOINED_HEADING.match(line):
-            raise BadDocument(name, detail="a heading needs a space after #", line=number)
+            raise BadDocument(name, detail="a heading needs a space after #", line=number, kind="outline")
         elif found is not None:
             point = clean_line(line)
             if any(map(str.isalnum, point)):
@@ -296,7 +298,7 @@ def _require_distinct(sections: Sequence[OutlineSection], lines: Sequence[int], 
     for section, line, path in zip(sections, lines, section_paths(sections), strict=True):
         key = tuple(each.casefold() for each in path)
         if key in seen:
-            raise BadDocument(name, detail=f"the section {section.title!r} is there twice", line=line)
+            raise BadDocument(name, detail=f"the section {section.title!r} is there twice", line=line, kind="outline")
         seen.add(key)
 
 
