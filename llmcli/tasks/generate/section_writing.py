@@ -87,7 +87,10 @@ class SectionDraft:
         return sum(count_words(strip_marks(paragraph)) for paragraph in self.paragraphs)
 
     def drop_repeated(self, said: SentenceSet) -> None:
-        """Leave out the sentences that ``said`` has, and add the others to it."""
+        """Leave out the sentences that ``said`` has, and add the others to it.
+
+        A turn that has lost all of them goes, except the first: its prompt has the outline and the facts.
+        """
         for turn in self.turns:
             kept = []
             for paragraph in turn.paragraphs:
@@ -96,7 +99,7 @@ class SectionDraft:
                 self.repeated += len(sentences) - len(new)
                 kept += [join_sentences(new)] if new else []
             turn.paragraphs = kept
-        self.turns = [turn for turn in self.turns if turn.paragraphs]
+        self.turns = [turn for at, turn in enumerate(self.turns) if turn.paragraphs or at == 0]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as an object."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from long_text_answers import LongTextModel, unique_sentences
-from scripted import ScriptedBackend, last_message
+from scripted import ScriptedBackend, all_messages, last_message
 
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
@@ -147,6 +147,19 @@ def test_a_section_without_text_names_the_reason():
     cleaner = AnswerCleaner((), ["Costs of heat pumps", "Costs"])
     assert cleaner.clean(titled, SentenceSet()).paragraphs == ["The price is high."]
     assert AnswerCleaner((), is_story=True).clean(answer, SentenceSet()).paragraphs == ["I think of the sea."]
+
+
+def test_a_section_whose_first_paragraph_is_dropped():
+    """Goes on in its conversation: that begins with the request that has the outline."""
+    model, sentences = LongTextModel(), unique_sentences(9000)
+    same = f"Costs and noise: {' '.join(next(sentences) for _ in range(5))}"
+    outline = "# Pumps\n\n## Costs\n- price\n- rent\n- taxes\n- fees\n\n## Noise\n- fans\n- pipes\n- nights\n- walls\n"
+    found, backend = write(
+        lambda request: same if request.id in {"0.0", "1.0"} else model(request), 400, outline=outline
+    )
+    assert not found.cut and found.text.count(same) == 1
+    assert "1.4" in {each.id for each in backend.requests}
+    assert all("2. Noise: fans; pipes" in all_messages(each) for each in backend.requests)
 
 
 def test_names_are_spelled_as_in_the_sources():
