@@ -63,6 +63,7 @@ class SectionTurn:
 class SectionDraft:
     """What is written of a section after ``num_requests`` requests, for its points first and then for more.
 
+    Later requests do not show the first ``num_forgotten`` turns, since the conversation filled the context.
     ``generated`` counts the words of all answers, ``repeated`` the sentences that were left out because they were said
     before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped. ``unrestored``:
     codes of private values that a server has changed.
@@ -70,6 +71,7 @@ class SectionDraft:
 
     turns: list[SectionTurn] = field(default_factory=list)
     num_requests: int = 0
+    num_forgotten: int = 0
     generated: int = 0
     repeated: int = 0
     remarks: int = 0
@@ -100,6 +102,14 @@ class SectionDraft:
                 kept += [join_sentences(new)] if new else []
             turn.paragraphs = kept
         self.turns = [turn for at, turn in enumerate(self.turns) if turn.paragraphs or at == 0]
+
+    def forget_turns(self) -> bool:
+        """Let later requests show the last turn alone, or then none; return whether they showed more before."""
+        shown = len(self.turns) - self.num_forgotten
+        if shown <= 0:
+            return False
+        self.num_forgotten = len(self.turns) - (shown > 1)
+        return True
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as an object."""
@@ -152,8 +162,11 @@ class SectionRequests:
         self.tokens_per_word = _TOKENS_PER_WORD
         """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
-    def first(self, number: int, words: int, facts: Sequence[str]) -> Request:
-        """Return the request for the first paragraph of section ``number``, from 0 among those that are written."""
+    def first(self, number: int, words: int, facts: Sequence[str], point: str = "") -> Request:
+        """Return the request for a paragraph of section ``number``, from 0 among those that are written, in a new conversation.
+
+        ``point``: what it is about; the first point of the section by default.
+        """
         plan = self._plan
         section = plan.outline.written[number]
         messages = self._first.render(
@@ -167,29 +180,34 @@ class SectionRequests:
                 "section": section.title,
                 "facts": list(facts),
                 "words": words,
-                "point": plan.paragraphs_of(section)[0],
+                "point": point or plan.paragraphs_of(section)[0],
                 "bullets": plan.bullets_of(section) if plan.form.is_list else 0,
             }
         )
         return self._make(f"{number}.0", messages, words)
 
     def following(self, number: int, draft: SectionDraft, words: int, facts: Sequence[str]) -> Request:
-        """Return the request for the next paragraph of a section: it goes on with the conversation of the draft."""
-        plan, opening = self._plan, self.first(number, words, facts)
-        if not draft.turns:
-            return replace(opening, id=f"{number}.{draft.num_requests}")
-        points = plan.paragraphs_of(plan.outline.written[number])
+        """Return the request for the next paragraph of a section: it goes on with the conversation of the draft.
+
+        Where all turns are forgotten, a new conversation begins.
+        """
+        section, name = self._plan.outline.written[number], f"{number}.{draft.num_requests}"
+        points = self._plan.paragraphs_of(section)
         point = points[draft.num_requests] if draft.num_requests < len(points) else ""
-        prompt = self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
-        first = (
+        at = (
             (len(draft.turns) - 1) // _REMEMBERED_TURNS * _REMEMBERED_TURNS
         )  # it rarely changes: else nothing is reused
-        shown = draft.turns[first:]
+        shown = draft.turns[max(at, draft.num_forgotten) :]
+        if not shown:
+            about = (point or section.title) if draft.turns else ""
+            return replace(self.first(number, words, facts, about), id=name)
+        opening = self.first(number, words, facts)
+        prompt = self._next.render({"point": point, "words": words, "bullets": self._plan.form.is_list})
         said = [Message(Role.USER, draft.turns[0].prompt), Message(Role.ASSISTANT, shown[0].answer)]
         for turn in shown[1:]:
             said += [Message(Role.USER, turn.prompt), Message(Role.ASSISTANT, turn.answer)]
         messages = (*opening.messages[:-1], *said, prompt[-1])
-        return self._make(f"{number}.{draft.num_requests}", messages, words)
+        return self._make(name, messages, words)
 
     def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
         limit = max(_MIN_TOKENS, round(self.tokens_per_word * max(_RUN_ON_SHARE * words, words + _MAX_SENTENCE_WORDS)))
@@ -284,7 +302,15 @@ class SectionWriter:
         request = self._requests.following(number, draft, words, facts)
         if not draft.turns:
             self._require_fit(request, words)
-        added = await self._ask(number, draft, request, words, said)
+        while True:
+            try:
+                added = await self._ask(number, draft, request, words, said)
+                break
+            except ContextOverflow:
+                self._budget.spend(number, -words)
+                if not draft.forget_turns():
+                    raise
+                request = self._requests.following(number, draft, words, facts)
         again = None if added or not self._budget.allows(number, words) else make_retry(request, self._options)
         if again is not None:
             added = await self._ask(number, draft, again, words, said)

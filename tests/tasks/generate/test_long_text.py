@@ -19,7 +19,7 @@ from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.generate.source_facts import SourceFacts
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import Finished, FinishReason, ItemFailed, Role
+from llmcli.types import Finished, FinishReason, ItemFailed, Result, Role
 
 OUTLINE = (
     "# Pumps\n\n## Costs\n- price\n- rent\n- power\n- repairs\n- taxes\n- tolls\n- fees\n- fines\n\n## Noise\n- fans\n"
@@ -160,6 +160,17 @@ def test_a_section_whose_first_paragraph_is_dropped():
     assert not found.cut and found.text.count(same) == 1
     assert "1.4" in {each.id for each in backend.requests}
     assert all("2. Noise: fans; pipes" in all_messages(each) for each in backend.requests)
+
+
+@pytest.mark.parametrize(("words", "context"), [(3000, 2048), (3000, 1300)])
+def test_a_conversation_that_fills_the_context(words, context):
+    """Forgets its first answers, then all, instead of failing; its requests still have the outline and their points."""
+    model = LongTextModel()
+    found, backend = write(model, words, outline="# Pumps\n\n## Costs\n- price\n- rent\n- power\n", context=context)
+    assert isinstance(found, Result) and not found.cut, found
+    assert all("1. Costs: price; rent; power" in all_messages(each) for each in backend.requests)
+    said = "\n".join(last_message(each) for each in backend.requests)
+    assert all(f"about {point} (" in said or f"explain {point}," in said for point in ("price", "rent", "power"))
 
 
 def test_names_are_spelled_as_in_the_sources():
