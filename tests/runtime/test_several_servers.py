@@ -18,6 +18,7 @@ import pytest
 import yaml
 from fake_server import FakeServer, close_connection, error_answer, last_message, stream_answer
 from remote_config import CANARY, configure
+from waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "41"))
@@ -278,15 +279,14 @@ class KilledServer:
     def start(self) -> None:
         command = [sys.executable, "-c", _SERVER, str(self.port)]
         self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(TESTS)})
-        until = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < until
-                time.sleep(0.02)
-            else:
-                return
+        wait_until(self._accepts)
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         self._process.kill()
