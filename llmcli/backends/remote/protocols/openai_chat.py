@@ -78,8 +78,8 @@ _DIGEST_CHARS = 12
 _META_FIELDS = ("n_params", "n_vocab", "n_embd", "size")
 
 
-class OpenAIChat:
-    """Chat completions; see ``WireProtocol``."""
+class OpenAIServer:
+    """The common part of OpenAI's protocols; see ``WireProtocol``."""
 
     default_context = DEFAULT_CONTEXT_TOKENS
     models_path = "/models"
@@ -88,7 +88,26 @@ class OpenAIChat:
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key as a bearer token."""
-        return bearer_header(key)
+        return {"Authorization": f"Bearer {key.secret}"} if key.secret else {}
+
+    def parse_error(self, loaded: Any) -> ErrorFields:
+        """Return what an error says."""
+        return parse_error_fields(loaded)
+
+    def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
+        """Return the models, with their context under any of its known names."""
+        entries = listed.get("data")
+        return [
+            ServerModel(
+                str(entry["id"]), str(entry.get("owned_by", "")), parse_context(entry), _describe_weights(entry)
+            )
+            for entry in entries or ()
+            if isinstance(entry, Mapping) and "id" in entry
+        ]
+
+
+class OpenAIChat(OpenAIServer):
+    """Chat completions; see ``WireProtocol``."""
 
     def build_request(
         self,
@@ -144,21 +163,6 @@ class OpenAIChat:
         """Return a parser of chunks."""
         return ChunkParser(request, server, key, tags=_THINK_TAGS)
 
-    def parse_error(self, loaded: Any) -> ErrorFields:
-        """Return what an error says."""
-        return parse_error_fields(loaded)
-
-    def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
-        """Return the models, with their context under any of its known names."""
-        entries = listed.get("data")
-        return [
-            ServerModel(
-                str(entry["id"]), str(entry.get("owned_by", "")), parse_context(entry), _describe_weights(entry)
-            )
-            for entry in entries or ()
-            if isinstance(entry, Mapping) and "id" in entry
-        ]
-
 
 def _describe_weights(entry: Mapping[str, Any]) -> str:
     """Return what an entry of a list of models says about the weights, as text.
@@ -197,11 +201,6 @@ def _dump_message(message: Message) -> dict[str, Any]:
             for call in message.tool_calls
         ]
     return fields | ({"tool_call_id": message.tool_call_id} if message.role is Role.TOOL else {})
-
-
-def bearer_header(key: ApiKey) -> dict[str, str]:
-    """Return the header that carries a key of OpenAI's protocols."""
-    return {"Authorization": f"Bearer {key.secret}"} if key.secret else {}
 
 
 def parse_context(entry: Mapping[str, Any]) -> int | None:

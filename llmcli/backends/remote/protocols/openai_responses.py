@@ -11,14 +11,11 @@ from typing import Any
 
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.openai_chat import (
-    EMBEDDINGS_PATH,
     MAX_TEMPERATURE,
-    OpenAIChat,
-    bearer_header,
+    OpenAIServer,
     parse_logprobs,
 )
 from llmcli.backends.remote.protocols.wire_protocol import (
-    DEFAULT_CONTEXT_TOKENS,
     OptionalField,
     ProtocolRequest,
     ServerModel,
@@ -30,7 +27,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     wants_logprobs,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
+from llmcli.backends.remote.transport.error_mapping import map_stream_error, parse_error_fields
 from llmcli.config.backend_config import ServerConfig
 from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, Usage
 
@@ -47,17 +44,8 @@ _ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.do
 _END_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
-class OpenAIResponses:
+class OpenAIResponses(OpenAIServer):
     """Responses; see ``WireProtocol``."""
-
-    default_context = DEFAULT_CONTEXT_TOKENS
-    models_path = "/models"
-    offers_logprobs = True
-    embeddings_path = EMBEDDINGS_PATH
-
-    def headers(self, key: ApiKey) -> dict[str, str]:
-        """Return the key as a bearer token."""
-        return bearer_header(key)
 
     def build_request(
         self,
@@ -108,14 +96,6 @@ class OpenAIResponses:
     def make_parser(self, request: Request, server: ServerConfig, key: ApiKey) -> AnswerParser:
         """Return a parser of events."""
         return ResponseEventParser(request, server, key, stops=request.stop)
-
-    def parse_error(self, loaded: Any) -> ErrorFields:
-        """Return what an error says."""
-        return parse_error_fields(loaded)
-
-    def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
-        """Return the models, which are listed as those of chat completions are."""
-        return OpenAIChat().parse_models(listed)
 
 
 def _dump_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
