@@ -48,6 +48,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
+    |  |- ServersUnreachable        (none of several; a job ends)
     |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable,
     |  |  PackageUnavailable, ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
     |  `- SourceChanged, DerivedWeightsMissing  [m]
@@ -326,6 +327,13 @@ class TemporaryFailure(LlmError, type_name="TryAgain"):
     def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.retry_after = retry_after
+
+
+class ServersUnreachable(TemporaryFailure):
+    """None of the servers of the backend ``subject`` has answered for a while, so a job ends; ``detail`` says why.
+
+    What was delivered before does not change the exit code, since the job can go on later.
+    """
 
 
 class RemoteError(LlmError):

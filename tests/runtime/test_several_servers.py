@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from batch_lines import bodies, chat
 from fake_server import FakeServer, close_connection, error_answer, last_message, stream_answer
 from remote_config import CANARY, configure
 from waiting import wait_until
+
+from llmcli.backends.remote import request_router
 
 TESTS = Path(__file__).parents[1]
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "41"))
@@ -207,6 +210,106 @@ def test_max_cost_is_for_all_servers_together(llm, servers, farm, tmp_path):
     num_sent = sum(len(server.chats()) for server in servers)
     assert run.code == 3 and 0 < len(done) == num_sent < 40 and sum(each["cost"] for each in done) <= 0.012
     assert "stopped before --max-cost" in run.err and all(server.chats() for server in servers)
+
+
+# ---- no server is left -----------------------------------------------------------------------------------------------
+
+
+class DyingServers:
+    """Servers that answer until one of them gets a request that ``kills`` all, and then close each connection."""
+
+    def __init__(self, servers, kills=lambda _body: True):
+        self.are_dead = False
+        self.kills = kills
+        for server in servers:
+            server.usual = self._chat
+            server.paths["/v1/models"] = self._list_models
+
+    def start_again(self):
+        self.are_dead, self.kills = False, lambda _body: False
+
+    def _chat(self, handler, body):
+        self.are_dead = self.are_dead or self.kills(body)
+        (close_connection() if self.are_dead else stream_answer())(handler, body)
+
+    def _list_models(self, handler, body):
+        if self.are_dead:
+            close_connection()(handler, body)
+        else:
+            handler.give(200, handler.fake.list_models())
+
+
+def write_lines(directory, lines):
+    """Write a batch file; return its path."""
+    path = directory / "in.jsonl"
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+@pytest.fixture
+def no_patience(monkeypatch):
+    """Servers of which none answers are given up when one of them was asked again, and not after a minute."""
+    monkeypatch.setattr(request_router, "MAX_SILENCE_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_job_ends_when_no_server_answers(llm, servers, farm, tmp_path):
+    """With 75 and one line that names the servers and the cause. What is done stays, and --resume goes on."""
+    asked = [chat(f"r{number}", f"text {number}") for number in range(300)]
+    path, out = write_lines(tmp_path, asked), tmp_path / "out.jsonl"
+    argv = ("run-batch", "-i", path, "-o", str(out), *farm(concurrency=4))
+    # a record is read when the one 256 before it is done
+    dying = DyingServers(servers, kills=lambda body: last_message(body) == "text 260")
+    run = llm(*argv)
+    assert run.code == 75 and not out.exists(), run.err
+    first, advice, resumed = run.err.splitlines()
+    assert first.startswith(f"llm: farm ({servers[0].url}, {servers[1].url}): none has answered for"), run.err
+    assert advice.startswith("Start one of them") and resumed.endswith("--resume")
+    done = [json.loads(line) for line in Path(f"{out}.partial").read_text().splitlines()]
+    assert 4 < len(done) < 300 and {each["response"]["status_code"] for each in done} == {200}
+    for server in servers:
+        server.asked.clear()
+    dying.start_again()
+    assert llm(*argv, "--resume").code == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == [f"r{number}" for number in range(300)]
+    asked_again = {last_message(body) for server in servers for body in server.chats() if body}
+    assert lines[: len(done)] == done and not asked_again & {f"text {number}" for number in range(len(done))}
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_earlier_failures_do_not_change_the_code(llm, servers, farm, tmp_path):
+    """Scripts repeat the command after 75, and not after 3."""
+    path, out = write_lines(tmp_path, ["no request", *map(chat, "abc")]), tmp_path / "out.jsonl"
+    dying = DyingServers(servers)
+    assert llm("run-batch", "-i", path, "-o", str(out), *farm()).code == 75
+    dying.start_again()
+    run = llm("run-batch", "-i", path, "-o", str(out), *farm(), "--resume")
+    assert run.code == 3 and len(out.read_text().splitlines()) == 4
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_documents_end_when_no_server_answers(llm, servers, farm, tmp_path):
+    """With one line for all of them."""
+    files = [tmp_path / f"{number}.txt" for number in range(9)]
+    for file in files:
+        file.write_text("The mill is closed.\n")
+    DyingServers(servers)
+    run = llm("summarize", *map(str, files), *farm())
+    assert run.code == 75 and run.err.count("none has answered") == 1, run.err
+    assert len(run.err.splitlines()) == 2
+
+
+@pytest.mark.usefixtures("no_patience")
+@pytest.mark.parametrize("chats", [0, 5])
+def test_a_dead_server_beside_a_living_one_changes_nothing(llm, servers, farm, tmp_path, chats):
+    """From the start, or from the middle of a job."""
+    path, out = write_lines(tmp_path, [chat(f"r{n}", f"text {n}") for n in range(51)]), tmp_path / "out.jsonl"
+    DyingServers(servers[:1], kills=lambda _body: len(servers[0].chats()) > chats)
+    run = llm("run-batch", "-i", path, "-o", str(out), *farm(concurrency=4))
+    assert (run.code, run.err) == (0, "")
+    texts = [body["choices"][0]["message"]["content"] for body in bodies(map(json.loads, out.read_text().splitlines()))]
+    assert texts == [f"text {number}" for number in range(51)]
 
 
 # ---- llm backends test -----------------------------------------------------------------------------------------------

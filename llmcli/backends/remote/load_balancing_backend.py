@@ -70,7 +70,7 @@ class LoadBalancingBackend:
         self._members = members
         self._interrupt = interrupt
         self._retry_policy = retry_policy
-        self._router = RequestRouter(len(members))
+        self._router = RequestRouter(len(members), f"{server.name} ({server.address})")
         self._closing = CancelToken()
         self._connecting = threading.Lock()
         self._models: dict[RoutedServer, ServerModel] = {}

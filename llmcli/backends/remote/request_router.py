@@ -14,11 +14,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import takewhile
 
 from llmcli.backends.remote.transport.cancellation import CancelToken
-from llmcli.errors import LlmError
+from llmcli.errors import LlmError, ServersUnreachable
+from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
 from llmcli.types import Request, Usage
 
@@ -29,8 +30,10 @@ _MAX_BLOCKS = 4096
 """Blocks that a server is assumed to keep evaluated: about 300,000 tokens."""
 _FIRST_ANSWER_TOKENS = 128
 """Assumed length of an answer until the first one has come."""
+MAX_SILENCE_S = 60.0
+"""Seconds after which requests no longer wait for servers of which none responds to anything."""
 _MAX_FAILURES = 8
-"""Failures in a row, about a minute, after which requests no longer wait for a server to come back."""
+"""Failures in a row, about a minute, after which requests no longer wait for servers that respond and answer none."""
 _MAX_AWAITED_PAUSE_S = 60.0
 """Requests do not wait for a server that asks for a longer pause."""
 
@@ -41,6 +44,8 @@ class RoutedServer:
 
     ``tokens`` of ``running`` requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that
     last changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
+    ``silent_since``: when it was set aside, or last said that it is busy. ``has_responded``: it said so, or named its
+    model, since it last answered a request.
     """
 
     number: int
@@ -54,6 +59,8 @@ class RoutedServer:
     failures: int = 0
     pause: float = 0.0
     error: Exception | None = None
+    silent_since: float = 0.0
+    has_responded: bool = False
     blocks: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
     __eq__ = object.__eq__
@@ -98,10 +105,13 @@ class Assignment:
 class RequestRouter:
     """Chooses servers for requests. Safe to use from several threads."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, label: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        """``label`` names the servers in errors."""
         self.servers = [RoutedServer(number) for number in range(count)]
         self.peak_running = 0
         """The most requests in flight at once."""
+        self._label = label
+        self._clock = clock
         self._condition = threading.Condition()
         self._in_flight: set[Assignment] = set()
         self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
@@ -112,10 +122,11 @@ class RequestRouter:
         """Return the server for a request, which waits while all are set aside; ``release`` it afterwards.
 
         ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
-        Raises the last error of a server if none is expected to come back, and as ``CancelToken.check``.
+        Raises ``ServersUnreachable`` if none has responded for ``MAX_SILENCE_S``, the last error of a server if none is
+        expected to come back, and as ``CancelToken.check``.
         """
         blocks = list(_hash_blocks(request))
-        waiting_since = time.monotonic()
+        waiting_since = self._clock()
         with self._condition:
             while not (available := [server for server in self.servers if server.is_available]):
                 self._check_given_up(waiting_since)
@@ -129,7 +140,7 @@ class RequestRouter:
             server.tokens += tokens
             server.running += 1
             server.remember(blocks)
-            assignment = Assignment(server, tokens, time.monotonic(), call)
+            assignment = Assignment(server, tokens, self._clock(), call)
             self._in_flight.add(assignment)
             self.peak_running = max(self.peak_running, len(self._in_flight))
             return assignment
@@ -142,13 +153,19 @@ class RequestRouter:
         return prompt_tokens * (1 - known) + answer
 
     def _check_given_up(self, waiting_since: float) -> None:
-        """Raise the error of the server that failed last, if none is awaited, or all failed often during the wait."""
-        if any(server.is_awaited and server.failures < _MAX_FAILURES for server in self.servers):
-            return
+        """Raise an error if no server is awaited, or if none responds or all failed often, again during the wait."""
+        awaited = [server for server in self.servers if server.is_awaited]
         last = max(self.servers, key=lambda server: server.changed_at)
-        if last.error is not None and (
-            last.changed_at >= waiting_since or not any(server.is_awaited for server in self.servers)
-        ):
+        if last.error is None or (awaited and last.changed_at < waiting_since):
+            return
+        if not awaited:
+            raise last.error
+        silence_s = self._clock() - max(server.silent_since for server in awaited)
+        if silence_s >= MAX_SILENCE_S and not any(server.is_up for server in awaited):
+            said = (last.error.detail if isinstance(last.error, LlmError) else "") or type(last.error).__name__
+            detail = f"none has answered for {MAX_SILENCE_S:g} seconds: {said}"
+            raise ServersUnreachable(self._label, detail=detail) from last.error
+        if all(server.failures >= _MAX_FAILURES for server in awaited) and any(s.has_responded for s in awaited):
             raise last.error
 
     def release(self, assignment: Assignment, usage: Usage | None = None) -> None:
@@ -161,7 +178,7 @@ class RequestRouter:
             if usage is not None:
                 server.answered += 1
                 if server.is_up:
-                    server.failures = 0
+                    server.failures, server.has_responded = 0, False
                 if usage.completion_tokens:
                     self._answer_tokens += (usage.completion_tokens - self._answer_tokens) / 16
             self._condition.notify_all()
@@ -190,7 +207,12 @@ class RequestRouter:
             self._mark_down(server, error)
 
     def _mark_down(self, server: RoutedServer, error: Exception) -> None:
-        server.is_up, server.changed_at, server.error = False, time.monotonic(), error
+        now, is_busy = self._clock(), isinstance(error, RateLimited)
+        if server.is_up or is_busy:
+            server.silent_since = now
+        if is_busy:
+            server.has_responded = True
+        server.is_up, server.changed_at, server.error = False, now, error
         server.failures += 1
         server.pause = getattr(error, "retry_after", None) or 0.0
         server.blocks.clear()  # it may have been restarted
@@ -199,7 +221,7 @@ class RequestRouter:
     def restore(self, server: RoutedServer) -> None:
         """Let a server that was set aside have requests again: one, until it has answered."""
         with self._condition:
-            server.is_up, server.changed_at = True, time.monotonic()
+            server.is_up, server.changed_at, server.has_responded = True, self._clock(), True
             self._condition.notify_all()
 
 

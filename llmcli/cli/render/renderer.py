@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.reporter import Reporter
-from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
+from llmcli.errors import (
+    InternalError,
+    LlmError,
+    OutputError,
+    PartialError,
+    ProcessStopped,
+    ServersUnreachable,
+    TimedOut,
+)
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.runner.answers import aggregate_tokens_per_s
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Timings, Usage
@@ -56,6 +64,8 @@ class DisplayOptions:
 
 ONE_ANSWER = DisplayOptions()
 """One generated text."""
+_ENDS_OF_RUNS = TimedOut | ProcessStopped | ServersUnreachable
+"""Errors that are the exit code, whatever was delivered or failed before."""
 
 
 @frozen
@@ -199,9 +209,7 @@ class _ResultRenderer:
     def _record_failure(self, failure: Exception) -> None:
         if self._ctx.provenance is not None:
             self._ctx.provenance.tally.failed += 1
-        ends = isinstance(failure, TimedOut | ProcessStopped) and not isinstance(
-            self._failure, TimedOut | ProcessStopped
-        )
+        ends = isinstance(failure, _ENDS_OF_RUNS) and not isinstance(self._failure, _ENDS_OF_RUNS)
         if self._failure is None or ends:
             self._failure = failure
 
@@ -317,7 +325,7 @@ class _ResultRenderer:
     @property
     def exit_code(self) -> int:
         """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
-        if isinstance(self._failure, TimedOut | ProcessStopped):
+        if isinstance(self._failure, _ENDS_OF_RUNS):
             return self._failure.exit_code
         if self.incomplete or self._any_incomplete or (self._failure is not None and self._delivered):
             return PartialError.exit_code

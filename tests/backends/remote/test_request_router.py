@@ -9,7 +9,8 @@ import pytest
 from llmcli.backends.remote import request_router
 from llmcli.backends.remote.request_router import RequestRouter
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
-from llmcli.errors import TemporaryFailure
+from llmcli.errors import ServersUnreachable, TemporaryFailure
+from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.types import Message, Request, Role, Usage
 
 TEXTS = [f"{number} " * 20 for number in range(100)]
@@ -183,6 +184,7 @@ def test_a_wait_ends_when_the_servers_have_failed_too_often():
     router = RequestRouter(2)
     for server in router.servers:
         for _ in range(8):
+            router.restore(server)
             router.record_failure(server, TemporaryFailure("s", detail="down"))
     failing = threading.Timer(
         0.2, router.record_failure, [router.servers[1], TemporaryFailure("s", detail="still down")]
@@ -191,6 +193,92 @@ def test_a_wait_ends_when_the_servers_have_failed_too_often():
     with pytest.raises(TemporaryFailure) as caught:
         assign(router)
     assert caught.value.detail == "still down"
+
+
+class Clock:
+    """A clock that the test advances."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class ScriptedWait(CancelToken):
+    """A request whose every look at its end is the next of some events."""
+
+    def __init__(self, clock, events):
+        super().__init__()
+        self.clock = clock
+        self.events = iter(events)
+
+    def check(self):
+        super().check()
+        self.clock.now += 10
+        next(self.events)()
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Return a router of two servers that were just set aside, and its clock."""
+    monkeypatch.setattr(request_router, "_POLL_S", 0.001)
+    clock = Clock()
+    router = RequestRouter(2, "farm (http://a/v1, http://b/v1)", clock)
+    for server in router.servers:
+        fail_probe(router, server)
+    return router, clock
+
+
+def fail_probe(router, server, error=None):
+    router.record_failure(server, error or ServerUnreachable("b", detail="Connection refused"))
+
+
+def test_a_wait_ends_after_a_minute_of_silence(silent):
+    """The error names the servers, and the last cause."""
+    router, clock = silent
+    events = [lambda server=server: fail_probe(router, server) for server in router.servers * 9]
+    with pytest.raises(ServersUnreachable) as caught:
+        router.assign(request(""), 1, ScriptedWait(clock, events))
+    assert clock.now == 60
+    assert caught.value.subject == "farm (http://a/v1, http://b/v1)" and caught.value.exit_code == 75
+    assert caught.value.detail == "none has answered for 60 seconds: Connection refused"
+
+
+def test_a_new_request_waits_for_one_more_sign_of_silence(silent):
+    """The servers may have been started since they were asked last."""
+    router, clock = silent
+    clock.now = 300
+    events = [lambda: None, lambda: None, lambda: fail_probe(router, router.servers[1])]
+    with pytest.raises(ServersUnreachable):
+        router.assign(request(""), 1, ScriptedWait(clock, events))
+    assert clock.now == 330
+
+
+def test_a_server_that_says_that_it_is_busy_is_not_silent(silent):
+    """It may be loading its model, so the wait goes on until it has failed often."""
+    router, clock = silent
+    busy = RateLimited("b", detail="Loading model")
+    events = [
+        lambda: fail_probe(router, router.servers[0]),
+        *[lambda: fail_probe(router, router.servers[1], busy)] * 8,
+        lambda: router.restore(router.servers[1]),
+    ]
+    assert router.assign(request(""), 1, ScriptedWait(clock, events)).server is router.servers[1]
+    assert clock.now == 100
+
+
+def test_a_server_that_answers_one_request_is_not_silent(silent):
+    """However long the other is dead, and however long that answer takes."""
+    router, clock = silent
+    living = router.servers[1]
+    router.restore(living)
+    trial = router.assign(request(""), 1, CancelToken())
+    events = [
+        *[lambda: fail_probe(router, router.servers[0])] * 50,
+        lambda: router.release(trial, Usage(1, 0, 1)),
+    ]
+    assert router.assign(request(""), 1, ScriptedWait(clock, events)).server is trial.server is living
+    assert clock.now == 510
 
 
 def test_no_request_waits_for_servers_that_are_gone():

@@ -54,6 +54,10 @@ def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
     if isinstance(error, SourcesUnreachable):
         text = f"cannot download {subject_of(error)}: llm tried {error.detail}"
         return text, "Try again with a network. To use a file that you have: llm models default ./file.gguf"
+    if isinstance(error, e.ServersUnreachable):
+        return append_detail(
+            subject_of(error), error
+        ), "Start one of them, or check the addresses: llm config show backends"
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
         wait = "Try again later: the download continues where it stopped."
