@@ -15,6 +15,11 @@ def chat(custom_id, text="Hello!", **body):
     return line(custom_id, messages=[{"role": "user", "content": text}], **body)
 
 
+def complete(custom_id, prompt="Once", **body):
+    """Return a line whose prompt is continued without a chat template."""
+    return line(custom_id, "/v1/completions", prompt=prompt, **body)
+
+
 def embed(custom_id, given, **body):
     """Return a line whose ``given`` texts are embedded."""
     return line(custom_id, "/v1/embeddings", input=given, **body)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
 from pathlib import Path
 
 
@@ -240,6 +241,23 @@ def embed_texts(vector: Callable[[str], list[float]], **more) -> Behaviour:
         handler.give(200, {"object": "list", "data": data[::-1], "usage": usage, **more})
 
     return behave
+
+
+def continue_prompt(text: str | Callable[[dict], str], *, logprobs: Iterable[dict | None] = ()) -> Behaviour:
+    """Answer a completion with a text, or what a function makes of the body; ``logprobs`` are those of its pieces."""
+
+    def events(body: dict) -> Iterator[bytes]:
+        pieces = split_tokens(text if isinstance(text, str) else text(body))
+        for piece, said in zip_longest(pieces, logprobs):
+            choice = {"index": 0, "text": piece or "", "logprobs": said, "finish_reason": None}
+            yield json.dumps({"object": "text_completion", "choices": [choice]}).encode()
+        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(pieces)}
+        reason = "stop" if len(pieces) < body["max_tokens"] else "length"
+        yield json.dumps({"choices": [{"index": 0, "text": "", "finish_reason": reason}]}).encode()
+        yield json.dumps({"choices": [], "usage": usage}).encode()
+        yield b"[DONE]"
+
+    return lambda handler, body: handler.stream(events(body))
 
 
 def complete_answer(message: dict, **more) -> Behaviour:

@@ -10,7 +10,7 @@ import json
 import math
 
 import pytest
-from batch_lines import chat, embed, line
+from batch_lines import chat, complete, embed, line
 
 from .conftest import TOKEN, serving
 
@@ -148,13 +148,14 @@ def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(t
 
 
 def test_a_batch_has_the_same_answers(served, there, tmp_path):
-    """Chats and responses with the log-probabilities of their tokens, in the shape that they have here."""
+    """With the log-probabilities of their tokens, in the shape that they have here."""
     limits = {"temperature": 0, "top_logprobs": 2}
     included = {"include": ["message.output_text.logprobs"]}
     batch, answers = tmp_path / "in.jsonl", []
     lines = [
         chat("a", "hello", max_tokens=4, logprobs=True, **limits),
         line("b", "/v1/responses", input="hello", max_output_tokens=4, **included, **limits),
+        complete("c", ["hello", "Once upon"], max_tokens=4, temperature=0, logprobs=2),
     ]
     batch.write_text("\n".join(lines))
     for run in (there, functools.partial(local, served)):
@@ -170,7 +171,9 @@ def _answered(row):
     if "output" in body:
         (part,) = body["output"][0]["content"]
         return {"text": part["text"], "logprobs": part["logprobs"]}
-    (choice,) = body["choices"]
+    choice = body["choices"][-1]
+    if "text" in choice:
+        return choice
     return {"text": choice["message"]["content"], "logprobs": choice["logprobs"]["content"]}
 
 

@@ -6,7 +6,8 @@ import importlib
 import json
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -205,11 +206,19 @@ class RemoteBackend:
         self._interrupt.check()
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
-        """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``."""
+        """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``.
+
+        Raises ``NotOnServers`` for a prompt without a template where the server has no completions.
+        """
         hand_on = with_progress(request, put)
-        return self._request_answer(
-            call, lambda name, known: self._chat_client.stream_events(call, request, known, name, hand_on)
-        )
+
+        def stream_by(name: str, capabilities: ServerCapabilities) -> Finished:
+            if request.prompt is None:
+                return self._chat_client.stream_events(call, request, capabilities, name, hand_on)
+            with self._needing("completions", self._protocol.completions_path):
+                return self._chat_client.stream_events(call, request, capabilities, name, hand_on)
+
+        return self._request_answer(call, stream_by)
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
@@ -236,27 +245,33 @@ class RemoteBackend:
 
         Raises ``NotOnServers`` where it computes none, and as ``HttpClient.open_response``.
         """
-        path, label = self._protocol.embeddings_path, self.server.label
-        if path is None:
-            needed = "embeddings need a server of OpenAI's protocol (type: openai)"
-            raise NotOnServers("embeddings", detail=f"{label} is of type {self.server.type}; {needed}")
 
         def embed_by(name: str, _capabilities: ServerCapabilities) -> tuple[Embeddings, Usage]:
             fields = {"model": name, "input": list(map(clean_text, request.embeds)), "dimensions": request.dimensions}
             body = {field: value for field, value in fields.items() if value is not None}
-            try:
+            with self._needing("embeddings", self._protocol.embeddings_path) as path:
                 answer = self._chat_client.post_json(call, path, body, model=name)
-            except BadRequest:
-                raise
-            except RequestRejected as error:  # no such path, or a server that says that it computes none
-                raise NotOnServers("embeddings", detail=f"{label} has none: {error.detail}") from error
             try:
                 vectors = parse_embedding_response(answer, len(request.embeds))
             except ValueError as error:
-                raise RemoteError(label, detail=f"its answer has no embeddings: {error}") from error
+                raise RemoteError(self.server.label, detail=f"its answer has no embeddings: {error}") from error
             return Embeddings(request.id, vectors), parse_usage(answer)
 
         return self._request_answer(call, embed_by)
+
+    @contextmanager
+    def _needing(self, what: str, path: str | None) -> Iterator[str]:
+        """Give the ``path`` of ``what``. Raises ``NotOnServers`` if the protocol has none, or the server says so."""
+        label = self.server.label
+        if path is None:
+            needed = f"{what} need a server of OpenAI's protocol (type: openai)"
+            raise NotOnServers(what, detail=f"{label} is of type {self.server.type}; {needed}")
+        try:
+            yield path
+        except BadRequest:
+            raise
+        except RequestRejected as error:  # no such path, or not with this model
+            raise NotOnServers(what, detail=f"{label} has none: {error.detail}") from error
 
     def _request_answer(self, call: CancelToken, send: Callable[[str, ServerCapabilities], T]) -> T:
         """Return what ``send`` returns for the model's name. An error about a missing model names those that exist."""

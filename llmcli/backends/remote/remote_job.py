@@ -150,8 +150,8 @@ class RemoteJob(BaseJob[Event]):
             raise Unsupported("tools", detail="an answer with tools cannot be constrained on a server elsewhere")
         if request.hidden_states:
             raise NotOnServers("hidden states", detail=f"{backend.server.label} does not give them")
-        if request.prompt is not None and not request.candidates:
-            raise NotOnServers("a prompt without a template", detail=f"{backend.server.label} takes messages")
+        if request.prompt is not None and (request.schema is not None or request.labels):
+            raise NotOnServers("a schema", detail=f"{backend.server.label} constrains answers to messages only")
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
         if request.candidates or request.embeds:

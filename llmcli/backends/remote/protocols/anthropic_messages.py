@@ -50,7 +50,7 @@ class AnthropicMessages:
     default_context = 200_000
     models_path = "/models?limit=1000"
     offers_logprobs = False
-    embeddings_path = None
+    embeddings_path = completions_path = None
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key and the version of the API."""

@@ -83,7 +83,7 @@ class GeminiContent:
     default_context = 1_048_576
     models_path = "/models?pageSize=1000"
     offers_logprobs = True
-    embeddings_path = None
+    embeddings_path = completions_path = None
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key."""

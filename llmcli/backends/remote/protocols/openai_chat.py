@@ -1,13 +1,15 @@
-"""OpenAI's chat completions, which most servers speak.
+"""OpenAI's chat completions, which most servers speak, and its completions of prompts without a chat template.
 
-Source: the OpenAI API reference, "Create chat completion"; ``top_k``, ``min_p``, ``repeat_penalty`` and
-``chat_template_kwargs`` as llama-server, vLLM and SGLang have them. Defaults are left to the server, which knows its
-model; the temperature is always sent, since prompt files choose it.
+Source: the OpenAI API reference, "Create chat completion" and "Create completion"; ``top_k``, ``min_p``,
+``repeat_penalty`` and ``chat_template_kwargs`` as llama-server, vLLM and SGLang have them. Defaults are left to the
+server, which knows its model; the temperature is always sent, since prompt files choose it. So is the limit of a
+completion, without which some servers end after 16 tokens and others never.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,7 +33,7 @@ from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stre
 from llmcli.config.backend_config import ServerConfig
 from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
-CHAT_PATH, EMBEDDINGS_PATH = "/chat/completions", "/embeddings"
+CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH = "/chat/completions", "/completions", "/embeddings"
 MAX_TEMPERATURE = 2.0
 """The highest temperature of OpenAI's protocols."""
 _THINK_TAGS = ("<think>", "</think>")
@@ -85,6 +87,7 @@ class OpenAIServer:
     models_path = "/models"
     offers_logprobs = True
     embeddings_path = EMBEDDINGS_PATH
+    completions_path: str | None = None
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the key as a bearer token."""
@@ -109,6 +112,8 @@ class OpenAIServer:
 class OpenAIChat(OpenAIServer):
     """Chat completions; see ``WireProtocol``."""
 
+    completions_path = COMPLETIONS_PATH
+
     def build_request(
         self,
         request: Request,
@@ -118,7 +123,9 @@ class OpenAIChat(OpenAIServer):
         schema: Mapping[str, Any] | None = None,
         stream: bool = True,
     ) -> ProtocolRequest:
-        """Return the body of a chat completion, with the fields that the server supports."""
+        """Return the body of a chat completion, or of a completion, with the fields that the server supports."""
+        if request.prompt is not None:
+            return _build_completion(request, model, refused, stream=stream)
         fields: dict[str, Any] = {
             "model": model,
             "messages": dump_messages(request.messages),
@@ -160,8 +167,28 @@ class OpenAIChat(OpenAIServer):
         return None if _SCHEMA_FIELD in refused else _SCHEMA_FIELD
 
     def make_parser(self, request: Request, server: ServerConfig, key: ApiKey) -> AnswerParser:
-        """Return a parser of chunks."""
+        """Return a parser of chunks; all of a completion is text."""
+        if request.prompt is not None:
+            return CompletionParser(request, server, key)
         return ChunkParser(request, server, key, tags=_THINK_TAGS)
+
+
+def _build_completion(request: Request, model: str, refused: frozenset[str], *, stream: bool) -> ProtocolRequest:
+    """Return the body of a completion."""
+    needed = frozenset({_MAX_TOKENS_FIELD}) | (_LOGPROBS_FIELDS if wants_logprobs(request) else frozenset())
+    fields: dict[str, Any] = {
+        "model": model,
+        "prompt": clean_text(request.prompt or ""),
+        "stream": stream or None,
+        "stream_options": {"include_usage": True} if stream else None,
+        _MAX_TOKENS_FIELD: request.max_tokens,
+        "stop": list(request.stop) or None,
+        **_dump_sampling(request.sampling),
+        "logprobs": request.logprobs,
+        "ignore_eos": request.ignore_eos or None,
+    }
+    body = {name: value for name, value in fields.items() if value is not None and name not in refused - needed}
+    return ProtocolRequest(model, COMPLETIONS_PATH, body, _optional_fields(body, needed))
 
 
 def _describe_weights(entry: Mapping[str, Any]) -> str:
@@ -259,11 +286,14 @@ class ChunkParser(AnswerParser):
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, Mapping) or choice.get("index", 0) != 0:
                 continue
-            delta = choice.get("delta") or choice.get("message")
-            yield from self._parse_delta(delta if isinstance(delta, Mapping) else {})
-            if self._request.logprobs is not None:
-                yield from parse_logprobs(self._request.id, choice.get("logprobs"))
+            yield from self._parse_choice(choice)
             self._parse_finish_reason(choice.get("finish_reason"))
+
+    def _parse_choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
+        delta = choice.get("delta") or choice.get("message")
+        yield from self._parse_delta(delta if isinstance(delta, Mapping) else {})
+        if self._request.logprobs is not None:
+            yield from parse_logprobs(self._request.id, choice.get("logprobs"))
 
     def _parse_delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
         yield from self._reasoning_events(delta.get("reasoning_content") or delta.get("reasoning"))
@@ -304,6 +334,33 @@ class ChunkParser(AnswerParser):
             self._end(FinishReason.LENGTH if reason in {"length", "max_tokens"} else FinishReason.STOP)
 
 
+class CompletionParser(ChunkParser):
+    """Parses the chunks of a completion."""
+
+    def _parse_choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._answer_events(choice.get("text"))
+        if self._request.logprobs is not None:
+            yield from _parse_completion_logprobs(self._request.id, choice.get("logprobs"))
+
+
+def _parse_completion_logprobs(request_id: str, given: Any) -> Iterator[TokenLogprobs]:
+    """Yield the log-probabilities of the tokens of a piece of a completion; llama-server has them as in chats."""
+    if not isinstance(given, Mapping) or "content" in given:
+        yield from parse_logprobs(request_id, given)
+        return
+    tokens, logprobs, tops = (given.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
+    try:
+        for token, logprob, top in zip_longest(tokens, logprobs, tops):
+            found = tuple((_encode_token(name), float(value)) for name, value in (top or {}).items())
+            yield TokenLogprobs(request_id, _encode_token(token), float(logprob), found)
+    except (TypeError, ValueError, AttributeError):
+        return
+
+
+def _encode_token(token: str) -> bytes:
+    return token.encode("utf-8", "replace")
+
+
 def parse_logprobs(request_id: str, given: Any) -> Iterator[TokenLogprobs]:
     """Yield the log-probabilities of the tokens of a piece of an answer; what is malformed counts as absent."""
     content = given.get("content") if isinstance(given, Mapping) else given
@@ -319,4 +376,4 @@ def parse_logprobs(request_id: str, given: Any) -> Iterator[TokenLogprobs]:
 
 def _parse_token_bytes(token: Mapping[str, Any]) -> bytes:
     given = token.get("bytes")
-    return bytes(given) if isinstance(given, list) else str(token.get("token", "")).encode("utf-8", "replace")
+    return bytes(given) if isinstance(given, list) else _encode_token(str(token.get("token", "")))

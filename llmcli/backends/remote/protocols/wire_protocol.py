@@ -92,6 +92,8 @@ class WireProtocol(Protocol):
     """Whether answers may come with the log-probabilities of their tokens."""
     embeddings_path: str | None
     """The path of embeddings, as OpenAI has them; None where the protocol has none."""
+    completions_path: str | None
+    """The path of completions of a prompt without a chat template; None where the protocol has none."""
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return the headers of each request: the key, where there is one, and the version of the protocol."""

@@ -37,6 +37,8 @@ _UNKNOWN_MODEL = re.compile(
 )
 """How servers say with the status 400 what others say with 404: OpenAI's words, DeepSeek's, LiteLLM's and
 OpenRouter's."""
+_WRONG_ENDPOINT = re.compile(r"\bnot supported (?:in|by|with) the \S*/", re.IGNORECASE)
+"""How OpenAI says, with the status 404, that a model answers at another path only."""
 _UNKNOWN_MODEL_CODES = frozenset({"model_not_found", "invalid_model"})
 _REFUSAL_CODE = re.compile(r"content_filter|invalid_prompt|policy(?:_violation)?$")
 """Codes of requests that a filter refuses because of what they say."""
@@ -130,7 +132,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
 def _is_unknown_model(status: int, code: str, message: str) -> bool:
     """Whether an error says that the server does not have the model."""
     if status == 404:  # noqa: PLR2004 (Not Found)
-        return _MODEL.search(message) is not None
+        return _MODEL.search(message) is not None and not _WRONG_ENDPOINT.search(message)
     return status in (400, 422) and (code in _UNKNOWN_MODEL_CODES or _UNKNOWN_MODEL.search(message) is not None)
 
 

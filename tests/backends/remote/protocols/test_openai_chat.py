@@ -12,7 +12,7 @@ from hosted_servers import send_blocks
 from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
-from llmcli.types import FinishReason, ReasoningDelta, Sampling, Usage
+from llmcli.types import FinishReason, ReasoningDelta, Request, Sampling, Usage
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -67,6 +67,23 @@ def test_a_limit_has_a_new_name_where_the_old_one_is_refused(served):
     server.script = [error_answer(400, "max_completion_tokens is too large: 90000", param="max_completion_tokens")]
     assert "too large" in ask(max_tokens=90_000)[2].error.detail
     assert server.chats()[-1]["max_completion_tokens"] == 90_000
+
+
+def test_a_prompt_goes_to_completions():
+    """Without what belongs to messages. The limit and log-probabilities are needed, whatever chats refuse."""
+    request = Request("a", (), prompt="Once", max_tokens=9, logprobs=2, sampling=Sampling(temperature=1.0, seed=3))
+    made = OpenAIChat().build_request(request, "big", frozenset({"max_tokens", "logprobs", "seed"}))
+    assert made.path == "/completions"
+    assert made.body == {
+        "model": "big",
+        "prompt": "Once",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 9,
+        "temperature": 1.0,
+        "logprobs": 2,
+    }
+    assert {field.name for field in made.optional} == {"stream_options", "temperature"}
 
 
 def test_a_temperature_that_is_too_high_is_no_unknown_field(served):

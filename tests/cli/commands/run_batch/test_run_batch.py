@@ -11,7 +11,7 @@ import struct
 import subprocess
 
 import pytest
-from batch_lines import bodies, chat, line
+from batch_lines import bodies, chat, complete, line
 from killed_runs import KilledRuns
 from scripted import Reply, last_message
 
@@ -120,7 +120,7 @@ def test_a_server_answers(llm, server, write, tmp_path):
         chat("a", model="big", temperature=0.5, max_tokens=9, stop=["x"]),
         chat("b", tools=[tool]),
         chat("c", logprobs=True),
-        line("d", "/v1/completions", prompt="Once"),
+        complete("d"),
     ]
     path, out = write("in.jsonl", "\n".join(asked)), tmp_path / "out.jsonl"
     run = llm("run-batch", "-i", path, "-o", str(out), "--base-url", server.url, "-m", "big", "--yes")
