@@ -321,7 +321,7 @@ def test_each_server_is_tested(llm, servers, farm):
         server.usual = stream_answer('{"word": "hello"}')
     run = llm("backends", "test", *farm()[1:], "--json")
     rows = rows_of(run)
-    checks = ["answer", "stream", "schema", "tools", "logprobs", "context"]
+    checks = ["answer", "stream", "schema", "tools", "logprobs", "embeddings", "context"]
     assert [(row["server"], row["check"]) for row in rows] == [
         *((server.url, check) for server in servers for check in checks),
         ("all", "models"),
@@ -337,8 +337,8 @@ def test_a_test_shows_a_person_each_server(llm, servers, farm, terminal):
     screen = terminal(columns=100)
     assert llm("backends", "test", *farm()[1:], out=screen.slave).code == 0
     lines = screen.close().splitlines()
-    assert [lines[0], lines[8]] == [server.url for server in servers] and lines[1].startswith("answer    yes")
-    assert lines[-2:] == ["all", "models    yes      2 servers have big"]
+    assert [lines[0], lines[9]] == [server.url for server in servers] and lines[1].startswith("answer     yes")
+    assert lines[-2:] == ["all", "models     yes      2 servers have big"]
 
 
 def test_a_test_finds_what_is_wrong_with_a_server(llm, servers, farm):

@@ -10,10 +10,20 @@ from llmcli.backends.remote.load_balancing_backend import different_models
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.cancellation import CancelToken
-from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
-from llmcli.errors.network_errors import BadRequest
+from llmcli.errors import (
+    LlmError,
+    MissingError,
+    ProcessStopped,
+    RemoteError,
+    RequestRejected,
+    TimedOut,
+    Unauthorized,
+    UntrustedServer,
+)
+from llmcli.errors.network_errors import BadRequest, NotOnServers
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import (
+    Embeddings,
     Event,
     Finished,
     FinishReason,
@@ -55,7 +65,7 @@ class ProbeResult:
 
 
 def probe_server(backend: RemoteBackend) -> Iterator[ProbeResult]:
-    """Yield what works: answers at all, streams, schemas, tools, log-probabilities, and the length of the context.
+    """Yield what works: answers, streams, schemas, tools, log-probabilities, embeddings, and the length of the context.
 
     Raises the error of the first answer: without one there is nothing to find out.
     """
@@ -67,6 +77,7 @@ def probe_server(backend: RemoteBackend) -> Iterator[ProbeResult]:
         ("schema", _probe_schema),
         ("tools", _probe_tools),
         ("logprobs", _probe_logprobs),
+        ("embeddings", _probe_embeddings),
         ("context", _probe_context),
     ):
         try:
@@ -171,6 +182,17 @@ def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:
     if any(isinstance(event, TokenLogprobs) for event in events):
         return True, "labels are scored by them"
     return False, instead
+
+
+def _probe_embeddings(backend: RemoteBackend) -> tuple[bool | None, str]:
+    try:
+        (found, *_), _ = _ask(backend, _request(messages=(), embeds=(_WORD,)))
+    except UntrustedServer:
+        raise
+    except (NotOnServers, RemoteError, MissingError, Unauthorized):  # no such path, not with this model, or no vectors
+        return False, "no embeddings"
+    assert isinstance(found, Embeddings)
+    return True, f"vectors of {len(found.vectors[0])} numbers"
 
 
 def _probe_context(backend: RemoteBackend) -> tuple[bool | None, str]:

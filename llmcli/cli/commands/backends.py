@@ -194,7 +194,7 @@ def probe(
         Argument(metavar="[NAME]", help="A backend.", autocompletion="remote_backends"),
     ] = None,
 ) -> int:
-    """Send one word to a server and say what works: stream, schema, tools, log-probabilities, context.
+    """Send one word to a server and say what works: stream, schema, tools, log-probabilities, embeddings, context.
 
     Of several servers behind one name, each is tested. In a pipe, tab-separated: check, result (yes, no, unknown),
     reason; of several servers, the address comes first. Exit code 3: a check failed with an error.
@@ -225,7 +225,7 @@ def _show_probe(ctx: CommandContext, server: dict[str, Any], result: ProbeResult
     works = {True: "yes", False: "no", None: "unknown"}[result.works]
     detail = result.detail if result.error is None else error_messages.describe(result.error)[0]
     if ctx.console.writes_for_people:
-        start = f"{result.check:<9} {works:<8} "
+        start = f"{result.check:<10} {works:<8} "
         lines = wrapping.wrap_words(detail, max(ctx.console.columns - len(start), len(start)), break_words=False)
         ctx.console.write_stdout(start + f"\n{' ' * len(start)}".join(lines) + "\n")
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_server import complete_answer, encode_chunk, error_answer, stream_answer
+from fake_server import complete_answer, embed_texts, encode_chunk, error_answer, stream_answer
 from hosted_servers import SERVERS, send_blocks
 from remote_config import CANARY, configure
 
@@ -232,10 +232,12 @@ def found_by(run):
 def test_a_server_that_can_do_all(llm, server):
     """Each check says yes, and why; by name or by address."""
     server.usual = able_server
+    server.paths["/v1/embeddings"] = embed_texts(lambda _text: [0.6, 0.8])
     configure(there={"base_url": server.url})
     run = llm("backends", "test", "there", "--json")
     assert run.code == 0, run.err
-    assert found_by(run) == dict.fromkeys(["answer", "stream", "schema", "tools", "logprobs", "context"], "yes")
+    checks = ["answer", "stream", "schema", "tools", "logprobs", "embeddings", "context"]
+    assert found_by(run) == dict.fromkeys(checks, "yes")
     assert "4096 tokens, as the server says" in run.out and len(server.chats()) == 4
     assert found_by(llm("backends", "test", "--base-url", server.url, "--json")) == found_by(run)
     assert llm("backends", "test", "there").out.splitlines()[1].split("\t")[:2] == ["stream", "yes"]
@@ -250,10 +252,37 @@ def test_a_server_that_can_do_little(llm, server):
     )(handler, body)
     run = llm("backends", "test", "--base-url", server.url, "--json")
     expected = {"answer": "yes", "stream": "unknown", "schema": "no", "tools": "no", "logprobs": "no"}
-    assert run.code == 0 and found_by(run) == {**expected, "context": "unknown"}
+    assert run.code == 0 and found_by(run) == {**expected, "embeddings": "no", "context": "unknown"}
     details = {row["check"]: row["detail"] for row in rows_of(run)}
     assert "llm states the schema in the prompt" in details["schema"] and "tools" in details["tools"]
     assert "llm assumes 8192 tokens" in details["context"]
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        error_answer(404, "Not Found"),
+        error_answer(501, "Start it with --embeddings"),
+        error_answer(400, "The model does not support Embeddings API"),
+        error_answer(403, "You are not allowed to generate embeddings from this model"),
+        error_answer(404, "The model `big` does not exist"),
+        lambda handler, _body: handler.give(200, {"error": "Unexpected endpoint"}),
+    ],
+)
+def test_a_server_without_embeddings_is_no_error(llm, server, without):
+    """In whatever words it says so; the text is the one word of the other checks."""
+    server.usual, server.paths["/v1/embeddings"] = able_server, without
+    run = llm("backends", "test", "--base-url", server.url, "--json")
+    (row,) = [row for row in rows_of(run) if row["check"] == "embeddings"]
+    assert (run.code, row["works"], row["detail"]) == (0, "no", "no embeddings")
+    assert [asked.body["input"] for asked in server.asked if asked.path.endswith("/embeddings")] == [["Hello"]]
+
+
+def test_embeddings_that_fail_are_3(llm, server):
+    """As with every check: the server may have them."""
+    server.usual, server.paths["/v1/embeddings"] = able_server, error_answer(500, "out of order")
+    run = llm("backends", "test", "--base-url", server.url, "--json")
+    assert run.code == 3 and found_by(run)["embeddings"] == "unknown" and "out of order" in run.out
 
 
 def test_what_was_learned_before_is_tried_again(llm, server):
@@ -325,7 +354,7 @@ def test_every_protocol_is_tested(llm, protocol, monkeypatch):
         found = found_by(run)
         assert run.code == 0, run.err + run.out
         assert (found["stream"], found["schema"], found["tools"]) == ("yes", "yes", "yes"), run.out
-        assert found["logprobs"] == "no"
+        assert (found["logprobs"], found["embeddings"]) == ("no", "no")
         for reason in ("'other_tool'", "no tool"):
             del tool_answers[0]
             run = llm("backends", "test", "there", "--json")
@@ -373,8 +402,8 @@ def test_a_long_reason_goes_on_in_its_column(llm, server, terminal):
     screen = terminal()
     assert llm("backends", "test", "--base-url", server.url, out=screen.slave).code == 0
     assert screen.close().splitlines()[-2:] == [
-        "context   unknown  the server does not say; llm assumes 8192 tokens, unless you",
-        f"{'':19}set context",
+        "context    unknown  the server does not say; llm assumes 8192 tokens, unless you",
+        f"{'':20}set context",
     ]
 
 
