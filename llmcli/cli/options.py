@@ -7,7 +7,7 @@ them in ``Flags`` and passes a ``CommandContext`` built from them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -60,6 +60,8 @@ FilesArgument = Annotated[list[str] | None, Argument(metavar="[FILE]...", help="
 ALL_OPTIONS = tuple(option.name for option in shared_options())
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
 """For commands that do not run a model."""
+_REPLACED_FILES = frozenset({"output", "html", "plot", "report", "summary"})
+"""Parameters that name files whose content is lost when the command writes them."""
 
 
 def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm models list") -> Callable[..., int]:
@@ -76,6 +78,19 @@ def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm mo
         return function(**given)
 
     return wrapper
+
+
+def refuse_overwriting(parameters: Sequence[CommandParameter], values: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` if a command would replace a file that it reads, or write a file twice."""
+    replaced = [each for each in parameters if each.name in _REPLACED_FILES and values.get(each.name)]
+    if not replaced:
+        return
+    from llmcli.cli.input.inputs import check_distinct
+    from llmcli.cli.provenance.command_parameters import find_named_files, label_of
+
+    roles = {each.name: "the output" if each.name == "output" else label_of(each) for each in replaced}
+    reads = [("an input", name) for name in find_named_files(parameters, values)]
+    check_distinct(reads, [(roles[name], values[name]) for name in roles])
 
 
 def command(
@@ -109,11 +124,13 @@ def command(
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
         @functools.wraps(function)
         def wrapper(invocation: Invocation, **given: Any) -> int:
-            typed = flags(**{option.name: given.pop(option.name) for option in wanted})
+            shared = {option.name: given.pop(option.name) for option in wanted}
+            typed = flags(**shared)
             environment, interrupt = invocation.obj
             verb = invocation.info_name
             with CommandContext(typed, environment, interrupt, verb=verb, tolerant=tolerant) as ctx:
                 interrupt.check()  # the imports so far may have taken long
+                refuse_overwriting(parameters, {**shared, **given})
                 if records_provenance and ctx.runtime.settings["provenance"]:
                     ctx.record_provenance(parameters, given)
                 code = function(ctx, **given) or 0
@@ -121,8 +138,8 @@ def command(
                     ctx.provenance.write(ctx.runtime)
                 return code
 
-        shared = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
-        parameters = (*read_parameters(function), *shared)
+        recurring = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
+        parameters = (*read_parameters(function), *recurring)
         wrapper.parameters = parameters  # type: ignore[attr-defined]  # an attribute of a function
         wrapper.examples = examples  # type: ignore[attr-defined]  # an attribute of a function
         return wrapper

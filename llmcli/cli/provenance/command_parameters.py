@@ -123,7 +123,7 @@ def find_named_files(parameters: Sequence[CommandParameter], values: Mapping[str
 
 def find_private_texts(parameters: Sequence[CommandParameter], described: Mapping[str, Any]) -> list[PrivateText]:
     """Return the texts that a statement's parameters do not hold."""
-    labels = {parameter.name: _label(parameter) for parameter in parameters}
+    labels = {parameter.name: label_of(parameter) for parameter in parameters}
     return [
         PrivateText(labels.get(name, name), str(each.get(KEYED, "")))
         for name, value in described.items()
@@ -132,7 +132,7 @@ def find_private_texts(parameters: Sequence[CommandParameter], described: Mappin
     ]
 
 
-def _label(parameter: CommandParameter) -> str:
+def label_of(parameter: CommandParameter) -> str:
     """Return how people call a parameter: --focus, or PROMPT."""
     if isinstance(parameter.declaration, Argument):
         return _metavar(parameter).strip("[].")

@@ -310,6 +310,31 @@ def test_an_output_may_not_be_an_input(llm, tmp_path, monkeypatch, argv, output)
     assert (tmp_path / "a.txt").read_text() == "source" == (tmp_path / "hard.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["classify", "--labels", "a,b", "a.txt", "--summary", "a.txt"], "a.txt is both an input and --summary"),
+        (["classify", "--labels", "@l.yaml", "a.txt", "--summary", "l.yaml"], "l.yaml is both an input and --summary"),
+        (
+            ["classify", "--labels", "a,b", "a.txt", "--examples", "e.csv", "-o", "e.csv"],
+            "both an input and the output",
+        ),
+        (["classify", "--labels", "a,b", "--eval", "e.csv", "--summary", "e.csv"], "both an input and --summary"),
+        (["sentiment", "a.txt", "--summary", "new.json", "-o", "new.json"], "both the output and --summary"),
+        (["audit", "sentiment", "--swap", "@s.yaml", "a.txt", "--report", "s.yaml"], "both an input and --report"),
+        (["quiz", "export", "a.txt", "--markdown", "-o", "a.txt"], "a.txt is both an input and the output"),
+    ],
+)
+def test_no_file_is_replaced_that_a_command_reads(llm, tmp_path, monkeypatch, argv, told):
+    """Whatever option names it: labels, examples and words to swap are inputs, and reports are outputs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "l.yaml", "e.csv", "s.yaml"):
+        (tmp_path / name).write_text("source")
+    run = llm(*argv, "--no-stdin") if argv[0] != "quiz" else llm(*argv)
+    assert (run.code, run.out, run.backend) == (2, "", None) and told in run.err
+    assert {path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"source"}
+
+
 def test_files_below_dev_shm_are_files(llm, tmp_path):
     """They are no devices: an output may not be an input there either, and a statement stands beside its output."""
     shm = Path("/dev/shm")
