@@ -9,7 +9,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmcli.documents.delimited_table import DelimitedTable
 from llmcli.errors import BadDocument, EmptyInput
@@ -28,8 +28,10 @@ def anki_text(cards: Iterable[Card]) -> str:
     writer = csv.writer(output, delimiter="\t", lineterminator="\n")
     for card in cards:
         back = "<br>".join([f"<b>{html.escape(card.solution)}</b>", *map(html.escape, _source_lines(card))])
-        shown = [html.escape(card.question), *map(html.escape, numbered(card))]
-        writer.writerow(["<br>".join(shown), back, f"{card.kind} {card.level}"])
+        front = "<br>".join([html.escape(card.question), *map(html.escape, numbered(card))])
+        if front.startswith("#"):
+            front = f"&#35;{front[1:]}"  # Anki skips a line that begins with # as a comment
+        writer.writerow([front, back, f"{card.kind} {card.level}"])
     return _ANKI_HEAD + output.getvalue()
 
 
@@ -74,7 +76,7 @@ def read_table(name: str, text: str) -> list[Card]:
     if missing:
         raise BadDocument(name, detail=f"it has no column {missing[0]}", line=1, kind="deck table")
     cards: dict[str, Card] = {}
-    for row in table:
+    for row in _read_rows(name, table):
         fields = {title: value.strip() for title, value in zip(header, row, strict=False)}
         if any(fields.values()):
             card = read_card(name, _make_card(name, table.line, fields).to_line(), table.line)
@@ -82,6 +84,18 @@ def read_table(name: str, text: str) -> list[Card]:
     if not cards:
         raise EmptyInput(name)
     return [*cards.values()]
+
+
+def _read_rows(name: str, table: DelimitedTable) -> Iterator[list[str]]:
+    """Yield the rows of a table. Raises ``BadDocument`` for one that is malformed, or has a text without a column."""
+    while (row := table.read_row()) is not None:
+        excess = any(field.strip() for field in row[len(table.header) :])
+        detail = (
+            f"{len(row)} fields for {len(table.header)} columns: put a text that has a {table.delimiter!r} in quotes"
+        )
+        if table.problem or excess:
+            raise BadDocument(name, detail=table.problem or detail, line=table.line, kind=DECK)
+        yield row
 
 
 def _make_card(name: str, line: int, fields: Mapping[str, str]) -> Card:

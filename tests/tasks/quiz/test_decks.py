@@ -107,6 +107,12 @@ def test_a_question_of_several_lines_is_one_item():
     assert "1. What \\# is it?\n" in text and "1. **a b**" in text
 
 
+def test_a_question_that_begins_with_a_number_sign_is_no_comment_for_anki():
+    """Anki skips lines that begin with #; the four of the head are its settings."""
+    text = anki_text([Card(CardKind.SHORT, "#include what?", "a header")])
+    assert text.splitlines()[4].startswith("&#35;include what?\t") and text.count("\n#") == 3
+
+
 def test_a_table_becomes_a_deck():
     """The kind follows from the question and the choices."""
     table = "Question;Answer;Choices;Kind;Level\nhaus;house;;;easy\nPeas ____;1856;;;\nYear?;1856;1543|1610;;\nSteps;dig|sow;;order;\n"
@@ -125,6 +131,8 @@ def test_a_table_becomes_a_deck():
         ("a,b\n1,2\n", "question"),
         ("question,answer\nx,\n", "needs"),
         ("question,answer,kind\nx,y,z\n", "kind is z"),
+        ("question,answer\nWhere?,in Paris, France\n", "3 fields for 2 columns: put a text that has a ',' in quotes"),
+        ('question,answer\nx,"y\n', "not closed"),
         ("question,answer,kind\n,,\nz,z,\nx,y,order\n", "order card"),
     ],
 )
@@ -133,3 +141,11 @@ def test_a_table_that_is_none_is_refused(table, problem):
     with pytest.raises(BadDocument, match=problem) as raised:
         read_table("a.csv", table)
     assert raised.value.line == table.count("\n") or problem == "question"
+    assert raised.value.kind == (
+        "deck table" if problem == "question" else "deck"
+    )  # else, the advice would be --format
+
+
+def test_columns_without_a_title_may_be_empty():
+    """Spreadsheets write such rows."""
+    assert len(read_table("a.csv", "question,answer\nx,y,,\n\n")) == 1

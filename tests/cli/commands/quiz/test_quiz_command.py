@@ -237,6 +237,8 @@ def test_export_and_import(llm, deck, write, tmp_path):
     both = llm("quiz", "export", deck, "--anki", str(tmp_path / "b.txt"), "-o", str(tmp_path / "c.txt"))
     assert both.code == 2 and not (tmp_path / "b.txt").exists()  # one of them would be ignored
     assert "question,answer" in llm("quiz", "import", write("bad.csv", "a,b\n1,2\n")).err
+    cut = llm("quiz", "import", write("comma.csv", "question,answer\nWhere?,in Paris, France\n"))
+    assert (cut.code, cut.out) == (65, "") and "line 2: 3 fields for 2 columns" in cut.err and "--format" not in cut.err
     run = llm("quiz", "import", write("words.csv", "question,answer\nHaus,house\n"))
     (card,) = read_deck("deck", run.out)
     assert (run.code, card.kind, card.answer) == (0, CardKind.SHORT, "house")
