@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmcli.documents.yaml_file import parse_yaml_file
 from llmcli.errors import BadDocument, MissingError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.audit.pronouns import GENDERS, PRONOUN_SLOTS
@@ -70,17 +71,7 @@ def read_templates() -> str:
 
 def parse_swap_file(text: str, name: str) -> SwapFile:
     """Return the swap file called ``name``. Raises ``BadDocument``."""
-    import yaml
-
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = None if mark is None else mark.line + 1
-        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error)), kind="swap") from error
-    except (ValueError, RecursionError) as error:
-        raise BadDocument(name, detail=f"not YAML: {error}", kind="swap") from error
-    return _FileReader(name).read(tree)
+    return _FileReader(name).read(parse_yaml_file(text, name, kind="swap"))
 
 
 class _FileReader:

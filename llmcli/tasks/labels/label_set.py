@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from llmcli.documents.yaml_file import parse_yaml_file
 from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import field, frozen
 
@@ -54,17 +55,7 @@ def parse_label_file(text: str, name: str) -> LabelSet:
     It holds a list of names, or a mapping from names to a description, or to ``description`` and ``examples``. Raises
     ``BadDocument`` for other content and ``UsageError`` for labels that do not make a set.
     """
-    import yaml
-
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = None if mark is None else mark.line + 1
-        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error))) from error
-    except (ValueError, RecursionError) as error:  # a date such as 2024-13-45, a number of 5,000 digits, a deep list
-        raise BadDocument(name, detail=f"not YAML: {error}") from error
-    return parse_label_tree(tree, name)
+    return parse_label_tree(parse_yaml_file(text, name), name)
 
 
 def parse_label_tree(tree: Any, name: str) -> LabelSet:

@@ -283,3 +283,11 @@ def test_the_words_are_listed_and_shown(llm):
     assert llm("audit", "show", "templates").out.encode() == TEMPLATES
     assert parse_swap_file(llm("audit", "show", "names").out, "names").groups[0].name == "white women"
     assert llm("audit", "show", "nobody").code == 66
+
+
+def test_a_group_that_is_given_twice_is_refused(llm, tmp_path):
+    """With the line, before a model is loaded: the first one would be dropped."""
+    words = tmp_path / "twice.yaml"
+    words.write_text("groups:\n  a: {words: {x: [Ann]}}\n  b: {words: {x: [Bo]}}\n  a: {words: {x: [Cy]}}\n")
+    run = llm("audit", "sentiment", "--swap", f"@{words}", stdin=b"Ann is late.\n")
+    assert (run.code, run.out, run.backend) == (65, "", None) and "twice.yaml, line 4: a is given twice" in run.err

@@ -23,6 +23,8 @@ WRONG = {
     "groups: {a: {}, b: {}}": "need words, or a gender",
     "words: {x: [C]}\ngroups: {a: {words: {x: [A]}}, b: {words: {x: [B]}}}": "words of all groups",
     "groups: {a: [": "expected",
+    "groups: {a: {words: {x: [A]}}, a: {words: {x: [C]}}, b: {words: {x: [B]}}}": "a is given twice",
+    "groups: {a: {words: {x: [A], x: [C]}}, b: {words: {x: [B]}}}": "x is given twice",
 }
 
 

@@ -56,3 +56,18 @@ def test_a_hostile_file():
     for text in (f"- &a0 x\n{aliases}", f"- {'[' * 5000}", "- 2024-13-45\n", f"- {'9' * 5000}\n", "- &a [*a]\n"):
         with pytest.raises(BadDocument):
             parse_label_file(text, "labels.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("bug: a crash\npraise: thanks\nbug: an error\n", 3, "bug"),
+        ("bug:\n  description: a crash\n  description: an error\npraise: thanks\n", 3, "description"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_named(text, line, key):
+    """YAML's parser keeps the last one and says nothing; an alias of a part is no repetition."""
+    with pytest.raises(BadDocument, match=f"{key} is given twice") as caught:
+        parse_label_file(text, "labels.yaml")
+    assert caught.value.line == line
+    assert parse_label_file("bug: &a {description: x}\npraise: *a\n", "labels.yaml").names == ("bug", "praise")

@@ -1,0 +1,53 @@
+"""YAML files that people write: labels with descriptions, words to swap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from llmcli.errors import BadDocument
+
+if TYPE_CHECKING:
+    import yaml
+
+
+def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
+    """Return what the YAML file called ``name`` holds.
+
+    Raises ``BadDocument`` of a ``kind`` for what is no YAML, and for a key that is given twice: the parser drops the first.
+    """
+    import yaml
+
+    try:
+        repeated = next(_find_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set()), None)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = None if mark is None else mark.line + 1
+        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error)), kind=kind) from error
+    except (ValueError, RecursionError) as error:  # a date such as 2024-13-45, a number of 5,000 digits, a deep list
+        raise BadDocument(name, detail=f"not YAML: {error}", kind=kind) from error
+    if repeated is not None:
+        line = repeated.start_mark.line + 1
+        raise BadDocument(name, line=line, detail=f"{repeated.value} is given twice", kind=kind)
+    return tree
+
+
+def _find_repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode]:
+    """Yield the keys that their mapping has twice, in ``node`` and below; an alias is a node that was ``seen``."""
+    import yaml
+
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _find_repeated_keys(child, seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys = set[tuple[str, str]]()
+        for key, child in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in keys:
+                    yield key
+                keys.add((key.tag, key.value))
+            yield from _find_repeated_keys(child, seen)
