@@ -53,7 +53,7 @@ ROOMS = {
     "engine": {"models"},  # of models only the GGUF header and what follows from it
     "models": set(),
     "store": set(),
-    "documents": set(),
+    "documents": {"provenance"},
     "prompts": set(),
     "provenance": set(),
 }
@@ -63,6 +63,7 @@ NARROW = {
         "llmcli.cli.console.error_messages",
     },  # the texts of errors are those of a row
     ("tasks", "backends"): {"llmcli.backends.base"},
+    ("documents", "provenance"): {"llmcli.provenance.statement"},  # statements are no documents of a directory
     ("page_fetcher", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
     ("engine_packages", "models"): {
         "llmcli.models.files.file_bytes",

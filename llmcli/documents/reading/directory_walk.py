@@ -1,4 +1,4 @@
-"""The files that a directory or a pattern stands for: not hidden, not ignored by Git, not installed packages."""
+"""The files that a directory or a pattern stands for: not hidden, not ignored by Git, no installed packages, no statements."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.documents.format_registry import find_reader_by_name
 from llmcli.documents.reading.document import STDIN, refuse_unreadable
 from llmcli.errors import InputError, UsageError
+from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -120,8 +121,8 @@ class _IgnoreRules:
         return path.name in _LEFT_OUT or self._is_ignored(_absolute(path), "/")
 
     def excludes(self, path: Path) -> bool:
-        """Whether a file is left out."""
-        return self._is_ignored(_absolute(path), "")
+        """Whether a file is left out; so is a statement about an output, which --provenance has written."""
+        return path.name.endswith(STATEMENT_SUFFIX) or self._is_ignored(_absolute(path), "")
 
     def _is_ignored(self, path: Path, ending: str) -> bool:
         """The last pattern that matches decides, in the file that is nearest to ``path`` (gitignore(5))."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from llmcli.cli.input.inputs import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
+from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
 
 _OFFICE_LOCK = "~$"
 """The beginning of the names of files that say who has an Office document open."""
@@ -54,11 +55,11 @@ def expand_inputs(
 ) -> list[InputFile]:
     """Return the documents of ``names``: files, and for directories the files below with one of ``suffixes``.
 
-    Skipped below directories: hidden files, those of an Office program that has a document open, links to directories
-    and to documents found anyway, files that are not regular, the directory ``output``, which holds translations, and
-    links to what is not in ``names``, since a tree of another person could name any file with them: ``on_outside_link``
-    gets each of these. Raises ``MissingError`` for a directory without documents and for an empty name, and
-    ``UsageError`` for a document named twice.
+    Skipped below directories: hidden files, those of an Office program that has a document open, statements about
+    outputs, links to directories and to documents found anyway, files that are not regular, the directory ``output``,
+    which holds translations, and links to what is not in ``names``, since a tree of another person could name any file
+    with them: ``on_outside_link`` gets each of these. Raises ``MissingError`` for a directory without documents and for
+    an empty name, and ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
     if "" in names:
@@ -181,7 +182,8 @@ def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
         below[:] = sorted(
             name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
         )
-        for path in (here / name for name in sorted(files) if not name.startswith((".", _OFFICE_LOCK))):
+        shown = (name for name in sorted(files) if not name.startswith((".", _OFFICE_LOCK)))
+        for path in (here / name for name in shown if not name.endswith(STATEMENT_SUFFIX)):
             if os.path.isfile(path):  # noqa: PTH113 (False, not an error, without permission); a pipe would block
                 yield path
 

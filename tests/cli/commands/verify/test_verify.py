@@ -462,3 +462,14 @@ def test_a_repeat_writes_no_other_file(llm, notes):
     assert {each: each.read_bytes() for each in Path("home/data").rglob("*.sqlite")} == {
         each: data for each, data in before.items() if each.suffix == ".sqlite"
     }
+
+
+def test_statements_are_no_documents_of_their_directory(llm, notes):
+    """A directory of outputs is translated and asked about as its documents are; a statement can be named."""
+    Path("docs").mkdir()
+    assert llm("ask", "-f", "notes.txt", "--provenance", "-o", "docs/a.txt", QUESTION).code == 0
+    assert Path("docs/a.txt.provenance.json").exists()
+    assert llm("translate", "--pseudo", "accents", "docs", "-o", "out").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["a.txt"]
+    assert "urn:x-llmcli" not in scripted.last_message(llm("ask", "-f", "docs", QUESTION).backend.requests[-1])
+    assert llm("ask", "-f", "docs/a.txt.provenance.json", QUESTION).code == 0
