@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 
 from llmcli.cli.command_context import CommandContext
@@ -57,17 +59,27 @@ def _parse_assignment(text: str) -> tuple[str, str]:
 _FILE_OPTIONS = ("-f", "--file")
 
 
-def join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
-    """Return the text that consists of ``words``; None without a word.
+def join_words(ctx: CommandContext, words: Sequence[str] | None, *, reads_files: bool = False) -> str | None:
+    """Return the text that consists of ``words``; None without a word. ``reads_files``: the command has ``-f``.
 
-    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words
-    after the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``.
+    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words after
+    the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``. A file beside a text in quotes is one
+    that the user wants to be read.
     """
     if not words:
         return None
     if len(words) > 1:
+        if reads_files:
+            _refuse_file_beside_text(words)
         _check_position(ctx.console.environment.argv, words)
     return " ".join(words)
+
+
+def _refuse_file_beside_text(words: Sequence[str]) -> None:
+    quoted = [word for word in words if any(map(str.isspace, word)) and not os.path.isfile(word)]  # noqa: PTH113 (a Path raises for a long name)
+    file = next(filter(os.path.isfile, words), None) if quoted else None
+    if file is not None:
+        raise UsageError(f"{file} is a file, but stands in your text", detail=f"To read it: -f {shlex.quote(file)}")
 
 
 def _check_position(argv: Sequence[str], words: Sequence[str]) -> None:
@@ -81,14 +93,11 @@ def _check_position(argv: Sequence[str], words: Sequence[str]) -> None:
             "options stand between the words of your text",
             detail="Put the text in quotes, or the options before or after it.",
         )
-    if _follows_file(line[:start]):
-        import os
-
-        if os.path.exists(words[0]):  # noqa: PTH110 (a Path raises for a long name)
-            raise UsageError(
-                f"{words[0]} is a file, but stands where your text begins",
-                detail='Name each file with -f, or quote a pattern: -f "*.txt"',
-            )
+    if _follows_file(line[:start]) and os.path.exists(words[0]):  # noqa: PTH110 (a Path raises for a long name)
+        raise UsageError(
+            f"{words[0]} is a file, but stands where your text begins",
+            detail='Name each file with -f, or quote a pattern: -f "*.txt"',
+        )
 
 
 def _follows_file(before: Sequence[str]) -> bool:

@@ -67,6 +67,18 @@ def test_a_word_that_looks_like_an_option_is_refused(llm, argv, said, tmp_path, 
     assert run.code == 2 and said in run.err and run.backend is None and not (tmp_path / "x").exists()
 
 
+def test_a_file_beside_a_question_in_quotes_is_refused(llm, write):
+    """It would be a word of the question, and not be read; in a question without quotes, a name is a word."""
+    file = write("a.txt", "x")
+    question = "What does it say?"
+    for argv in ([question, file], [file, question], [question, "--seed", "1", file]):
+        run = llm("ask", *argv, "--no-stdin")
+        assert (run.code, run.out, run.backend) == (2, "", None)
+        assert f"{file} is a file, but stands in your text" in run.err and f"-f {file}" in run.err
+    assert llm("ask", "what", "is", file, "--no-stdin").code == 0
+    assert llm("ask", "What is", "no.txt", "--no-stdin").code == 0
+
+
 def test_files_of_an_unquoted_pattern_are_no_question(llm, write):
     """The shell makes one file and a question of several files."""
     files = [write(name, "x") for name in ("a.txt", "b.txt", "c.txt")]

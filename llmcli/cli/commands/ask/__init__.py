@@ -182,7 +182,7 @@ def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: boo
 def _join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
     from llmcli.cli.input.text_values import join_words
 
-    return join_words(ctx, words)
+    return join_words(ctx, words, reads_files=True)
 
 
 def _read_instructions(ctx: CommandContext, value: str) -> str:

@@ -177,7 +177,7 @@ def ask(
     from llmcli.cli.input.text_values import join_words, read_instructions
 
     instructions = "" if system is None else read_instructions(ctx, system)
-    spec = make_record_spec(ctx, join_words(ctx, words), prompt, var or [], instructions)
+    spec = make_record_spec(ctx, join_words(ctx, words, reads_files=True), prompt, var or [], instructions)
     request = AuditRequest(swap, reference, fail_above, report, plot, rates_answers=True)
     return run_audit(ctx, file or [], spec, request)
 
