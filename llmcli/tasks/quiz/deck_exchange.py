@@ -75,6 +75,9 @@ def read_table(name: str, text: str) -> list[Card]:
         raise EmptyInput(name)
     if missing:
         raise BadDocument(name, detail=f"it has no column {missing[0]}", line=1, kind="deck table")
+    twice = next((title for title in header if title and header.count(title) > 1), None)
+    if twice is not None:
+        raise BadDocument(name, detail=f"it has two columns {twice}", line=1, kind="deck table")
     cards: dict[str, Card] = {}
     for row in _read_rows(name, table):
         fields = {title: value.strip() for title, value in zip(header, row, strict=False)}

@@ -128,7 +128,6 @@ def test_a_table_becomes_a_deck():
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ("a,b\n1,2\n", "question"),
         ("question,answer\nx,\n", "needs"),
         ("question,answer,kind\nx,y,z\n", "kind is z"),
         ("question,answer\nWhere?,in Paris, France\n", "3 fields for 2 columns: put a text that has a ',' in quotes"),
@@ -140,10 +139,18 @@ def test_a_table_that_is_none_is_refused(table, problem):
     """With the line."""
     with pytest.raises(BadDocument, match=problem) as raised:
         read_table("a.csv", table)
-    assert raised.value.line == table.count("\n") or problem == "question"
-    assert raised.value.kind == (
-        "deck table" if problem == "question" else "deck"
-    )  # else, the advice would be --format
+    assert raised.value.line == table.count("\n")
+    assert raised.value.kind == "deck"  # without it, the advice would be --format
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"), [("a,b", "no column question"), ("question,answer,Answer", "two columns answer")]
+)
+def test_columns_that_do_not_tell_question_and_answer_are_refused(head, problem):
+    """In the first line, whose advice names the columns."""
+    with pytest.raises(BadDocument, match=problem) as raised:
+        read_table("a.csv", f"{head}\nx,y,z\n")
+    assert (raised.value.line, raised.value.kind) == (1, "deck table")
 
 
 def test_columns_without_a_title_may_be_empty():
