@@ -340,15 +340,18 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _duplicate_key_line(node: Any) -> int | None:
-    """Return the line, from 1, of the first duplicate key in a YAML mapping or in one directly inside it."""
-    for mapping in (node, *(value for _, value in node.value)):
-        if mapping.id != "mapping":
+    """Return the line, from 1, of a duplicate key in a YAML mapping or in one inside it."""
+    mappings, seen = [node], set[int]()
+    for mapping in mappings:
+        if mapping.id != "mapping" or id(mapping) in seen:
             continue
-        seen = set()
-        for key, _ in mapping.value:
-            if str(key.value) in seen:
+        seen.add(id(mapping))  # an alias is the same node again
+        keys = set[str]()
+        for key, value in mapping.value:
+            if str(key.value) in keys:
                 return int(key.start_mark.line) + 1
-            seen.add(str(key.value))
+            keys.add(str(key.value))
+            mappings.append(value)
     return None
 
 

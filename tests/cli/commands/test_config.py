@@ -317,3 +317,13 @@ def test_a_refused_value_has_advice_that_works(config, file, name, value):
 def llm_words(command):
     """Return the words of a command behind ``llm``."""
     return shlex.split(command)
+
+
+def test_a_key_that_a_server_has_twice_is_refused(config, file):
+    """With its line: text would go to another address than the first one. An alias is no repetition."""
+    server = "type: openai\n    base_url: http://a.lab\n"
+    file.write_text(f"backends:\n  lab:\n    {server}    base_url: http://b.lab\n")
+    run = config("show", "ctx")
+    assert run.code == 78 and "line 5: this key is given twice" in run.err
+    file.write_text(f"backends:\n  lab: &lab\n    {server}  other: *lab\n")
+    assert config("show", "ctx").code == 0

@@ -117,7 +117,7 @@ def read_answers(cards: Sequence[Card], name: str, text: str) -> Mapping[str, st
 
 
 def _read_objects(cards: Sequence[Card], name: str, lines: Sequence[str]) -> dict[str, str]:
-    ids, answers = {card.id for card in cards}, {}
+    ids, answers = {card.id for card in cards}, dict[str, str]()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -130,6 +130,8 @@ def _read_objects(cards: Sequence[Card], name: str, lines: Sequence[str]) -> dic
             raise BadDocument(name, detail=_NO_ANSWER, line=number, kind="deck")
         if key not in ids:
             raise UsageError(f"{_title(name)} answers a card that is not asked: {key}")
+        if key in answers:
+            raise BadDocument(name, detail=f"card {key} is answered twice", line=number, kind="deck")
         answers[key] = "" if answer is None else str(answer)
     return answers
 

@@ -183,6 +183,8 @@ def test_answers_may_name_their_cards(llm, deck, write):
     run = llm("quiz", "run", deck, "--answers", write("a.jsonl", lines), "--json")
     assert run.code == 0 and all(json.loads(line)["verdict"] == "right" for line in run.out.splitlines())
     assert llm("quiz", "run", deck, "--answers", write("b.jsonl", '{"id": "x", "answer": "y"}\n')).code == 2
+    twice = llm("quiz", "run", deck, "--answers", write("d.jsonl", lines + lines))
+    assert (twice.code, twice.out) == (65, "") and f"card {CARDS[-1].id} is answered twice" in twice.err
     for line in ('{"id": "x"}', '{"id": ["x"], "answer": "y"}', '{"id": "x", "answer": {}}', "[]"):
         assert (
             llm(
