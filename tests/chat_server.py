@@ -92,7 +92,7 @@ class ChatServer:
         self._lock = threading.Lock()
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "chat_server"],
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -49,6 +49,7 @@ RealPopen = subprocess.Popen
 _PYTHON = sys.executable
 """The interpreter; a test may let another program take its place."""
 MODULES = (
+    "chat_server",
     "crashing_worker",
     "llmcli",
     "llmcli.worker",
