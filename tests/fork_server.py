@@ -58,7 +58,21 @@ _NOT_BEFORE = (
     "llmcli.cli.commands.serve",
 )
 """Modules that start threads, or that import what reads the environment only once."""
-_OTHERS = ("jinja2", "markdown_it", "rich.console", "rich.table", "scripted", "sqlite3", "typer", "uuid", "yaml")
+_OTHERS = (
+    "jinja2.ext",
+    "jinja2.meta",
+    "markdown_it",
+    "pprint",
+    "prompt_toolkit.input.vt100",
+    "prompt_toolkit.key_binding.bindings.search",
+    "rich.console",
+    "rich.table",
+    "scripted",
+    "sqlite3",
+    "typer",
+    "uuid",
+    "yaml",
+)
 _LONGEST_REQUEST = 1 << 20
 
 
