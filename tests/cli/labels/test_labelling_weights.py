@@ -122,8 +122,9 @@ def test_a_copy_that_cannot_be_made_is_told(label, mine, monkeypatch):
     def refuse(*_args, **_options):
         raise NoRoomForWeights("tiny", needed=10, available=1)
 
+    usual = derivation.derive_copy
     monkeypatch.setattr(derivation, "derive_copy", refuse)
     weights, lines = label("-v", LLMCLI_TUNE="auto")
     assert weights == "original" and any("no copy in f16 can be made" in line for line in lines)
-    monkeypatch.undo()
+    monkeypatch.setattr(derivation, "derive_copy", usual)
     assert label(LLMCLI_TUNE="auto")[0] == "original"
