@@ -1,7 +1,6 @@
-"""Draw the chat that the documentation shows; into a DIRECTORY also those of 40 and 200 columns, light and dark.
+"""Draw a chat on terminals of 40, 80 and 200 columns, light and dark: ``python docs/make_chat_svg.py [DIRECTORY]``.
 
-Run ``python docs/make_chat_svg.py [DIRECTORY]``. The chat runs for real, on a pseudo-terminal that pyte draws; a
-scripted model gives the answers. Needs the extra "test".
+The chat runs for real, on a pseudo-terminal that pyte draws; a scripted model gives the answers. Needs the extra "test".
 """
 
 from __future__ import annotations
@@ -33,8 +32,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 SIZES = ((40, 40), (80, 30), (200, 24))
 """Columns and rows."""
-SHOWN_COLUMNS, SHOWN_THEME = 80, "dark"
-"""The picture in docs/images."""
 LIGHT = TerminalTheme(
     (250, 250, 250),
     (56, 58, 66),
@@ -86,7 +83,7 @@ def converse(server: ChatServer, columns: int, rows: int) -> bytes:
 
 
 def _model(directory: str) -> str:
-    import tiny_models  # noqa: PLC0415 (after the path is set)
+    import tiny_models  # noqa: PLC0415
 
     tiny_models.make(directory, ["chatml"])
     named = Path(directory) / "qwen3-4b.gguf"
@@ -135,12 +132,10 @@ def main(argv: list[str]) -> int:
     directory = Path(argv[0]) if argv else Path(__file__).parent / "images"
     directory.mkdir(exist_ok=True)
     server = ChatServer()
-    for columns, rows in SIZES if argv else [size for size in SIZES if size[0] == SHOWN_COLUMNS]:
+    for columns, rows in SIZES:
         raw = converse(server, columns, rows)
-        for name in THEMES if argv else [SHOWN_THEME]:
-            (directory / f"chat-{columns}-{name}.svg").write_text(
-                draw(raw, columns, rows, THEMES[name]), encoding="utf-8"
-            )
+        for name, theme in THEMES.items():
+            (directory / f"chat-{columns}-{name}.svg").write_text(draw(raw, columns, rows, theme), encoding="utf-8")
     server.close()
     return 0
 
