@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.labels.scoring_flags import CalibrationFlags
+from llmcli.cli.input.inputs import STDIN, check_distinct
+from llmcli.cli.labels.scoring_flags import CalibrationFlags, ScoringFlags
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict
 from llmcli.types import Notice
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.labels.label_summary import LabelSummary
     from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
+
+_RECORD_OPTIONS = {
+    "output": "-o",
+    "summary": "--summary",
+    "limit": "--limit",
+    "sample": "--sample",
+    "shard": "--shard",
+    "resume": "--resume",
+    "retry_failed": "--retry-failed",
+    "dedupe": "--dedupe",
+    "output_format": "--output-format",
+}
+"""Options that say which records are processed or what becomes of their answers, by the names of their flags."""
 
 
 class CalibrationOptions:
@@ -60,6 +74,9 @@ class CalibrationOptions:
             raise UsageError(words, detail="Try: --target-precision 0.95 --calibrate LABELLED_FILE")
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
+        if flags.keep and not self.is_calibrated:
+            words = "--keep uses a calibration that gains nothing, and there is none"
+            raise UsageError(words, detail="Add --calibration NAME or --calibrate FILE.")
         if flags.summary is not None:
             from llmcli.cli.render.report_file import check_report_path
 
@@ -93,7 +110,29 @@ class CalibrationOptions:
         flags = self._flags
         if flags.evaluate is not None and files:
             raise UsageError("--eval reports on labelled rows and processes no others", detail="Leave out one of them.")
-        return flags.evaluate is not None or (flags.calibrate is not None and not files)
+        is_report = flags.evaluate is not None or (flags.calibrate is not None and not files)
+        if is_report:
+            self._refuse_options_of_records()
+        self._check_written_files([] if is_report else files or [STDIN])
+        return is_report
+
+    def _refuse_options_of_records(self) -> None:
+        """Raise ``UsageError`` for an option that a report on labelled rows would ignore."""
+        given = [option for name, option in _RECORD_OPTIONS.items() if getattr(self._flags, name) not in {None, False}]
+        if given:
+            words = f"{given[0]} is for records, and without an input file llm reports on the labelled rows"
+            raise UsageError(words, detail=f"Name the file to label (-: standard input), or leave out {given[0]}.")
+
+    def _check_written_files(self, files: Sequence[str]) -> None:
+        """Raise ``UsageError`` if a file that is written is also read, or is written twice."""
+        flags = self._flags
+        examples = flags.examples if isinstance(flags, ScoringFlags) else None
+        read = [("--calibrate", flags.calibrate), ("--eval", flags.evaluate), ("--examples", examples)]
+        written = [("the output", flags.output), ("--summary", flags.summary), ("--plot", flags.plot)]
+        check_distinct(
+            [*(("an input", name) for name in files), *((role, name) for role, name in read if name is not None)],
+            [(role, name) for role, name in written if name is not None],
+        )
 
     def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
         """Return the calibrator and set the thresholds; None without a calibration.

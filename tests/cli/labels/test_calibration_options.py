@@ -211,6 +211,10 @@ def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):
         (("--calibrate", "LABELLED", "--calibration", "../x"), "no name for a calibration"),
         (("--multi", "--examples", "LABELLED"), "--multi"),
         (("--multi", "--calibrate", "LABELLED", "--plot", "p.svg"), "--multi"),
+        (("--keep",), "--keep uses a calibration"),
+        (("--calibrate", "LABELLED", "-o", "out.csv"), "-o is for records"),
+        (("--calibrate", "LABELLED", "--limit", "5"), "--limit is for records"),
+        (("--eval", "LABELLED", "--summary", "s.json"), "--summary is for records"),
     ],
 )
 def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, options, what):
@@ -218,6 +222,26 @@ def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, opt
     given = [labelled if option == "LABELLED" else option for option in options]
     run = llm("classify", *LABELS, *given, stdin=b"x\n", answer=label_scores)
     assert (run.code, run.out) == (2, "") and what in run.err
+
+
+def test_a_file_that_is_read_is_not_overwritten(llm, label_scores, labelled, write):
+    """Neither the input nor labelled rows, by a summary, a plot or the output."""
+    texts = write("in.txt", "a bug\n")
+    before = [Path(each).read_bytes() for each in (texts, labelled)]
+    fit = ("--calibrate", labelled, texts)
+    for options in (
+        (texts, "--summary", texts),
+        (*fit, "--summary", texts),
+        (*fit, "-o", labelled),
+        (*fit, "--summary", labelled),
+        ("--examples", labelled, texts, "--summary", labelled),
+        (*fit, "-o", "out.csv", "--summary", "out.csv"),
+    ):
+        run = llm("classify", *LABELS, *options, answer=label_scores)
+        assert (run.code, run.out) == (2, "") and " is both " in run.err
+    run = llm("filter", "a bug", texts, "--summary", texts)
+    assert run.code == 2 and f"{texts} is both an input and --summary" in run.err
+    assert [Path(each).read_bytes() for each in (texts, labelled)] == before
 
 
 def test_too_few_labelled_rows(llm, label_scores, write):
