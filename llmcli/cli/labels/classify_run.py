@@ -10,6 +10,7 @@ from llmcli.cli.labels.calibration_options import CalibrationOptions, read_label
 from llmcli.cli.labels.scoring_flags import ScoringFlags
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
+from llmcli.documents.format_registry import LINES, record_format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict, replace
 from llmcli.tasks.classify import (
@@ -272,11 +273,14 @@ def _make_label_problem() -> CalibrationProblem:
     return LabelProblem()
 
 
+_BY_TABLE = "--by is for plain text; the records of a table are its rows"
 _FORMATS = {"line": None, "sentence": "sentences", "paragraph": "paragraphs", "document": "document"}
 
 
 def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: int | None, aspects: bool) -> int:
-    """Label the records; return the exit code. Raises as ``make_sentiment_run``."""
+    """Label the records; return the exit code. Raises as ``make_sentiment_run``, also for --by with a file of a table."""
+    if _FORMATS[by] is not None and any(record_format_by_suffix(name) not in {None, LINES} for name in files):
+        raise UsageError(_BY_TABLE, detail="Leave out --by.")
     return make_sentiment_run(ctx, by=by, scale=scale, aspects=aspects).run(files)
 
 
@@ -286,7 +290,7 @@ def make_sentiment_run(ctx: CommandContext, *, by: str, scale: int | None = None
 
     flags = record_flags(ctx)
     if _FORMATS[by] is not None and (flags.column or flags.template or flags.delimiter or flags.format):
-        raise UsageError("--by is for plain text; the records of a table are its rows", detail="Leave out --by.")
+        raise UsageError(_BY_TABLE, detail="Leave out --by.")
     prompts = ctx.runtime.prompts
     prompt = prompts.get(sentiment.PROMPT)
     files_of_prompts = [prompt]

@@ -72,6 +72,22 @@ def test_rows_of_a_table(llm, statement_scores, write):
     assert (run.code, run.out) == (0, 'id,text\n1,"a ""disk"""\n')
 
 
+def test_a_count_of_a_table_is_only_a_number(llm, statement_scores, write):
+    """Without the header, so that a script can compare it; an object for each match beside it is refused."""
+    path = write("in.csv", "id,text\n1,disk\n2,none\n")
+    assert llm("filter", "-c", "a disk", path, answer=statement_scores).out == "1\n"
+    run = llm("filter", "-c", "a disk", path, "--json", answer=statement_scores)
+    assert (run.code, run.out) == (2, "") and "--json" in run.err
+
+
+def test_rows_of_a_table_have_no_line_numbers(llm, statement_scores, write):
+    """-n is refused, not ignored; the objects of --json have the line."""
+    path = write("in.csv", "id,text\n1,disk\n")
+    run = llm("filter", "-n", "a disk", path, answer=statement_scores)
+    assert (run.code, run.out) == (2, "") and "-n numbers matches" in run.err
+    assert json.loads(llm("filter", "-n", "--json", "a disk", path, answer=statement_scores).out)["line"] == 2
+
+
 def test_files_that_match(llm, statement_scores, write):
     """--files reads each as one document and prints names; a statement holds across lines."""
     a, b = write("a.txt", "one\n\ndisk\n"), write("b.txt", "two\n")

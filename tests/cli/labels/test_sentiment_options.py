@@ -75,10 +75,13 @@ def test_units(llm, unit, texts):
     assert lines.count("\n") == len(texts)
 
 
-def test_units_of_a_table(llm):
+def test_units_of_a_table(llm, write):
     """A table has rows."""
     run = llm("sentiment", "--by", "sentence", "--column", "text", stdin=b"text\nx\n", answer=opinion)
     assert run.code == 2 and "--by" in run.err
+    path = write("in.csv", "id,text\n1,x\n")
+    run = llm("sentiment", "--by", "sentence", path, answer=opinion)
+    assert (run.code, run.out) == (2, "") and "--by is for plain text" in run.err
 
 
 def test_aspects(llm):

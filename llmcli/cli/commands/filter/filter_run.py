@@ -52,9 +52,11 @@ class _FilterOutput(RecordOutput):
     def __init__(self, ctx: CommandContext, view: FilterView) -> None:
         """Raises ``UsageError`` for a count that would continue an unfinished job, whose matches are not known."""
         super().__init__(ctx)
+        if view.count and self._as_json:
+            raise UsageError("--json prints an object for each match, and -c their number", detail="Leave out one.")
         if view.count and (self._flags.resume or self._flags.retry_failed):
             raise UsageError("a count cannot be continued", detail="Leave out --resume, or -c.")
-        if view.count and self._flags.shard is not None and not self._as_json:
+        if view.count and self._flags.shard is not None:
             raise UsageError("counts of shards are not merged", detail="Leave out -c, or --shard.")
         self._view = view
         self.matched = 0
@@ -68,12 +70,20 @@ class _FilterOutput(RecordOutput):
             head = b"" if self._writer is None else self._writer.head()
             self.has_matches = self.job.progress.output_bytes > len(head)
 
+    def _choose_format(self, schema: RecordSchema) -> str:
+        """Return the format of the rows; a count is a line. Raises ``UsageError`` for numbers that rows have no place for."""
+        chosen = super()._choose_format(schema)
+        if self._view.numbers and not (self._view.count or self._as_json) and chosen != LINES:
+            detail = "Leave out -n; line in the objects of --json is the number."
+            raise UsageError("-n numbers matches that are printed as lines, not rows of a table", detail=detail)
+        return LINES if self._view.count else chosen
+
     def write_result(self, result: Result) -> LlmError | None:
         """Write the row of a match, and nothing for another record."""
         matches = bool(result.fields.get("match"))
         self.matched += matches
         self.has_matches = self.has_matches or matches
-        if not matches or (self._view.count and not self._as_json):
+        if not matches or self._view.count:
             self._write_row(result.record, None, result)
             return None
         plain = self._plain_row(result.record)
@@ -100,7 +110,7 @@ class _FilterOutput(RecordOutput):
 
     def complete(self, *, ended_early: bool) -> None:
         """Write the number of matches if that was asked for, then complete the output."""
-        if self._view.count and not self._as_json and not ended_early:
+        if self._view.count and not ended_early:
             self._write(f"{self.matched}\n".encode())
         super().complete(ended_early=ended_early)
 
