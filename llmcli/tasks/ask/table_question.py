@@ -57,7 +57,8 @@ async def answer_from_tables(
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
     A query that adds up texts, or compares them with a number, is a failed attempt. One that ignores a value, a number,
-    a column or a name in the question is a failed attempt, too.
+    a column or a name in the question is a failed attempt, too, and so is a count with a condition if the question names
+    nothing of the tables.
 
     Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query),
     ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of
@@ -104,6 +105,8 @@ async def answer_from_tables(
             if ignored := _find_ignored(readings, statement):
                 known_values = describe_values(database, tables)
                 problem, failed = f"it does not use {ignored}, which the question names", failed + 1
+            elif counts and (invented := _find_invented(readings, statement)):
+                problem, failed = f"it looks for {invented}, which the question does not name", failed + 1
             elif _is_nothing(found) or (counts and found.rows == ((0,),)):
                 if found_nothing:
                     return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
@@ -186,6 +189,12 @@ def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
     ignored = [reading.ignored_by(statement) for reading in readings]
     words = [word for word in ignored[0] if all(word in other for other in ignored)] if ignored else []
     return ", ".join(f'"{word}"' for word in words)
+
+
+def _find_invented(readings: Sequence[QuestionReading], statement: str) -> str:
+    """Return what a statement looks for, though the question names nothing of any table; "" if there is no such thing."""
+    invented = [reading.invented_by(statement) for reading in readings]
+    return invented[0] if invented and all(invented) else ""
 
 
 def _find_unexplained(readings: Sequence[QuestionReading]) -> list[str]:

@@ -36,9 +36,17 @@ _OF_TIME = frozenset({"latest", "newest", "earliest", "oldest", "youngest"})
 _PLURALS = frozenset({"people"})
 _KINDS_OF_PEOPLE = frozenset({"boys", "girls", "kids", "adults", "males", "females", "ladies", "gentlemen", "seniors"})
 _FREQUENCY_NAMES = frozenset({"freq", "frequency", "frequencies", "count", "counts", "n"})
+_ROW_NOUNS = frozenset("row rows record records line lines entry entries zeilen einträge lignes".split())  # noqa: SIM905
+"""Words for the rows themselves, whatever these stand for."""
 _LIMITED = frozenset({"top", "superlative", "most frequent"})
 _COUNTS = frozenset({"count", "groups", "share"})
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
+_CONDITION = re.compile(r"\b(?:WHERE|HAVING)\b.*", re.IGNORECASE | re.DOTALL)
+_COMPARED = re.compile(r"""'(?:[^']|'')*'|(?<![\w"])-?\d+(?:\.\d+)?(?![\w"])""")
+_CONDITIONAL_CUES = frozenset(
+    {QuestionCue.NOT, QuestionCue.MOST, QuestionCue.LEAST, QuestionCue.TOP, QuestionCue.EQUAL}
+)
+_NAMES_NOTHING = frozenset({SchemaLinkKind.CUE, SchemaLinkKind.ROWS, SchemaLinkKind.PLAIN})
 _COUNT_ALL = re.compile(r"count\(\*\)|\w \* ")
 
 
@@ -78,6 +86,14 @@ class QuestionReading:
         """Return the words for values, numbers, columns or something in capitals that a statement leaves out."""
         pairs = zip((None, *self.links), self.links, strict=False)
         return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
+
+    def invented_by(self, statement: str) -> str:
+        """Return what a statement looks for, though the question names nothing of a table; "" if there is no such thing."""
+        if any(link.kind not in _NAMES_NOTHING or link.cue in _CONDITIONAL_CUES for link in self.links):
+            return ""
+        condition = _CONDITION.search(statement)
+        compared = None if condition is None else _COMPARED.search(condition[0])
+        return "" if compared is None else compared[0]
 
     def _is_used(self, link: SchemaLink, before: SchemaLink | None, statement: str) -> bool:
         lowered = statement.lower()
@@ -482,7 +498,8 @@ class _QuestionReader:
         distinct = self._take_cue(QuestionCue.DISTINCT) is not None
         named_rows = any(link.kind is SchemaLinkKind.ROWS or link.cue is QuestionCue.ROWS for link in self._links)
         self._take_cue(QuestionCue.TOTAL)
-        self._check_counts_rows()
+        if not any(link.cue is QuestionCue.ROWS and link.words[0].key in _ROW_NOUNS for link in self._links):
+            self._check_counts_rows()
         if at >= len(self._links) or self._links[at].kind is not SchemaLinkKind.COLUMN:
             self._take_rows()
             key = self._vocabulary.key

@@ -217,6 +217,17 @@ def test_a_query_that_ignores_the_question_is_asked_for_again(answer):
     assert isinstance(failed, QueryFailed) and failed.exit_code == 3 and failed.detail.startswith("it does not use")
 
 
+def test_a_query_that_invents_a_condition_is_asked_for_again(answer):
+    """A question that names no value has no condition with one: it would be a number that looks certain."""
+    counts = Table("t", ("name", "n"), [["Ann", 1], ["Bob", 2]])
+    wrong, right = "SELECT COUNT(*) FROM t WHERE name = 'Bob'", "SELECT SUM(n) FROM t"
+    backend, events = answer(wrong, right, question="How many are there?", table=counts)
+    assert result(events).fields["rows"] == [[3]]
+    assert "it looks for 'Bob', which the question does not name" in all_messages(backend.requests[1])
+    failed = error(answer(*[wrong] * MAX_ATTEMPTS, question="How many are there?", table=counts)[1])
+    assert isinstance(failed, QueryFailed) and failed.exit_code == 3
+
+
 def test_words_that_name_nothing_are_said(answer):
     """A query may be right, but nothing in the table says so."""
     found = result(answer("SELECT COUNT(*) FROM sales", question="How many widows?")[1])

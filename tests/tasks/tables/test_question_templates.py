@@ -213,6 +213,7 @@ def test_rows_of_frequencies_are_not_counted():
     table = Table("t", ("class", "survived", "Freq"), [["1st", "yes", 20], ["2nd", "yes", 30], ["2nd", "no", 5]])
     assert ask("How many survived?", table) is None and ask("How many rows per class?", table) is None
     assert ask("total freq per class", table)[1] == [["2nd", 35], ["1st", 20]]
+    assert ask("How many rows are there?", table) == ("count", [[3]])  # the rows themselves
 
 
 def test_a_longer_text_with_the_same_words_is_said():
