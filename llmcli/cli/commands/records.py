@@ -38,6 +38,7 @@ def merge(
     failed records.
     """
     from llmcli.cli.input.inputs import check_distinct
+    from llmcli.cli.render.report_file import check_report_path
     from llmcli.documents.records.part_file import INDEX_SUFFIX
     from llmcli.documents.records.part_merge import MergedParts
     from llmcli.files.atomic_file import atomic_write
@@ -46,7 +47,11 @@ def merge(
     if output is None:
         raise UsageError("the merged output needs a name", detail="Add -o FILE.")
     names = [name for name in parts if not name.endswith(INDEX_SUFFIX)] or parts  # named by a wildcard
-    check_distinct([("a part", name) for name in names], [("the output", output)])
+    if summary is not None:
+        check_report_path("--summary", summary)
+    written = [("the output", output), *([] if summary is None else [("--summary", summary)])]
+    read = [("a part", name) for part in names for name in (part, f"{part}{INDEX_SUFFIX}")]
+    check_distinct(read, written)
     merged = MergedParts(names)
     _refuse_other_format(output, merged)
     if summary is not None and not merged.summaries:

@@ -412,3 +412,14 @@ def test_merge_refuses_outputs_that_would_mislead(llm, shards, table, tmp_path):
     run = llm("records", "merge", *parts, "-o", str(tmp_path / "merged.jsonl"))
     assert run.code == 2 and "csv" in run.err and not (tmp_path / "merged.jsonl").exists()
     assert llm("records", "merge", *parts, f"{parts[0]}.shard", "-o", str(tmp_path / "merged.csv")).code == 3
+
+
+@pytest.mark.parametrize("summary", ["PART", "PART.shard", "MERGED", "-", "/nonexistent/summary.json"])
+def test_merge_refuses_a_summary_that_would_overwrite_or_cannot_be_written(llm, shards, table, tmp_path, summary):
+    """Before it writes anything: a part is the work of a machine."""
+    parts, merged = shards(2, "sentiment", table), tmp_path / "merged.csv"
+    before = [Path(each).read_bytes() for each in parts]
+    path = summary.replace("PART", parts[1]).replace("MERGED", str(merged))
+    run = llm("records", "merge", *parts, "-o", str(merged), "--summary", path)
+    assert run.code in {2, 74} and run.err and not merged.exists()
+    assert [Path(each).read_bytes() for each in parts] == before
