@@ -83,6 +83,8 @@ class RecordOutput:
         """Counts the rows of the output, those of earlier runs of its job too; set before ``begin``."""
         if self._flags.output_format is not None:
             load_record_format(self._flags.output_format)
+            if self._as_json:
+                raise UsageError("--json and --output-format are two formats", detail="Leave out one of them.")
 
     @property
     def fails_at_first_error(self) -> bool:

@@ -317,3 +317,9 @@ def test_an_untranslated_text_is_reported(llm, write):
     path = write("in.csv", "text\nHello 5\n")
     run = llm("translate", "--to", "fr", "--from", "en", "--column", "text", path, answer=lambda _: "")
     assert run.code == 3 and ",Hello 5," in run.out and "untranslated" in run.err
+
+
+def test_two_formats_of_the_output_are_refused(llm, scores, write):
+    """--json prints objects; --output-format beside it would be ignored."""
+    run = llm("sentiment", "--json", "--output-format", "csv", write("in.txt", "good\n"), answer=scores)
+    assert (run.code, run.out) == (2, "") and "--json and --output-format are two formats" in run.err
