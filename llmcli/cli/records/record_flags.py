@@ -175,7 +175,14 @@ def wants_records(flags: Flags) -> bool:
     """Whether an option was given that only records have."""
     assert isinstance(flags, RecordFlags)
     return any(getattr(flags, name) is not None for name in RECORD_OPTIONS) or any(
-        (flags.overwrite, flags.unordered, flags.resume, flags.retry_failed, flags.dedupe)
+        (
+            flags.on_error is not OnError.KEEP,
+            flags.overwrite,
+            flags.unordered,
+            flags.resume,
+            flags.retry_failed,
+            flags.dedupe,
+        )
     )
 
 

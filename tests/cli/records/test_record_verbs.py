@@ -323,3 +323,9 @@ def test_two_formats_of_the_output_are_refused(llm, scores, write):
     """--json prints objects; --output-format beside it would be ignored."""
     run = llm("sentiment", "--json", "--output-format", "csv", write("in.txt", "good\n"), answer=scores)
     assert (run.code, run.out) == (2, "") and "--json and --output-format are two formats" in run.err
+
+
+def test_on_error_is_an_option_of_records(llm, write):
+    """As the others are: without it in effect, the lines would be read as one document."""
+    run = llm("tokens", "--on-error", "skip", write("in.csv", "text\none\ntwo\n"))
+    assert (run.code, run.out.splitlines()[0]) == (0, "text,tokens") and len(run.out.splitlines()) == 3
