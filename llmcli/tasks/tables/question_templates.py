@@ -37,15 +37,11 @@ _PLURALS = frozenset({"people"})
 _KINDS_OF_PEOPLE = frozenset({"boys", "girls", "kids", "adults", "males", "females", "ladies", "gentlemen", "seniors"})
 _FREQUENCY_NAMES = frozenset({"freq", "frequency", "frequencies", "count", "counts", "n"})
 _ROW_NOUNS = frozenset("row rows record records line lines entry entries zeilen einträge lignes".split())  # noqa: SIM905
-"""Words for the rows themselves, whatever these stand for."""
 _LIMITED = frozenset({"top", "superlative", "most frequent"})
 _COUNTS = frozenset({"count", "groups", "share"})
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_CONDITION = re.compile(r"\b(?:WHERE|HAVING)\b.*", re.IGNORECASE | re.DOTALL)
-_COMPARED = re.compile(r"""'(?:[^']|'')*'|(?<![\w"])-?\d+(?:\.\d+)?(?![\w"])""")
-_CONDITIONAL_CUES = frozenset(
-    {QuestionCue.NOT, QuestionCue.MOST, QuestionCue.LEAST, QuestionCue.TOP, QuestionCue.EQUAL}
-)
+_COMPARED = re.compile(r"""(?is)\b(?:WHERE|HAVING)\b.*?('(?:[^']|'')*'|(?<![\w"])-?\d[\d.]*(?![\w"]))""")
+_CONDITIONAL_CUES = frozenset({QuestionCue.NOT, QuestionCue.EQUAL, QuestionCue.TOP})
 _NAMES_NOTHING = frozenset({SchemaLinkKind.CUE, SchemaLinkKind.ROWS, SchemaLinkKind.PLAIN})
 _COUNT_ALL = re.compile(r"count\(\*\)|\w \* ")
 
@@ -91,9 +87,8 @@ class QuestionReading:
         """Return what a statement looks for, though the question names nothing of a table; "" if there is no such thing."""
         if any(link.kind not in _NAMES_NOTHING or link.cue in _CONDITIONAL_CUES for link in self.links):
             return ""
-        condition = _CONDITION.search(statement)
-        compared = None if condition is None else _COMPARED.search(condition[0])
-        return "" if compared is None else compared[0]
+        compared = _COMPARED.search(statement)
+        return "" if compared is None else compared[1]
 
     def _is_used(self, link: SchemaLink, before: SchemaLink | None, statement: str) -> bool:
         lowered = statement.lower()

@@ -95,10 +95,12 @@ def test_parquet_parts_of_several_row_groups_are_merged(llm, shards, write, tmp_
     assert [row["text"] for row in merged] == [f"t{number % 7}" for number in range(9_000)]
 
 
-@pytest.mark.parametrize("options", [(), ("--invert",), ("-n",), ("--json",)])
+@pytest.mark.parametrize(
+    "options", [("--output-format", "lines"), ("--output-format", "lines", "-n"), ("--invert",), ("--json",)]
+)
 def test_parts_of_filter_are_merged(llm, scores, shards, table, tmp_path, options):
     """Only the records that match have rows, in the order of the input."""
-    argv = ("filter", "it is good", table, "--column", "text", "--output-format", "lines", *options)
+    argv = ("filter", "it is good", table, "--column", "text", *options)
     whole, merged = tmp_path / "whole.txt", tmp_path / "merged.txt"
     assert llm(*argv, "-o", str(whole), answer=scores).code == 3
     parts = shards(4, *argv, suffix=".txt")

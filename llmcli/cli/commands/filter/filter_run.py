@@ -74,7 +74,7 @@ class _FilterOutput(RecordOutput):
         """Return the format of the rows; a count is a line. Raises ``UsageError`` for numbers that rows have no place for."""
         chosen = super()._choose_format(schema)
         if self._view.numbers and not (self._view.count or self._as_json) and chosen != LINES:
-            detail = "Leave out -n; line in the objects of --json is the number."
+            detail = "Leave out -n, or add --output-format lines."
             raise UsageError("-n numbers matches that are printed as lines, not rows of a table", detail=detail)
         return LINES if self._view.count else chosen
 
