@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input.inputs import STDIN, check_distinct
-from llmcli.cli.labels.scoring_flags import CalibrationFlags, ScoringFlags
+from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict
 from llmcli.types import Notice
@@ -113,7 +112,6 @@ class CalibrationOptions:
         is_report = flags.evaluate is not None or (flags.calibrate is not None and not files)
         if is_report:
             self._refuse_options_of_records()
-        self._check_written_files([] if is_report else files or [STDIN])
         return is_report
 
     def _refuse_options_of_records(self) -> None:
@@ -122,17 +120,6 @@ class CalibrationOptions:
         if given:
             words = f"{given[0]} is for records, and without an input file llm reports on the labelled rows"
             raise UsageError(words, detail=f"Name the file to label (-: standard input), or leave out {given[0]}.")
-
-    def _check_written_files(self, files: Sequence[str]) -> None:
-        """Raise ``UsageError`` if a file that is written is also read, or is written twice."""
-        flags = self._flags
-        examples = flags.examples if isinstance(flags, ScoringFlags) else None
-        read = [("--calibrate", flags.calibrate), ("--eval", flags.evaluate), ("--examples", examples)]
-        written = [("the output", flags.output), ("--summary", flags.summary), ("--plot", flags.plot)]
-        check_distinct(
-            [*(("an input", name) for name in files), *((role, name) for role, name in read if name is not None)],
-            [(role, name) for role, name in written if name is not None],
-        )
 
     def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
         """Return the calibrator and set the thresholds; None without a calibration.
