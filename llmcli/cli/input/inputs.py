@@ -66,7 +66,7 @@ class ReloadableInputs(Sequence[T | ItemFailed], Generic[T]):
         if isinstance(found, Document):
             self.notes[len(self)] = find_notes(found)
             full = self._kept_characters + len(found.text) > MAX_KEPT_CHARACTERS and not self._keeps_all
-            dropped = full and Path(name).is_file()
+            dropped = full and name != STDIN and Path(name).is_file()
             self._kept_characters += 0 if dropped else len(found.text)
             self.characters += len(found.text)
             if dropped:

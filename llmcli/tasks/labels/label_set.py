@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmcli.documents.yaml_file import parse_yaml_file
 from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import field, frozen
 
@@ -55,6 +54,8 @@ def parse_label_file(text: str, name: str) -> LabelSet:
     It holds a list of names, or a mapping from names to a description, or to ``description`` and ``examples``. Raises
     ``BadDocument`` for other content and ``UsageError`` for labels that do not make a set.
     """
+    from llmcli.documents.yaml_file import parse_yaml_file  # labels on the command line do not need it
+
     return parse_label_tree(parse_yaml_file(text, name), name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from llm_fixtures import write
@@ -77,8 +78,10 @@ def test_a_file_that_vanished_meanwhile_fails_alone(llm, files, monkeypatch, tmp
     assert run.code == 3 and run.out.count("A summary.") == 3 and files[2] in run.err
 
 
-def test_what_can_be_read_only_once_is_kept(llm, files, reads):
-    """Standard input, after as much as is kept."""
+def test_what_can_be_read_only_once_is_kept(llm, files, reads, monkeypatch, tmp_path):
+    """Standard input, after as much as is kept, also beside a file with its name."""
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("another text", "utf-8")
     text = SENTENCE.format(9).encode() * 5
     run = llm("summarize", "--style", "paragraph", *files, "-", stdin=text, answer=name_ship)
     assert run.code == 0 and "number 9" in run.out and 4 not in reads

@@ -11,7 +11,6 @@ from pathlib import Path
 from llmcli.cli.input.inputs import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
-from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
 
 _OFFICE_LOCK = "~$"
 """The beginning of the names of files that say who has an Office document open."""
@@ -177,6 +176,8 @@ def check_writable(paths: Iterable[Path]) -> None:
 
 
 def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
+    from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX  # a single document does not need it
+
     for directory, below, files in os.walk(top):
         here = Path(directory)
         below[:] = sorted(
