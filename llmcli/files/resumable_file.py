@@ -141,7 +141,7 @@ class ResumableFile:
 
 
 @contextmanager
-def hold_output(path: str) -> Iterator[None]:
+def lock_output(path: str) -> Iterator[None]:
     """Keep other processes from writing the output ``path`` in the block, those that run a job over records as well.
 
     An output that is no regular file is not locked. A partial output that an earlier job has left stays. Raises as

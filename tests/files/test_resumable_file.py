@@ -7,7 +7,7 @@ import fcntl
 import pytest
 
 from llmcli.errors import CannotCreate, OutputError, TemporaryFailure
-from llmcli.files.resumable_file import ResumableFile, hold_output, is_resumable, replace_durably
+from llmcli.files.resumable_file import ResumableFile, is_resumable, lock_output, replace_durably
 
 
 def test_it_appears_when_it_is_complete(tmp_path):
@@ -74,14 +74,14 @@ def test_a_process_that_ends_while_another_opens_its_file(tmp_path, monkeypatch,
 def test_an_output_is_held(tmp_path):
     """No other process writes it in the block, and what an earlier job left stays; a device needs no lock."""
     path = tmp_path / "out"
-    with hold_output(str(path)), pytest.raises(TemporaryFailure):
+    with lock_output(str(path)), pytest.raises(TemporaryFailure):
         ResumableFile(str(path))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out.partial").write_text("rows")
-    with hold_output(str(path)):
+    with lock_output(str(path)):
         pass
     assert (tmp_path / "out.partial").read_text() == "rows"
-    with hold_output("/dev/null"), hold_output("/dev/null"):
+    with lock_output("/dev/null"), lock_output("/dev/null"):
         pass
 
 

@@ -215,7 +215,7 @@ class RemoteBackend:
         def stream_by(name: str, capabilities: ServerCapabilities) -> Finished:
             if request.prompt is None:
                 return self._chat_client.stream_events(call, request, capabilities, name, hand_on)
-            with self._needing("completions", self._protocol.completions_path):
+            with self._require_endpoint("completions", self._protocol.completions_path):
                 return self._chat_client.stream_events(call, request, capabilities, name, hand_on)
 
         return self._request_answer(call, stream_by)
@@ -249,7 +249,7 @@ class RemoteBackend:
         def embed_by(name: str, _capabilities: ServerCapabilities) -> tuple[Embeddings, Usage]:
             fields = {"model": name, "input": list(map(clean_text, request.embeds)), "dimensions": request.dimensions}
             body = {field: value for field, value in fields.items() if value is not None}
-            with self._needing("embeddings", self._protocol.embeddings_path) as path:
+            with self._require_endpoint("embeddings", self._protocol.embeddings_path) as path:
                 answer = self._chat_client.post_json(call, path, body, model=name)
             try:
                 vectors = parse_embedding_response(answer, len(request.embeds))
@@ -260,7 +260,7 @@ class RemoteBackend:
         return self._request_answer(call, embed_by)
 
     @contextmanager
-    def _needing(self, what: str, path: str | None) -> Iterator[str]:
+    def _require_endpoint(self, what: str, path: str | None) -> Iterator[str]:
         """Give the ``path`` of ``what``. Raises ``NotOnServers`` if the protocol has none, or the server says so."""
         label = self.server.label
         if path is None:

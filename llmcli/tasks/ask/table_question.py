@@ -105,8 +105,8 @@ async def answer_from_tables(
             if ignored := _find_ignored(readings, statement):
                 known_values = describe_values(database, tables)
                 problem, failed = f"it does not use {ignored}, which the question names", failed + 1
-            elif counts and (invented := _find_invented(readings, statement)):
-                problem, failed = f"it looks for {invented}, which the question does not name", failed + 1
+            elif counts and (unasked := _find_unasked_value(readings, statement)):
+                problem, failed = f"it looks for {unasked}, which the question does not name", failed + 1
             elif _is_nothing(found) or (counts and found.rows == ((0,),)):
                 if found_nothing:
                     return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
@@ -191,10 +191,10 @@ def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
-def _find_invented(readings: Sequence[QuestionReading], statement: str) -> str:
+def _find_unasked_value(readings: Sequence[QuestionReading], statement: str) -> str:
     """Return what a statement looks for, though the question names nothing of any table; "" if there is no such thing."""
-    invented = [reading.invented_by(statement) for reading in readings]
-    return invented[0] if invented and all(invented) else ""
+    unasked = [reading.find_unasked_value(statement) for reading in readings]
+    return unasked[0] if unasked and all(unasked) else ""
 
 
 def _find_unexplained(readings: Sequence[QuestionReading]) -> list[str]:

@@ -145,7 +145,7 @@ def estimate_long_text(
     """
     requests = SectionRequests(prompts, options, plan)
     firsts = [
-        requests.first(
+        requests.first_request(
             number, section.words or 0, [quote.line for quote in facts.search(section_queries(plan.outline, section))]
         )
         for number, section in enumerate(plan.outline.written)

@@ -103,7 +103,7 @@ class SectionDraft:
             turn.paragraphs = kept
         self.turns = [turn for at, turn in enumerate(self.turns) if turn.paragraphs or at == 0]
 
-    def forget_turns(self) -> bool:
+    def drop_earlier_turns(self) -> bool:
         """Let later requests show the last turn alone, or then none; return whether they showed more before."""
         shown = len(self.turns) - self.num_forgotten
         if shown <= 0:
@@ -162,7 +162,7 @@ class SectionRequests:
         self.tokens_per_word = _TOKENS_PER_WORD
         """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
-    def first(self, number: int, words: int, facts: Sequence[str], point: str = "") -> Request:
+    def first_request(self, number: int, words: int, facts: Sequence[str], point: str = "") -> Request:
         """Return the request for a paragraph of section ``number``, from 0 among those that are written, in a new conversation.
 
         ``point``: what it is about; the first point of the section by default.
@@ -200,8 +200,8 @@ class SectionRequests:
         shown = draft.turns[max(at, draft.num_forgotten) :]
         if not shown:
             about = (point or section.title) if draft.turns else ""
-            return replace(self.first(number, words, facts, about), id=name)
-        opening = self.first(number, words, facts)
+            return replace(self.first_request(number, words, facts, about), id=name)
+        opening = self.first_request(number, words, facts)
         prompt = self._next.render({"point": point, "words": words, "bullets": self._plan.form.is_list})
         said = [Message(Role.USER, draft.turns[0].prompt), Message(Role.ASSISTANT, shown[0].answer)]
         for turn in shown[1:]:
@@ -308,7 +308,7 @@ class SectionWriter:
                 break
             except ContextOverflow:
                 self._budget.spend(number, -words)
-                if not draft.forget_turns():
+                if not draft.drop_earlier_turns():
                     raise
                 request = self._requests.following(number, draft, words, facts)
         again = None if added or not self._budget.allows(number, words) else make_retry(request, self._options)

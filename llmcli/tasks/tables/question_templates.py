@@ -83,7 +83,7 @@ class QuestionReading:
         pairs = zip((None, *self.links), self.links, strict=False)
         return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
 
-    def invented_by(self, statement: str) -> str:
+    def find_unasked_value(self, statement: str) -> str:
         """Return what a statement looks for, though the question names nothing of a table; "" if there is no such thing."""
         if any(link.kind not in _NAMES_NOTHING or link.cue in _CONDITIONAL_CUES for link in self.links):
             return ""

@@ -13,7 +13,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.documents.records.job_state import JobState, job_path, load_job
 from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.files.resumable_file import hold_output, is_resumable
+from llmcli.files.resumable_file import is_resumable, lock_output
 from llmcli.tasks.generate.outline import Outline
 from llmcli.tasks.generate.section_writing import SectionDraft
 from llmcli.types import Delta, Result, TaskEvent
@@ -69,8 +69,8 @@ class TextOutput:
             raise UsageError("--revise changes Markdown", detail="Keep the text as .md, and name that file: -o FILE")
 
     def hold(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing the file in the block. Raises as ``hold_output``."""
-        return nullcontext() if self.path is None else hold_output(self.path)
+        """Keep other processes from writing the file in the block. Raises as ``lock_output``."""
+        return nullcontext() if self.path is None else lock_output(self.path)
 
     def write(
         self,

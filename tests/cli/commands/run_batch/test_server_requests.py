@@ -32,17 +32,10 @@ def vector(text):
 
 
 @pytest.fixture
-def run(llm, server, write, tmp_path):
-    """Run the command on lines; return the run and the lines of the output."""
+def run(run_lines, server):
+    """Run the command on lines, with a server that has the path; return the run and the lines of the output."""
     server.paths[PATH] = embed_texts(vector)
-
-    def call(lines, *argv, **how):
-        path, out = write("in.jsonl", "".join(f"{each}\n" for each in lines)), tmp_path / "out.jsonl"
-        argv = argv or ("--base-url", server.url, "-m", "big")
-        done = llm("run-batch", "-i", path, "-o", str(out), *argv, "--yes", **how)
-        return done, [json.loads(each) for each in out.read_text().splitlines()] if out.exists() else []
-
-    return call
+    return run_lines
 
 
 def embedded(server):
