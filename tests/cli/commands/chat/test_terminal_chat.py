@@ -281,8 +281,9 @@ def test_control_sequences_in_names_and_lines_do_not_reach_the_terminal(chat_on_
     (tmp_path / "evil.txt").write_text("left\x9b2J\u202eright\x1b]0;evil\x07")
     chat = chat_on_terminal("--session", "work")
     chat.prompt()
-    chat.type("/file no\t\t")
+    chat.type("/file no\t")
     chat.child.expect("b.txt")
+    chat.child.expect("> .*/file no")  # until the line is shown again, the terminal itself handles Ctrl-U
     chat.type("\x15")
     for line, shown in (("/file evil.txt", "next message"), ("What is it?", "You said")):
         chat.type(f"{line}\r")
