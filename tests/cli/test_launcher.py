@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,18 @@ def test_a_sigint_that_is_pending_ends_the_process_silently():
     command = [sys.executable, "-m", "llmcli", "--version"]
     done = subprocess.run(command, preexec_fn=send, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.stress
+def test_sigint_in_the_first_50_ms_prints_nothing(launcher):
+    """From the shell through Python's start to the imports of llmcli, it ends the process, and no traceback comes."""
+    script = launcher.with_name("llmcli")
+    script.write_text(f"#!{sys.executable}\nfrom llmcli.cli.main import run\nrun()\n")
+    chance = random.Random(35)
+    for _ in range(300):
+        moment = chance.uniform(0, 0.05)
+        child = subprocess.Popen([launcher, "models", "list"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(moment)
+        child.send_signal(signal.SIGINT)
+        assert child.communicate(timeout=60)[1] == b"", moment
+        assert child.returncode in {0, -signal.SIGINT}, moment
