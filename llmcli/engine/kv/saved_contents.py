@@ -17,8 +17,8 @@ class SavedContents:
     """States of running sequences (None: to be evaluated again), and of prefixes that others wait for or may continue.
 
     A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells than
-    the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it gets the
-    prefix from another sequence, and evaluates the rest again.
+    the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it waits, gets
+    the prefix from another sequence, and evaluates the rest again.
     """
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
@@ -49,18 +49,16 @@ class SavedContents:
         return cls(states, [(pool.cached[slot], save(slot)) for slot in kept] if restorable else [])
 
     def restore(self, context: Context, pool: SequenceIdPool) -> None:
-        """Restore the states; a sequence whose state does not fit is evaluated again, such a prefix is dropped."""
-        shares = context.config.unified and pool.memory.supports_partial_prefix
-        restored: list[Sequence] = []
+        """Restore the states; a sequence without one has no id then and starts again, such a prefix is dropped."""
         for sequence, state in self.running:
-            slot = pool.allocate()
-            if slot is not None and state is not None and context.restore_state(slot, state):
-                restored.append(sequence)
-            else:
+            slot = None if state is None else pool.allocate()
+            if slot is None or state is None:
                 sequence.reset()
-                if slot is not None and shares and _repeats_exactly(sequence):
-                    _copy_prefix(restored, sequence, slot, pool)
-            sequence.slot = slot
+            elif context.restore_state(slot, state):
+                sequence.slot = slot
+            else:
+                pool.free(slot)
+                sequence.reset()
         for prefix, prefix_state in self.prefixes:
             slot = pool.allocate_highest() if prefix.is_awaited or pool.free_ids else None
             if slot is None:
@@ -76,37 +74,15 @@ def _is_worth_saving(prefix: CachedPrefix, slot: int, context: Context) -> bool:
     return prefix.is_open and context.state_size(slot) <= _MAX_OPEN_BYTES
 
 
-def _repeats_exactly(sequence: Sequence) -> bool:
-    """Return whether a sequence gives the same result if a part of it is evaluated again: it has no results yet."""
-    return sequence.states is None and not sequence.tokens_left
-
-
 def _is_cheap_to_repeat(sequence: Sequence, saved: list[Sequence]) -> bool:
-    """Return whether a prefix of one of the ``saved`` sequences makes up at least half of what is evaluated."""
-    _, shared = _longest_prefix(sequence, saved)
-    return _repeats_exactly(sequence) and 2 * shared >= sequence.num_computed_tokens
+    """Return whether a prefix of one of the ``saved`` sequences makes up at least half of what is evaluated.
 
-
-def _longest_prefix(sequence: Sequence, donors: list[Sequence]) -> tuple[int | None, int]:
-    """Return the slot whose evaluated tokens can stand for most of the first ones of ``sequence``, and their number.
-
-    Tokens that give logits are not among them.
+    The prefix must stand for what is evaluated in it: a sequence that has results would get other ones.
     """
-    found: tuple[int | None, int] = None, 0
-    for donor in donors:
-        common = common_prefix_length(sequence.tokens, donor.tokens)
-        length = min(common, donor.num_computed_tokens, sequence.logits_start)
-        if length > found[1]:
-            found = donor.slot, length
-    return found
-
-
-def _copy_prefix(restored: list[Sequence], sequence: Sequence, slot: int, pool: SequenceIdPool) -> None:
-    """Copy the longest prefix that a ``restored`` sequence has in common with ``sequence`` to its ``slot``."""
-    source, length = _longest_prefix(sequence, restored)
-    if source is not None:
-        pool.memory.copy_prefix(source, slot, length)
-        sequence.num_computed_tokens = length
+    if sequence.states is not None or sequence.tokens_left:
+        return False
+    lengths = (min(common_prefix_length(sequence.tokens, each.tokens), each.num_computed_tokens) for each in saved)
+    return 2 * min(max(lengths, default=0), sequence.logits_start) >= sequence.num_computed_tokens
 
 
 def compact_cells(context: Context, pool: SequenceIdPool) -> None:

@@ -120,6 +120,7 @@ class Scheduler:
             self._waiting[0].finish(FinishReason.ERROR, error)  # shorter ones may fit
             self._remove_finished()
             return True
+        self._requeue_lost()
         self._preempt_stalled()
         self._queue_reports.report_positions(self._waiting)
         self._admit()
@@ -204,6 +205,12 @@ class Scheduler:
             owner = sequence if isinstance(sequence, ScoringSequence) and not sequence.ended else None
             useful = self._admission.is_worth_caching(sequence, self._waiting, self._running)
             self._prefix_index.release(sequence, owner, useful=useful)
+
+    def _requeue_lost(self) -> None:
+        """Let sequences wait again whose tokens in memory were lost: one of them evaluates a common prefix for all."""
+        for sequence in [s for s in self._running if s.slot is None]:
+            self._running.remove(sequence)
+            self._enqueue(sequence)
 
     def _preempt_stalled(self) -> None:
         """Preempt sequences whose consumer is behind in favour of waiting ones that could run."""
@@ -336,9 +343,7 @@ class Scheduler:
         if all(self._prefix_index.truncate(entry.sequence) for entry in entries):
             return
         self._prefix_index.evict_all(self._running)
-        for sequence in self._running:
-            self._enqueue(sequence)
-        self._running.clear()
+        self._requeue_lost()
 
 
 def _queue_position(sequence: Sequence) -> tuple[bool, int]:

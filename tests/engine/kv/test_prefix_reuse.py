@@ -111,6 +111,21 @@ def test_a_common_prefix_is_evaluated_once(bench, name, config):
     assert scheduler.kv_cache.context.evaluated_tokens == 200 + sum(5 + i for i in range(16))
 
 
+@pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
+@each_model
+def test_a_common_prefix_is_evaluated_at_most_once_more_in_a_larger_context(bench, name, config):
+    """Where states cannot move, one of the running requests evaluates it for all, also for those that come later."""
+    scheduler = bench(name, **config)
+    probes = [Probe(f"p{i}", numbers(200, 1) + numbers(5, 20 + i), numbers(20, i)) for i in range(8)]
+    scheduler.add(*probes)
+    while not all(probe.rows for probe in probes):
+        scheduler.step()
+    before = scheduler.kv_cache.evaluated_tokens
+    assert scheduler.kv_cache.grow_context(scheduler.scheduler._running)
+    scheduler.run(Probe("late", numbers(200, 1) + numbers(5, 90), []))
+    assert scheduler.kv_cache.evaluated_tokens - before <= 200 + 8 * (5 + 20) + 5
+
+
 @each_model
 def test_a_growing_chat_evaluates_only_the_new_turn(engines, name):
     """Each turn reuses the whole prompt of the previous one."""

@@ -99,12 +99,12 @@ def test_conversations_that_may_go_on_are_saved():
 
 
 def test_states_that_cannot_be_restored_are_not_saved():
-    """The sequences are evaluated again."""
+    """The sequences start again, without an id."""
     sequence = running(3)
     contents = save(pool_of(CachedPrefix([2], Owner())), sequence, restorable=False)
     assert contents.prefixes == [] and contents.running == [(sequence, None)]
-    contents.restore(FakeContext(), pool_of())
-    assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
+    contents.restore(FakeContext(), pool := pool_of())
+    assert (sequence.slot, sequence.num_computed_tokens, len(pool.free_ids)) == (None, 0, 8)
 
 
 def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
@@ -119,22 +119,12 @@ def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
 
 
 def test_a_common_prefix_is_stored_once():
-    """Scored prompts that share most of what is evaluated need one state, and the rest of each is evaluated again."""
+    """Of scored prompts that share most of what is evaluated, one moves; the others wait for its prefix."""
     sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=5), scored(2, shared=20, own=30)]
     contents = save(pool_of(), *sequences)
     assert [state for _, state in contents.running] == [b"0", None, b"2"]
-    pool = pool_of(size=4)
-    contents.restore(FakeContext(), pool)
-    assert [(sequence.slot, sequence.num_computed_tokens) for sequence in sequences] == [(0, 24), (1, 20), (2, 49)]
-    assert pool.memory.calls == [(0, 1, 20)]
-
-
-def test_a_refused_state_is_replaced_by_a_common_prefix():
-    """Only what is not in the prefix is evaluated again."""
-    sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=50)]
-    contents = save(pool_of(), *sequences)
-    contents.restore(FakeContext(b"1"), pool_of(size=4))
-    assert [sequence.num_computed_tokens for sequence in sequences] == [24, 20]
+    contents.restore(FakeContext(), pool_of(size=4))
+    assert [(sequence.slot, sequence.num_computed_tokens) for sequence in sequences] == [(0, 24), (None, 0), (1, 49)]
 
 
 def test_answers_are_saved_whole():
@@ -144,13 +134,13 @@ def test_answers_are_saved_whole():
 
 
 def test_what_does_not_fit_is_evaluated_again_or_dropped():
-    """A refused sequence keeps its new id and starts again; a refused prefix frees its id."""
+    """A refused sequence starts again; it and a refused prefix free their ids."""
     sequence = running(4)
     contents = save(pool_of(CachedPrefix([2], Owner())), sequence)
     pool = pool_of(size=4)
     contents.restore(FakeContext(b"4", b"7"), pool)
-    assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
-    assert not pool.cached and sorted(pool.free_ids) == [1, 2, 3]
+    assert (sequence.slot, sequence.num_computed_tokens) == (None, 0)
+    assert not pool.cached and sorted(pool.free_ids) == [0, 1, 2, 3]
 
 
 def test_prefixes_without_an_id_are_dropped():
