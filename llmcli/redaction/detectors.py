@@ -33,7 +33,7 @@ def _find_emails(text: str) -> Iterator[Range]:
         while start and _LOCAL_PART.match(text[start - 1]):
             start -= 1
         start += _escape_length(text, start)
-        while start < match.start() and text[start] in ".'%-":
+        while start < match.start() and text[start] in ".'%+-":  # + and - begin the lines of a diff
             start += 1
         local = text[start : match.start()]
         if local and local != "git" and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start):

@@ -44,7 +44,8 @@ def _card_end(text: str, groups: list[Range], first: int) -> int | None:
         digits += text[slice(*groups[last])]
         if len(digits) >= _CARD_LENGTHS.stop:
             return None
-        if len(digits) in _CARD_LENGTHS and is_card_number(digits):
+        is_decimal = last == first + 1 and text[groups[first][1]] == "."
+        if len(digits) in _CARD_LENGTHS and not is_decimal and is_card_number(digits):
             return last
     return None
 
@@ -139,6 +140,8 @@ def is_iban(text: str) -> bool:
 
 _RUN = re.compile(r"(?:\+|\(\+?|%2[Bb])?[0-9](?:[ ()./\-]{0,3}[0-9]){5,16}(?![0-9A-Za-z_])")
 _INSIDE_WORD = re.compile(r"(?<!\\)[A-Za-z_+]\Z")
+_ADDED_LINE = re.compile(r"^\+\Z", re.MULTILINE)
+"""The sign of an added line of a diff, which is no part of a number."""
 _WORD = re.compile(
     r"(?i:t[e\u00e9]l[e\u00e9]?(?:phone|fon[eoi]?|foon|fax|f\u00f3n|m\u00f3vel)?|phone|(?<![A-Za-z])(?:ph|tlf|tfn|gsm|cel)|mobile?|m\u00f3vil|mobil|handy"
     r"|cell(?:ulare|phone)?|celular|puhelin|fax|call|sms|whatsapp|ruf(?:nummer)?|dial|text me(?: at)?|reach(?: \w+)? at"
@@ -178,12 +181,15 @@ def find_phones(text: str) -> Iterator[Range]:
     """Yield international numbers, national numbers in common forms, and any number after a word such as "phone"."""
     for run in _RUN.finditer(text):
         start, said = run.start(), run.group()
-        if _INSIDE_WORD.search(text, max(0, start - 2), start):
+        if _INSIDE_WORD.search(text, max(0, start - 2), start) and not _ADDED_LINE.search(text, start - 1, start):
             continue
         if said.startswith("(") and said.count("(") > said.count(")"):
             start, said = start + 1, said[1:]
-        if is_phone(said, text[max(0, start - MAX_WORD_CHARS) : start]):
+        before = text[max(0, start - MAX_WORD_CHARS) : start]
+        if is_phone(said, before):
             yield start, start + len(said)
+        elif _ADDED_LINE.search(text, start, start + 1) and is_phone(said[1:], before):
+            yield start + 1, start + len(said)
 
 
 def is_phone(said: str, before: str) -> bool:

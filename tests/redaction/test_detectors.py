@@ -57,6 +57,11 @@ def found(text, kinds=KINDS):
         ),
         ('"+49\\u00a030\\u00a01234567"', "phone", "+49\\u00a030\\u00a01234567"),
         ("0123456789abcdef0123456789abcdef", "key", "0123456789abcdef0123456789abcdef"),
+        ("@@ -1 +1 @@\n+0151 12345678\n", "phone", "0151 12345678"),
+        ("+(212) 555-0188", "phone", "(212) 555-0188"),
+        ("++49 30 1234567", "phone", "+49 30 1234567"),
+        ("-+49 30 1234567", "phone", "+49 30 1234567"),
+        ("\n+jane@example.org", "email", "jane@example.org"),
         ("from 192.168.1.17 to", "ip", "192.168.1.17"),
         ("at 2001:db8::1 now", "ip", "2001:db8::1"),
     ],
@@ -80,6 +85,7 @@ def test_a_private_key_is_one_value():
     "text",
     [
         "git@github.com:foo/bar.git and lodash@4.17.21 and @app.route",
+        "@@ -1,2 +1,2 @@\n-@pytest.fixture\n+@app.route\n+import x",
         "2024-01-02 10:30, 01.02.2024, 02/03/2024, ISBN 978-3-16-148410-0, 0-306-40615-2, order 123456789",
         "commit 9fceb02d0ae598e95dc970b74767f19372d61af8, sha256:" + "0a" * 32,
         "550e8400-e29b-41d4-a716-446655440000",
@@ -87,7 +93,7 @@ def test_a_private_key_is_one_value():
         "The password must be long. Tokens: 4096. Authentication: required.",
         "getUserAccountDetailsV2FromDatabaseById my-long-file-name-2024-11-26-v2-final",
         "/usr/local/lib/python3.11/site-packages/foo/bar_baz.py",
-        "1 200 300 people, 3.14159265358979, 4111 1111 1111 1112",
+        "1 200 300 people, 3.14159265358979, 57.68518829345703, 4111 1111 1111 1112",
     ],
 )
 def test_what_only_looks_private_is_left(text):
