@@ -148,6 +148,14 @@ def _wait_until_it_polls(child):
     wait_until(lambda: "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"), 30.0)
 
 
+@pytest.mark.parametrize(("stdin", "warns"), [(subprocess.PIPE, True), (subprocess.DEVNULL, False)])
+def test_an_empty_pipe_beside_a_question_is_a_warning(process, stdin, warns):
+    """The command before it may have failed; the null device is no input. -v: off a terminal, success is silent."""
+    child = process("ask", "-v", "hello", "--max-tokens", "3", stdin=stdin)
+    _, err = child.communicate(timeout=30)
+    assert (b"standard input is empty" in err) == warns
+
+
 def test_the_timeout_covers_the_waiting_for_stdin(process):
     """--timeout also ends a wait for input."""
     child = process("ask", "--timeout", "0.3", stdin=subprocess.PIPE)

@@ -74,6 +74,10 @@ class Environment:
         mode = os.fstat(fd).st_mode
         return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
+    def is_pipe(self, fd: int) -> bool:
+        """Whether ``fd`` is a pipe, which another program fills."""
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+
     def is_line_mode(self, fd: int) -> bool:
         """Whether the terminal ``fd`` echoes and edits lines, so that no pager or other full-screen program uses it."""
         import termios

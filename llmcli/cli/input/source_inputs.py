@@ -213,7 +213,7 @@ def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequenc
         question = decode_argument(prompt)
         if ctx.runtime.input_characters is not None:
             ctx.runtime.input_characters += len(question)
-        return question, piped if piped is not None and piped.text.strip() else None
+        return question, None if piped is None else _nonblank(ctx, piped)
     if piped is None or (files and not piped.text.strip()):
         raise UsageError("no question: give one as an argument, or pipe one in")
     if not piped.text.strip():
@@ -232,9 +232,19 @@ def read_texts(
     found, failed = _read_question_files(ctx, files, read_source_document)
     piped = ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
     if reads_stdin and piped and STDIN not in files:
-        document = read_source_document(ctx, STDIN)
-        found += [document] if document.text.strip() else []
+        document = _nonblank(ctx, read_source_document(ctx, STDIN))
+        found += [] if document is None else [document]
     return found, failed
+
+
+def _nonblank(ctx: CommandContext, piped: Document) -> Document | None:
+    """Return the document; None if it is blank, with a warning about a pipe, since what fills it may have failed."""
+    if piped.text.strip():
+        return piped
+    environment = ctx.console.environment
+    if environment.is_pipe(environment.stdin):
+        ctx.runtime.observer.warn("standard input is empty")
+    return None
 
 
 def _read_question_files(
