@@ -194,6 +194,12 @@ _DETECTORS = (
     _Detector("key", secret_formats.find_password_options, secret_formats.PASSWORD_OPTIONS),
     _Detector("key", secret_formats.find_authorizations, ("bearer", "basic", "token", "apikey")),
     _Detector("key", secret_formats.find_assigned_secrets, secret_formats.SECRET_WORDS),
+    _Detector(
+        "key",
+        secret_formats.find_stated_secrets,
+        ("password", "passwd", "_pass", "secret", "token", "_key", "identified"),
+    ),
+    _Detector("key", secret_formats.find_cookies, ("cookie",)),
     _Detector("iban", number_formats.find_ibans, decodes=True),
     _Detector("iban", _find_wrapped_ibans, ("\n", "\\n"), decodes=True),
     _Detector("card", number_formats.find_cards, decodes=True),

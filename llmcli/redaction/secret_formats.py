@@ -145,7 +145,7 @@ def _shannon_entropy(text: str) -> float:
 _URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
 _LOGIN_OPTION = re.compile(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 SECRET_WORDS = (
-    *("pass", "pwd", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin"),
+    *("pass", "pw", "psk", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin"),
     *(
         "\u5bc6\u7801",
         "\u5bc6\u78bc",
@@ -177,7 +177,7 @@ SECRET_WORDS = (
 )
 """A text without any of these words assigns nothing to a secret."""
 _PASSWORDS = (
-    r"pass(?:word|wort|wd|phrase|code)|pwd|mot de passe|kennwort|contrase\u00f1a|(?<![a-z])(?:senha|has\u0142o|heslo|jelsz\u00f3|[\u015fs]ifre"
+    r"pass(?:word|wort|wd|phrase|code)|pwd|(?<![a-z])(?:pw|(?:wpa-)?psk)|mot de passe|kennwort|contrase\u00f1a|(?<![a-z])(?:senha|has\u0142o|heslo|jelsz\u00f3|[\u015fs]ifre"
     r"|parola|lozinka|l\u00f6senord|adgangskode|passord|salasana|wachtwoord)|m\u1eadt kh\u1ea9u|kata sandi|\u5bc6\u7801|\u5bc6\u78bc|\u53e3\u4ee4|\u30d1\u30b9\u30ef\u30fc\u30c9"
     r"|\ube44\ubc00\ubc88\ud638|\uc554\ud638|\u043f\u0430\u0440\u043e\u043b(?:\u044c|\u0430)|\u043b\u043e\u0437\u0438\u043d\u043a\u0430|\u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2|\u05e1\u05d9\u05e1\u05de\u05d4"
     r"|\u0643\u0644\u0645\u0629 (?:\u0627\u0644\u0645\u0631\u0648\u0631|\u0627\u0644\u0633\u0631)|\u092a\u093e\u0938\u0935\u0930\u094d\u0921|\u0e23\u0e2b\u0e31\u0e2a\u0e1c\u0e48\u0e32\u0e19"
@@ -189,12 +189,29 @@ _SECRET_WORD = re.compile(
 )
 _ASSIGNMENT = re.compile(
     r"(?P<suffix>[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=>])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}"
+    r"|(?P<pair>(?<=[\"']),?\s{1,40}\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}|\r?\n[ \t]{0,40}value:[ \t]{1,4})"
     r"|(?:\u662f|\u4e3a|\u70ba|\u306f|\ub294|\uc740) ?|\s(?=[^\s-]))"
     r"(?:\"(?P<double>(?:[^\"\\\r\n]|\\.){4,400})\"|'(?P<single>(?:[^'\\\r\n]|\\.){4,400})'|`(?P<tick>[^`\r\n]{4,400})`"
     r"|\\\"(?P<escaped>(?:[^\"\\\r\n]|\\[^\"]){4,400})\\\"|[\"'](?P<open>[^\"'\r\n]{4,400})(?=\r?(?:\n|\Z))"
     r"|(?P<bare>[^\s\"'`<>,;\\\])}\u3001\u3002\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4,400}))"
 )
-"""What follows a word for a secret; ``open``: the quotation mark that would end it is missing."""
+"""What follows a word for a secret; ``open``: the quotation mark that would end it is missing.
+
+``pair``: the word is a name, and the value stands beside it (``"name": "DB_PASSWORD", "value": "..."``).
+"""
+_SETTING_START = re.compile(r"^[\w.-]{0,60}\Z", re.MULTILINE)
+_LINE_END = re.compile(r"[ \t]*\r?(?:\n|\Z)")
+_STATEMENT = re.compile(
+    r"(?i:identified(?:\s+with\s+\w+)?\s+by|(?:encrypted|with)\s+password)\s+[\"'](?P<sql>[^\"'\r\n]{1,128})[\"']"
+    r"|(?i:define|putenv|setenv|setproperty|env)\(\s{0,4}[\"'][\w.]{0,40}(?i:password|passwd|_pass|secret|token|_key)[\"']\s{0,4},"
+    r"\s{0,4}[\"'](?P<call>[^\"'\r\n]{1,128})[\"']"
+    r"|\b(?:login|user)[ \t]+\S{1,128}\s{1,8}password[ \t]+(?P<netrc>\S{1,128})"
+)
+"""Statements of SQL, calls that set a secret, and entries of ``.netrc``."""
+_COOKIES = re.compile(r"(?i:\b(?:set-)?cookie)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\r\n\"']{1,4096})")
+_COOKIE = re.compile(
+    r"(?<![^\s;])(?!(?i:expires|max-age|path|domain|samesite|version)=)[\w.-]{1,64}=(?=[^;\s]*[0-9])([^;\s]{6,4096})"
+)
 _PROSE = re.compile(
     r"(?i:\b(?:a|an|and|are|at|be|can|choose|confirm|does|enter|for|forgot(?:ten)?|from|hidden|in|incorrect|invalid|is|login|must|new|no|not"
     r"|of|old|on|or|please|repeat|required|reset|s?he|should|the|to|too|user|using|was|will|with|wrong|you|your|der|die|das|ein|und|nicht"
@@ -276,11 +293,40 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         value, start = match[group], match.start(group)
         if group == "bare":
             value = value.removesuffix(".")
-        explicit, phrase = operator[:1] in {":", "=", ">", ""}, bool(word["password"]) and not match["suffix"]
-        if _is_assigned_secret(value, explicit=explicit, quoted=group != "bare", phrase=phrase) or (
-            operator == "=" and group in {"double", "single"}
+        is_pair = match["pair"] is not None
+        explicit = is_pair or operator[:1] in {":", "=", ">", ""}
+        phrase = bool(word["password"]) and not match["suffix"]
+        if (
+            _is_assigned_secret(value, explicit=explicit, quoted=is_pair or group != "bare", phrase=phrase)
+            or (operator == "=" and group in {"double", "single"})
+            or (phrase and match["operator"] == "=" and _is_setting(text, word, match))
         ):
             yield start, start + len(value)
+
+
+def _is_setting(text: str, word: re.Match[str], assignment: re.Match[str]) -> bool:
+    """Return whether a word of letters is the value of a variable (``DB_PASSWORD=tiger``), or of a line of settings."""
+    name = text[word.start() : word.end()]
+    is_line = _SETTING_START.search(text, max(0, word.start() - 61), word.start()) is not None
+    value = assignment[assignment.lastgroup or ""]
+    return (name.isupper() or (is_line and _LINE_END.match(text, assignment.end()) is not None)) and not (
+        _NO_VALUE.match(value) or _CALL.match(value) or _SECRET_WORD.search(lower(value))
+    )
+
+
+def find_stated_secrets(text: str) -> Iterator[Range]:
+    """Yield the passwords of SQL's statements, of calls such as ``define('DB_PASSWORD', ...)``, and of ``.netrc``."""
+    for match in _STATEMENT.finditer(text):
+        value = match[match.lastgroup or ""]
+        if not _NO_VALUE.match(value):
+            yield match.span(match.lastgroup or "")
+
+
+def find_cookies(text: str) -> Iterator[Range]:
+    """Yield the values of cookies that have a digit."""
+    for header in _COOKIES.finditer(text):
+        for match in _COOKIE.finditer(text, *header.span(1)):
+            yield match.span(1)
 
 
 def _is_assigned_secret(value: str, *, explicit: bool, quoted: bool, phrase: bool) -> bool:
@@ -288,8 +334,8 @@ def _is_assigned_secret(value: str, *, explicit: bool, quoted: bool, phrase: boo
     if len(value) < 4 or _NO_VALUE.match(value) or not any(map(str.isalnum, value)):  # noqa: PLR2004 (see the pattern)
         return False
     if quoted:
-        return explicit and (
-            " " not in value or any(map(str.isdigit, value)) or (phrase and _PROSE.search(value) is None)
+        return (explicit and (" " not in value or any(map(str.isdigit, value)))) or (
+            phrase and _PROSE.search(value) is None
         )
     if _CALL.match(value):
         return False
