@@ -265,16 +265,8 @@ class CrashRecovery:
     time, the worker may have been killed.
     """
 
-    def __init__(
-        self,
-        *,
-        max_in_flight: int = _MAX_IN_FLIGHT,
-        max_crashes: int = _MAX_CRASHES,
-        max_stale_workers: int = _MAX_STALE_WORKERS,
-    ) -> None:
+    def __init__(self, *, max_in_flight: int = _MAX_IN_FLIGHT) -> None:
         self._max_in_flight = max_in_flight
-        self._max_crashes = max_crashes
-        self._max_stale_workers = max_stale_workers
         self._in_flight: dict[str, Request] = {}
         self._started_ids: set[str] = set()  # a part of the answer has arrived
         self._suspect_ids: set[str] = set()
@@ -316,7 +308,7 @@ class CrashRecovery:
         ``stop_requested``: the worker was asked to end. ``stale``: another process had started it, and it sent nothing.
         """
         lost, self._in_flight = self._in_flight, {}
-        if (stop_requested or stale) and self._num_stale_workers < self._max_stale_workers:
+        if (stop_requested or stale) and self._num_stale_workers < _MAX_STALE_WORKERS:
             self._num_stale_workers += 1
             retry = [each for each in lost.values() if each.gathered or each.id not in self._started_ids]
         else:
@@ -327,7 +319,7 @@ class CrashRecovery:
         return Recovery(tuple(retry), tuple(name for name in lost if name not in retried_ids))
 
     def _retryable_after_crash(self, lost: dict[str, Request]) -> list[Request]:
-        if self._num_crashes > self._max_crashes:
+        if self._num_crashes > _MAX_CRASHES:
             return []
         if len(lost) == 1 and self._suspect_ids:  # it was alone
             (name,) = lost

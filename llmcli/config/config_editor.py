@@ -194,7 +194,7 @@ def _add(text: str, sections: Sequence[str], name: str, value: Any) -> str:
     if found is None:
         return _add_to_root(text, root, section, {name: value})
     if root.flow_style:
-        return _add_to_flow(text, found[2], _flow_entry(name, value))
+        return _add_to_flow(text, found[2], name, value)
     _, key, mapping = found
     if mapping.id != "mapping" or not mapping.value:  # nothing, or {}
         start = max(mapping.start_mark.index, key.end_mark.index)
@@ -202,19 +202,15 @@ def _add(text: str, sections: Sequence[str], name: str, value: Any) -> str:
         at = _line_end(text, key.end_mark.index)
         return _insert_lines(text, at, _block_entry(name, value, key.start_mark.column + _INDENT))
     if mapping.flow_style:
-        return _add_to_flow(text, mapping, _flow_entry(name, value))
+        return _add_to_flow(text, mapping, name, value)
     column = mapping.value[0][0].start_mark.column
     return _insert_lines(text, _block_end(text, mapping), _block_entry(name, value, column))
 
 
 def _add_to_root(text: str, root: Any, name: str, value: Any) -> str:
     if root is not None and root.flow_style:
-        return _add_to_flow(text, root, _flow_entry(name, value))
+        return _add_to_flow(text, root, name, value)
     return _insert_lines(text, len(text), _block_entry(name, value, 0))
-
-
-def _flow_entry(name: str, value: Any) -> str:
-    return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
 
 
 def _flow_text(value: Any) -> str:
@@ -224,9 +220,10 @@ def _flow_text(value: Any) -> str:
     return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)).strip()[1:-1]
 
 
-def _add_to_flow(text: str, mapping: Any, entry: str) -> str:
+def _add_to_flow(text: str, mapping: Any, name: str, value: Any) -> str:
     if not getattr(mapping, "flow_style", False):
         raise UneditableYaml
+    entry = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
     end = mapping.end_mark.index - 1
     return f"{text[:end]}{', ' if mapping.value else ''}{entry}{text[end:]}"
 

@@ -72,8 +72,8 @@ class EngineNotInstalled(Unsupported):
     ``package``: the kind of a prebuilt one that suits this machine, of ``size`` bytes; "" if there is none.
     """
 
-    def __init__(self, subject: str, *, package: str = "", size: int = 0, detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
+    def __init__(self, *, package: str = "", size: int = 0, detail: str = "") -> None:
+        super().__init__("llama.cpp", detail=detail)
         self.package = package
         self.size = size
 

@@ -317,13 +317,13 @@ def _is_list_of_unique_texts(value: object) -> bool:
     return all(isinstance(item, str) and item.strip() for item in value) and len(set(value)) == len(value)
 
 
-def _number_reader(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[Any], float | None]:
-    """Return a reader of numbers from ``low`` (``above``: greater than it) to ``high``; None for anything else."""
+def _number_reader(high: float = math.inf, *, above_zero: bool = False) -> Callable[[Any], float | None]:
+    """Return a reader of numbers from 0 (``above_zero``: greater than that) to ``high``; None for anything else."""
 
     def read(value: Any) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return None
-        return float(value) if low <= value <= high and not (above and value == low) else None
+        return float(value) if 0 <= value <= high and not (above_zero and value == 0) else None
 
     return read
 
@@ -340,13 +340,13 @@ def _read_stop(value: Any) -> tuple[str, ...] | None:
 
 
 _OPTION_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "temperature": (_number_reader(0), "a number of at least 0"),
+    "temperature": (_number_reader(), "a number of at least 0"),
     "max_tokens": (_read_count, "a whole number of at least 1"),
     "stop": (_read_stop, "a text or a list of texts, none empty"),
     "top_k": (_read_count, "a whole number of at least 1"),
-    "top_p": (_number_reader(0, 1, above=True), "a number above 0, up to 1"),
-    "min_p": (_number_reader(0, 1), "a number from 0 to 1"),
-    "repeat_penalty": (_number_reader(0, above=True), "a number above 0"),
+    "top_p": (_number_reader(1, above_zero=True), "a number above 0, up to 1"),
+    "min_p": (_number_reader(1), "a number from 0 to 1"),
+    "repeat_penalty": (_number_reader(above_zero=True), "a number above 0"),
 }
 
 

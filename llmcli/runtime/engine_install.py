@@ -144,7 +144,7 @@ def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
     if name is None:
         used = engine_library.find_library(config.environ)
         if used is None:
-            raise EngineNotInstalled("llama.cpp")
+            raise EngineNotInstalled
         return used
     here = {engine.name: engine.library for engine in list_engines(config) if engine.library is not None}
     if name not in here:
@@ -181,8 +181,8 @@ def install_first(config: RunConfig) -> EngineLibrary:
     try:
         package = choose_package()
     except EngineUnavailable as error:
-        raise EngineNotInstalled("llama.cpp", detail=error.detail) from error
-    missing = EngineNotInstalled("llama.cpp", package=package.kind, size=package.size)
+        raise EngineNotInstalled(detail=error.detail) from error
+    missing = EngineNotInstalled(package=package.kind, size=package.size)
     if config.settings["offline"] or not config.observer.confirm_engine(describe_package(config, package)):
         raise missing
     return config.observer.show_installation(install(config, package))

@@ -142,7 +142,7 @@ class LabelTask:
         found = result.fields["probabilities"]
         if found is None:
             return ""
-        return format_labels(result.fields["label"], round_probabilities(found), PROBABILITY_DIGITS)
+        return format_labels(result.fields["label"], round_probabilities(found))
 
 
 def make_label_task(
@@ -242,4 +242,4 @@ class MultiLabelTask:
     def line(self, result: Result) -> str:
         """Return labels and probabilities as ``format_labels`` does; "" if blank."""
         found = result.fields["probabilities"]
-        return "" if found is None else format_labels(result.fields["label"], found, PROBABILITY_DIGITS)
+        return "" if found is None else format_labels(result.fields["label"], found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
+from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities, join_text
 from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
 from llmcli.backends.remote.transport.cancellation import CancelToken
@@ -18,7 +18,7 @@ from llmcli.errors import RemoteError, RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
+from llmcli.types import CandidateScores, Event, Finished, Request, Score, TokenLogprobs, Usage
 
 _SCORE_PATH = "/score"
 _MAX_LABEL_TOKENS = 4
@@ -93,11 +93,7 @@ class CandidateScorer:
             logprobs=_TOP_LOGPROBS,
         )
 
-        def make() -> ProtocolRequest:
-            protocol = self._chat_client.protocol
-            return protocol.build_request(plain, self._model, self._capabilities.refused_fields, stream=False)
-
-        events, finished = self._chat_client.collect_events(call, plain, self._capabilities, self._model, make)
+        events, finished = self._collect_events(call, plain, stream=False)
         positions = collect_alternatives(events)
         if not positions:
             self._has_logprobs = False
@@ -107,6 +103,13 @@ class CandidateScorer:
             return None, finished.usage
         scores = tuple(Score(name, math.log(max(mass, _MIN_PROBABILITY)), 1) for name, mass in masses.items())
         return CandidateScores(request.id, scores, "logprobs"), finished.usage
+
+    def _collect_events(self, call: CancelToken, request: Request, *, stream: bool) -> tuple[list[Event], Finished]:
+        def build() -> ProtocolRequest:
+            refused = self._capabilities.refused_fields
+            return self._chat_client.protocol.build_request(request, self._model, refused, stream=stream)
+
+        return self._chat_client.collect_events(call, request, self._capabilities, build)
 
     # ---- by samples -----------------------------------------------------------------------------------------------
 
@@ -119,7 +122,8 @@ class CandidateScorer:
                 request.sampling, temperature=1.0, seed=None if seed is None else (seed + number) % 2**32
             )
             sample = replace(request, sampling=sampling, max_tokens=_MAX_SAMPLE_TOKENS, logprobs=None)
-            text, finished = self._chat_client.complete_text(call, sample, self._capabilities, self._model)
+            events, finished = self._collect_events(call, sample, stream=True)
+            text = join_text(events)
             usage += finished.usage
             first_answer = first_answer or text
             meant = match_candidate(text, request.candidates)

@@ -224,12 +224,11 @@ class ChatClient:
         call: CancelToken,
         request: Request,
         capabilities: ServerCapabilities,
-        model: str,
-        make: Callable[[], ProtocolRequest] | None = None,
+        build: Callable[[], ProtocolRequest],
     ) -> tuple[list[Event], Finished]:
-        """Return the events of a whole answer and its end; a retry is possible at any time, as nothing is delivered.
+        """Send what ``build`` returns for a request; return the events of the whole answer and its end.
 
-        ``make`` returns what is sent, if it is not the request alone.
+        A retry is possible at any time, as nothing is delivered.
         """
         events: list[Event] = []
 
@@ -237,23 +236,8 @@ class ChatClient:
             events.clear()
             return self._send_once(call, request, made, events.append, quiet=True)
 
-        def build() -> ProtocolRequest:
-            return self.protocol.build_request(request, model, capabilities.refused_fields)
-
-        finished = self.with_supported_fields(call, capabilities, make or build, send)
+        finished = self.with_supported_fields(call, capabilities, build, send)
         return events, finished
-
-    def complete_text(
-        self,
-        call: CancelToken,
-        request: Request,
-        capabilities: ServerCapabilities,
-        model: str,
-        make: Callable[[], ProtocolRequest] | None = None,
-    ) -> tuple[str, Finished]:
-        """Return the text of a whole answer and its end; see ``collect_events``."""
-        events, finished = self.collect_events(call, request, capabilities, model, make)
-        return join_text(events), finished
 
     def _send_once(
         self,

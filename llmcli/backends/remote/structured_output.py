@@ -51,10 +51,10 @@ def generate_json(
     for _ in range(_MAX_REPAIRS + 1):
         asked = replace(request, messages=turns)
 
-        def make(asked: Request = asked) -> ProtocolRequest:
+        def build(asked: Request = asked) -> ProtocolRequest:
             return _build_request(chat_client.protocol, asked, schema, model, capabilities.refused_fields)
 
-        events, finished = chat_client.collect_events(call, asked, capabilities, model, make)
+        events, finished = chat_client.collect_events(call, asked, capabilities, build)
         text, tokens = join_text(events), [event for event in events if isinstance(event, TokenLogprobs)]
         usage += finished.usage
         finished = replace(finished, usage=usage)

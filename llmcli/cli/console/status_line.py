@@ -50,14 +50,11 @@ class StatusLine:
         interrupt: Interrupt,
         *,
         quiet: bool = False,
-        delay: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``delay``: seconds of waiting before it appears, ``DELAY_S`` by default."""
         self.enabled = not quiet and environment.erases_lines
         self._environment = environment
         self._interrupt = interrupt
-        self._delay = DELAY_S if delay is None else delay
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
@@ -85,7 +82,7 @@ class StatusLine:
             now = self._clock()
             if self._wait_began_at is None:
                 self._wait_began_at = self._seen_at = now
-                self._next_paint_at = now + self._delay
+                self._next_paint_at = now + DELAY_S
                 self._wake_painter()
             self._record_progress(progress, now)
             self._paint(now)
@@ -109,7 +106,7 @@ class StatusLine:
         if self.enabled:
             with self._changed:
                 self._erase()
-                self._next_paint_at = self._clock() + min(self._delay, _OUTPUT_PAUSE_S)
+                self._next_paint_at = self._clock() + min(DELAY_S, _OUTPUT_PAUSE_S)
                 self._made_way = True
 
     def disable(self) -> None:
@@ -161,7 +158,7 @@ class StatusLine:
         if waits:
             with self._changed:
                 now = self._wait_began_at = self._clock()
-                self._next_paint_at = now + self._delay
+                self._next_paint_at = now + DELAY_S
                 self._wake_painter()
 
     def _record_progress(self, progress: Progress, now: float) -> None:

@@ -129,7 +129,6 @@ class ProvenanceRecorder:
         self._inputs: dict[str, dict[str, Any]] = {}
         self._streams: dict[str, hmac.HMAC] = {}
         self._outputs: list[_Output] = []
-        self._redacted_before: dict[str, int] = {}
         self.in_json = False
         """Whether each result as JSON has the statement about it."""
         self.tally = ResultTally()

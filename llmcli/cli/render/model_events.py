@@ -75,9 +75,9 @@ def _variant_summary(offer: Variant) -> str:
     )
 
 
-def _format_needed(fit: MemoryEstimate, task: str = "chat") -> str:
-    """Return the memory of a model for a task, for display; without its header, at least that of the weights."""
-    return f"{'' if fit.header_known else 'at least '}{message_text.format_bytes(fit.peak_bytes(task))}"
+def _format_needed(fit: MemoryEstimate) -> str:
+    """Return the memory of a model for a chat, for display; without its header, at least that of the weights."""
+    return f"{'' if fit.header_known else 'at least '}{message_text.format_bytes(fit.peak_bytes())}"
 
 
 def _format_peak(fit: MemoryEstimate) -> str:

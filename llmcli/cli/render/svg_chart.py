@@ -28,6 +28,7 @@ _TITLE_PIXELS = 9
 INK, BLUE, GREY = "#222222", "#1f77b4", "#767676"
 _GRID = "#dddddd"
 _ROUND_STEPS = (1, 2, 5, 10)
+_NUM_TICKS = 5
 
 
 @frozen
@@ -44,9 +45,9 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
 
-def make_axis(label: str, low: float, high: float, *, percent: bool = False, count: int = 5) -> Axis:
-    """Return an axis with about ``count`` round ticks that includes ``low`` and ``high``; ``percent`` of shares."""
-    rough = max(high - low, 1e-9) / count
+def make_axis(label: str, low: float, high: float, *, percent: bool = False) -> Axis:
+    """Return an axis with about ``_NUM_TICKS`` round ticks that includes ``low`` and ``high``; ``percent`` of shares."""
+    rough = max(high - low, 1e-9) / _NUM_TICKS
     size = 10.0 ** math.floor(math.log10(rough))
     step = size * next(each for each in _ROUND_STEPS if each * size >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -118,14 +118,15 @@ class _IgnoreRules:
 
     def excludes_directory(self, path: Path) -> bool:
         """Whether a directory is left out; ``path`` may be relative."""
-        return path.name in _LEFT_OUT or self._is_ignored(_absolute(path), "/")
+        return path.name in _LEFT_OUT or self._is_ignored(path, "/")
 
     def excludes(self, path: Path) -> bool:
         """Whether a file is left out; so is a statement about an output, which --provenance has written."""
-        return path.name.endswith(STATEMENT_SUFFIX) or self._is_ignored(_absolute(path), "")
+        return path.name.endswith(STATEMENT_SUFFIX) or self._is_ignored(path, "")
 
     def _is_ignored(self, path: Path, ending: str) -> bool:
         """The last pattern that matches decides, in the file that is nearest to ``path`` (gitignore(5))."""
+        path = _absolute(path)
         for directory in path.parents:
             spec = self._spec(directory)
             if spec is not None:

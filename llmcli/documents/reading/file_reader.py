@@ -31,6 +31,8 @@ MAX_TEXT_BYTES = 64 << 20
 """The largest text that is kept in memory; ``streamed_file`` reads larger ones in blocks."""
 TOO_LARGE = f"it is larger than {MAX_TEXT_BYTES >> 20} MiB, and this command keeps a text in memory; split it"
 _POLL_MS = 100  # interval between checks for an interrupt
+_PATIENCE_S = 2.0
+"""Seconds without data after which a command says that it waits for standard input."""
 
 
 def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
@@ -69,8 +71,10 @@ def open_stream(name: str, interrupt: Interrupt) -> Iterator[io.BufferedReader[A
     Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check_input()`` raises. Regular files
     can be read at any position.
     """
-    with _open_input(name) as fd, io.BufferedReader(_PollingReader(fd, name, interrupt), _STREAM_CHUNK_BYTES) as stream:
-        yield stream
+    with _open_input(name) as fd:
+        reader = _PollingReader(fd, name, interrupt.check_input)
+        with io.BufferedReader(reader, _STREAM_CHUNK_BYTES) as stream:
+            yield stream
 
 
 @contextmanager
@@ -78,15 +82,14 @@ def open_stdin_stream(
     fd: int,
     interrupt: Interrupt,
     waiting: Callable[[], None],
-    patience: float = 2.0,
     observe: Callable[[memoryview], object] | None = None,
 ) -> Iterator[io.BufferedReader[Any]]:
     """Return descriptor ``fd`` as a stream of bytes that are read as they arrive; it stays open.
 
-    ``waiting`` and ``patience`` are as in ``read_stdin``; reading raises as with ``open_stream``. ``observe`` is called
+    ``waiting`` is as in ``read_stdin``; reading raises as with ``open_stream``. ``observe`` is called
     with all bytes that are read.
     """
-    reader = _PollingReader(fd, STDIN, interrupt, waiting, patience, observe)
+    reader = _PollingReader(fd, STDIN, interrupt.check_input, waiting, _PATIENCE_S, observe)
     with io.BufferedReader(reader, _STREAM_CHUNK_BYTES) as stream:
         yield stream
 
@@ -139,14 +142,14 @@ class _FileVersion:
 class _PollingReader(io.RawIOBase):
     """A descriptor that is polled and read; closing this object leaves it open.
 
-    ``waiting`` is called once after ``patience`` seconds without any data.
+    ``check`` is called before each poll and may raise. ``waiting`` is called once after ``patience`` seconds without any data.
     """
 
     def __init__(
         self,
         fd: int,
         name: str,
-        interrupt: Interrupt,
+        check: Callable[[], None],
         waiting: Callable[[], None] | None = None,
         patience: float = 0.0,
         observe: Callable[[memoryview], object] | None = None,
@@ -157,7 +160,7 @@ class _PollingReader(io.RawIOBase):
         self._silent_until = time.monotonic() + patience
         self._fd = fd
         self._name = name
-        self._interrupt = interrupt
+        self._check = check
         self.version = _FileVersion(fd)
         """What was read so far."""
         self._poll = select.poll()
@@ -179,7 +182,7 @@ class _PollingReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while True:
-            self._interrupt.check_input()
+            self._check()
             if not self._poll.poll(_POLL_MS):
                 if self._waiting is not None and time.monotonic() >= self._silent_until:
                     self._waiting()
@@ -230,7 +233,7 @@ def read_stdin(
     fd: int,
     interrupt: Interrupt,
     waiting: Callable[[], None] | None = None,
-    patience: float = 2.0,
+    patience: float = _PATIENCE_S,
     refuse_binary: Callable[[bytes, str], None] = refuse_unreadable,
 ) -> bytes:
     """Read descriptor ``fd`` to its end; calls ``waiting`` once after ``patience`` seconds without any data.
@@ -251,36 +254,18 @@ def _read_to_end(
     patience: float,
     refuse_binary: Callable[[bytes, str], None],
 ) -> bytes:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    start = time.monotonic()
-    version = _FileVersion(fd)
+    reader = _PollingReader(fd, name, interrupt.check, waiting, patience)
     data = bytearray()
+    chunk = memoryview(bytearray(_READ_CHUNK_BYTES))
     is_binary = False
-    while True:
-        interrupt.check()
-        if not poll.poll(_POLL_MS if waiting is None else min(_POLL_MS, patience * 1000)):
-            if waiting is not None and not data and time.monotonic() - start >= patience:
-                waiting()
-                waiting = None
-            continue
-        try:
-            piece = os.read(fd, _READ_CHUNK_BYTES)
-        except BlockingIOError:  # another process reads the same file description
-            continue
-        except IsADirectoryError as error:
-            raise IsADirectory(name) from error
-        except OSError as error:
-            raise MissingError(name, kind="input", detail=error.strerror or "") from error
-        if not piece:
-            version.require_same(name)
-            return bytes(data)
-        version.add(piece)
-        data += piece
-        if b"\0" in piece and not is_binary:
+    while count := reader.readinto(chunk):
+        data += chunk[:count]
+        if not is_binary and data.find(0, len(data) - count) >= 0:
             refuse_binary(bytes(data), name)
             is_binary = True
         _check_size(len(data), name, is_binary=is_binary)
+    reader.version.require_same(name)
+    return bytes(data)
 
 
 def _check_size(size: int, name: str, *, is_binary: bool) -> None:

@@ -417,13 +417,12 @@ class ConcurrencyTuner:
     A processor whose cores are busy with 16 rows gains nothing from 32; a GPU or many cores do.
     """
 
-    def __init__(self, first: int = INITIAL_CONCURRENCY, most: int = MAX_CONCURRENCY) -> None:
-        self.concurrency = first
+    def __init__(self) -> None:
+        self.concurrency = INITIAL_CONCURRENCY
         """Number of sequences that may run at once now."""
-        self._max_concurrency = most
         self._step_rates: list[float] = []
         self._previous_rate: float | None = None
-        self._is_settled = first >= most
+        self._is_settled = False
 
     def record_step(self, rows: int, seconds: float, waiting: int) -> None:
         """Record the duration of a step that decoded a token for each of ``rows`` sequences while ``waiting`` wait."""
@@ -437,7 +436,7 @@ class ConcurrencyTuner:
         if self._previous_rate is not None and rate < _MIN_SPEEDUP * self._previous_rate:
             self.concurrency //= 2
             self._is_settled = True
-        elif 2 * self.concurrency > self._max_concurrency:
+        elif 2 * self.concurrency > MAX_CONCURRENCY:
             self._is_settled = True
         else:
             self._previous_rate = rate

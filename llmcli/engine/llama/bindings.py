@@ -28,6 +28,7 @@ from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 
 LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_CONTINUED = 3, 4, 5
 """ggml's log levels (``enum ggml_log_level``); a continuation belongs to the line before it."""
+_MAX_LOG_LINES = 200
 
 
 class NativeLog:
@@ -36,8 +37,8 @@ class NativeLog:
     The deque makes it thread-safe; the callback must not raise, since native code calls it.
     """
 
-    def __init__(self, keep: int = 200) -> None:
-        self._lines: collections.deque[tuple[int, str]] = collections.deque(maxlen=keep)
+    def __init__(self) -> None:
+        self._lines: collections.deque[tuple[int, str]] = collections.deque(maxlen=_MAX_LOG_LINES)
         self._level = 0
 
     def append(self, level: int, text: bytes) -> None:
@@ -138,7 +139,7 @@ def _load_library() -> Any:
         os.environ.setdefault(name, value)
     library = _unchecked or find_library(os.environ)
     if library is None:
-        raise EngineNotInstalled("llama.cpp")
+        raise EngineNotInstalled
     check = None if library.is_compiled or _unchecked else library_check.require_check(library)
     module = _import_low_level_module(library)
 

@@ -25,6 +25,8 @@ from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 
 _ALL_GPU_LAYERS = 10_000
+_GPU_RESERVE_BYTES = 512 << 20
+"""Of each device, they stay free for the KV cache and compute buffers."""
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 """Attribute bits of a token (``llama_token_attr``)."""
 _PIECE_BYTES = 1024
@@ -229,15 +231,14 @@ def _has_recurrent_layers(header: Header) -> bool:
     )
 
 
-def _count_offload_layers(header: Header, requested: int | None, reserve: int = 512 << 20) -> int:
+def _count_offload_layers(header: Header, requested: int | None) -> int:
     """Return how many layers to offload: ``requested``, or as many as fit the free memory of the GPUs.
 
-    ``reserve`` bytes of each device stay free for the KV cache and compute buffers. It assumes that all layers have the
-    same size.
+    It assumes that all layers have the same size.
     """
     if requested is not None:
         return requested
-    free = sum(max(0, gpu.free - reserve) for gpu in hardware.list_gpus())
+    free = sum(max(0, gpu.free - _GPU_RESERVE_BYTES) for gpu in hardware.list_gpus())
     layers = (header.block_count or 1) + 1  # the output layer counts as one
     per_layer = max(1, header.size // layers)
     fit = free // per_layer

@@ -91,12 +91,12 @@ class HubClient:
         if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
             raise ConfigError("HF_TOKEN", origin="environment", detail="it contains invalid characters")
 
-    def list_repository(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> RepositoryListing:
-        """Return the files of ``repo`` at ``revision`` (None: the newest commit of the main branch).
+    def list_repository(self, repo: str, interrupt: Interrupt) -> RepositoryListing:
+        """Return the files of ``repo`` at the newest commit of the main branch.
 
         Raises ``HubUnreachable``, ``TemporaryFailure``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
         """
-        return self._with_retries(lambda: self._request_listing(repo, revision), repo, interrupt)
+        return self._with_retries(lambda: self._request_listing(repo), repo, interrupt)
 
     def search_repositories(self, words: str, limit: int, interrupt: Interrupt) -> tuple[RepositoryInfo, ...]:
         """Return at most ``limit`` repositories with GGUF files whose names match, the most downloaded first.
@@ -178,13 +178,13 @@ class HubClient:
             return TemporaryFailure(subject, retry_after=parse_retry_after(answer.headers), detail=said)
         return RemoteError(subject, detail=said)
 
-    def _request_listing(self, repo: str, revision: str | None) -> Iterator[RepositoryListing]:
+    def _request_listing(self, repo: str) -> Iterator[RepositoryListing]:
         _prepare_client()
         from huggingface_hub import HfApi
 
         api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
         try:
-            info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._http_timeout())
+            info = api.model_info(repo, files_metadata=True, timeout=self._http_timeout())
         except (
             ValueError,
             TypeError,

@@ -75,9 +75,7 @@ def figures_from_json(values: dict[str, Any]) -> CalibrationFigures:
     )
 
 
-def measure_figures(
-    probabilities: Matrix, targets: Targets, labels: Sequence[str], seed: int = 0
-) -> CalibrationFigures:
+def measure_figures(probabilities: Matrix, targets: Targets, labels: Sequence[str]) -> CalibrationFigures:
     """Return the figures of probabilities (rows, labels) whose true labels have the indices ``targets``.
 
     All figures follow from sums over rows, and the intervals from the sums of the same bootstrap samples. Raises
@@ -93,7 +91,7 @@ def measure_figures(
     gaps = _indicators(_bin_index(confidences), BINS) * (confidences - right)[:, None]
     counted = _indicators(targets * size + chosen, cells)
     columns = np.concatenate([counted, squared_errors(probabilities, targets)[:, None], gaps], axis=1)
-    whole, samples = columns.sum(axis=0)[None], _resample_sums(columns, seed)
+    whole, samples = columns.sum(axis=0)[None], _resample_sums(columns)
 
     def estimate(figure: Callable[[Matrix], Matrix]) -> IntervalEstimate:
         return _interval(figure(whole), figure(samples))
@@ -116,14 +114,14 @@ def squared_errors(probabilities: Matrix, targets: Targets) -> Matrix:
     return np.asarray(((probabilities - truth) ** 2).sum(axis=1))
 
 
-def estimate_mean(values: Matrix, seed: int = 0) -> IntervalEstimate:
+def estimate_mean(values: Matrix) -> IntervalEstimate:
     """Return the mean of the values of rows, such as differences of two predictions.
 
     Raises ``ValueError`` without rows.
     """
     if not len(values):
         raise ValueError("no rows")
-    samples = _resample_sums(values[:, None], seed)
+    samples = _resample_sums(values[:, None])
     return _interval(values.mean()[None], samples[:, 0] / len(values))
 
 
@@ -166,10 +164,10 @@ def _macro_f1(confusions: Matrix) -> Matrix:
     return np.asarray(scores.sum(axis=1) / present.sum(axis=1))
 
 
-def _resample_sums(columns: Matrix, seed: int) -> Matrix:
+def _resample_sums(columns: Matrix) -> Matrix:
     """Return the sums over rows of bootstrap samples, (samples, columns): each draws as many rows, with replacement."""
     count = len(columns)
-    random, shares = np.random.default_rng(seed), np.full(count, 1 / count)
+    random, shares = np.random.default_rng(0), np.full(count, 1 / count)
     drawn = (random.multinomial(count, shares, _CHUNK) for _ in range(BOOTSTRAP_SAMPLES // _CHUNK))
     return np.concatenate([times @ columns for times in drawn])
 

@@ -87,21 +87,19 @@ def curve_from_json(values: Mapping[str, Any]) -> LearningCurve:
     )
 
 
-def measure_curve(
-    features: FeatureSet, targets: Targets, classes: int, choice: FitChoice, seed: int = 0
-) -> LearningCurve | None:
+def measure_curve(features: FeatureSet, targets: Targets, classes: int, choice: FitChoice) -> LearningCurve | None:
     """Return the curve of a choice, by cross-validation on parts of the rows; None for less than ``MIN_CURVE_ROWS``."""
     rows = len(targets)
     if rows < MIN_CURVE_ROWS:
         return None
     space = make_space(features, measure_scales(features), choice.weights)
     repeats = 1 if rows > _LARGE_ROWS else _REPEATS
-    divisions = [make_folds(targets, _FOLDS, seed + repeat) for repeat in range(repeats)]
+    divisions = [make_folds(targets, _FOLDS, repeat) for repeat in range(repeats)]
     sizes, accuracies = [], []
     for share in _SHARES:
         right = []
         for folds in divisions:
-            parts = [Fold(_take_share(fold.train, targets, share, seed), fold.test) for fold in folds]
+            parts = [Fold(_take_share(fold.train, targets, share), fold.test) for fold in folds]
             logits = predict_folds(space, targets, classes, np.array([choice.penalty]), parts)[:, 0]
             right.append((logits.argmax(axis=1) == targets).mean())
         sizes.append(round(share * rows * (_FOLDS - 1) / _FOLDS))
@@ -109,9 +107,9 @@ def measure_curve(
     return fit_curve(rows, sizes, accuracies)
 
 
-def _take_share(train: Targets, targets: Targets, share: float, seed: int) -> Targets:
+def _take_share(train: Targets, targets: Targets, share: float) -> Targets:
     """Return a part of the rows with about the same shares of the classes, one of each at least."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     parts = []
     for each in np.unique(targets[train]):
         rows = random.permutation(train[targets[train] == each])

@@ -141,9 +141,9 @@ class Conversation:
 
         return (event for event in run_task(self._backend, summarize) if not isinstance(event, Result))
 
-    def context_use(self, text: str = "") -> ContextUse:
-        """Return how much of the context the next request takes, with the message ``text``."""
-        return self._window().measure(self._part, self._turns, text)
+    def context_use(self) -> ContextUse:
+        """Return how much of the context the next request takes, with an empty message."""
+        return self._window().measure(self._part, self._turns, "")
 
     @property
     def part(self) -> SentPart:

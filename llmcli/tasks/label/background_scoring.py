@@ -52,13 +52,12 @@ class CandidateScoring:
         make_scorer: Callable[[], LabelScorer],
         records: Sequence[Record],
         open_store: Callable[[], StateStore],
-        seed: int = 0,
     ) -> None:
         """``make_scorer`` and ``open_store`` are called in the thread, since they wait for the model."""
         self._backend, self._make_scorer, self._open_store = backend, make_scorer, open_store
         self._records = records
         self._order = [*range(len(records))]
-        random.Random(seed).shuffle(self._order)  # noqa: S311 (a sample, no secret)
+        random.Random(0).shuffle(self._order)  # noqa: S311 (a sample, no secret)
         self._scored: dict[int, ScoredRecord] = {}
         self._pool: _Pool | None = None
         self._scorer: LabelScorer | None = None

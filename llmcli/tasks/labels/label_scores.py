@@ -116,9 +116,9 @@ def margin_of(probabilities: Mapping[str, float]) -> float:
     return first - second
 
 
-def round_probabilities(probabilities: Mapping[str, float], digits: int = PROBABILITY_DIGITS) -> dict[str, float]:
+def round_probabilities(probabilities: Mapping[str, float]) -> dict[str, float]:
     """Round probabilities so that they still sum to 1 as printed (largest remainder method)."""
-    whole = 10**digits
+    whole = 10**PROBABILITY_DIGITS
     scaled = {name: share * whole for name, share in probabilities.items()}
     units = {name: int(share) for name, share in scaled.items()}
     by_remainder = sorted(scaled, key=lambda name: units[name] - scaled[name])
@@ -149,12 +149,14 @@ def probability_column(label: str) -> str:
     return f"p_{label}"
 
 
-def format_labels(label: str | None, probabilities: Mapping[str, float], digits: int) -> str:
+def format_labels(label: str | None, probabilities: Mapping[str, float]) -> str:
     """Return label and probabilities, separated by tabs: ``positive<TAB>positive=0.9000<TAB>...``.
 
     The first field is empty where there is no label.
     """
-    return "\t".join([label or "", *(f"{name}={share:.{digits}f}" for name, share in probabilities.items())])
+    return "\t".join(
+        [label or "", *(f"{name}={share:.{PROBABILITY_DIGITS}f}" for name, share in probabilities.items())]
+    )
 
 
 def table_values(decision: LabelDecision, *, shows_abstention: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llmcli.fast_dataclass import frozen
 
@@ -68,9 +68,9 @@ def choose_threshold(confidences: Sequence[float], correct: Sequence[bool], targ
     return PrecisionThreshold(target, threshold, len(order), answered, right, low, high, reached=bool(best[0]))
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
     """Return the exact interval of a binomial proportion (Clopper and Pearson 1934), by bisection of its tails."""
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = 0.0, 1.0
     if successes > 0:  # P(X >= successes) = tail
         low = _bisect(lambda share: 1 - _binomial_cdf(successes - 1, trials, share) < tail)
@@ -79,9 +79,8 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
     return low, high
 
 
-def _bisect(below: object) -> float:
+def _bisect(below: Callable[[float], bool]) -> float:
     """Return the border of a predicate that holds from 0 up to the border."""
-    assert callable(below)
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

@@ -366,17 +366,17 @@ class InstalledCommand:
     same_installation: bool
 
 
-def find_executables(name: str, environ: Mapping[str, str], python: str = sys.executable) -> list[InstalledCommand]:
+def find_executables(name: str, environ: Mapping[str, str]) -> list[InstalledCommand]:
     """Return the executables called ``name`` on PATH, in its order, each once."""
     found: dict[str, InstalledCommand] = {}
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
         path = Path(directory or ".") / name
         if path.is_file() and os.access(path, os.X_OK):
-            found.setdefault(os.path.realpath(path), _inspect_executable(path, python))
+            found.setdefault(os.path.realpath(path), _inspect_executable(path))
     return list(found.values())
 
 
-def _inspect_executable(path: Path, python: str) -> InstalledCommand:
+def _inspect_executable(path: Path) -> InstalledCommand:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -385,5 +385,6 @@ def _inspect_executable(path: Path, python: str) -> InstalledCommand:
     llmcli = _ENTRY_POINT in head
     # the interpreter is in the first line, or in the second if its path is too long for the first
     first_lines = b"\n".join(head.split(b"\n", 3)[:3])
-    beside = {os.fsencode(Path(python).with_name(each)) for each in (Path(python).name, "python", "python3")}
+    python = Path(sys.executable)
+    beside = {os.fsencode(python.with_name(each)) for each in (python.name, "python", "python3")}
     return InstalledCommand(path, llmcli, llmcli and any(each in first_lines for each in beside))
