@@ -132,19 +132,24 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
     Outside the main thread, which alone receives signals, the function is called directly.
     """
-    import queue
-
     interrupt = _CurrentCommand.interrupt
     if interrupt is None or threading.current_thread() is not threading.main_thread():
         return function(*args, **kwargs)
+    return run_in_thread(interrupt, lambda: function(*args, **kwargs))
+
+
+def run_in_thread(interrupt: Interrupt, function: Callable[[], T]) -> T:
+    """Return what ``function`` returns in a thread, or raise as ``interrupt.check``, which abandons the thread."""
+    import queue
+
     woken: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: the function has ended
     results: list[T] = []
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            results.append(function(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
             errors.append(error)
         woken.put(True)
 

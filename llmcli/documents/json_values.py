@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from json.decoder import JSONDecoder
 from typing import Any, Self
 
+from llmcli.errors import BadDocument
+
 _MAX_INT_DIGITS = 4_300
 """Python converts longer integers only in a time that grows with the square (``sys.int_info``)."""
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -51,6 +53,16 @@ def parse_json(text: str) -> tuple[Any, list[str]]:
 
     value = json.loads(text, parse_float=parse_float, parse_int=parse_int, object_pairs_hook=make_object)
     return value, repeated
+
+
+def parse_json_at(text: str, line: int) -> Any:
+    """Return the value in a text that begins in this line of its document. Raises ``BadDocument``."""
+    try:
+        return json.loads(text, parse_int=parse_int, parse_float=parse_float)
+    except json.JSONDecodeError as error:
+        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise BadDocument(detail="its JSON is nested too deeply") from error
 
 
 def parse_float(spelling: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +42,7 @@ from llmcli.errors import (
 )
 from llmcli.errors.network_errors import BadRequest, NotOnServers
 from llmcli.fast_dataclass import replace
-from llmcli.interrupt import Interrupt
+from llmcli.interrupt import Interrupt, run_in_thread
 from llmcli.openai_api.embeddings import parse_embedding_response
 from llmcli.types import (
     BackendInfo,
@@ -61,7 +60,6 @@ from llmcli.types import (
 DEFAULT_RETRY_POLICY = RetryPolicy()
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
-_POLL_S = 0.05
 _MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.5, 2.0
 """The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for
 certain."""
@@ -318,26 +316,11 @@ class RemoteBackend:
     def _run_interruptible(self, question: Callable[[CancelToken], T]) -> T:
         """Run ``question`` in a thread and return its result, so that an interrupt ends the wait."""
         call = CancelToken(self._interrupt.deadline)
-        answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
-
-        def put() -> None:
-            try:
-                answers.put((question(call), None))
-            except Exception as error:  # noqa: BLE001 (raised in the caller's thread)
-                answers.put((None, error))
-
-        threading.Thread(target=put, name="remote", daemon=True).start()
         try:
-            while True:
-                self._interrupt.check()
-                try:
-                    answer, error = answers.get(timeout=_POLL_S)
-                except queue.Empty:
-                    continue
-                if error is not None:
-                    self._interrupt.check()
-                    raise error
-                return answer  # type: ignore[return-value]  # the last event
+            return run_in_thread(self._interrupt, lambda: question(call))
+        except Exception:
+            self._interrupt.check()
+            raise
         finally:
             call.cancel()
 

@@ -101,3 +101,9 @@ def single_line(text: str) -> str:
     """
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return " ".join(strip_controls(re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", "\n", text)).split())
+
+
+def shorten_line(text: str, max_chars: int) -> str:
+    """Return the beginning of a text as one clean line of at most ``max_chars`` characters."""
+    line = single_line(text[: max_chars * 4])
+    return line if len(line) <= max_chars else line[: max_chars - 1] + "…"

@@ -21,7 +21,7 @@ from llmcli.errors import (
     TimedOut,
 )
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.runner.answers import aggregate_tokens_per_s
+from llmcli.tasks.runner.answers import UsageTally, aggregate_tokens_per_s
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Timings, Usage
 
 if TYPE_CHECKING:
@@ -426,7 +426,7 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
         work = ctx.runtime.backend_stats()
         cost = None if work.cost is None else round(work.cost - cost_before, 9)
         currency, adapters = ctx.runtime.currency, ctx.runtime.adapters
-        taken = collect_stats(totals.usage, totals.timings(), work, cost=cost, currency=currency, adapters=adapters)
+        taken = collect_stats(totals.usage, totals.timings, work, cost=cost, currency=currency, adapters=adapters)
         reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 
@@ -448,15 +448,8 @@ def _encode_for(ctx: CommandContext, sink: ByteSink, options: DisplayOptions) ->
     return sink if options.encoding == "utf-8" or ctx.console.as_json else _EncodingSink(sink, options.encoding)
 
 
-class JobTotals:
-    """The totals of a job's results; memory does not grow with their number."""
-
-    def __init__(self) -> None:
-        self._started_at = time.monotonic()
-        self._first_timings: Timings | None = None
-        self._first_token_s: float | None = None
-        self.count = 0
-        self.usage = Usage()
+class JobTotals(UsageTally):
+    """The totals of a job's results."""
 
     def start(self) -> None:
         """Start the clock."""
@@ -466,23 +459,8 @@ class JobTotals:
         """Add what earlier runs of the same job took."""
         self.usage += usage
         self.count += results
+        self.last = Timings(None, seconds, aggregate_tokens_per_s(usage.completion_tokens, seconds))
         self._started_at -= seconds
-
-    def add(self, result: Result) -> None:
-        """Count a result."""
-        self.count += 1
-        self.usage += result.usage
-        first = result.timings.first_token_s
-        if first is not None:
-            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
-        self._first_timings = self._first_timings or result.timings
-
-    def timings(self) -> Timings:
-        """Return the timings of the job so far."""
-        if self.count == 1 and self._first_timings is not None:
-            return self._first_timings
-        total = time.monotonic() - self._started_at
-        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 
 
 class _PendingItem:

@@ -54,16 +54,7 @@ class ValueLocator:
 
     def locate_text(self, words: str, *, exact: bool = True) -> Quote | None:
         """Return the first place of a text; unless ``exact``, also of one that differs in case and marks."""
-        found = self._aligner.align(words, 1.0 if exact else MIN_SIMILARITY)
-        if found is None:
-            return None
-        return self.passage.document.quote(
-            self.passage.start + found.start,
-            self.passage.start + found.end,
-            occurrences=found.occurrences,
-            exact=found.exact,
-            similarity=found.similarity,
-        )
+        return self.passage.quote_alignment(self._aligner.align(words, 1.0 if exact else MIN_SIMILARITY))
 
     def locate_number(self, value: float) -> Quote | None:
         """Return the first place of a number."""

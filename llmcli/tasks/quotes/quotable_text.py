@@ -15,7 +15,7 @@ from llmcli.fast_dataclass import asdict, frozen, replace
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock
-    from llmcli.tasks.quotes.quote_alignment import QuoteAligner
+    from llmcli.tasks.quotes.quote_alignment import QuoteAligner, QuoteAlignment
 
 
 @frozen
@@ -191,7 +191,10 @@ class PassageSpan:
         Below a ``min_similarity`` of 1, words that differ in case, in typographic marks or in a few words are found as
         well; the quote then has the text of the passage. None if they do not stand there, or are blank.
         """
-        found = self._aligner.align(words, min_similarity)
+        return self.quote_alignment(self._aligner.align(words, min_similarity))
+
+    def quote_alignment(self, found: QuoteAlignment | None) -> Quote | None:
+        """Return the quote of a place in the passage."""
         if found is None:
             return None
         return self.document.quote(

@@ -21,6 +21,7 @@ from llmcli.types import (
     Phase,
     Progress,
     RequestProgress,
+    Result,
     Score,
     TextDelta,
     Timings,
@@ -140,31 +141,28 @@ class UsageTally:
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
-        self._calls = 0  # the calls themselves are not kept: an item may have millions
-        self._last = Timings()
         self._first_token_s: float | None = None
+        self.last = Timings()
+        """The timings of the last call."""
+        self.count = 0  # the calls themselves are not kept: an item may have millions
+        """The number of calls."""
         self.usage = Usage()
         """The sum of all calls."""
 
-    def add(self, finished: Finished) -> None:
-        """Add a call."""
-        self._calls += 1
-        self._last = finished.timings
-        self.usage += finished.usage
-        first = finished.timings.first_token_s
+    def add(self, call: Finished | Result) -> None:
+        """Add a call, or all calls of a result."""
+        self.count += 1
+        self.last = call.timings
+        self.usage += call.usage
+        first = call.timings.first_token_s
         if first is not None:
             self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
 
     @property
-    def last(self) -> Timings:
-        """The timings of the last call."""
-        return self._last
-
-    @property
     def timings(self) -> Timings:
         """The timings of all calls together."""
-        if self._calls == 1:
-            return self._last
+        if self.count == 1:
+            return self.last
         total = time.monotonic() - self._started_at
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 

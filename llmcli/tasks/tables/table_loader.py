@@ -21,6 +21,7 @@ from llmcli.documents.delimited_table import (
     without_quoted_fields,
 )
 from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, find_reader_by_name, is_markdown_suffix
+from llmcli.documents.json_values import parse_json_at
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.streamed_file import open_streamed_file
@@ -28,7 +29,7 @@ from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.streamed_rows import StreamedTable, flatten_objects, type_cells
-from llmcli.tasks.tables.table_values import Value, parse_json, unique_name
+from llmcli.tasks.tables.table_values import Value, unique_name
 
 _ROW = re.compile(r"[ \t>]*\|(.*)\|[ \t]*")
 _SEPARATOR = re.compile(r"[ \t>]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*")
@@ -157,11 +158,11 @@ def _read_delimited(open_lines: Callable[[], Iterable[str]], name: str, interrup
 
 
 def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
-    return (parse_json(line.strip(), number) for number, line in enumerate(lines, 1) if line.strip())
+    return (parse_json_at(line.strip(), number) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _read_json(text: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:
-    value = parse_json(text, 1)
+    value = parse_json_at(text, 1)
     lists = [("", value)] if isinstance(value, list) else []
     if isinstance(value, dict):
         lists = [(key, each) for key, each in value.items() if _is_list_of_objects(each)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 from llmcli.documents.delimited_table import unique_names
-from llmcli.documents.json_values import SpelledNumber, dump_value, parse_float, parse_int
+from llmcli.documents.json_values import SpelledNumber, dump_value
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 
@@ -116,16 +115,6 @@ def to_value(cell: str, spelling: NumberSpelling = "plain") -> Value:
     if not _is_number(plain):
         return cell
     return int(plain) if _INTEGER.fullmatch(plain) else float(plain)
-
-
-def parse_json(text: str, line: int) -> Any:
-    """Return the value in a text that begins in this line. Raises ``BadDocument``."""
-    try:
-        return json.loads(text, parse_int=parse_int, parse_float=parse_float)
-    except json.JSONDecodeError as error:
-        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise BadDocument(detail="its JSON is nested too deeply") from error
 
 
 def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:

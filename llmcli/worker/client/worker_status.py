@@ -46,9 +46,13 @@ def _is_worker_process(pid: int) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # no Linux
-        ps = ["ps", "-o", "command=", "-p", str(pid)]
-        command = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 (ps and a number)
+        command = _run_ps(pid, "command")
     return WORKER_MODULE.encode() in command
+
+
+def _run_ps(pid: int, field: str) -> bytes:
+    ps = ["ps", "-o", f"{field}=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 (ps and a number)
 
 
 def _listening_pid(paths: WorkerPaths) -> int | None:
@@ -116,8 +120,7 @@ def _is_zombie(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
     except OSError:  # no Linux
-        ps = ["ps", "-o", "stat=", "-p", str(pid)]
-        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 (ps and a number)
+        state = _run_ps(pid, "stat")
     return state.strip().startswith(b"Z")
 
 

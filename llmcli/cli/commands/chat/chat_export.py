@@ -44,8 +44,7 @@ def session_as_object(session: Session, turns: Sequence[StoredMessage]) -> dict[
 
 def session_row(overview: SessionOverview) -> dict[str, Any]:
     """Return the row of a chat in the list."""
-    first = " ".join(sanitize.single_line(overview.first_message[: _MAX_FIRST_CHARS * 4]).split())
-    short = first if len(first) <= _MAX_FIRST_CHARS else first[: _MAX_FIRST_CHARS - 1] + "…"
+    short = sanitize.shorten_line(overview.first_message, _MAX_FIRST_CHARS)
     session = overview.session
     return {
         "name": session.name,

@@ -99,8 +99,7 @@ def _format_turn(turn: StoredMessage, number: int, *, current: bool) -> str:
 
 def shorten(text: str) -> str:
     """Return the beginning of a text in one line, without control sequences."""
-    line = " ".join(sanitize.single_line(text[: _MAX_SHOWN_CHARS * 4]).split())
-    return line if len(line) <= _MAX_SHOWN_CHARS else line[: _MAX_SHOWN_CHARS - 1] + "…"
+    return sanitize.shorten_line(text, _MAX_SHOWN_CHARS)
 
 
 def format_branches(tree: Sequence[StoredMessage], head: int, columns: int) -> str:

@@ -37,7 +37,7 @@ def answer_row(entry: LoggedAnswer, *, people: bool) -> dict[str, Any]:
         "command": entry.verb,
         "model": model,
         "tokens": entry.details["usage"]["completion_tokens"],
-        "question": _shorten(entry.question),
+        "question": sanitize.shorten_line(entry.question, _MAX_SHOWN_CHARS),
     }
 
 
@@ -75,11 +75,6 @@ def answer_as_markdown(entry: LoggedAnswer) -> str:
     for message in entry.details["request"]["messages"]:
         parts += [f"## {message['role'].capitalize()}", message["content"].strip()]
     return "\n\n".join([*parts, "## Answer", entry.answer.strip()]) + "\n"
-
-
-def _shorten(text: str) -> str:
-    line = " ".join(sanitize.single_line(text[: _MAX_SHOWN_CHARS * 4]).split())
-    return line if len(line) <= _MAX_SHOWN_CHARS else line[: _MAX_SHOWN_CHARS - 1] + "…"
 
 
 def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:

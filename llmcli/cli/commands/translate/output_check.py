@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.memory_file import create_memory_cache, memory_for_job, report_memory_trouble
 from llmcli.cli.commands.translate.plan import PlannedTranslation, PlanOptions, plan_translations, read_earlier
-from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, SpecBuilder, TranslateOptions
+from llmcli.cli.commands.translate.spec_builder import CheckOptions, SpecBuilder, TranslateOptions
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.sarif import file_uri, make_log
@@ -82,17 +82,8 @@ def run_check(ctx: CommandContext, options: TranslateOptions, check: CheckOption
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions, check: CheckOptions) -> None:
     """Raise ``UsageError`` for options that exclude each other."""
-    given = {
-        "--bilingual": options.layout != TRANSLATION_ONLY,
-        "--dry-run": options.dry_run,
-        "--report": options.report_file is not None,
-        "--pseudo": options.pseudo is not None,
-        "--eval": options.reference_file is not None,
-        "--qe": options.quality is not None,
-        "--review": options.review,
-        "--force": options.force,
-    }
-    refused = [name for name, is_given in given.items() if is_given]
+    given = {"--review": options.review, "--force": options.force}
+    refused = options.names_for_documents() + [name for name, is_given in given.items() if is_given]
     if refused:
         raise UsageError(f"--check and {refused[0]} exclude each other", detail="--check only reads translations.")
     if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:

@@ -59,6 +59,18 @@ class TranslateOptions:
     quality: str | None = None
     check: CheckOptions | None = None
 
+    def names_for_documents(self) -> list[str]:
+        """Return the given options that need documents, and models that translate them."""
+        given = {
+            "--bilingual": self.layout != TRANSLATION_ONLY,
+            "--dry-run": self.dry_run,
+            "--report": self.report_file is not None,
+            "--pseudo": self.pseudo is not None,
+            "--eval": self.reference_file is not None,
+            "--qe": self.quality is not None,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
 
 class SpecBuilder:
     """Builds the specifications of translations; ``validate`` refuses invalid ones before anything is loaded."""

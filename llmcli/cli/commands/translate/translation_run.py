@@ -290,17 +290,11 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
 
 
 def _refuse_document_options(options: TranslateOptions) -> None:
-    given = {
-        "--update": options.update_target is not None,
-        "--bilingual": options.layout != TRANSLATION_ONLY,
-        "--dry-run": options.dry_run,
-        "--report": options.report_file is not None,
-        "--pseudo": options.pseudo is not None,
-        "--eval": options.reference_file is not None,
-        "--qe": options.quality is not None,
-        "--check": options.check is not None,
-    }
-    refused = [name for name, is_given in given.items() if is_given]
+    refused = [
+        *(["--update"] if options.update_target is not None else []),
+        *options.names_for_documents(),
+        *(["--check"] if options.check is not None else []),
+    ]
     if refused:
         raise UsageError(f"{refused[0]} is for documents, not for records", detail=f"Leave out {refused[0]}.")
     if not options.target_languages:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmcli.documents.format_registry import JSON_LINES, find_reader_by_name
-from llmcli.documents.json_values import dump_value, parse_float, parse_int
+from llmcli.documents.json_values import dump_value, parse_json_at
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.column_profile import ColumnProfile, RowSample, describe_columns
@@ -52,23 +51,14 @@ def _values(text: str, *, by_line: bool) -> Iterator[Any]:
         return
     if len(text) > MAX_JSON_CHARS:
         raise BadDocument(detail=f"it is longer than {MAX_JSON_CHARS:,} characters; convert it to JSON Lines")
-    value = _parse(text, 0)
+    value = parse_json_at(text, 1)
     yield from value if isinstance(value, list) else [value]
 
 
 def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            yield _parse(line, number)
-
-
-def _parse(text: str, lines_before: int) -> Any:
-    try:
-        return json.loads(text, parse_int=parse_int, parse_float=parse_float)
-    except json.JSONDecodeError as error:
-        raise BadDocument(line=error.lineno + lines_before, detail=f"not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise BadDocument(detail="its JSON is nested too deeply") from error
+            yield parse_json_at(line, number)
 
 
 class _JsonStructure:
