@@ -14,7 +14,7 @@ from llmcli.errors import MissingError, TemporaryFailure
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
-    from llmcli.worker.runtime_dir import WorkerPaths
+    pass
 
 _COLUMNS = (
     *("pid", "model", "memory", "uptime", "requests", "active", "tokens_per_second", "idle_seconds", "path", "socket"),
@@ -146,7 +146,9 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
     for status in _select_workers(ctx, which):
         with ctx.console.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
             stopped = worker_status.stop_worker(
-                _worker_paths(directory, status), only_idle=only_idle, check=ctx.runtime.interrupt.check
+                runtime_dir.WorkerPaths(directory, status["key"]),
+                only_idle=only_idle,
+                check=ctx.runtime.interrupt.check,
             )
         if stopped:
             adapters = [f"{each['path']}:{each['scale']!r}" for each in status.get("adapters", ())]
@@ -160,12 +162,6 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
         of = f"of {row['model']}" if row["model"] else "that did not answer"
         ctx.console.explain(f"stopped the worker {row['pid']} {of}")
     return ended
-
-
-def _worker_paths(directory: Path, status: dict[str, Any]) -> WorkerPaths:
-    from llmcli.worker.runtime_dir import WorkerPaths
-
-    return WorkerPaths(directory, status["key"])
 
 
 def _worker_row(status: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,31 +86,71 @@ def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[s
     return {**prompt_manifest(prompt), "labels": [asdict(label) for label in labels.labels], "--multi": multi}
 
 
-class _MultiLabelRun:
+class _LabelRun(ABC):
+    """A run that gives records labels: ``spec`` says how."""
+
+    def __init__(self, ctx: CommandContext) -> None:
+        self._ctx = ctx
+        self._flags = scoring_flags(ctx)
+        self.summary = LabelSummary()
+        self._calibrated: CalibrationOptions
+
+    @abstractmethod
+    def _make(self, backend: Backend, generation: GenerationOptions) -> LabelTask | MultiLabelTask:
+        """Return the task."""
+
+    @abstractmethod
+    def spec(self) -> RecordRunSpec:
+        """Return how records are labelled."""
+
+    def run(self, files: Sequence[str]) -> int:
+        """Label the records; write the summary into the file of --summary, and on a terminal. Return the exit code.
+
+        Without files, --eval and --calibrate report on their own rows.
+        """
+        ctx = self._ctx
+        if self._calibrated.reports(files):
+            backend = ctx.runtime.backend()
+            return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
+        code = run_records(ctx, files, self.spec())
+        if self._flags.summary is not None or ctx.console.stderr_is_terminal:
+            from llmcli.cli.labels.summary_view import write_summary
+
+            write_summary(ctx, self.summary, self._flags.summary)
+        self._calibrated.draw_plot()
+        return code
+
+    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+        yield from self._calibrated.notices(self.summary)
+        yield from add_scoring_notices(events)
+
+
+class _MultiLabelRun(_LabelRun):
     """A run with labels that do not exclude each other. Raises ``UsageError`` for options that need one label."""
 
     def __init__(self, ctx: CommandContext, labels: LabelSet) -> None:
         from llmcli.cli.labels.calibration_report import SEVERAL_PLOTS
         from llmcli.cli.labels.labelled_rows import make_label_list_parser
 
-        self._ctx, self._labels = ctx, labels
-        self._flags, self._summary = scoring_flags(ctx), LabelSummary()
+        super().__init__(ctx)
+        self._labels = labels
         self._prompt = prompt = ctx.runtime.prompts.get(MULTI_PROMPT)
         if self._flags.examples is not None:
             raise UsageError("--examples needs labels that exclude each other", detail="Leave out --multi.")
         if self._flags.plot is not None:
             raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
+
+        def make_problem() -> CalibrationProblem:
+            from llmcli.cli.labels.fitted_calibration import PresenceProblem
+
+            return PresenceProblem(labels.names)
+
         self._calibrated = CalibrationOptions(
             ctx,
-            self._make_problem,
+            make_problem,
             lambda: make_label_list_parser(labels.names),
             lambda: calibration_identity(prompt, labels),
         )
-
-    def _make_problem(self) -> CalibrationProblem:
-        from llmcli.cli.labels.fitted_calibration import PresenceProblem
-
-        return PresenceProblem(self._labels.names)
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
         flags, labels, prompt = self._flags, self._labels, self._prompt
@@ -122,38 +163,16 @@ class _MultiLabelRun:
             backend, prompt, labels, generation, replace(options, calibrator=calibrator), thresholds=thresholds
         )
 
-    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        yield from self._calibrated.notices(self._summary)
-        yield from add_scoring_notices(events)
-
     def spec(self) -> RecordRunSpec:
-        """Return how records are labelled."""
         return RecordRunSpec(
             self._make,
             lambda: {**_labels_manifest(self._prompt, self._labels, multi=True), **self._calibrated.manifest()},
             self._wrap,
-            summary=self._summary,
+            summary=self.summary,
         )
 
-    def run(self, files: Sequence[str]) -> int:
-        """Label the records and write the summary, or report on labelled rows; return the exit code."""
-        if self._calibrated.reports(files):
-            backend = self._ctx.runtime.backend()
-            return self._calibrated.report(backend, self._make(backend, self._ctx.generation_options()).scorer)
-        code = run_records(self._ctx, files, self.spec())
-        _write_summary(self._ctx, self._summary, self._flags.summary)
-        return code
 
-
-def _write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) -> None:
-    """Write the summary of the labels where it is wanted: into the file ``path``, and on a terminal."""
-    if path is not None or ctx.console.stderr_is_terminal:
-        from llmcli.cli.labels.summary_view import write_summary
-
-        write_summary(ctx, summary, path)
-
-
-class ScoringRun:
+class ScoringRun(_LabelRun):
     """A run of a ``LabelTask`` with ``labels``, which ``make_verb`` builds."""
 
     def __init__(
@@ -174,21 +193,25 @@ class ScoringRun:
         results do, beside the options here. ``input_format`` overrides --format. ``suits_small_models`` is as in
         ``DisplayOptions``; None: with labelled rows.
         """
-        self._ctx = ctx
-        self._flags = scoring_flags(ctx)
+        super().__init__(ctx)
         self._labels = labels
         self._make_verb = make_verb
         self._manifest = manifest
         self._input_format = input_format
         self._splits_long_texts = splits_long_texts
         self._suits_small_models = suits_small_models
-        self.summary = LabelSummary()
         examples = self._read_examples()
         self._examples: LabelledRows = [] if examples is None else examples.rows
         self._nearest = self._flags.nearest or _DEFAULT_NEAREST
+
+        def make_problem() -> CalibrationProblem:
+            from llmcli.cli.labels.fitted_calibration import LabelProblem
+
+            return LabelProblem()
+
         self._calibrated = CalibrationOptions(
             ctx,
-            _make_label_problem,
+            make_problem,
             self._label_reader,
             lambda: {**identity(), "set of --examples": self._examples_digest()},
             examples=examples,
@@ -215,7 +238,6 @@ class ScoringRun:
         return rows_digest(self._examples)
 
     def spec(self) -> RecordRunSpec:
-        """Return how records are labelled."""
         suits = self._suits_small_models
         return RecordRunSpec(
             self._make,
@@ -225,20 +247,6 @@ class ScoringRun:
             summary=self.summary,
             suits_small_models=bool(self._examples or self._calibrated.is_calibrated) if suits is None else suits,
         )
-
-    def run(self, files: Sequence[str]) -> int:
-        """Label the records and write the summary; return the exit code.
-
-        Without files, --eval and --calibrate report on their own rows.
-        """
-        ctx = self._ctx
-        if self._calibrated.reports(files):
-            backend = ctx.runtime.backend()
-            return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
-        code = run_records(ctx, files, self.spec())
-        _write_summary(ctx, self.summary, self._flags.summary)
-        self._calibrated.draw_plot()
-        return code
 
     def _flags_manifest(self) -> dict[str, Any]:
         examples = {"rows of --examples": self._examples_digest(), "--nearest": self._nearest}
@@ -261,16 +269,6 @@ class ScoringRun:
         calibrator = self._calibrated.prepare(backend, lambda: self._make_verb(backend, generation, options).scorer)
         threshold = next((chosen.threshold for chosen in self._calibrated.thresholds.values()), flags.threshold)
         return self._make_verb(backend, generation, replace(options, threshold=threshold, calibrator=calibrator))
-
-    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        yield from self._calibrated.notices(self.summary)
-        yield from add_scoring_notices(events)
-
-
-def _make_label_problem() -> CalibrationProblem:
-    from llmcli.cli.labels.fitted_calibration import LabelProblem
-
-    return LabelProblem()
 
 
 _BY_TABLE = "--by is for plain text; the records of a table are its rows"

@@ -169,7 +169,12 @@ def _answer_options(
 
 def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: bool) -> str | None:
     """Return the question on the command line, or with ``editor`` what the user makes of it there; None without one."""
-    text = words[0] if words and len(words) == 1 else _join_words(ctx, words)
+    if words and len(words) == 1:
+        text: str | None = words[0]
+    else:
+        from llmcli.cli.input.text_values import join_words
+
+        text = join_words(ctx, words, reads_files=True)
     if not editor:
         return text
     if text == STDIN:
@@ -177,12 +182,6 @@ def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: boo
     from llmcli.cli.input.editor import compose_text
 
     return compose_text(ctx.console, text or "")
-
-
-def _join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
-    from llmcli.cli.input.text_values import join_words
-
-    return join_words(ctx, words, reads_files=True)
 
 
 def _read_instructions(ctx: CommandContext, value: str) -> str:

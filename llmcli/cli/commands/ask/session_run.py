@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
@@ -38,7 +38,11 @@ def ask_in_session(
     message = "\n\n".join(filter(None, [join_documents(documents), question])) if documents else question
     kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=False, system=system)
     ctx.on_exit(kept.forget_orphaned_states)
-    added = "" if wanted.schema is None else _describe_schema(wanted.schema)  # of one answer, not of the whole chat
+    added = ""  # to the instructions of this answer, not of the whole chat
+    if wanted.schema is not None:
+        from llmcli.cli.commands.ask.schema_answer import schema_instructions
+
+        added = schema_instructions(wanted.schema)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         conversation = Conversation(
@@ -57,9 +61,3 @@ def ask_in_session(
     finally:
         kept.flush_warnings()
     return code or kept.exit_code
-
-
-def _describe_schema(schema: Mapping[str, Any]) -> str:
-    from llmcli.cli.commands.ask.schema_answer import schema_instructions
-
-    return schema_instructions(schema)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.label import label_keys
-from llmcli.cli.commands.label.label_keys import QUIT, SKIP, UNDO
 from llmcli.cli.console import confirm, key_reader, sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.suggestion import format_command
@@ -42,6 +40,27 @@ MAX_CANDIDATES = 2000
 MEASURE_EVERY = 5
 """Answers between two measurements of the accuracy."""
 MIN_CALIBRATION_ROWS = 10
+UNDO, SKIP, QUIT = "u", "s", key_reader.END_OF_INPUT
+_DIGITS = "123456789"
+
+
+def assign_keys(labels: Sequence[str]) -> dict[str, str]:
+    """Return the label of each key: digits for the first nine, and the first letter where it is free.
+
+    Raises ``UsageError`` for a label that gets no key.
+    """
+    keys = dict(zip(_DIGITS, labels, strict=False))
+    taken = {UNDO, SKIP, QUIT}
+    for label in labels:
+        letter = label[:1].lower()
+        if letter and letter.isalpha() and letter not in taken:
+            taken.add(letter)
+            keys[letter] = label
+    unreachable = [label for label in labels if label not in keys.values()]
+    if unreachable:
+        words = f"no key is left for the label {unreachable[0]}"
+        raise UsageError(words, detail="Use nine labels at most, or further ones with first letters of their own.")
+    return keys
 
 
 class LabellingRun:
@@ -52,7 +71,7 @@ class LabellingRun:
     ) -> None:
         """Check the options. Raises ``UsageError`` and ``MissingError``."""
         self._ctx, self._labels, self._file, self._column = ctx, labels, file, column
-        self._keys = label_keys.assign_keys(labels.names)
+        self._keys = assign_keys(labels.names)
         self._calibration = calibration
         self._check(calibration)
         given = ctx.flags.output
@@ -199,13 +218,13 @@ class LabellingRun:
                     accepted_flat = True
                 key = self._read_answer(records[row].text, len(known), progress, scoring)
                 repeated = None
-                if key == label_keys.QUIT:
+                if key == QUIT:
                     return
-                if key == label_keys.UNDO:
+                if key == UNDO:
                     undone = answers.undo()
                     repeated = row if undone is None else rows[undone]
                     continue
-                answers.add(records[row].index, None if key == label_keys.SKIP else self._keys[key])
+                answers.add(records[row].index, None if key == SKIP else self._keys[key])
                 if len(answers.labels) % MEASURE_EVERY == 0:
                     progress = _measure(rows, answers, scoring)
 
@@ -218,7 +237,7 @@ class LabellingRun:
 
         while True:
             key = key_reader.read_key(self._ctx.console, show, scoring.check)
-            if key in self._keys or key in {label_keys.UNDO, label_keys.SKIP, label_keys.QUIT}:
+            if key in self._keys or key in {UNDO, SKIP, QUIT}:
                 return key
 
     def _go_on(self, progress: LabellingProgress, scoring: CandidateScoring) -> bool:

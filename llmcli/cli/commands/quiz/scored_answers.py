@@ -12,7 +12,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.quiz.deck_files import state_path
 from llmcli.cli.input import inputs
 from llmcli.documents.reading.document import STDIN
-from llmcli.errors import BadDocument, LlmError, PartialError, UnavailableError, UsageError
+from llmcli.errors import BadDocument, PartialError, UnavailableError, UsageError
 from llmcli.tasks.quiz.answer_check import CheckedAnswer, Judge, Verdict, check_answer, make_judge
 from llmcli.tasks.quiz.card import Card
 from llmcli.tasks.quiz.review_log import ReviewLog
@@ -43,15 +43,11 @@ class LazyJudge:
                 self._judge = make_judge(backend, self._ctx.runtime.prompts, self._ctx.generation_options())
             return self._judge(card, answer)
         except UnavailableError as error:
+            from llmcli.cli.console.error_messages import describe
+
             self._is_missing = True
-            self._ctx.console.warn(f"no model judges the answers, only their form counts: {_say(error)}")
+            self._ctx.console.warn(f"no model judges the answers, only their form counts: {describe(error)[0]}")
             return 0.0
-
-
-def _say(error: LlmError) -> str:
-    from llmcli.cli.console.error_messages import describe
-
-    return describe(error)[0]
 
 
 def score_answers(ctx: CommandContext, deck: str, cards: Sequence[Card], name: str | None, state: str | None) -> int:
