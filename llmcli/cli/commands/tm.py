@@ -44,7 +44,6 @@ def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     """Write all translations as TMX, the exchange format of translation tools; with --json one object each."""
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
     from llmcli.cli.input.inputs import check_distinct
-    from llmcli.files.atomic_file import atomic_write
     from llmcli.store import tmx
 
     if ctx.flags.output is not None:
@@ -53,15 +52,10 @@ def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
         pieces = (
             map(_entry_as_json, opened.iter_units()) if ctx.console.as_json else tmx.export_tmx(opened.iter_units())
         )
-        if ctx.flags.output is None:
-            with ctx.console.open_stdout() as sink:
-                for piece in pieces:
-                    sink.write(piece.encode())
-        else:
-            with atomic_write(ctx.flags.output, interrupt=ctx.runtime.interrupt) as file:
-                for piece in pieces:
-                    ctx.runtime.interrupt.check()
-                    file.write(piece.encode())
+        with ctx.console.open_output(ctx.flags.output) as sink:
+            for piece in pieces:
+                ctx.runtime.interrupt.check()
+                sink.write(piece.encode())
     return 0
 
 

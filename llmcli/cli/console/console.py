@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     from llmcli.cli.console.descriptor_writer import DescriptorWriter
     from llmcli.cli.console.status_line import StatusLine
+    from llmcli.files.atomic_file import OutputFile
     from llmcli.types import Phase, Progress
 
 
@@ -152,6 +153,24 @@ class Console:
         finally:
             if lock is not None:
                 lock.close()
+
+    @contextmanager
+    def open_file(
+        self, path: str, placing: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> Iterator[DescriptorWriter | OutputFile]:
+        """Yield a file as ``atomic_write`` does; the lines of several processes do not mix in a device or pipe."""
+        from llmcli.files.atomic_file import atomic_write
+
+        with atomic_write(path, interrupt=self.interrupt, placing=placing) as file:
+            if file.direct:
+                with self.open_writer(file.fd, path) as writer:
+                    yield writer
+            else:
+                yield file
+
+    def open_output(self, path: str | None) -> AbstractContextManager[DescriptorWriter | OutputFile]:
+        """Yield the file of -o, or standard output for None."""
+        return self.open_stdout() if path is None else self.open_file(path)
 
     def open_stdout(self) -> AbstractContextManager[DescriptorWriter]:
         """Yield the writer for standard output."""

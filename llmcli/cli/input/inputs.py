@@ -8,13 +8,14 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.console import Console
-from llmcli.documents.reading.document import Document, open_document
-from llmcli.documents.reading.file_reader import read_file, read_stdin
+from llmcli.documents.reading.document import Document, open_document, refuse_unreadable
+from llmcli.documents.reading.file_reader import open_stdin_stream, read_file, read_stdin
 from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.types import ItemFailed
@@ -148,10 +149,16 @@ def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
 def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end. Raises ``UsageError`` if -o would overwrite the file that it comes from."""
     check_output(ctx, [STDIN])
+    return count_characters(ctx, open_document(read_stdin_bytes(ctx, refuse_unreadable), STDIN))
+
+
+def read_stdin_bytes(ctx: CommandContext, refuse_binary: Callable[[bytes, str], None]) -> bytes:
+    """Read standard input to its end, and note it as an input. Raises as ``read_stdin``."""
     console = ctx.console
-    data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
+    waiting = partial(announce_stdin_wait, console)
+    data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
     note_input(ctx, STDIN, data)
-    return count_characters(ctx, open_document(data, STDIN))
+    return data
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
@@ -171,14 +178,7 @@ def read_translatable_document(ctx: CommandContext, name: str) -> Document:
     if name != STDIN:
         note_input(ctx, name)
         return count_characters(ctx, read_translatable(name, ctx.runtime.interrupt))
-    console = ctx.console
-    data = read_stdin(
-        console.environment.stdin,
-        console.interrupt,
-        lambda: announce_stdin_wait(console),
-        refuse_binary=refuse_untranslatable,
-    )
-    note_input(ctx, STDIN, data)
+    data = read_stdin_bytes(ctx, refuse_untranslatable)
     return count_characters(ctx, run_interruptible(open_translatable, data, STDIN))
 
 
@@ -316,12 +316,10 @@ def open_stdin(
 
     ``observe`` is called with all bytes that are read.
     """
-    from llmcli.documents.reading.file_reader import open_stdin_stream
-
     if console.stdin_is_terminal:
         console.status_line.disable()
     fd, interrupt = console.environment.stdin, console.interrupt
-    with open_stdin_stream(fd, interrupt, lambda: announce_stdin_wait(console), observe=observe) as stream:
+    with open_stdin_stream(fd, interrupt, partial(announce_stdin_wait, console), observe=observe) as stream:
         yield stream
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import (
     STDIN,
     ReloadableInputs,
-    announce_stdin_wait,
     check_output,
     count_characters,
     decode_argument,
@@ -20,11 +18,12 @@ from llmcli.cli.input.inputs import (
     is_web_address,
     note_input,
     read_inputs,
+    read_stdin_bytes,
     read_stdin_document,
     reads_stdin,
 )
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
-from llmcli.documents.reading.file_reader import is_large_file, read_bytes, read_file, read_stdin
+from llmcli.documents.reading.file_reader import is_large_file, read_bytes, read_file
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import run_interruptible
@@ -32,8 +31,6 @@ from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.streamed_file import StreamedFile
-
-T = TypeVar("T")
 
 
 def read_source_document(ctx: CommandContext, name: str) -> Document:
@@ -99,10 +96,7 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
 
         refuse_unknown(data, name)
 
-    console = ctx.console
-    waiting = partial(announce_stdin_wait, console)
-    data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
-    note_input(ctx, STDIN, data)
+    data = read_stdin_bytes(ctx, refuse_binary)
     if is_plain_start(data):
         return open_document(data, STDIN)
     from llmcli.documents.reading.source_reader import read_source
@@ -123,12 +117,17 @@ def expand_names(ctx: CommandContext, names: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def expand_inputs(ctx: CommandContext, files: Sequence[str]) -> list[str]:
+    """Return the names that ``read_inputs`` reads; it refuses standard input that is named twice."""
+    return expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
+
+
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], Sequence[Document | ItemFailed]]:
     """Return the names of the inputs and what was read, as ``read_inputs`` does.
 
     Raises what ``expand_input`` raises.
     """
-    names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
+    names = expand_inputs(ctx, files)
     return names, read_inputs(ctx, names, read_source_document)
 
 
@@ -136,7 +135,7 @@ def read_streamed_sources(
     ctx: CommandContext, files: Sequence[str]
 ) -> tuple[list[str], Sequence[Document | StreamedFile | ItemFailed]]:
     """Return the names of the inputs and what ``read_streamed_source`` read. Raises what ``expand_input`` raises."""
-    names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
+    names = expand_inputs(ctx, files)
     return names, read_inputs(ctx, names, read_streamed_source)
 
 
@@ -167,7 +166,7 @@ def read_question(
     Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and
     ``UsageError``, and what a file that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, files, read_source_document)
+    found, failed = _read_question_files(ctx, files)
     question, piped = _read_piped_question(ctx, prompt, files)
     return question, found if piped is None else [*found, piped], failed
 
@@ -229,7 +228,7 @@ def read_texts(
     ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises what a file
     that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, files, read_source_document)
+    found, failed = _read_question_files(ctx, files)
     piped = ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
     if reads_stdin and piped and STDIN not in files:
         document = _nonblank(ctx, read_source_document(ctx, STDIN))
@@ -247,11 +246,9 @@ def _nonblank(ctx: CommandContext, piped: Document) -> Document | None:
     return None
 
 
-def _read_question_files(
-    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
-) -> tuple[list[T], list[ItemFailed]]:
-    found: list[T] = []
-    failed = _add_question_files(ctx, files, lambda name: found.append(read(ctx, name)))
+def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
+    found: list[Document] = []
+    failed = _add_question_files(ctx, files, lambda name: found.append(read_source_document(ctx, name)))
     if failed and not found:
         raise failed[0].error
     return found, failed

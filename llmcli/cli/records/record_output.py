@@ -132,14 +132,7 @@ class RecordOutput:
 
     def _open_plain(self, stack: ExitStack) -> ByteSink:
         """Open standard output, or the file of -o, which is not continued."""
-        path = self._flags.output
-        if path is None:
-            self._sink = stack.enter_context(self._ctx.console.open_stdout())
-        else:
-            from llmcli.files.atomic_file import atomic_write
-
-            file = stack.enter_context(atomic_write(path, interrupt=self._ctx.runtime.interrupt))
-            self._sink = stack.enter_context(self._ctx.console.open_writer(file.fd, path)) if file.direct else file
+        self._sink = stack.enter_context(self._ctx.console.open_output(self._flags.output))
         self._on_terminal = writes_to_terminal(self._sink)
         return self._sink
 

@@ -437,11 +437,7 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
     if output is None:
         stdout = stack.enter_context(ctx.console.open_stdout())
         return stdout if writes_to_terminal(stdout) else _encode_for(ctx, stdout, options)
-    from llmcli.files.atomic_file import atomic_write
-
-    file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
-    sink = stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file
-    return _encode_for(ctx, sink, options)
+    return _encode_for(ctx, stack.enter_context(ctx.console.open_file(output, options.replace_guard)), options)
 
 
 def _encode_for(ctx: CommandContext, sink: ByteSink, options: DisplayOptions) -> ByteSink:

@@ -31,11 +31,5 @@ def check_report_path(option: str, path: str) -> None:
 
 def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
     """Write a file beside the output of a command. Raises as ``atomic_write`` does."""
-    from llmcli.files.atomic_file import atomic_write
-
-    with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
-        if file.direct:
-            with ctx.console.open_writer(file.fd, path) as writer:
-                writer.write(content)
-        else:
-            file.write(content)
+    with ctx.console.open_file(path) as file:
+        file.write(content)

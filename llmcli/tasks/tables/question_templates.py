@@ -206,7 +206,7 @@ class _QuestionReader:
         elif (cue := self._take_cue(QuestionCue.AVERAGE, QuestionCue.TOTAL)) is not None:
             column = self._take_measure()
             self._take_rows()
-            query = self._aggregate("aggregate", "AVG" if cue is QuestionCue.AVERAGE else "SUM", column)
+            query = self._aggregate("AVG" if cue is QuestionCue.AVERAGE else "SUM", column)
         else:
             query = self._read_lookup()
         self._take_cue(QuestionCue.WHICH, QuestionCue.LIST)
@@ -364,7 +364,7 @@ class _QuestionReader:
             return self._extreme_rows("*", measure, direction, limit)
         if limit > 1:
             raise NoTemplateFits
-        return self._aggregate("aggregate", direction, measure)
+        return self._aggregate(direction, measure)
 
     def _extreme_rows(self, columns: str, measure: ColumnFacts, direction: str, limit: int) -> TemplateQuery:
         """The first rows by a measure; of one, all that are equal to it."""
@@ -540,9 +540,9 @@ class _QuestionReader:
             "share", f"SELECT ROUND(100.0 * COUNT(*) / {whole}, 1) AS percent FROM {self._table}{self._conditions()}"
         )
 
-    def _aggregate(self, template: str, function: str, column: ColumnFacts) -> TemplateQuery:
+    def _aggregate(self, function: str, column: ColumnFacts) -> TemplateQuery:
         conditions = self._conditions.add_number(column)
-        return TemplateQuery(template, f"SELECT {function}({column.quoted}) FROM {self._table}{conditions()}")
+        return TemplateQuery("aggregate", f"SELECT {function}({column.quoted}) FROM {self._table}{conditions()}")
 
     def _take_columns(self) -> list[ColumnFacts]:
         """Take all columns that are left; each has to be clear."""

@@ -125,7 +125,7 @@ def _open_file(ctx: CommandContext, path: str, render: Callable[[], Iterator[byt
 def _read_documents(
     ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions
 ) -> tuple[list[str], Sequence[Document | StreamedFile | ItemFailed]]:
-    names = source_inputs.expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
+    names = source_inputs.expand_inputs(ctx, files)
     outputs = [("the page", wanted.html)] if wanted.html else []
     outputs += [("the output", ctx.flags.output)] if ctx.flags.output else []
     reads = [("an input", name) for name in names or [STDIN]]

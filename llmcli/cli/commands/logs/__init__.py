@@ -104,7 +104,6 @@ def export(ctx: CommandContext, numbers: NumbersArgument = None) -> int:
     """Write kept answers with all their data as JSON Lines; without ID all of them, the newest first."""
     from llmcli.cli.commands.logs import log_view
     from llmcli.cli.console import json_text
-    from llmcli.files.atomic_file import atomic_write
 
     def lines(log: AnswerLog) -> Iterator[bytes]:
         found = map(log.get, dict.fromkeys(numbers)) if numbers else log.list()
@@ -112,15 +111,9 @@ def export(ctx: CommandContext, numbers: NumbersArgument = None) -> int:
             ctx.runtime.interrupt.check()
             yield (json_text.dumps(log_view.answer_as_object(entry)) + "\n").encode("utf-8", "replace")
 
-    with _open(ctx) as log:
-        if ctx.flags.output is None:
-            with ctx.console.open_stdout() as sink:
-                for line in lines(log):
-                    sink.write(line)
-            return 0
-        with atomic_write(ctx.flags.output, interrupt=ctx.runtime.interrupt) as file:
-            for line in lines(log):
-                file.write(line)
+    with _open(ctx) as log, ctx.console.open_output(ctx.flags.output) as sink:
+        for line in lines(log):
+            sink.write(line)
     return 0
 
 

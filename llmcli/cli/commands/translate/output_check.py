@@ -13,7 +13,6 @@ from llmcli.cli.commands.translate.spec_builder import CheckOptions, SpecBuilder
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.sarif import file_uri, make_log
-from llmcli.documents.format_registry import listed_suffixes
 from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import BadDocument, LlmError, PartialError, UsageError
 from llmcli.fast_dataclass import frozen
@@ -57,7 +56,7 @@ def run_check(ctx: CommandContext, options: TranslateOptions, check: CheckOption
     builder.validate()
     output = options.update_target or ctx.flags.output
     plan_options = PlanOptions(options.files, options.target_languages, output, writes_files=False, reads_existing=True)
-    pairs = plan_translations(ctx, plan_options, listed_suffixes()).translations
+    pairs = plan_translations(ctx, plan_options).translations
     memory = memory_for_job(ctx, options.memory_file, read_only=True) if options.uses_memory else None
     rows: list[_Row] = []
     failed: list[LlmError] = []

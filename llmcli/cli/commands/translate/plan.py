@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
-from llmcli.documents.format_registry import document_format_by_suffix
+from llmcli.documents.format_registry import document_format_by_suffix, listed_suffixes
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.translatable import read_translatable
 from llmcli.errors import InputError, MissingError, UsageError
@@ -76,8 +76,8 @@ class TranslationPlan:
         return tuple(pair.document.name for pair in self.translations)
 
 
-def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Sequence[str]) -> TranslationPlan:
-    """Return the plan; documents in directories have one of ``suffixes``.
+def plan_translations(ctx: CommandContext, options: PlanOptions) -> TranslationPlan:
+    """Return the plan; documents in directories have a suffix of a known format.
 
     An existing file with a derived name is not written unless ``force`` or ``updates_existing``. Raises ``UsageError``,
     ``CannotCreate`` for a path that cannot be written, and what reading inputs raises when none can be read.
@@ -88,7 +88,7 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     if options.output is not None:
         output_paths.check_pattern(options.output)
     items = output_paths.expand_inputs(
-        options.files, suffixes, options.output, lambda link: _report_outside_link(ctx, link)
+        options.files, listed_suffixes(), options.output, lambda link: _report_outside_link(ctx, link)
     )
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
         return _plan_single(ctx, items, targets[0], options)

@@ -23,7 +23,7 @@ from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records.record_flags import record_flags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.format_registry import listed_suffixes, record_format_names
+from llmcli.documents.format_registry import record_format_names
 from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
@@ -66,7 +66,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         updates_existing=options.update_target is not None,
         writes_files=not options.dry_run,
     )
-    plan = plan_translations(ctx, plan_options, listed_suffixes())
+    plan = plan_translations(ctx, plan_options)
     if ctx.flags.mark and options.pseudo is not None:
         raise UsageError("--mark: no language model writes with --pseudo", detail="Leave out one of them.")
     if ctx.flags.mark:
