@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import CannotCreate, ConfigError, MissingError
-from llmcli.files import private_files
-from llmcli.files.atomic_file import atomic_write
+from llmcli.errors import ConfigError, MissingError
+from llmcli.files.atomic_file import write_user_file
 from llmcli.settings import SettingSpec, read_config
 
 
@@ -58,12 +57,7 @@ def edit_config(file: Path, edit: Callable[[str], str]) -> None:
     except UneditableYaml as error:
         detail = "a command cannot edit the layout of this file"
         raise ConfigError(str(file), origin=str(file), detail=detail) from error
-    try:
-        private_files.make_directory(file.parent)
-    except OSError as error:
-        raise CannotCreate(str(file), detail=error.strerror or "") from error
-    with atomic_write(str(file), mode=private_files.FILE_MODE) as stream:
-        stream.write(edited.encode())
+    write_user_file(file, edited.encode())
 
 
 def _as_yaml(spec: SettingSpec, text: str) -> Any:

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, LlmError, OutputError, OutputPipeClosed
+from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,9})")
@@ -105,6 +106,19 @@ def atomic_write(
             os.close(fd)
         raise
     _close(fd, path)
+
+
+def write_user_file(path: Path, content: bytes, *, force: bool = True) -> None:
+    """Write a file that only its user can read, and the missing directories above it.
+
+    ``force`` and errors are as in ``atomic_write``.
+    """
+    try:
+        private_files.make_directory(path.parent)
+    except OSError as error:
+        raise CannotCreate(str(path), detail=error.strerror or "") from error
+    with atomic_write(str(path), force=force, mode=private_files.FILE_MODE) as file:
+        file.write(content)
 
 
 def _open_special(path: str, interrupt: Interrupt) -> int | None:

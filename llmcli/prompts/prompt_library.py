@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli import __version__
-from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 from llmcli.prompts.prompt_file import Prompt
@@ -206,15 +206,10 @@ class PromptLibrary:
         return self._write_user_file(name, _NEW_PROMPT.replace("NAME", name.removeprefix(GENERATE_PREFIX)))
 
     def _write_user_file(self, name: str, content: str) -> Path:
-        from llmcli.files.atomic_file import atomic_write
+        from llmcli.files.atomic_file import write_user_file
 
         target = self.user / (name + _SUFFIX)
-        try:
-            private_files.make_directory(target.parent)
-        except OSError as error:
-            raise CannotCreate(str(target), detail=error.strerror or "") from error
-        with atomic_write(str(target), force=False, mode=private_files.FILE_MODE) as file:
-            file.write(content.encode())
+        write_user_file(target, content.encode(), force=False)
         return target
 
     def own_names(self) -> builtins.list[str]:

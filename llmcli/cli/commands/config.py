@@ -9,7 +9,6 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument
-from llmcli.errors import CannotCreate
 from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, find_setting
 
@@ -136,18 +135,13 @@ def unset(ctx: CommandContext, name: SettingArgument) -> int:
 
 
 def _create_config(file: Path) -> None:
-    from llmcli.files.atomic_file import atomic_write
+    from llmcli.files.atomic_file import write_user_file
 
     lines = [
         _CONFIG_TEMPLATE,
         *(f"\n# {key.help}\n# {key.name}: {_example_value(key.default)}\n" for key in SETTING_SPECS),
     ]
-    try:
-        private_files.make_directory(file.parent)
-    except OSError as error:
-        raise CannotCreate(str(file), detail=error.strerror or "") from error
-    with atomic_write(str(file), mode=private_files.FILE_MODE) as stream:
-        stream.write("".join(lines).encode())
+    write_user_file(file, "".join(lines).encode())
 
 
 def _example_value(default: object) -> str:

@@ -47,8 +47,7 @@ def show_list(ctx: CommandContext) -> int:
 def show(ctx: CommandContext, name: SessionArgument) -> int:
     """Show a saved chat as Markdown; with --json all its data."""
     from llmcli.cli.commands.chat import chat_export, session_files
-    from llmcli.cli.render.renderer import open_text_writer
-    from llmcli.cli.render.text_writer import TextEnding
+    from llmcli.cli.render.renderer import write_markdown
 
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         session = sessions.get(session_files.require_valid_name(name))
@@ -56,10 +55,7 @@ def show(ctx: CommandContext, name: SessionArgument) -> int:
     if ctx.console.as_json:
         ctx.console.write_record(chat_export.session_as_object(session, turns))
         return 0
-    with ctx.console.open_stdout() as sink:
-        out = open_text_writer(ctx, sink, ending=TextEnding.LINE, markdown=True)
-        out.feed(chat_export.session_as_markdown(session, turns))
-        out.finish()
+    write_markdown(ctx, chat_export.session_as_markdown(session, turns))
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import CalibrationFlags
-from llmcli.errors import RequestRejected, Unsupported, UsageError
+from llmcli.errors import RequestRejected, Unsupported
 from llmcli.errors.saved_state_errors import TooFewLabels
 from llmcli.fast_dataclass import frozen
 from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
@@ -88,18 +88,13 @@ class FittedCalibration:
         self._identity = identity
         self.stored: StoredCalibration | None = None
         if self._name is not None:
-            self._check_name(self._name)
+            from llmcli.tasks.calibration.calibration_store import require_calibration_name
+
+            require_calibration_name(self._name)
             if not self._fits:
                 self.stored = self._store.load(self._name)
                 if self.stored.weights is not None:
                     ctx.runtime.pin_weights(self.stored.weights, f"{CALIBRATION_ORIGIN}{self._name}")
-
-    @staticmethod
-    def _check_name(name: str) -> None:
-        from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
-
-        if not is_calibration_name(name):
-            raise UsageError(f"{name!r} is no name for a calibration: {NAME_RULE}")
 
     @property
     def _store(self) -> CalibrationStore:

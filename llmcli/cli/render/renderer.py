@@ -495,6 +495,14 @@ class ItemOrder:
             self.current += 1
 
 
+def write_markdown(ctx: CommandContext, text: str) -> None:
+    """Write a text to standard output, rendered on a terminal."""
+    with ctx.console.open_stdout() as sink:
+        out = open_text_writer(ctx, sink, ending=TextEnding.LINE, markdown=True)
+        out.feed(text)
+        out.finish()
+
+
 def open_text_writer(ctx: CommandContext, sink: ByteSink, *, ending: TextEnding, markdown: bool) -> TextWriter:
     """Return the writer of one text to ``sink``.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from llmcli.errors import CannotCreate, MissingError
+from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
@@ -36,6 +36,12 @@ _FORMAT_ERRORS = (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
 def is_calibration_name(text: str) -> bool:
     """Return whether a calibration may have this name (``NAME_RULE``)."""
     return _NAME.fullmatch(text) is not None
+
+
+def require_calibration_name(text: str) -> None:
+    """Raise ``UsageError`` unless a calibration may have this name."""
+    if not is_calibration_name(text):
+        raise UsageError(f"{text!r} is no name for a calibration: {NAME_RULE}")
 
 
 @frozen

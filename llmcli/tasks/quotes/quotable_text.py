@@ -51,9 +51,7 @@ class Quote:
         if self.page is not None:
             last = self.last_page or self.page
             return f"{self.source}, p. {self.page}" if last == self.page else f"{self.source}, pp. {self.page}-{last}"
-        if self.first_line == self.last_line:
-            return f"{self.source}, line {self.first_line}"
-        return f"{self.source}, lines {self.first_line}-{self.last_line}"
+        return f"{self.source}, {format_line_range(self.first_line, self.last_line)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as an object."""
@@ -138,6 +136,11 @@ class QuotableDocument:
     def _section_at(self, offset: int) -> SectionStart | None:
         index = bisect_right(self._section_offsets, offset) - 1
         return self.sections[index] if index >= 0 else None
+
+
+def format_line_range(first: int, last: int) -> str:
+    """Return the lines of a quote, as people write them: "line 4" or "lines 4-5"."""
+    return f"line {first}" if first == last else f"lines {first}-{last}"
 
 
 @frozen

@@ -18,6 +18,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.tasks.ask.document_question import DocumentQuestion
 from llmcli.tasks.ask.question_sources import IndexedSource, name_of_inputs
+from llmcli.tasks.quotes.quotable_text import format_line_range
 from llmcli.tasks.tables.table_loader import Table, is_table, is_table_name, load_tables
 from llmcli.types import Result, TaskEvent
 
@@ -163,8 +164,7 @@ def _format_footer(console: Console, result: Result) -> str:
 def _format_reference(reference: Mapping[str, Any]) -> str:
     """Return "[1] lease.pdf, page 3"; with a quote, that and its own place."""
     located = reference.get("quote", reference)
-    first, last = located["first_line"], located["last_line"]
-    lines = f"line {first}" if first == last else f"lines {first}-{last}"
+    lines = format_line_range(located["first_line"], located["last_line"])
     place = lines if located["page"] is None else f"page {located['page']}"
     quote = f': "{" ".join(reference["quote"]["text"].split())}"' if "quote" in reference else ""
     return f"[{reference['number']}] {format_source_name(reference['source'])}, {place}{quote}"

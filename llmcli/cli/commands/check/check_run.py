@@ -15,6 +15,7 @@ from llmcli.errors import PartialError, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.check import check, estimate_check
 from llmcli.tasks.labels.label_scorer import add_scoring_notices
+from llmcli.tasks.quotes.quotable_text import format_line_range
 from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ def _evidence(sentence: Mapping[str, Any]) -> str:
     text = _one_line(quote["text"])
     if len(text) > _MAX_QUOTE_CHARACTERS:
         text = text[:_MAX_QUOTE_CHARACTERS].rpartition(" ")[0] + " ..."
-    page, first, last = quote["page"], quote["first_line"], quote["last_line"]
-    lines = f"line {first}" if first == last else f"lines {first}-{last}"
-    return f'{format_source_name(quote["source"])}, {lines if page is None else f"p. {page}"}: "{text}"'
+    lines = format_line_range(quote["first_line"], quote["last_line"])
+    place = lines if quote["page"] is None else f"p. {quote['page']}"
+    return f'{format_source_name(quote["source"])}, {place}: "{text}"'
 
 
 def _one_line(text: str) -> str:

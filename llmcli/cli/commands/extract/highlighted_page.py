@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from llmcli.documents.reading.document import STDIN, Document
+from llmcli.tasks.quotes.quotable_text import format_line_range
 from llmcli.types import Result
 
 _HEAD = """<!DOCTYPE html>
@@ -97,8 +98,7 @@ def place_of(quote: Mapping[str, Any] | None) -> str:
         return "not in the text"
     if quote["page"] is not None:
         return f"p. {quote['page']}"
-    first, last = quote["first_line"], quote["last_line"]
-    return f"line {first}" if first == last else f"lines {first}-{last}"
+    return format_line_range(quote["first_line"], quote["last_line"])
 
 
 def _probability(found: Mapping[str, Any]) -> str:

@@ -82,15 +82,15 @@ class LabellingRun:
             raise UsageError(f"{self._output} already exists", detail="Name another output: -o FILE")
 
     def _check(self, calibration: str | None) -> None:
-        from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
+        from llmcli.tasks.calibration.calibration_store import require_calibration_name
 
         if not confirm.can_ask(self._ctx.console):
             advice = "Run it without pipes. For labels by the model: llm classify --labels A,B,... FILE"
             raise UsageError("llm label asks you for the labels and needs a terminal", detail=advice)
         if not os.path.isfile(self._file):  # noqa: PTH113 (a Path raises for a long name)
             raise MissingError(self._file, kind="input", detail="there is no such file")
-        if calibration is not None and not is_calibration_name(calibration):
-            raise UsageError(f"{calibration!r} is no name for a calibration: {NAME_RULE}")
+        if calibration is not None:
+            require_calibration_name(calibration)
 
     def run(self) -> int:
         """Ask until the person quits or nothing is left; write the output and the calibration.

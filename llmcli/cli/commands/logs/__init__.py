@@ -59,18 +59,14 @@ def show_list(
 def show(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     """Show a kept answer with its question and instructions as Markdown; with --json all its data."""
     from llmcli.cli.commands.logs import log_view
-    from llmcli.cli.render.renderer import open_text_writer
-    from llmcli.cli.render.text_writer import TextEnding
+    from llmcli.cli.render.renderer import write_markdown
 
     with _open(ctx) as log:
         entry = log.get(number)
     if ctx.console.as_json:
         ctx.console.write_record(log_view.answer_as_object(entry))
         return 0
-    with ctx.console.open_stdout() as sink:
-        out = open_text_writer(ctx, sink, ending=TextEnding.LINE, markdown=True)
-        out.feed(log_view.answer_as_markdown(entry))
-        out.finish()
+    write_markdown(ctx, log_view.answer_as_markdown(entry))
     return 0
 
 
