@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+
+from llmcli.documents.segments import split_at_protected
 
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -65,3 +68,18 @@ class LineNormalizer:
             return match.group()
         self._empty_lines_left -= 1
         return match.group() if self._empty_lines_left >= 0 else "\n"
+
+
+def write_translation(translation: str, source: str, wanted: Sequence[str], escape: Callable[[str], str] = str) -> str:
+    """Return a translation with line ends like those of its source: ``escape`` writes what is not protected.
+
+    ``wanted``: the protected texts, as in ``split_at_protected``.
+    """
+    clean = LineNormalizer(source)
+    parts = split_at_protected(translation.strip(), wanted)
+    return "".join(text if kept else escape(clean(text)) for text, kept in parts)
+
+
+def double_percent(text: str) -> str:
+    """Return words as a message with a printf placeholder has them."""
+    return text.replace("%", "%%")

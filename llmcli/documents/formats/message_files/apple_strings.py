@@ -13,8 +13,8 @@ from llmcli.documents.formats.document_format import DocumentFormat, find_proble
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.xml_files import stringsdict
 from llmcli.documents.protected_spans import find_message_syntax
-from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import double_percent, write_translation
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
@@ -136,11 +136,8 @@ def _encode(
 ) -> str:
     if translation.strip() == source:
         return written
-    parts, clean = [], LineNormalizer(source)
-    for words, kept in split_at_protected(translation.strip(), wanted):
-        loose = words if kept else clean(words)
-        parts.append(loose.replace("%", "%%") if has_printf and not kept else loose)
-    whole = "".join([edges[0], *parts, edges[1]]).replace("\\", "\\\\").replace('"', '\\"')
+    words = write_translation(translation, source, wanted, double_percent if has_printf else str)
+    whole = (edges[0] + words + edges[1]).replace("\\", "\\\\").replace('"', '\\"')
     if "\n" not in written and "\r" not in written:  # else its line ends are lines of the file
         whole = whole.replace("\n", "\\n").replace("\r", "\\r")
     whole = whole if "\t" in written else whole.replace("\t", "\\t")

@@ -10,8 +10,7 @@ import re
 
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import Span, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.documents.segments import Span
 from llmcli.fast_dataclass import frozen
 
 _ARGUMENT = re.compile(
@@ -93,14 +92,6 @@ def split_branches(text: str) -> list[MessageBranch]:
                 return places if after and after.end() == len(text) else whole
             start, at, selector, first = after.end(), after.end(), after["selector"], after.start("selector")
     return whole
-
-
-def write_message(translation: str, source: str, wanted: tuple[str, ...], *, icu: bool) -> str:
-    """Return the translation of a message with ICU syntax outside of placeholders made literal, if ``icu``."""
-    parts, clean = [], LineNormalizer(source)
-    for text, kept in split_at_protected(translation, wanted):
-        parts.append(text if kept else quote_literal(clean(text)) if icu else clean(text))
-    return "".join(parts)
 
 
 def quote_literal(text: str) -> str:

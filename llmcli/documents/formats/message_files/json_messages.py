@@ -16,6 +16,7 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import write_translation
 from llmcli.documents.text_lines import blanks_before, line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, slotted
@@ -241,7 +242,7 @@ def map_offsets(text: str, string: StringValue) -> OffsetMap:
 def _encode(
     translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool, written: str
 ) -> str:
-    words = icu_messages.write_message(translation.strip(), source, wanted, icu=icu)
+    words = write_translation(translation, source, wanted, icu_messages.quote_literal if icu else str)
     return encode_string(words, ascii_only=ascii_only, written=written)
 
 

@@ -15,8 +15,8 @@ from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files import po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
+from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import detect_newline, double_percent, write_translation
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
 
@@ -267,15 +267,11 @@ def _encode(
     translation: str, *, source: str, wanted: tuple[str, ...], edges: tuple[str, str], before: str, newline: str, width: int,
     percent: bool, braces: bool,
 ) -> str:  # fmt: skip
-    parts, clean = [], LineNormalizer(source)
-    for words, kept in split_at_protected(translation.strip(), wanted):
-        loose = words if kept else clean(words)
-        if percent and not kept:
-            loose = loose.replace("%", "%%")
-        if braces and not kept:
-            loose = loose.replace("{", "{{").replace("}", "}}")
-        parts.append(loose)
-    whole = edges[0] + "".join(parts).strip() + edges[1]
+    def escape(words: str) -> str:
+        words = double_percent(words) if percent else words
+        return words.replace("{", "{{").replace("}", "}}") if braces else words
+
+    whole = edges[0] + write_translation(translation, source, wanted, escape).strip() + edges[1]
     return before + po_parser.quote_string(whole, newline, width=width, room=len("msgstr "))
 
 

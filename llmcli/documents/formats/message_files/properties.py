@@ -13,8 +13,8 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.documents.segments import Segment, Span, has_letters, protected_texts
+from llmcli.documents.text_cleaning import write_translation
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 
@@ -148,13 +148,8 @@ def _encode(
     ascii_only: bool,
     written: str,
 ) -> str:
-    if icu:
-        words = icu_messages.write_message(translation.strip(), source, wanted, icu=True)
-    else:
-        parts, clean = split_at_protected(translation.strip(), wanted), LineNormalizer(source)
-        words = "".join(
-            text if kept else _quote_pattern(clean(text)) if pattern else clean(text) for text, kept in parts
-        )
+    quote = icu_messages.quote_literal if icu else _quote_pattern if pattern else str
+    words = write_translation(translation, source, wanted, quote)
     whole = (edges[0] + words + edges[1]).replace("\\", "\\\\")
     for sign, character in _SIGNS.items():
         whole = whole.replace(character, f"\\{sign}")

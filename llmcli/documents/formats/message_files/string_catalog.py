@@ -18,8 +18,8 @@ from llmcli.documents.formats.message_files.json_messages import parse_strings
 from llmcli.documents.formats.message_files.plural_categories import plan_plural_forms
 from llmcli.documents.json_values import dump_text, dump_value, object_members, parse_json
 from llmcli.documents.protected_spans import find_message_syntax
-from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
+from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import detect_newline, double_percent, write_translation
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, frozen, replace, slotted
 
@@ -314,11 +314,8 @@ def _encode(
     before: str,
     write: Callable[[str], str],
 ) -> str:
-    parts, clean = [], LineNormalizer(source)
-    for words, kept in split_at_protected(translation.strip(), wanted):
-        loose = words if kept else clean(words)
-        parts.append(loose.replace("%", "%%") if has_printf and not kept else loose)
-    value = dump_text("".join([edges[0], *parts, edges[1]]))
+    words = write_translation(translation, source, wanted, double_percent if has_printf else str)
+    value = dump_text(edges[0] + words + edges[1])
     return before + write(_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", value))
 
 

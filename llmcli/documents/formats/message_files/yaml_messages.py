@@ -15,6 +15,7 @@ from typing import Any
 from llmcli.documents.formats.document_format import DocumentFormat, find_problem
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import write_translation
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, slotted
@@ -206,7 +207,7 @@ def _scalar_segment(text: str, scalar: _Scalar, *, icu: bool) -> Segment | None:
     wanted = protected_texts(core, spans)
 
     def encode(translation: str) -> str:
-        return write(icu_messages.write_message(translation.strip(), core, wanted, icu=icu))
+        return write(write_translation(translation, core, wanted, icu_messages.quote_literal if icu else str))
 
     return Segment(start, end, core, encode, spans, "message", scalar.path)
 

@@ -14,8 +14,8 @@ from llmcli.documents.formats.packages.run_text import ParagraphContext, RunSynt
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_attribute, find_elements
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer, collapse_whitespace
+from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import collapse_whitespace, write_translation
 from llmcli.errors import InternalError
 from llmcli.fast_dataclass import replace
 
@@ -172,11 +172,8 @@ def _attribute_segment(attribute: XmlAttribute, place: ParagraphContext) -> Segm
 
 
 def _encode_attribute(translation: str, *, source: str, edges: tuple[str, str]) -> str:
-    clean, parts = LineNormalizer(source), list[str]()
-    wanted = protected_texts(source, find_spans(source, MESSAGE_KINDS))
-    for words, is_kept in split_at_protected(translation.strip(), wanted):
-        parts.append(words if is_kept else clean(words))
-    written = escape_attribute("".join([edges[0], *parts, edges[1]])).replace("'", "&apos;")
+    words = write_translation(translation, source, protected_texts(source, find_spans(source, MESSAGE_KINDS)))
+    written = escape_attribute(edges[0] + words + edges[1]).replace("'", "&apos;")
     return written.replace("\r", "&#xD;").replace("\n", "&#xA;").replace("\t", "&#x9;")
 
 

@@ -108,9 +108,7 @@ def _text_segment(text: str, element: XmlElement, path: tuple[str, ...], note: s
     if quoted:
         start, end = quoted.span("words")
     content = read_content(text, start, end, _SYNTAX)
-    if not content.has_words or _REFERENCE.match(content.text):
-        return None
-    return Segment(content.start, content.end, content.text, content.write, content.spans, "message", path, note)
+    return None if _REFERENCE.match(content.text) else content.message_segment(path, note)
 
 
 FORMAT = AndroidStringsFormat()

@@ -43,10 +43,7 @@ def _data_segment(text: str, data: XmlElement) -> Segment | None:
     if value is None or not is_string or name.startswith(">>") or not _may_be_text(data):
         return None
     content = read_content(text, value.content_start, value.content_end, _SYNTAX)
-    if not content.has_words:
-        return None
-    note = plain_content(text, comment) if comment else ""
-    return Segment(content.start, content.end, content.text, content.write, content.spans, "message", (name,), note)
+    return content.message_segment((name,), plain_content(text, comment) if comment else "")
 
 
 def _may_be_text(data: XmlElement) -> bool:

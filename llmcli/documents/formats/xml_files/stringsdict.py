@@ -91,10 +91,7 @@ def _plural_item(text: str, pair: _Pair, path: tuple[str, ...]) -> PluralItem:
 
 def _string_segment(text: str, element: XmlElement, path: tuple[str, ...]) -> Segment | None:
     content = read_content(text, element.content_start, element.content_end, _SYNTAX)
-    if not content.has_words:
-        return None
-    note = element.comment
-    return Segment(content.start, content.end, content.text, content.write, content.spans, "message", path, note)
+    return content.message_segment(path, element.comment)
 
 
 FORMAT = StringsdictFormat()

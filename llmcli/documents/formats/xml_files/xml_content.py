@@ -22,8 +22,8 @@ from llmcli.documents.formats.xml_files.xml_elements import (
     parse_attributes,
 )
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_message_syntax, find_spans
-from llmcli.documents.segments import Span, has_letters, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.documents.segments import Segment, Span, has_letters, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer, double_percent
 from llmcli.fast_dataclass import field, frozen, slotted
 
 _TAG = r"{open}/?[A-Za-z][\w:.-]*+(?:[\s/](?:(?!{open}|{close}).)*+)?{close}"
@@ -81,6 +81,12 @@ class XmlContent:
         """Whether there is something to translate."""
         return has_letters(self.text, self.spans)
 
+    def message_segment(self, path: tuple[str, ...], note: str) -> Segment | None:
+        """Return the segment of a message, None if there is nothing to translate."""
+        if not self.has_words:
+            return None
+        return Segment(self.start, self.end, self.text, self.write, self.spans, "message", path, note)
+
     def write(self, translation: str) -> str:
         """Return a translation as XML."""
         if translation.strip() == self.text:
@@ -102,7 +108,7 @@ class XmlContent:
         if self.icu:
             words = icu_messages.quote_literal(words)
         if self.doubles_percent:
-            words = words.replace("%", "%%")
+            words = double_percent(words)
         return _escape(self.syntax.encode(words), in_cdata=self.in_cdata)
 
 
