@@ -117,16 +117,7 @@ class LabelTask:
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
-        fields = {**record.position, "label": None, "probabilities": None}
-        return Result(
-            record.index,
-            record.name,
-            None,
-            fields,
-            model=self.scorer.model,
-            prompt=self.scorer.prompt.name,
-            blank=True,
-        )
+        return self.scorer.blank_result(record, {"label": None, "probabilities": None})
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the label, the rounded probabilities, the margin and, with a threshold, whether it abstains."""
@@ -225,11 +216,7 @@ class MultiLabelTask:
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
-        fields = {**record.position, "labels": None, "label": None, "probabilities": None}
-        scorer = self.scorer
-        return Result(
-            record.index, record.name, None, fields, model=scorer.model, prompt=scorer.prompt.name, blank=True
-        )
+        return self.scorer.blank_result(record, {"labels": None, "label": None, "probabilities": None})
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the labels and the rounded probabilities."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import LabelCalibrator, ScorerOptions
 from llmcli.tasks.labels.long_texts import TextSplitter
@@ -126,9 +126,8 @@ class FilterTask(RecordProcessor):
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
-        fields = {**record.position, "match": self._query.invert, "probability": None}
-        model, prompt = self.scorer.model, self.scorer.prompt.name
-        return Result(record.index, record.name, record.text, fields, model=model, prompt=prompt, blank=True)
+        blank = self.scorer.blank_result(record, {"match": self._query.invert, "probability": None})
+        return replace(blank, text=record.text)
 
     def line(self, result: Result) -> str:
         """Return the text of the record."""

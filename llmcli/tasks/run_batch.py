@@ -122,10 +122,6 @@ class BatchTask(RecordProcessor):
             words = ": ".join(text for text in (f"cannot use {problem.subject} here", problem.detail) if text)
             raise BadBatchRequest(detail=words, line=record.line, status=_NOT_IMPLEMENTED) from problem
 
-    def blank_result(self, record: Record) -> Result:
-        """Return the result of a record without text; no request is one."""
-        return Result(record.index, record.name, None, blank=True)
-
     # ---- text -----------------------------------------------------------------------------------------------------
 
     async def _generate(self, run: TaskRun, record: Record, request: batches.BatchRequest, model: str) -> Result:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Row
+from llmcli.documents.records.record import Record, Row
 from llmcli.errors import ConfigError, Unsupported
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
@@ -142,6 +142,11 @@ class LabelScorer:
         self._generation = generation
         self._options = options
         self._backend = backend
+
+    def blank_result(self, record: Record, fields: Mapping[str, Any]) -> Result:
+        """Return the result of a record without text, with these fields beside its position."""
+        whole = {**record.position, **fields}
+        return Result(record.index, record.name, None, whole, model=self.model, prompt=self.prompt.name, blank=True)
 
     @property
     def calibrator(self) -> LabelCalibrator | None:

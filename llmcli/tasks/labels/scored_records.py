@@ -53,9 +53,6 @@ class _ScoringTask(RecordProcessor):
             scores = await self._scorer.score(run, request_id, record.text, record.fields)
         return run.result(None, {"scored": ScoredRecord(record, scores, states)})
 
-    def blank_result(self, record: Record) -> Result:
-        return Result(record.index, record.name, None, blank=True)
-
 
 def labelled_records(rows: Sequence[tuple[str, str]]) -> tuple[list[Record], dict[int, str]]:
     """Return records of the texts of (text, label) pairs, and the labels by their index."""

@@ -53,7 +53,7 @@ class RecordProcessor(Protocol):
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a blank record; it is ``blank``."""
-        ...
+        return Result(record.index, record.name, None, blank=True)
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the values of ``columns`` for a result; by default, its fields."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, find_field, value_as_text
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.tasks.languages import Language
+from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate import PROMPT, translate_file
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
@@ -38,7 +38,7 @@ def translated_columns(columns: Sequence[str], translators: Sequence[Translator]
     ]
 
 
-class TranslateVerb:
+class TranslateVerb(RecordProcessor):
     """Translates columns of each record; the source columns stay.
 
     ``source`` is the language of all texts, None: detected for each. Translations in ``memory`` need no model.
@@ -47,7 +47,7 @@ class TranslateVerb:
     def __init__(
         self, columns: Sequence[TranslatedColumn], source: Language | None, memory: TranslationMemoryCache
     ) -> None:
-        self.columns: Mapping[str, type] = {column.name: str for column in columns}
+        self.columns = {column.name: str for column in columns}
         self._columns = columns
         self._source = source
         self._memory = memory
@@ -87,10 +87,6 @@ class TranslateVerb:
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
         return Result(record.index, record.name, None, prompt=PROMPT, blank=True)
-
-    def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the translations."""
-        return {name: result.fields.get(name) for name in self.columns}
 
     def line(self, result: Result) -> str:
         """Return the translations, separated by tabs."""
