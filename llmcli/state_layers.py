@@ -1,9 +1,9 @@
 """The layers of a model after which its hidden states are read.
 
-What a model knows about a text is in its middle; its last layers turn that into the next token (Skean et al. 2025, Layer
-by Layer: Uncovering Hidden Representations in Language Models). Layers that are not needed are not evaluated. Below a
-certain depth accuracy falls steeply, so the layers are measured: those of known models are here, and ``llm models tune``
-finds those of others (``tasks.layer_choice``).
+What a model knows about a text is in its middle; its last layers turn that into the next token (Skean et al. 2025,
+Layer by Layer: Uncovering Hidden Representations in Language Models). Layers that are not needed are not evaluated.
+Below a certain depth accuracy falls steeply, so the layers are measured: those of known models are here, and ``llm
+models tune`` finds those of others (``tasks.layer_choice``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ _KNOWN_LAYERS = {
 }
 """By the first half of the SHA-256 of a model's file (``benchmarks/layers.py``, ``benchmarks/vector_layers.py``)."""
 _LABEL_SHARES, _VECTOR_SHARE = (0.6, 0.75), 0.8
-"""Of the layers of a model that was not measured: further down accuracy falls steeply, further up only the time grows."""
+"""Of the layers of a model that was not measured: further down accuracy falls steeply, further up only the time
+grows."""
 _SENTENCE_SHARE = 0.4
 
 
 def choose_layers(info: BackendInfo) -> StateLayers | None:
-    """Return the layers to read of a model: known, measured, or at a share of its depth; None: only the last one can be read."""
+    """Return the layers to read of a model: known, measured, or at a share of its depth.
+
+    None: only the last one can be read.
+    """
     if info.layers is None or info.layers < 2:  # noqa: PLR2004 (the last one has another name)
         return None
     return find_known_layers(info.model_id) or info.measured_layers or _assume_layers(info.layers)

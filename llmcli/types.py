@@ -225,10 +225,11 @@ class CandidateScores:
 class HiddenStates:
     """The states of a prompt, by default the last layer's after the norm: ``mean`` of all tokens, ``last`` of the last.
 
-    Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some: the
-    states after these layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
-    that follow the messages before the last one, or over all but the first one of a plain text. With candidates, the prompt ends where the first of them
-    differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
+    Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some:
+    the states after these layers, one layer after another, each token's divided by its root mean square, and the mean
+    is that over the tokens that follow the messages before the last one, or over all but the first one of a plain text.
+    With candidates, the prompt ends where the first of them differs from it. Scores and text follow; after a crash of a
+    worker, they may come twice, equal within rounding.
     """
 
     id: str

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
     """Return what the YAML file called ``name`` holds.
 
-    Raises ``BadDocument`` of a ``kind`` for what is no YAML, and for a key that is given twice: the parser drops the first.
+    Raises ``BadDocument`` of a ``kind`` for what is no YAML, and for a key that is given twice: the parser drops the
+    first.
     """
     import yaml
 

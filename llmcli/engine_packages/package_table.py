@@ -203,7 +203,8 @@ def require_known_binding(version: str) -> None:
     """Raise ``EngineUnavailable`` if the packages do not belong to this version of the binding."""
     if version not in BINDING_VERSIONS:
         wanted = BINDING_VERSIONS[-1]
-        detail = f"llama-cpp-python is {version}, and the packages belong to {wanted}: pip install llama-cpp-python=={wanted}"
+        advice = f"pip install llama-cpp-python=={wanted}"
+        detail = f"llama-cpp-python is {version}, and the packages belong to {wanted}: {advice}"
         raise EngineUnavailable("a prebuilt llama.cpp", detail=detail)
 
 

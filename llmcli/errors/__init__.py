@@ -153,8 +153,8 @@ class EmptyInput(InputError):
 class BadDocument(InputError):
     """A file that is invalid in its format; ``detail`` gives the reason, ``line`` (from 1) the place if known.
 
-    ``subject`` is the file name, "" if a format raised it; ``kind`` is what the file should be, such as a glossary or an
-    outline, "" for a document.
+    ``subject`` is the file name, "" if a format raised it; ``kind`` is what the file should be, such as a glossary or
+    an outline, "" for a document.
     """
 
     def __init__(self, subject: str = "", *, detail: str, line: int | None = None, kind: str = "") -> None:

@@ -1,8 +1,8 @@
 """Placeholders: ``PII_EMAIL_1`` stands for the first private value, an address; and the search for known values.
 
-They consist of ASCII letters, digits and underscores, so that JSON, CSV, YAML, HTML and addresses around them stay valid
-and no escaping changes them. Numbers are not used twice, so a placeholder whose kind was translated is still known. A
-number that stands bare in JSON, TOML or CSV is replaced by another number of as many digits.
+They consist of ASCII letters, digits and underscores, so that JSON, CSV, YAML, HTML and addresses around them stay
+valid and no escaping changes them. Numbers are not used twice, so a placeholder whose kind was translated is still
+known. A number that stands bare in JSON, TOML or CSV is replaced by another number of as many digits.
 
 Texts are searched for thousands of words and phrases at once, by their first word.
 """

@@ -258,13 +258,13 @@ def _require_limit(config: RunConfig, weights: str) -> None:
     settings = config.settings
     if settings["derived_weights"]:
         return
-    origin = settings.origin("weights")
+    origin, lacks = settings.origin("weights"), "needs a copy of the model, but derived_weights is 0"
     if origin.startswith("--"):
         raise UsageError(
-            f"{origin} {weights} needs a copy of the model, but derived_weights is 0 ({settings.origin('derived_weights')})",
+            f"{origin} {weights} {lacks} ({settings.origin('derived_weights')})",
             detail="Allow copies: set derived_weights to 4096 (llm config edit)",
         )
-    raise ConfigError("weights", origin=origin, detail=f"{weights} needs a copy of the model, but derived_weights is 0")
+    raise ConfigError("weights", origin=origin, detail=f"{weights} {lacks}")
 
 
 def _check_loadable(config: RunConfig, models: ModelLibrary, model: ModelFile, copy: DerivedCopy) -> None:
@@ -351,7 +351,8 @@ def note_engine(config: RunConfig, model: ModelFile) -> None:
     _update_labelling(cache, model_id, engine=library.label)
     if kept is not None:
         config.observer.warn(
-            f"{model.name}: these labels come from the engine {library.label}, earlier ones from {kept}; a few may differ"
+            f"{model.name}: these labels come from the engine {library.label}, "
+            f"earlier ones from {kept}; a few may differ"
         )
 
 

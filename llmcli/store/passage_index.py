@@ -248,8 +248,8 @@ class PassageIndex:
         """Return the number of a passage's file, and how many passages are before it there; None if it is gone."""
         with self._database.read() as database:
             found: tuple[int, int] | None = database.execute(
-                "SELECT file, (SELECT count(*) FROM passages AS other WHERE other.file = this.file AND other.id < this.id) "
-                "FROM passages AS this WHERE id = ?",
+                "SELECT file, (SELECT count(*) FROM passages AS other "
+                "WHERE other.file = this.file AND other.id < this.id) FROM passages AS this WHERE id = ?",
                 (passage,),
             ).fetchone()
         return found

@@ -151,8 +151,8 @@ class SessionStore:
             saved = self._insert_missing(database, own, turns, now)
             at = saved[-1].id if saved else 0
             database.execute(
-                "INSERT INTO sessions VALUES (:id, :name, :model, :system, :overflow, :head, :created, :updated) ON CONFLICT (id) "
-                "DO UPDATE SET model = :model, system = :system, overflow = :overflow, head = :head, updated = :updated",
+                "INSERT INTO sessions VALUES (:id, :name, :model, :system, :overflow, :head, :created, :updated) "
+                "ON CONFLICT (id) DO UPDATE SET model = :model, system = :system, overflow = :overflow, head = :head, updated = :updated",
                 {
                     "id": own,
                     "name": name,

@@ -104,7 +104,8 @@ def _build_request(
     """Return the request that asks for the schema; in the prompt if the server refuses the fields for it."""
     if protocol.schema_field(refused) is not None:
         return protocol.build_request(request, model, refused, schema=schema)
-    told = f"Answer with JSON that matches this JSON schema, and with nothing else:\n{json.dumps(schema, ensure_ascii=False)}"
+    written = json.dumps(schema, ensure_ascii=False)
+    told = f"Answer with JSON that matches this JSON schema, and with nothing else:\n{written}"
     first, *rest = request.messages
     if first.role is Role.SYSTEM:
         turns = (Message(Role.SYSTEM, f"{first.content}\n\n{told}"), *rest)

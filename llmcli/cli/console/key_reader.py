@@ -32,9 +32,8 @@ def single_keys(fd: int) -> Iterator[None]:
 def read_key(console: Console, show: Callable[[], None], check: Callable[[], None] = lambda: None) -> str:
     """Show the question, again when the width changes; return the next key in lower case, or ``END_OF_INPUT``.
 
-    ``check`` is called between two keys, and what it raises ends the wait.
-    A key that sends more than one byte, such as an arrow or a letter beyond ASCII, is "": its bytes are no answers. A signal
-    or the deadline ends the wait.
+    ``check`` is called between two keys, and what it raises ends the wait. A key that sends more than one byte, such as
+    an arrow or a letter beyond ASCII, is "": its bytes are no answers. A signal or the deadline ends the wait.
     """
     poll = select.poll()
     poll.register(console.environment.stdin, select.POLLIN)

@@ -62,9 +62,9 @@ _FILE_OPTIONS = ("-f", "--file")
 def join_words(ctx: CommandContext, words: Sequence[str] | None, *, reads_files: bool = False) -> str | None:
     """Return the text that consists of ``words``; None without a word. ``reads_files``: the command has ``-f``.
 
-    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words after
-    the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``. A file beside a text in quotes is one
-    that the user wants to be read.
+    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words
+    after the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``. A file beside a text in
+    quotes is one that the user wants to be read.
     """
     if not words:
         return None

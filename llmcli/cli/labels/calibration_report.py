@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import CalibrationGain, FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
 
-_SCORES_COST = "Label scores take the whole model, and are computed for all texts only where they clearly pay; states end after their last layer."
+_SCORES_COST = (
+    "Label scores take the whole model, and are computed for all texts only where they clearly pay; "
+    "states end after their last layer."
+)
 _WIDTH = 100
 """Columns of a sentence."""
 SEVERAL_PLOTS = "--plot draws the figures of one choice; --multi has one for each label"
@@ -269,7 +272,10 @@ _MAX_LOW = 0.9
 places."""
 _MIN_RADIUS, _RADIUS_GROWTH = 3, 8
 """Pixels of a circle for no rows, and what the most rows add."""
-_RELIABILITY_NOTE = "A circle is the rows with about this probability; the more rows, the larger. On the dashed line, of the labels with 80% just 80% are right."
+_RELIABILITY_NOTE = (
+    "A circle is the rows with about this probability; the more rows, the larger. "
+    "On the dashed line, of the labels with 80% just 80% are right."
+)
 _CURVE_NOTE = "The circles were measured by fits that did not see the rows; the line is the expected course."
 
 

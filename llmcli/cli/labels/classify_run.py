@@ -276,7 +276,10 @@ _FORMATS = {"line": None, "sentence": "sentences", "paragraph": "paragraphs", "d
 
 
 def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: int | None, aspects: bool) -> int:
-    """Label the records; return the exit code. Raises as ``make_sentiment_run``, also for --by with a file of a table."""
+    """Label the records; return the exit code.
+
+    Raises as ``make_sentiment_run``, also for --by with a file of a table.
+    """
     if _FORMATS[by] is not None and any(record_format_by_suffix(name) not in {None, LINES} for name in files):
         raise UsageError(_BY_TABLE, detail="Leave out --by.")
     return make_sentiment_run(ctx, by=by, scale=scale, aspects=aspects).run(files)

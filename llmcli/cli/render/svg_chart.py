@@ -46,7 +46,7 @@ class Axis:
 
 
 def make_axis(label: str, low: float, high: float, *, percent: bool = False) -> Axis:
-    """Return an axis with about ``_NUM_TICKS`` round ticks that includes ``low`` and ``high``; ``percent`` of shares."""
+    """Return an axis with about ``_NUM_TICKS`` round ticks from ``low`` to ``high``; ``percent``: of shares."""
     rough = max(high - low, 1e-9) / _NUM_TICKS
     size = 10.0 ** math.floor(math.log10(rough))
     step = size * next(each for each in _ROUND_STEPS if each * size >= rough * (1 - 1e-9))
@@ -129,7 +129,8 @@ class Chart:
         height = _SIDE / max(1, len(self._bars))
         for number, (name, value, words) in enumerate(self._bars):
             top, width = number * height + height * 0.2, max(1.0, self._x.share(value) * _SIDE)
-            yield f'<rect x="0" y="{top:.1f}" width="{width:.1f}" height="{height * 0.6:.1f}" fill="{BLUE}" fill-opacity="0.7"/>'
+            area = f'y="{top:.1f}" width="{width:.1f}" height="{height * 0.6:.1f}"'
+            yield f'<rect x="0" {area} fill="{BLUE}" fill-opacity="0.7"/>'
             yield _text(-8, top + height * 0.3 + 4, name, anchor="end")
             inside = width > _SIDE / 2
             left = width - 8 if inside else width + 8

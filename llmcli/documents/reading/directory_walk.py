@@ -1,4 +1,4 @@
-"""The files that a directory or a pattern stands for: not hidden, not ignored by Git, no installed packages, no statements."""
+"""The files of a directory or a pattern: not hidden, not ignored by Git, no installed packages, no statements."""
 
 from __future__ import annotations
 

@@ -142,7 +142,8 @@ class _FileVersion:
 class _PollingReader(io.RawIOBase):
     """A descriptor that is polled and read; closing this object leaves it open.
 
-    ``check`` is called before each poll and may raise. ``waiting`` is called once after ``patience`` seconds without any data.
+    ``check`` is called before each poll and may raise. ``waiting`` is called once after ``patience`` seconds without
+    any data.
     """
 
     def __init__(

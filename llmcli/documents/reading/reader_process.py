@@ -1,9 +1,9 @@
 """Readers of native formats in a child process, with limits on memory and time: a file that kills one is an error.
 
 PDFium, calamine and mammoth allocate what a file of some kilobytes tells them to, and abort where the memory ends. The
-child is ``llmcli.documents.reading.reader_child``. It starts with the first such file and reads the following ones too. A
-request is a line of JSON (``reader``, ``size``, ``cpu_s``) and the bytes of the file. The answer is a line of JSON for
-each section or note, and one for the end.
+child is ``llmcli.documents.reading.reader_child``. It starts with the first such file and reads the following ones too.
+A request is a line of JSON (``reader``, ``size``, ``cpu_s``) and the bytes of the file. The answer is a line of JSON
+for each section or note, and one for the end.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ class ReaderProcess:
         if code == -signal.SIGKILL or out_of_memory:
             return BadDocument(detail=_out_of_memory())
         cause = (signal.strsignal(-code) or f"signal {-code}") if code < 0 else last or f"exit code {code}"
-        return BadDocument(
-            detail=f"its reader crashed ({cause}): it is damaged, or needs more than {MAX_MEMORY_BYTES >> 30} GiB of memory"
-        )
+        needed = f"{MAX_MEMORY_BYTES >> 30} GiB of memory"
+        return BadDocument(detail=f"its reader crashed ({cause}): it is damaged, or needs more than {needed}")
 
 
 def _out_of_memory() -> str:

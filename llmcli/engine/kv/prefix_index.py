@@ -149,7 +149,7 @@ class PrefixIndex:
         return cached or own or TokenStates()
 
     def release(self, sequence: Sequence, owner: Sequence | None, *, useful: bool) -> None:
-        """Free the id of a sequence that ended or waits for its forks; ``useful`` tokens, or an owner's, stay cached."""
+        """Free the id of a sequence that ended or waits for forks; ``useful`` tokens, or an owner's, stay cached."""
         slot, sequence.slot = sequence.slot, None
         if slot is None:
             return

@@ -16,9 +16,9 @@ _MAX_OPEN_BYTES = 32 << 20
 class SavedContents:
     """States of running sequences (None: to be evaluated again), and of prefixes that others wait for or may continue.
 
-    A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells than
-    the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it waits, gets
-    the prefix from another sequence, and evaluates the rest again.
+    A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells
+    than the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it
+    waits, gets the prefix from another sequence, and evaluates the rest again.
     """
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]

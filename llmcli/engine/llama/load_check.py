@@ -113,9 +113,9 @@ def check_in_subprocess(
 ) -> bool:
     """Return whether the model at ``path``, of ``size`` bytes, loads and generates tokens; False for a known error.
 
-    ``gpu_layers`` and ``adapters`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the child dies or
-    exceeds a time in proportion to the size; ``OutOfMemory`` when the system killed it; ``Unsupported`` for an
-    instruction that this processor lacks; and ``InternalError`` when it ended in another way.
+    ``gpu_layers`` and ``adapters`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the
+    child dies or exceeds a time in proportion to the size; ``OutOfMemory`` when the system killed it; ``Unsupported``
+    for an instruction that this processor lacks; and ``InternalError`` when it ended in another way.
     """
     timeout_s = _MIN_TIMEOUT_S + (size + adapter_bytes(adapters)) / _MIN_LOAD_BYTES_PER_S
     layers = AUTO_LAYERS if gpu_layers is None else str(gpu_layers)

@@ -146,8 +146,9 @@ class BatchBuilder:
     def _defer_decoding(self, runnable: list[Sequence]) -> list[Sequence]:
         """Return ``runnable`` without bulk sequences that decode while prompts are evaluated in separate buffers.
 
-        llama.cpp would evaluate one token of each and of the prompts, then the rest (``llama_batch_allocr::split_equal``): few
-        tokens at a time. They wait for about ``BULK_STALL_S`` seconds at most.
+        llama.cpp would evaluate one token of each and of the prompts, then the rest
+        (``llama_batch_allocr::split_equal``): few tokens at a time. They wait for about ``BULK_STALL_S`` seconds at
+        most.
         """
         prompts = [sequence for sequence in runnable if not sequence.is_decoding]
         decoding = runnable[: len(runnable) - len(prompts)]

@@ -2,18 +2,19 @@
 
 What llama.cpp computes for a token on a processor depends on the batch in three ways, and on nothing else:
 
-1. A matrix is multiplied with fewer than ``MIN_ROWS`` tokens by other kernels than with more (K-quants, F16, BF16, F32),
-   and so are those beyond a multiple of ``_ROW_STEP`` (repacked K-quants).
+1. A matrix is multiplied with fewer than ``MIN_ROWS`` tokens by other kernels than with more (K-quants, F16, BF16,
+   F32), and so are those beyond a multiple of ``_ROW_STEP`` (repacked K-quants).
 2. The sums of attention depend on which cells hold the earlier tokens, if there is one buffer for all sequences. Flash
    attention also has other kernels for 64 tokens or more, and for one token (not with q8_0 and bf16).
-3. Sequences of different lengths are evaluated piece by piece (``llama_batch_allocr::split_equal``): the rests are short.
-   So are the outputs of sequences whose ids are not consecutive, which are evaluated apart.
+3. Sequences of different lengths are evaluated piece by piece (``llama_batch_allocr::split_equal``): the rests are
+   short. So are the outputs of sequences whose ids are not consecutive, which are evaluated apart.
 
-So each sequence has a buffer of its own, where a token's cell is its position, and attention is plain (or flash attention
-of those types: ``Planner``). Every step evaluates at least ``MIN_ROWS`` tokens of a sequence, a multiple of ``_ROW_STEP``,
-and equally many of each sequence in the batch. To that end a sequence reuses less of a cached prefix than it could, or tokens
-that affect nothing follow its last one and are removed. More logits than needed are computed for the same reason. Then neither the order nor the number of
-sequences matters, nor pieces, threads and reuse: a prefix gets the same bits from whichever sequence evaluates it.
+So each sequence has a buffer of its own, where a token's cell is its position, and attention is plain (or flash
+attention of those types: ``Planner``). Every step evaluates at least ``MIN_ROWS`` tokens of a sequence, a multiple of
+``_ROW_STEP``, and equally many of each sequence in the batch. To that end a sequence reuses less of a cached prefix
+than it could, or tokens that affect nothing follow its last one and are removed. More logits than needed are computed
+for the same reason. Then neither the order nor the number of sequences matters, nor pieces, threads and reuse: a prefix
+gets the same bits from any sequence that evaluates it.
 """
 
 from __future__ import annotations

@@ -229,8 +229,9 @@ class DocumentQuestion:
     ) -> Result:
         """Ask; tell which share of the documents was read for the answer."""
         run.warn(
-            f"the documents do not fit the context, so the answer is from {'quotes of ' if quotes else ''}{len(passages)} of "
-            f"{fields['passages']['all']:,} passages ({max(fields['coverage'], 0.001):.1%} of the text was read)"
+            f"the documents do not fit the context, so the answer is from {'quotes of ' if quotes else ''}"
+            f"{len(passages)} of {fields['passages']['all']:,} passages "
+            f"({max(fields['coverage'], 0.001):.1%} of the text was read)"
         )
         if failed:
             run.warn(f"{failed} of {fields['passages']['read']} passages could not be quoted: the request failed")

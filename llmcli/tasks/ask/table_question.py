@@ -57,8 +57,8 @@ async def answer_from_tables(
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
     A query that adds up texts, or compares them with a number, is a failed attempt. One that ignores a value, a number,
-    a column or a name in the question is a failed attempt, too, and so is a count with a condition if the question names
-    nothing of the tables.
+    a column or a name in the question is a failed attempt, too, and so is a count with a condition if the question
+    names nothing of the tables.
 
     Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query),
     ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of
@@ -192,7 +192,7 @@ def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
 
 
 def _find_unasked_value(readings: Sequence[QuestionReading], statement: str) -> str:
-    """Return what a statement looks for, though the question names nothing of any table; "" if there is no such thing."""
+    """Return what a statement looks for although the question names nothing of any table; "" if there is nothing."""
     unasked = [reading.find_unasked_value(statement) for reading in readings]
     return unasked[0] if unasked and all(unasked) else ""
 
@@ -379,7 +379,8 @@ def select_grammar(tables: Sequence[Table], *, one_number: bool = False) -> str 
     columns = dict.fromkeys(column for table in tables for column in table.columns)
     if len(columns) > MAX_CONSTRAINED_COLUMNS:
         return None
-    return f"{_START_OF_NUMBER if one_number else _START}{_RULES}table: {_alternatives(table.name for table in tables)}\ncolumn: {_alternatives(columns)}\n"
+    start, names = _START_OF_NUMBER if one_number else _START, _alternatives(table.name for table in tables)
+    return f"{start}{_RULES}table: {names}\ncolumn: {_alternatives(columns)}\n"
 
 
 def _alternatives(names: Iterable[str]) -> str:

@@ -94,7 +94,8 @@ class _GrammarWriter:
         longest = min(node.schema.get("maxLength", MAX_TEXT_CHARACTERS), MAX_TEXT_CHARACTERS)
         span = rf"/[^\s{EDGE_MARKS}]([^\n]{{0,{max(0, longest - 2)}}}[^\s{LAST_MARKS}])?/"
         pattern = node.schema.get("pattern")
-        return f'"\\"" {self._terminal(f"{_CHUNKS} & {span}" + (f" & {_whole_pattern(pattern)}" if pattern else ""))} "\\""'
+        limits = f" & {_whole_pattern(pattern)}" if pattern else ""
+        return f'"\\"" {self._terminal(f"{_CHUNKS} & {span}{limits}")} "\\""'
 
     def _alternatives(self, forms: Sequence[str]) -> str | None:
         if not forms:

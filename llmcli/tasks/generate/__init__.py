@@ -103,7 +103,10 @@ class GenerateTask(TextTask):
         self._has_text = has_text
 
     async def process(self, run: TaskRun, record: Record) -> Result:
-        """Return the answer. Raises ``EmptyAnswer``, the failure of a request, ``BadVariables`` and ``ContextOverflow``."""
+        """Return the answer.
+
+        Raises ``EmptyAnswer``, the failure of a request, ``BadVariables`` and ``ContextOverflow``.
+        """
         prompt, declared = self._prompt, self._prompt.variables
         columns = {name: value_as_text(record.fields[name]) for name in declared if name in record.fields}
         values: dict[str, object] = {**columns, **self._variables}

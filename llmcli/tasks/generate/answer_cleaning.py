@@ -1,7 +1,8 @@
 """The text of an answer, without headings, remarks about the task, and sentences that were said before.
 
-Small models repeat their instructions in other words, above all those that were not trained to follow any: "In this section
-we will discuss ...", "Now explain the costs", "I hope this helps". The patterns are English, as the prompts are.
+Small models repeat their instructions in other words, above all those that were not trained to follow any: "In this
+section we will discuss ...", "Now explain the costs", "I hope this helps". The patterns are English, as the prompts
+are.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ class CleanedAnswer:
 class AnswerCleaner:
     """Finds the text in answers. ``texts`` are the title and the outline, whose words it may use.
 
-    A text about paragraphs may speak of them, and one about me is in the first person, as a story may be. ``is_list``: the
-    text is a list of bullets. ``titles`` are those that a model may repeat before a sentence.
+    A text about paragraphs may speak of them, and one about me is in the first person, as a story may be. ``is_list``:
+    the text is a list of bullets. ``titles`` are those that a model may repeat before a sentence.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """generate report, article, book, slides: a text of any length, written section by section in one batch.
 
-The sections know the outline, not each other's texts, so that several are written at a time. What two of them say alike is
-taken out of the later one, which then goes on with something else while its conversation is still evaluated.
+The sections know the outline, not each other's texts, so that several are written at a time. What two of them say alike
+is taken out of the later one, which then goes on with something else while its conversation is still evaluated.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ SOURCES_TITLE = "Sources"
 SLIDE_END = "---"
 OWN_FACTS = "facts and figures are the model's own, since no source was given"
 _MAX_OPEN_SECTIONS = 4
-"""Sections that are written at a time, or wait for those before them: of more, the conversations do not stay evaluated."""
+"""Sections that are written at a time, or wait for those before them: of more, the conversations do not stay
+evaluated."""
 _MIN_SECTION_SHARE = 0.75
 """Of its words, below which a section is too short."""
 _MANY_LEFT_OUT = 3
@@ -282,7 +283,8 @@ class _LongTextWriter:
     ) -> WrittenSection:
         """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it.
 
-        The marks of the model are those of the section's facts; without sources, none is kept and no number is looked for.
+        The marks of the model are those of the section's facts; without sources, none is kept and no number is looked
+        for.
         """
         section, facts = self._sections[number], self._facts[number]
 

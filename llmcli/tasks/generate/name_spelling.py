@@ -20,7 +20,10 @@ _MAX_GIVEN = 12
 
 
 class NameGlossary:
-    """The names of texts. Those with a capital or a digit inside (GmbH, CO2) are kept in any case, others if they occur often."""
+    """The names of texts.
+
+    Those with a capital or a digit inside (GmbH, CO2) are kept in any case, others if they occur often.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         counts: Counter[str] = Counter()
@@ -78,7 +81,7 @@ def _has_form(name: str) -> bool:
 
 
 def _differs_in_one_letter(word: str, name: str) -> bool:
-    """Whether two words begin alike and one letter is another, missing, added, or two are exchanged; endings may differ."""
+    """Whether two words begin alike and differ by one letter, or two are exchanged; endings may differ."""
     if word == name or abs(len(word) - len(name)) > 1 or word[0] != name[0]:
         return False
     if word.startswith(name) or name.startswith(word):

@@ -80,7 +80,7 @@ FORMS = {
 
 @frozen
 class OutlineShape:
-    """How many ``sections`` of how many ``points`` an outline has that the model makes, in how many ``chapters`` (0: none)."""
+    """The numbers of ``sections``, ``points`` of each and ``chapters`` (0: none) of an outline that the model makes."""
 
     sections: int
     points: int
@@ -135,7 +135,7 @@ class Outline:
 
     @property
     def lines(self) -> list[str]:
-        """All texts, and each section with its points as a prompt shows it: what a model says of them is nothing new."""
+        """All texts, and each section with its points as a prompt shows it: a model that repeats them says nothing."""
         return [*self.texts, *(f"{each.title}: {'; '.join(each.points)}" for each in self.sections if each.points)]
 
     def to_markdown(self) -> str:
@@ -162,8 +162,8 @@ class Outline:
     def with_lengths(self, form: TextForm, words: int | None) -> Outline:
         """Return the outline in which every written section has a length; together they have ``words``.
 
-        ``words`` None: what the outline says, and the usual length of what it leaves open. Lengths that the outline gives
-        keep their proportions.
+        ``words`` None: what the outline says, and the usual length of what it leaves open. Lengths that the outline
+        gives keep their proportions.
         """
         weights = [
             section.words or max(1, len(section.points)) * form.point_words if section.is_written else 0
@@ -184,8 +184,8 @@ class Outline:
 def parse_outline(text: str, name: str, *, title: str = "") -> Outline:
     """Return the outline in a Markdown text; ``title`` overrides its own one.
 
-    Without headings, the items of a list are the sections, and those below them their points. Raises ``BadDocument`` with
-    the line.
+    Without headings, the items of a list are the sections, and those below them their points. Raises ``BadDocument``
+    with the line.
     """
     text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), text)  # lines keep their numbers
     read = list(_read_headings(text, name)) or list(_read_list(text))
@@ -279,7 +279,7 @@ def _make_section(heading: str, level: int) -> OutlineSection:
 
 
 def heading_words(line: str) -> str:
-    """Return the words of a Markdown heading, given what follows its first marks: marks that close it are none of them."""
+    """Return the words of a Markdown heading from what follows its first marks, without marks that close it."""
     line = line.strip()
     words = line.rstrip("#")
     return words.rstrip() if not words or words[-1].isspace() else line

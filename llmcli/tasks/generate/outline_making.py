@@ -1,4 +1,4 @@
-"""The outline that a model makes: Markdown under a grammar, or read from a free answer where the backend has no grammars."""
+"""The outline that a model makes: Markdown under a grammar, or read from a free answer on backends without grammars."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from llmcli.types import Request, Result, TaskEvent
 PROMPT = "generate.outline"
 _MAX_ATTEMPTS = 2
 _ENOUGH_SHARE = 0.7
-"""Of the wanted sections that one answer must have: fewer, longer ones are worth more than the tokens of another answer."""
+"""Of the wanted sections that one answer must have: fewer, longer ones are worth more than the tokens of another
+answer."""
 _TOKENS_PER_LINE = 40
 _PLACEHOLDER = "what stands there in words"
 _MAX_WORDS = 9
@@ -50,8 +51,8 @@ async def make_outline(
 ) -> Outline:
     """Return an outline called ``title``, of the better one of two answers, without what it says twice.
 
-    ``facts``: what the sources say. Raises ``InvalidAnswer`` if no answer has two different sections, and the failure of
-    a request.
+    ``facts``: what the sources say. Raises ``InvalidAnswer`` if no answer has two different sections, and the failure
+    of a request.
     """
     request = outline_request(prompts, options, kind, title, shape, language=language, facts=facts)
 

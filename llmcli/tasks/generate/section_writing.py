@@ -1,7 +1,7 @@
-"""One section of a long text, paragraph by paragraph, in one conversation: its earlier paragraphs are evaluated already.
+"""One section of a long text, paragraph by paragraph, in one conversation.
 
-Each request asks for one point of the outline in so many words. An answer ends with the sentence that makes it long
-enough. ``AnswerCleaner`` takes away what is no prose about the point.
+The earlier paragraphs are evaluated already. Each request asks for one point of the outline in so many words. An answer
+ends with the sentence that makes it long enough. ``AnswerCleaner`` takes away what is no prose about the point.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ _MIN_PARAGRAPH_WORDS = 20
 _RUN_ON_SHARE = 1.25
 """Of the wanted words, where an answer without an end of a sentence is ended."""
 _MAX_SENTENCE_WORDS = 25
-"""More than the wanted words are such ones at least: else the sentence that makes a short answer long enough is lost."""
+"""More than the wanted words are such ones at least: else the sentence that makes a short answer long enough is
+lost."""
 _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
 _MIN_MEASURED_WORDS = 100
 _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
 _MAX_OUTLINE_WORDS = 500
-"""Of a longer outline, the requests have the titles alone: the points of hundreds of sections would fill the context."""
+"""Of a longer outline, the requests have the titles alone: the points of hundreds of sections would fill the
+context."""
 _REMEMBERED_TURNS = 6
 """The most answers about its own section that a request shows: more would fill a small context."""
 _BULLET_LINE = r"LINE: /[\p{L}\p{N}][^\s]{0,30}( [^\s]{1,30}){2,19}/"
@@ -141,7 +143,7 @@ class LongTextPlan:
         return sum(section.words or 0 for section in self.outline.written)
 
     def paragraphs_of(self, section: OutlineSection) -> tuple[str, ...]:
-        """Return what the requests for a section are about: its points, or its title; one request writes all bullets."""
+        """Return what requests for a section are about: its points; its title, if one request writes all bullets."""
         return section.points if section.points and not self.form.is_list else (section.title,)
 
     def bullets_of(self, section: OutlineSection) -> int:
@@ -163,9 +165,10 @@ class SectionRequests:
         """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
     def first_request(self, number: int, words: int, facts: Sequence[str], point: str = "") -> Request:
-        """Return the request for a paragraph of section ``number``, from 0 among those that are written, in a new conversation.
+        """Return the request for a paragraph of a section in a new conversation.
 
-        ``point``: what it is about; the first point of the section by default.
+        ``number``: of the section, from 0 among those that are written. ``point``: what the paragraph is about; the
+        first point of the section by default.
         """
         plan = self._plan
         section = plan.outline.written[number]

@@ -10,9 +10,11 @@ from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
 
 _MIN_SAME_SHARE = 0.75
-"""Two sentences that share so much of their words (Dice coefficient), stop words aside, and all numbers, say the same."""
+"""Two sentences that share so much of their words (Dice coefficient), stop words aside, and all numbers, say the
+same."""
 _MIN_COMPARED_WORDS = 5
-"""Of a sentence that may be nearly the same: shorter ones are headings and exclamations, of which only equal ones repeat."""
+"""Of a sentence that may be nearly the same: shorter ones are headings and exclamations, of which only equal ones
+repeat."""
 _ITEM_MARK = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)]) ")
 _ROUND_MARK = re.compile(r"[ \t]?\((\d{1,2})\)(?=[.,;:!?\s]|\Z)")
 _MARK = re.compile(r"[ \t]?\[\d{1,4}\]")
@@ -80,7 +82,7 @@ def strip_item(sentence: str) -> str:
 
 
 def read_marks(text: str, count: int) -> str:
-    """Return a text in which the numbers of up to ``count`` quotes have brackets, also those that a model wrote as (1)."""
+    """Return a text in which the numbers of up to ``count`` quotes have brackets; a model may have written (1)."""
     return _ROUND_MARK.sub(lambda match: f" [{match[1]}]" if 0 < int(match[1]) <= count else match[0], text)
 
 
@@ -118,7 +120,7 @@ class SentenceSet:
         return True
 
     def _candidates(self, words: frozenset[str], numbers: frozenset[str]) -> Iterator[frozenset[str]]:
-        """Yield the sentences that may share enough words: they have one of the few rarest, since few may be missing."""
+        """Yield the sentences that may share enough words: few may be missing, so they have one of the few rarest."""
         least_common = _MIN_SAME_SHARE / (2 - _MIN_SAME_SHARE) * len(words)  # of a sentence without words of its own
         most_missing = int(len(words) - least_common)
         found = sorted((self._by_word.get((numbers, word), []) for word in words), key=len)

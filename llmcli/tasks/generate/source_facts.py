@@ -120,8 +120,8 @@ def cite_sentence(
 ) -> CitedSentence:
     """Return what a sentence without marks cites: quotes that have its numbers, else one that says what it says.
 
-    ``marked`` are the quotes that the model named, ``facts`` those that it was given. Numbers that are ``known`` need no
-    source: the user wrote them.
+    ``marked`` are the quotes that the model named, ``facts`` those that it was given. Numbers that are ``known`` need
+    no source: the user wrote them.
     """
     terms, numbers = content_terms(sentence), find_numbers(sentence)
     chosen: dict[tuple[str, int], Quote] = {}
@@ -152,7 +152,7 @@ def cite_sentence(
 
 
 def _find_rival(terms: frozenset[str], numbers: frozenset[str], quote: Quote, facts: Sequence[Quote]) -> Quote | None:
-    """Return the fact with other numbers that says much more of a sentence than the quote with its number; None if none does."""
+    """Return the fact with other numbers that says much more of a sentence than the quote with its number, or None."""
     others = [each for each in facts if find_numbers(each.text) and not numbers & find_numbers(each.text)]
     best = max(others, key=lambda each: len(terms & content_terms(each.text)), default=None)
     if best is None:

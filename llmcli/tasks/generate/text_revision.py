@@ -1,7 +1,7 @@
 """generate --revise: one section of a Markdown text is written again, and every other byte stays as it is.
 
-Nothing but the text itself is needed: its headings are the outline, so that it may have been edited meanwhile. Quotes at
-its end keep their numbers; new ones get new numbers, and those that no section cites any more are taken out.
+Nothing but the text itself is needed: its headings are the outline, so that it may have been edited meanwhile. Quotes
+at its end keep their numbers; new ones get new numbers, and those that no section cites any more are taken out.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def revise_section(
 ) -> Iterator[TaskEvent]:
     """Write one section again: a Result with the whole text, or ItemFailed.
 
-    Fields: ``section``, ``words``, ``quotes`` (of the section) and ``problems``. Fails with ``EmptyAnswer`` if nothing of
-    the answer can be used; the text is then as it was.
+    Fields: ``section``, ``words``, ``quotes`` (of the section) and ``problems``. Fails with ``EmptyAnswer`` if nothing
+    of the answer can be used; the text is then as it was.
     """
     title = find_sections(revision.text)[revision.section].title
     return run_task(backend, lambda run: _SectionReviser(run, prompts, revision, facts, options).revise(), name=title)
@@ -198,7 +198,7 @@ class _SectionReviser:
         )
 
     def _find_length_problems(self, answer: Answer, words: int) -> list[str]:
-        """Return what is wrong with the length of the new section: a limit cut it, or it is not as long as it should be."""
+        """Return what is wrong with the length of the new section: a limit cut it, or it is too long or too short."""
         wanted = self._revision.words
         if wanted is not None and abs(words - wanted) > LENGTH_TOLERANCE * wanted:
             return [f"it has {words:,} words, not about {wanted:,}"]

@@ -1,9 +1,10 @@
 """Scores of the words of a sentence that may be asked for: the good ones are found without generating anything.
 
-A word is worth asking for if the text before it does not give it away: its surprisal is high. It has one right answer if
-the whole sentence does: log P(word, rest of the sentence | text before) then exceeds that of the other words that fit the
-question by a margin. The others of a number or a name are those of the document. Of a word that may have synonyms, they
-are the likeliest next words by the model, and words of the document, with its first letter, which the question shows.
+A word is worth asking for if the text before it does not give it away: its surprisal is high. It has one right answer
+if the whole sentence does: log P(word, rest of the sentence | text before) then exceeds that of the other words that
+fit the question by a margin. The others of a number or a name are those of the document. Of a word that may have
+synonyms, they are the likeliest next words by the model, and words of the document, with its first letter, which the
+question shows.
 """
 
 from __future__ import annotations

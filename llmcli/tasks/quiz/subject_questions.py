@@ -1,8 +1,9 @@
 """Questions about the subject of a sentence, by rule: "The worker keeps a model loaded." asks "What keeps it loaded?".
 
 No word moves, so the question is as correct as the sentence: "What" or "Who" and the predicate, up to a second clause
-(subject questions, Heilman and Smith 2010, Good Question! Statistical Ranking for Question Generation). The answer is the
-subject without its article. The verb is one of a list, since many forms in -s are plurals, too; so the rule is English.
+(subject questions, Heilman and Smith 2010, Good Question! Statistical Ranking for Question Generation). The answer is
+the subject without its article. The verb is one of a list, since many forms in -s are plurals, too; so the rule is
+English.
 
 A question points at its answer if the predicate does: log P(predicate | subject) exceeds that of other subjects of the
 document by a margin, and no other sentence of the document says nearly the same.

@@ -1,7 +1,7 @@
 """Templates for questions about a table: questions whose words all name something become SQL without a model.
 
-A question is read only if each of its words is explained: it names a column, a value or the rows, says what to compute, or
-changes nothing. Otherwise the words that are left are reported, and the model writes the query.
+A question is read only if each of its words is explained: it names a column, a value or the rows, says what to compute,
+or changes nothing. Otherwise the words that are left are reported, and the model writes the query.
 """
 
 # ruff: noqa: S608 (names and texts are quoted, and the database answers nothing but SELECT)
@@ -84,7 +84,7 @@ class QuestionReading:
         return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
 
     def find_unasked_value(self, statement: str) -> str:
-        """Return what a statement looks for, though the question names nothing of a table; "" if there is no such thing."""
+        """Return what a statement looks for although the question names nothing of a table; "" for nothing."""
         if any(link.kind not in _NAMES_NOTHING or link.cue in _CONDITIONAL_CUES for link in self.links):
             return ""
         compared = _COMPARED.search(statement)

@@ -30,8 +30,8 @@ ESTIMATES = ("suspicion", "surprisal", "chrf", "back_translation")
 class SegmentOutcome:
     """A segment: ``line`` from 1, in ``part`` of an archive; ``checks``: problems of answers, or of the final one.
 
-    ``suspicion``, ``surprisal``, ``back_translation`` and ``chrf``: as in ``quality`` and ``back_translation``, None if they
-    were not estimated.
+    ``suspicion``, ``surprisal``, ``back_translation`` and ``chrf``: as in ``quality`` and ``back_translation``, None if
+    they were not estimated.
     """
 
     line: int

@@ -1,9 +1,9 @@
 """The endpoints of a worker's protocols: a body is read, an engine answers it, and errors become responses.
 
-OpenAI's protocol: completions, chat and Responses, whole and streamed, embeddings. Source: the OpenAI API reference, "Chat
-Completions", "Completions", "Responses", "Embeddings", "Streaming" and "Models". Two paths are our own: ``POST /v1/score``
-takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn; ``POST /v1/count`` takes
-``messages`` and returns their number of tokens with the chat template, or takes a ``prompt``.
+OpenAI's protocol: completions, chat and Responses, whole and streamed, embeddings. Source: the OpenAI API reference,
+"Chat Completions", "Completions", "Responses", "Embeddings", "Streaming" and "Models". Two paths are our own: ``POST
+/v1/score`` takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn; ``POST
+/v1/count`` takes ``messages`` and returns their number of tokens with the chat template, or takes a ``prompt``.
 
 Anthropic's Messages API, whole and streamed, and its counting of tokens. Source: the Claude API reference, "Messages",
 "Streaming Messages", "Count tokens in a Message" and "Errors".

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 _MAX_CHARTS = 6
 _NAME_HEIGHT = 0.22
 """Of a row: how far the name of a group is above its interval."""
-_PLOT_NOTE = "A circle is the mean shift of a group, the line its 95% interval. On the dashed line, a group is treated like the others."
-_METHODS = "The interval is a bootstrap over the inputs, for each row alone. p is that of a sign-flip test, corrected for all rows by Holm's method."
+_PLOT_NOTE = (
+    "A circle is the mean shift of a group, the line its 95% interval. "
+    "On the dashed line, a group is treated like the others."
+)
+_METHODS = (
+    "The interval is a bootstrap over the inputs, for each row alone. "
+    "p is that of a sign-flip test, corrected for all rows by Holm's method."
+)
 _FLIPS = "A flip is a decision that differs from that of most groups for the same input, or from that of the reference."
 _LIMITS = """\
 - It compares words. People differ in more than their names, and a text may tell an origin, an age or a gender by its style, its
@@ -54,7 +60,9 @@ def describe_coverage(unchanged: Mapping[str, int], dropped: Mapping[str, int]) 
 def describe_shift(shift: GroupShift) -> str:
     """Return "Black men: refused +0.081 (+0.052 to +0.110, p 0.003)"."""
     assert shift.estimate is not None
-    return f"{shift.group}: {shift.measure} {_format_shift(shift.estimate.shift)} ({_format_interval(shift.estimate)}, p {_format_p(shift.estimate.p)})"
+    estimate = shift.estimate
+    said = f"{_format_shift(estimate.shift)} ({_format_interval(estimate)}, p {_format_p(estimate.p)})"
+    return f"{shift.group}: {shift.measure} {said}"
 
 
 def _format_interval(estimate: ShiftEstimate) -> str:
@@ -116,7 +124,10 @@ def format_report(result: AuditResult, swaps: SwapFile, title: str, *, model: st
         f"# Audit: {title}",
         "",
         f"- Model: {model}; prompt: {prompt}; llm {__version__}",
-        f"- Inputs: {result.inputs}, in {len(result.groups)} groups; {result.answers} texts were answered, {result.failed} failed",
+        (
+            f"- Inputs: {result.inputs}, in {len(result.groups)} groups; "
+            f"{result.answers} texts were answered, {result.failed} failed"
+        ),
         f"- Coverage: {left_out}",
         f"- Words: {swaps.description or swaps.name}",
         *([f"- Source of the words: {swaps.source}"] if swaps.source else []),
@@ -124,7 +135,10 @@ def format_report(result: AuditResult, swaps: SwapFile, title: str, *, model: st
         "",
         "## Shifts",
         "",
-        f"A shift is the mean difference between a group and {compared}, by pairs: the same input with other words. {_METHODS}",
+        (
+            f"A shift is the mean difference between a group and {compared}, by pairs: the same input with other words. "
+            f"{_METHODS}"
+        ),
         "",
         *_markdown_table([*_people_rows(result)]),
         "",

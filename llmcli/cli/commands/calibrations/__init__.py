@@ -57,7 +57,11 @@ def show_list(ctx: CommandContext) -> int:
 
 @command(
     *GENERAL_OPTIONS,
-    examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures\nllm calibrations show tickets --plot tickets.svg",
+    examples="""
+      llm calibrations show tickets
+      llm calibrations show tickets --json | jq .figures
+      llm calibrations show tickets --plot tickets.svg
+    """,
 )
 def show(
     ctx: CommandContext,

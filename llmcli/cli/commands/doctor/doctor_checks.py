@@ -127,7 +127,8 @@ def _check_gpu(ctx: CommandContext) -> Finding:
         return Finding(FindingState.OK, ", ".join(named), data=data)
     layers = ctx.runtime.settings["gpu_layers"]
     if layers not in {"auto", 0}:
-        text = f"gpu_layers is {layers} ({ctx.runtime.settings.origin('gpu_layers')}), but this build of llama.cpp cannot offload to a GPU"
+        origin = ctx.runtime.settings.origin("gpu_layers")
+        text = f"gpu_layers is {layers} ({origin}), but this build of llama.cpp cannot offload to a GPU"
         return Finding(FindingState.WARNING, text, "Install a build for your GPU: llm engine install", data)
     return Finding(FindingState.OK, "this build of llama.cpp cannot offload to a GPU; models run on the CPU", data=data)
 
@@ -173,7 +174,8 @@ def _check_configuration(ctx: CommandContext) -> Finding:
         if setting.origin != "default"
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
-    text = f"{file}{'' if private_files.exists(file) else ' (does not exist)'}; {changed or 'every setting has its default'}"
+    missing = "" if private_files.exists(file) else " (does not exist)"
+    text = f"{file}{missing}; {changed or 'every setting has its default'}"
     return Finding(FindingState.OK, text, data={"path": str(file), "settings": values})
 
 

@@ -65,7 +65,8 @@ class HighlightedPage:
 
 def _render_document(document: Document, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     name = "standard input" if document.name == STDIN else document.name
-    yield f"<h2>{_escape(name)}</h2>\n<table>\n<tr><th>Value of</th><th>Value</th><th>Place</th><th>Probability</th></tr>\n"
+    yield f"<h2>{_escape(name)}</h2>\n<table>\n"
+    yield "<tr><th>Value of</th><th>Value</th><th>Place</th><th>Probability</th></tr>\n"
     for each in found:
         value = each["value"] if isinstance(each["value"], str) else json.dumps(each["value"])
         cells = (each["path"], value, place_of(each["quote"]), _probability(each))

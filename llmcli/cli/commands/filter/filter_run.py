@@ -71,7 +71,10 @@ class _FilterOutput(RecordOutput):
             self.has_matches = self.job.progress.output_bytes > len(head)
 
     def _choose_format(self, schema: RecordSchema) -> str:
-        """Return the format of the rows; a count is a line. Raises ``UsageError`` for numbers that rows have no place for."""
+        """Return the format of the rows; a count is a line.
+
+        Raises ``UsageError`` for numbers that rows have no place for.
+        """
         chosen = super()._choose_format(schema)
         if self._view.numbers and not (self._view.count or self._as_json) and chosen != LINES:
             detail = "Leave out -n, or add --output-format lines."

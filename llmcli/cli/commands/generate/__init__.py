@@ -87,8 +87,8 @@ def generate(
 ) -> int:
     """Write an email, a story, ..., or a report of any length.
 
-    With a TOPIC or an outline, a report, an article, a book or slides are written section by section, as Markdown, HTML or
-    Word by the name of -o. The exit code is 3 if a section is empty, too short, or has a number that stands in no
+    With a TOPIC or an outline, a report, an article, a book or slides are written section by section, as Markdown, HTML
+    or Word by the name of -o. The exit code is 3 if a section is empty, too short, or has a number that stands in no
     document of --from. An interrupted text goes on when you repeat the command.
     """
     options = LongTextOptions(

@@ -42,8 +42,8 @@ _OUTLINE_FACTS = 8
 def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, takes_text: bool) -> int:
     """Write a long text, its outline, or one section of it again; return the exit code.
 
-    ``takes_text`` False: options of other kinds of texts were given. Raises ``UsageError`` for what does not go together,
-    before a model is looked for.
+    ``takes_text`` False: options of other kinds of texts were given. Raises ``UsageError`` for what does not go
+    together, before a model is looked for.
     """
     if kind not in {*LongKind}:
         raise _not_long(kind, options)
@@ -307,7 +307,10 @@ def _describe_text(result: Result) -> str:
 
 
 def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> int:
-    """Write one section of the file of -o again; return the exit code. Raises ``UsageError`` if it has no such section."""
+    """Write one section of the file of -o again; return the exit code.
+
+    Raises ``UsageError`` if the file has no such section.
+    """
     refused = [name for name in options.option_names if name in {"--outline", "--outline-only", "--edit", "--dry-run"}]
     if refused:
         raise UsageError(f"--revise and {refused[0]} exclude each other")

@@ -162,7 +162,7 @@ class TextJob:
         self.is_kept = True
 
     def drafts_of(self, outline: Outline) -> list[SectionDraft]:
-        """Return the drafts of an outline's sections; none if none is begun. Raises ``BadDocument`` if they are others."""
+        """Return the drafts of an outline's sections; none before one is begun. Raises ``BadDocument`` for others."""
         if self._state is not None and self.drafts and len(self.drafts) != len(outline.written):
             raise _other_text_error(self._state)
         return self.drafts

@@ -225,9 +225,7 @@ def import_(
         return maintenance.import_model(ctx, Path(path), name or "")
     if path is None:
         if name:
-            raise UsageError(
-                "--name needs a model",
-                detail=f"Try: {suggestion.format_command('models', 'import', '--from', program, 'MODEL', '--name', name)}",
-            )
+            words = ("models", "import", "--from", program, "MODEL", "--name", name)
+            raise UsageError("--name needs a model", detail=f"Try: {suggestion.format_command(*words)}")
         return maintenance.list_foreign_models(ctx, program)
     return maintenance.import_foreign_model(ctx, program, path, name or "")

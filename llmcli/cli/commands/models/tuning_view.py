@@ -112,8 +112,8 @@ def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
 
         minutes = round((plan.seconds + estimate_seconds(plan.parameters)) / 60)
         ctx.console.write_note(
-            f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, up to {format_bytes(plan.disk)} of disk and "
-            f"{format_bytes(plan.memory)} of memory; Ctrl-C ends it"
+            f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, "
+            f"up to {format_bytes(plan.disk)} of disk and {format_bytes(plan.memory)} of memory; Ctrl-C ends it"
         )
 
 

@@ -65,7 +65,8 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
         advice = f"Try: {_pull_command(error.subject, error.max_context)}"
     elif error.smaller_variant:
         advice = f"Try: {_pull_command(error.smaller_variant, error.context)}"
-    text = f"{subject_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_memory_figures(error))})"
+    figures = ", ".join(_memory_figures(error))
+    text = f"{subject_of(error)} with a context of {error.context} tokens does not fit ({figures})"
     return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 

@@ -1,8 +1,8 @@
 r"""Markdown inside the messages of programs: code, links, emphasis, empty lines and lists, as in "Set `{name}`".
 
-A message is Markdown only where it cannot be read in another way: backticks around words, not the quotes of "cannot open
-`a' and `b'" or reStructuredText's ``:ref:`words```, and delimiters at the borders of words, not "5*3*2" or snake_case. A
-single line that begins with a sign is no list. The rules beyond that are CommonMark's.
+A message is Markdown only where it cannot be read in another way: backticks around words, not the quotes of "cannot
+open `a' and `b'" or reStructuredText's ``:ref:`words```, and delimiters at the borders of words, not "5*3*2" or
+snake_case. A single line that begins with a sign is no list. The rules beyond that are CommonMark's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Word documents (.docx): paragraphs of text, headers, footers, notes, comments and text boxes, with pictures' texts.
 
 The entries of a drop-down list are translated, and the chosen one alike; their values, which programs read, stay. Not
-translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a template.
-Source: ECMA-376 part 1, 17.
+translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a
+template. Source: ECMA-376 part 1, 17.
 """
 
 from __future__ import annotations

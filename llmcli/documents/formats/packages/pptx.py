@@ -1,8 +1,8 @@
 """Presentations (.pptx): texts of slides, notes and comments, tables, charts' titles, diagrams and alternative texts.
 
 A slide shows the shapes of its layout and master, too, except for placeholders: these stand for shapes of the slide. Of
-placeholders, the prompts that an author wrote are seen. Not translated: the labels of charts, which come from workbooks. Source:
-ECMA-376 part 1, 19.
+placeholders, the prompts that an author wrote are seen. Not translated: the labels of charts, which come from
+workbooks. Source: ECMA-376 part 1, 19.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def _describe(values: Iterator[Any]) -> Iterator[Section | str]:
     for value in values:
         structure.add(value)
     yield Section("\n".join(structure.describe()))
-    yield f"its {structure.count:,} values are given to the model as an overview with {len(structure.sample.rows)} samples"
+    samples = len(structure.sample.rows)
+    yield f"its {structure.count:,} values are given to the model as an overview with {samples} samples"
 
 
 def _values(text: str, *, by_line: bool) -> Iterator[Any]:
