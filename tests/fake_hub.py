@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.types import Notice, Progress
 
 REPO = "maker/tiny-GGUF"
 QUICK_RETRIES = DownloadRetryPolicy(
@@ -306,3 +307,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.over.wait()
         if cut is not None or len(body) < promised:
             self.close_connection = True
+
+
+def pull(library, name, interrupt):
+    """Return the model that a library pulls; all events before it are progress and notices."""
+    *events, model = library.pull(name, interrupt)
+    assert all(isinstance(event, Progress | Notice) for event in events)
+    return model

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import struct
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 _ALIGNMENT = 32
 _WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of each scalar type
 _STRING, _ARRAY = 8, 9
@@ -262,3 +267,21 @@ def mutated(content: bytes, seed: int) -> tuple[str, bytes]:
     draw = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     return kind.__name__.strip("_"), kind(draw, _parse(content))
+
+
+def run_trials(code: str, path: Path, arguments: Mapping[int, str]) -> dict[int, str]:
+    """Return the result of each seed's file in native code: an error's name, "answers", or the signal that killed it.
+
+    ``code`` prints each seed and then its result. It writes the files to ``path``, and gets an argument for each seed.
+    """
+    outcomes: dict[int, str] = {}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "GGML_NO_BACKTRACE": "1"}
+    while left := [text for seed, text in arguments.items() if seed not in outcomes]:
+        command = [sys.executable, "-c", code, str(path), *left]
+        child = subprocess.run(command, env=environ, capture_output=True, check=False, text=True)
+        lines = [line.split() for line in child.stdout.splitlines()]
+        outcomes |= {int(line[0]): line[1] for line in lines if len(line) > 1}
+        if child.returncode:
+            assert child.returncode < 0 and len(lines[-1]) == 1, child.stderr[-2000:]
+            outcomes[int(lines[-1][0])] = str(-child.returncode)
+    return outcomes

@@ -66,3 +66,17 @@ def catalogue(monkeypatch, tmp_path):
 
     yield use
     load_catalogue.cache_clear()
+
+
+@pytest.fixture
+def content(tiny):
+    """Return the bytes of a model."""
+    return tiny("llama").read_bytes()
+
+
+@pytest.fixture
+def local(tmp_path, content):
+    """Return the file of a model."""
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(content)
+    return path

@@ -8,6 +8,7 @@ import pytest
 from llm_fixtures import llm, write
 from scripted import last_message
 
+from llmcli.cli.records import job_checkpoint
 from llmcli.errors import InternalError
 
 __all__ = ["llm", "scores", "write"]
@@ -26,3 +27,10 @@ def score(request):
 def scores():
     """Return the answers of the backend."""
     return score
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Save a checkpoint after each record."""
+    monkeypatch.setattr(job_checkpoint, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(job_checkpoint, "_MAX_CHECKPOINT_SHARE", 1e9)

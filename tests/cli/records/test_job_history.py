@@ -22,13 +22,6 @@ NO_PRIOR = ("sentiment", "--no-prior")
 
 
 @pytest.fixture
-def often(monkeypatch):
-    """Save a checkpoint after each record."""
-    monkeypatch.setattr(job_checkpoint, "_CHECKPOINT_S", 0.0)
-    monkeypatch.setattr(job_checkpoint, "_MAX_CHECKPOINT_SHARE", 1e9)
-
-
-@pytest.fixture
 def terminated(monkeypatch):
     """Let SIGTERM stop a job after its 41st row, as often as it is called."""
 

@@ -28,13 +28,6 @@ ROWS = 40
 
 
 @pytest.fixture
-def often(monkeypatch):
-    """Save a checkpoint after each record."""
-    monkeypatch.setattr(job_checkpoint, "_CHECKPOINT_S", 0.0)
-    monkeypatch.setattr(job_checkpoint, "_MAX_CHECKPOINT_SHARE", 1e9)
-
-
-@pytest.fixture
 def table(write):
     """Return a CSV file with blank, failing and malformed rows."""
     texts = ["good", "", "boom", '"two\nlines"', "x,extra"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from mutations import KINDS, mutated
+from mutations import KINDS, mutated, run_trials
 from tiny_adapters import write_adapter
 
 from llmcli.errors import MissingError
@@ -81,27 +78,12 @@ def accepted_seeds(good, tmp_path, count):
     return seeds, refusals
 
 
-def trials(path, seeds, good):
-    """Return the result of each file in native code: an error's name, "answers", or the signal that killed it."""
-    outcomes: dict[int, str] = {}
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "GGML_NO_BACKTRACE": "1"}
-    while left := [seed for seed in seeds if seed not in outcomes]:
-        files = [f"{seed}:{model}:{adapter}" for seed in left for model, adapter in [good(seed)]]
-        command = [sys.executable, "-c", TRIALS, str(path), *files]
-        child = subprocess.run(command, env=environ, capture_output=True, check=False, text=True)
-        lines = [line.split() for line in child.stdout.splitlines()]
-        outcomes |= {int(line[0]): line[1] for line in lines if len(line) > 1}
-        if child.returncode:
-            assert child.returncode < 0 and len(lines[-1]) == 1, child.stderr[-2000:]
-            outcomes[int(lines[-1][0])] = str(-child.returncode)
-    return outcomes
-
-
 def check_outcomes(good, tmp_path, count):
     """Check the files of the seeds below ``count``."""
     seeds, refusals = accepted_seeds(good, tmp_path, count)
     assert len(refusals) > count / 3 and all(error.detail for error in refusals)
-    outcomes = trials(tmp_path / "a.gguf", seeds, good)
+    arguments = {seed: ":".join([str(seed), *map(str, good(seed))]) for seed in seeds}
+    outcomes = run_trials(TRIALS, tmp_path / "a.gguf", arguments)
     counts = Counter(outcomes.values())
     assert len(outcomes) == len(seeds) and counts["answers"] > count / 20, counts
     killed = [seed for seed in seeds if outcomes[seed].isdecimal()]

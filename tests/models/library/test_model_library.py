@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_hub import REPO, Fault
+from fake_hub import REPO, Fault, pull
 
 from llmcli.errors import (
     AccessDenied,
@@ -39,11 +39,6 @@ known:
 
 
 @pytest.fixture
-def content(tiny):
-    return tiny("llama").read_bytes()
-
-
-@pytest.fixture
 def stocked(hub, content, tiny):
     """Return a Hub with two quantizations and a projector."""
     hub.repos[REPO] = {
@@ -52,19 +47,6 @@ def stocked(hub, content, tiny):
         "mmproj-f16.gguf": b"x",
     }
     return hub
-
-
-@pytest.fixture
-def local(tmp_path, content):
-    path = tmp_path / "mine.gguf"
-    path.write_bytes(content)
-    return path
-
-
-def pull(library, name, interrupt) -> ModelFile:
-    *events, model = library.pull(name, interrupt)
-    assert all(isinstance(event, Progress | Notice) for event in events)
-    return model
 
 
 # ---- pulling ---------------------------------------------------------------------------------------------------------

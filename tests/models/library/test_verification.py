@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import split_models
-from fake_hub import REPO
+from fake_hub import REPO, pull
 from tiny_adapters import write_adapter
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError
@@ -18,27 +18,10 @@ from llmcli.types import Progress
 
 
 @pytest.fixture
-def content(tiny):
-    return tiny("llama").read_bytes()
-
-
-@pytest.fixture
 def pulled(hub, library, interrupt, content):
     """Return a model that was pulled."""
     hub.repos[REPO] = {"tiny.Q8_0.gguf": content}
     return pull(library, REPO, interrupt)
-
-
-@pytest.fixture
-def local(tmp_path, content):
-    path = tmp_path / "mine.gguf"
-    path.write_bytes(content)
-    return path
-
-
-def pull(library, name, interrupt) -> ModelFile:
-    *_, model = library.pull(name, interrupt)
-    return model
 
 
 def verify(library, name, interrupt) -> ModelFile:
