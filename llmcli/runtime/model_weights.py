@@ -118,8 +118,7 @@ def _worker_runs(config: RunConfig, model: ModelFile) -> bool:
     """Return whether a worker has the model in memory, probably with its original weights."""
     from llmcli.worker import runtime_dir
 
-    layers = None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"]
-    key = runtime_dir.worker_key(model.path.absolute(), layers, config.environ, model.adapters_id)
+    key = runtime_dir.worker_key(model.path.absolute(), config.gpu_layers, config.environ, model.adapters_id)
     return runtime_dir.WorkerPaths(runtime_dir.find_runtime_dir(config.environ), key).socket.exists()
 
 
@@ -277,9 +276,9 @@ def _check_loadable(config: RunConfig, models: ModelLibrary, model: ModelFile, c
     cache = config.paths.cache
     if private_files.exists(load_check.marker_path(cache, copy.sha256)):
         return
-    layers = None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"]
+    layers, stop = config.gpu_layers, lambda: config.interrupt.error
     try:
-        load_check.check_once(copy.path, copy.sha256, cache, gpu_layers=layers, stop=lambda: config.interrupt.error)
+        load_check.check_once(copy.path, copy.sha256, cache, gpu_layers=layers, stop=stop)
     except BadModelFile as error:
         from llmcli.errors.model_errors import DerivationRefused
 

@@ -149,7 +149,7 @@ def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str
         draft.path,
         draft.model_id,
         config.paths.cache,
-        gpu_layers=None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"],
+        gpu_layers=config.gpu_layers,
         stop=lambda: config.interrupt.error,
     )
     config.observer.explain(f"draft model {draft.name} ({origin})")

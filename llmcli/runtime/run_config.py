@@ -119,6 +119,12 @@ class RunConfig:
     interrupt: Interrupt
     observer: RunObserver
 
+    @property
+    def gpu_layers(self) -> int | None:
+        """How many layers to offload, None for as many as fit."""
+        layers: int | None = None if self.settings["gpu_layers"] == "auto" else self.settings["gpu_layers"]
+        return layers
+
 
 _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}

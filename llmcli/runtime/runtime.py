@@ -321,16 +321,12 @@ class Runtime:
 
         ``name`` None: the model of the settings. Raises as ``backend``.
         """
-        from llmcli.runtime import backend_factory, redaction_policy
+        from llmcli.runtime import redaction_policy
 
-        name = name or redaction_policy.name_model(self.settings, self.models)
-        return backend_factory.build_local(self.config, self.models, self._find_verified(name))
+        return self.build_model_backend(name or redaction_policy.name_model(self.settings, self.models))
 
-    def build_embedding_backend(self, name: str) -> Backend:
-        """Return the backend of a model on this machine that computes vectors, which the caller closes.
-
-        Raises as ``backend``.
-        """
+    def build_model_backend(self, name: str | None) -> Backend:
+        """Return the backend of another model on this machine, which the caller closes. Raises as ``backend``."""
         from llmcli.runtime import backend_factory
 
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))

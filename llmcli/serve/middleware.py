@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcli.anthropic_api.anthropic_http_errors import adapt_error
+from llmcli.control_characters import is_visible_ascii
 from llmcli.errors import ConfigError, MissingError
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
@@ -279,11 +280,11 @@ def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
     """
     if file is not None:
         token = private_files.read_secret(file, kind="token file", max_bytes=_MAX_TOKEN_FILE_BYTES)
-        if not _is_valid_token(token):
+        if not is_visible_ascii(token):
             raise MissingError(file, kind="token file", detail="expected one line of visible ASCII characters")
         return token
     token = environ.get(_TOKEN_VARIABLE, "")
-    if token and not _is_valid_token(token):
+    if token and not is_visible_ascii(token):
         raise ConfigError(_TOKEN_VARIABLE, origin="environment", detail="expected visible ASCII characters")
     return token or None
 
@@ -291,7 +292,3 @@ def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
 def generate_token() -> str:
     """Return a new token."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
-
-
-def _is_valid_token(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text

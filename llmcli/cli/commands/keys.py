@@ -26,7 +26,7 @@ def set_key(ctx: CommandContext, name: BackendArgument) -> int:
 
     Asks on the terminal without showing what you type; in a pipe, the first line of standard input is the key.
     """
-    from llmcli.backends.remote.transport.api_keys import is_key
+    from llmcli.control_characters import is_visible_ascii
     from llmcli.runtime import named_servers
     from llmcli.runtime.named_servers import KeyStore
 
@@ -34,7 +34,7 @@ def set_key(ctx: CommandContext, name: BackendArgument) -> int:
     secret = read_secret_line(ctx.console, f"Key of {name} (not shown)")
     if not secret:
         raise EmptyInput("the key")
-    if not is_key(secret):
+    if not is_visible_ascii(secret):
         raise InputError("the key", detail="it contains characters that are invalid in a key")
     path = KeyStore(ctx.runtime.paths.keys).store(name, secret)
     if ctx.console.as_json:

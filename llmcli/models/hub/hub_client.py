@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from llmcli import __version__
+from llmcli.control_characters import is_visible_ascii
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut
 from llmcli.fast_dataclass import field, frozen
@@ -88,7 +89,7 @@ class HubClient:
         self.retry_policy = retry_policy or DownloadRetryPolicy()
         self.meter = TransferMeter()
         self._token = _find_token(environ)
-        if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
+        if self._token and not is_visible_ascii(self._token):
             raise ConfigError("HF_TOKEN", origin="environment", detail="it contains invalid characters")
 
     def list_repository(self, repo: str, interrupt: Interrupt) -> RepositoryListing:

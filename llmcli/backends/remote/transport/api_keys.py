@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmcli.config.backend_config import ServerConfig, usual_key_variable
+from llmcli.control_characters import is_visible_ascii
 from llmcli.errors import ConfigError, Unauthorized
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
@@ -41,17 +42,12 @@ def find_key(server: ServerConfig, environ: Mapping[str, str], stored_keys: Path
     key = _read_key(server, environ, stored_keys)
     if not key.secret:
         return ApiKey()
-    if not is_key(key.secret):
+    if not is_visible_ascii(key.secret):
         raise ConfigError(key.origin, detail="it contains characters that are invalid in a key")
     if not (server.is_encrypted or server.is_loopback or server.plain_http):
         advice = "; set plain_http: true to allow that" if server.name else ""
         raise ConfigError(_setting(server, "base_url"), detail=f"the key would be sent unencrypted{advice}")
     return key
-
-
-def is_key(secret: str) -> bool:
-    """Whether a text can be a key: printable ASCII without blanks, so that it fits a header."""
-    return bool(secret) and secret.isascii() and secret.isprintable() and " " not in secret
 
 
 def _read_key(server: ServerConfig, environ: Mapping[str, str], stored_keys: Path) -> ApiKey:

@@ -166,7 +166,7 @@ def open_embedder(ctx: CommandContext, backend: Backend | None = None) -> Iterat
     if name is None:
         yield PassageEmbedder(backend or ctx.runtime.backend())
         return
-    own = ctx.runtime.build_embedding_backend(name)
+    own = ctx.runtime.build_model_backend(name)
     try:
         yield PassageEmbedder(own, dedicated=True)
     finally:
