@@ -166,21 +166,11 @@ class LoadBalancingBackend:
 
     def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of candidates; see ``RemoteBackend.score``."""
-
-        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[CandidateScores, Usage], Usage]:
-            scored = member.score(attempt, request)
-            return scored, scored[1]
-
-        return self._route(call, request, send)
+        return self._route(call, request, lambda member, attempt: _with_usage(member.score(attempt, request)))
 
     def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
         """Return the vectors of texts; see ``RemoteBackend.embed``."""
-
-        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[Embeddings, Usage], Usage]:
-            embedded = member.embed(attempt, request)
-            return embedded, embedded[1]
-
-        return self._route(call, request, send)
+        return self._route(call, request, lambda member, attempt: _with_usage(member.embed(attempt, request)))
 
     def _route(
         self, call: CancelToken, request: Request, send: Callable[[RemoteBackend, CancelToken], tuple[T, Usage]]
@@ -321,6 +311,10 @@ def different_models(
     said = f"{one.server.base_url} has {model}, and {other.server.base_url} has {differing}"
     detail = f"the servers have different models: {said}. To use them together: mixed: true"
     return ConfigError(f"backends.{one.server.name}.base_urls", detail=detail)
+
+
+def _with_usage(answer: tuple[T, Usage]) -> tuple[tuple[T, Usage], Usage]:
+    return answer, answer[1]
 
 
 def _describe(error: Exception) -> str:

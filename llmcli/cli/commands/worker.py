@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
@@ -12,9 +12,6 @@ from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, TemporaryFailure
 from llmcli.types import Phase
-
-if TYPE_CHECKING:
-    pass
 
 _COLUMNS = (
     *("pid", "model", "memory", "uptime", "requests", "active", "tokens_per_second", "idle_seconds", "path", "socket"),
