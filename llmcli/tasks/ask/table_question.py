@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llmcli.errors import BadDocument
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
@@ -25,7 +25,7 @@ from llmcli.tasks.tables.schema_linking import TableVocabulary
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value
-from llmcli.types import Notice, Priority, Result
+from llmcli.types import Notice, Priority, Request, Result
 
 MAX_ATTEMPTS = 3
 MAX_STATEMENT_TOKENS = 400
@@ -78,22 +78,8 @@ async def answer_from_tables(
         if not any(table.rows for table in tables):
             raise BadDocument(", ".join(table.name for table in tables), detail="it has no rows")
         while failed < MAX_ATTEMPTS:
-            values: dict[str, object] = {
-                "question": question,
-                "schema": "\n".join(map(describe_table, tables)),
-                "sample": "\n\n".join(map(_describe_rows, tables)),
-                "values": known_values,
-                "query": statement,
-                "problem": problem,
-            }
-            request = make_request(
-                f"sql.{failed + found_nothing}",
-                prompt.render(values),
-                prompt,
-                replace(options, reasoning=False),
-                max_tokens=max_answer_tokens(prompt, options, MAX_STATEMENT_TOKENS),
-                priority=Priority.INTERACTIVE,
-            )
+            attempt = {"values": known_values, "query": statement, "problem": problem}
+            request = _query_request(f"sql.{failed + found_nothing}", prompt, question, tables, attempt, options)
             answer, met = await ask_constrained(run, request, constraints)
             constraints = constraints[met:]
             statement = extract_statement(answer.text)
@@ -114,13 +100,35 @@ async def answer_from_tables(
                 known_values = describe_values(database, tables)
                 run.report(Notice("the query found nothing, so the model is asked for another one"))
             elif counts and not _is_number(found):
-                problem, failed = (
-                    f"the question asks for one number, but it returns {_describe_size(found)}",
-                    failed + 1,
-                )
+                problem = f"the question asks for one number, but it returns {_describe_size(found)}"
+                failed += 1
             else:
                 return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
     raise QueryFailed(statement, detail=problem)
+
+
+def _query_request(
+    name: str,
+    prompt: Prompt,
+    question: str,
+    tables: Sequence[Table],
+    attempt: Mapping[str, str],
+    options: GenerationOptions,
+) -> Request:
+    """Return the request for a statement; ``attempt``: the known values, the last query and what is wrong with it."""
+    about = {
+        "question": question,
+        "schema": "\n".join(map(describe_table, tables)),
+        "sample": "\n\n".join(map(_describe_rows, tables)),
+    }
+    return make_request(
+        name,
+        prompt.render({**about, **attempt}),
+        prompt,
+        replace(options, reasoning=False),
+        max_tokens=max_answer_tokens(prompt, options, MAX_STATEMENT_TOKENS),
+        priority=Priority.INTERACTIVE,
+    )
 
 
 def _warn_of_longer_rows(run: TaskRun, tables: Sequence[Table]) -> None:
