@@ -48,7 +48,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
-    |  |- ServersUnreachable        (none of several; a job ends)
+    |  |- ServersUnreachable        (no server of a backend; a job ends)
     |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable,
     |  |  PackageUnavailable, ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
     |  `- SourceChanged, DerivedWeightsMissing  [m]
@@ -92,6 +92,9 @@ class LlmError(Exception):
     exit_code = 1
     type_name = "LlmError"
     """``error.type`` in JSON: the class name, or the original one (``type_name=``), since scripts match it."""
+    ends_job = False
+    """Whether all other requests of the job would fail alike: it ends with this error's exit code, and can go on later.
+    """
 
     def __init_subclass__(cls, *, type_name: str = "") -> None:
         super().__init_subclass__()
@@ -330,10 +333,9 @@ class TemporaryFailure(LlmError, type_name="TryAgain"):
 
 
 class ServersUnreachable(TemporaryFailure):
-    """None of the servers of the backend ``subject`` has answered for a while, so a job ends; ``detail`` says why.
+    """None of the servers of the backend ``subject`` has answered for a while; ``detail`` says why."""
 
-    What was delivered before does not change the exit code, since the job can go on later.
-    """
+    ends_job = True
 
 
 class RemoteError(LlmError):

@@ -105,17 +105,17 @@ def build_remote(
 
     ``budget`` limits what its requests cost. Sends nothing. Raises as ``find_key``.
     """
+    from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalancingBackend
     from llmcli.backends.remote.remote_backend import DEFAULT_RETRY_POLICY, RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.backends.remote.transport.proxies import find_proxy
-    from llmcli.backends.remote.transport.retries import RetryPolicy
 
     context_tokens = config.settings["ctx"]
     _report_waiting(config, server.label)
     config.observer.explain(f"server {server.address} ({origin})")
 
-    def build(member: ServerConfig, retry_policy: RetryPolicy, budget: CostBudget | None = None) -> RemoteBackend:
-        return RemoteBackend(
+    members = [
+        RemoteBackend(
             member,
             find_key(member, config.environ, config.paths.keys),
             config.interrupt,
@@ -123,15 +123,10 @@ def build_remote(
             context=None if context_tokens == "auto" else context_tokens,
             proxy=find_proxy(member, config.environ),
             cache=config.paths.cache,
-            budget=budget,
-            retry_policy=retry_policy,
+            retry_policy=SINGLE_TRY,
         )
-
-    if not server.base_urls:
-        return build(server, DEFAULT_RETRY_POLICY, budget)
-    from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalancingBackend
-
-    members = [build(member, SINGLE_TRY) for member in server.members]
+        for member in server.members
+    ]
     return LoadBalancingBackend(server, members, config.interrupt, DEFAULT_RETRY_POLICY, budget=budget)
 
 

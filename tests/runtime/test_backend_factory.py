@@ -10,7 +10,7 @@ from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths
 from llmcli.backends import worker_backend
-from llmcli.backends.remote.remote_backend import RemoteBackend
+from llmcli.backends.remote.load_balancing_backend import LoadBalancingBackend
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailure
 from llmcli.interrupt import Interrupt
@@ -154,6 +154,6 @@ def test_a_remote_backend_is_built_without_sending(config):
     given = config(ctx=512)
     server = ServerConfig("http://127.0.0.1:9/v1")  # no server listens there
     backend = backend_factory.build_remote(given, server, "--base-url", "m")
-    assert isinstance(backend, RemoteBackend)
+    assert isinstance(backend, LoadBalancingBackend)
     assert given.observer.explained == ["server http://127.0.0.1:9/v1 (--base-url)"]
     backend.close()

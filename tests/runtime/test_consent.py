@@ -260,8 +260,13 @@ def test_a_fault_of_many_records_is_reported_once(llm, server):
     first, advice, others = run.err.splitlines()
     assert run.code == 76 and "line 1: " in first and advice.startswith("Check")
     assert others == "llm: the same of line 2; line 3; line 4; line 5; line 6 and 3 more"
+
+
+def test_a_job_does_not_begin_on_a_server_that_answers_nothing(llm, server):
+    """A server that lists its model and answers nonsense is asked three times for one word."""
     server.usual = send_events(b"[]")
-    assert "line 1: " in llm("sentiment", "--base-url", server.url, stdin=b"text\nmore\n").err
+    run = llm("sentiment", "--base-url", server.url, stdin=b"text\nmore\n")
+    assert (run.code, run.out) == (76, "") and len(run.err.splitlines()) == 2
 
 
 @pytest.mark.slow

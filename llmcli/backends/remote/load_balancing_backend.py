@@ -1,7 +1,11 @@
-"""Several servers behind one name, as one backend: each request goes to one of them, and to another one if that fails.
+"""One server, or several behind one name, as one backend: a request that fails is repeated, elsewhere if possible.
 
 All must have the same model with the same weights, as far as they say, unless they may be mixed. A server that fails is
-set aside, and asked for its model with growing pauses until it answers again, since it may have another one then.
+set aside, and asked with growing pauses for its model, since it may have another one then, and for one word, until it
+answers both.
+
+Of a job, a request that fails is distinguished from a server that fails: the server is asked for one word. Where it
+answers that, the request alone fails. Where no server does, the job ends.
 """
 
 from __future__ import annotations
@@ -19,10 +23,21 @@ from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.request_router import Assignment, RequestRouter, RoutedServer
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
-from llmcli.backends.remote.transport.retries import RetryPolicy
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.config.backend_config import ServerConfig
-from llmcli.errors import ConfigError, LlmError, TemporaryFailure
-from llmcli.errors.network_errors import RateLimited, ServerStalled, ServerUnreachable
+from llmcli.errors import (
+    ConfigError,
+    LlmError,
+    MissingError,
+    RemoteError,
+    TemporaryFailure,
+    Unauthorized,
+    UnavailableError,
+    Unsupported,
+    UntrustedServer,
+)
+from llmcli.errors.network_errors import BadRequest, RateLimited, ServerStalled, ServerUnreachable
+from llmcli.fast_dataclass import field, slotted
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
     BackendInfo,
@@ -31,6 +46,7 @@ from llmcli.types import (
     Embeddings,
     Event,
     Finished,
+    Priority,
     Request,
     RequestProgress,
     ServerStats,
@@ -38,10 +54,14 @@ from llmcli.types import (
 )
 
 SINGLE_TRY = RetryPolicy(max_tries=1, max_connect_tries=1)
-"""How each server is tried: after a failure, the request goes to another one."""
+"""How a server is tried: after a failure, the request may go to another one."""
 _STARTUP_GRACE_S = 3.0
 """Seconds after the first answer at the start for which a job waits for the other servers."""
 _POLL_S = 0.05
+
+_PERMANENT_PROBLEMS = Unauthorized | MissingError | UnavailableError | UntrustedServer | ConfigError
+"""A refused key, a model that does not exist, a quota that is used up, a certificate, another model."""
+_SERVER_PROBLEMS = TemporaryFailure | RemoteError | _PERMANENT_PROBLEMS
 
 T = TypeVar("T")
 
@@ -70,7 +90,9 @@ class LoadBalancingBackend:
         self._members = members
         self._interrupt = interrupt
         self._retry_policy = retry_policy
-        self._router = RequestRouter(len(members), f"{server.name} ({server.address})")
+        label = f"{server.name} ({server.address})" if server.base_urls else server.label
+        self._router = RequestRouter(len(members), label)
+        self._questions = Retrier(ConcurrencyLimiter(len(members), retry_policy.max_pause_s), retry_policy)
         self._closing = CancelToken()
         self._connecting = threading.Lock()
         self._models: dict[RoutedServer, ServerModel] = {}
@@ -78,12 +100,14 @@ class LoadBalancingBackend:
     # ---- Backend --------------------------------------------------------------------------------------------------
 
     def info(self) -> BackendInfo:
-        """What the servers report about their model; the shortest of their contexts.
+        """What the server reports about its model; several: the shortest of their contexts.
 
         Raises ``ConfigError`` if they have different models, the error of a server if none answers, and as
         ``RemoteBackend.info``.
         """
         models = self._connect()
+        if not self.server.base_urls:
+            return self._members[0].info()
         infos = [self._members[server.number].info() for server in models]
         names = sorted({info.model for info in infos})
         weights = sorted({model.weights for model in models.values() if model.weights})
@@ -92,11 +116,10 @@ class LoadBalancingBackend:
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
         """Return the prompt lengths in tokens, as a server that answers counts them; see ``RemoteBackend.count``."""
-        servers = sorted(self._connect(), key=lambda server: not server.is_up)
-        for server in servers[:-1]:
+        for server in sorted(self._connect(), key=lambda server: not server.is_up):
             with suppress(TemporaryFailure):
                 return self._members[server.number].count(requests)
-        return self._members[servers[-1].number].count(requests)
+        return [estimate_tokens(request) for request in requests], False
 
     def open(self) -> RemoteJob:
         """Open a job. Raises as ``info``."""
@@ -104,7 +127,7 @@ class LoadBalancingBackend:
         return RemoteJob(self)
 
     def stats(self) -> BackendStats:
-        """How the servers were used, and what each of them answered."""
+        """How the servers were used, and what each of several answered."""
         servers = [
             ServerStats(
                 self._members[server.number].server.base_url,
@@ -118,7 +141,8 @@ class LoadBalancingBackend:
         said += [f"{each.address} is set aside: {each.problem}" for each in servers if each.problem]
         cost = None if self.budget is None else self.budget.spent
         width = self._router.peak_running or None
-        return BackendStats(width=width, choices=tuple(said), cost=cost, servers=tuple(servers))
+        listed = tuple(servers) if self.server.base_urls else ()
+        return BackendStats(width=width, choices=tuple(said), cost=cost, servers=listed)
 
     def close(self) -> None:
         """Close the connections, and try no server again."""
@@ -175,60 +199,140 @@ class LoadBalancingBackend:
     def _route(
         self, call: CancelToken, request: Request, send: Callable[[RemoteBackend, CancelToken], tuple[T, Usage]]
     ) -> T:
-        """Return what ``send`` returns for one of the servers; after a temporary failure, for another one."""
+        """Return what ``send`` returns for one of the servers; after a failure that may pass, try again.
+
+        Raises the error of the last try, and as ``RequestRouter.assign``.
+        """
         prompt_tokens = estimate_tokens(request)
-        failed: set[RoutedServer] = set()
-        tries = 0
+        failures = _RequestFailures(self._router.num_answered)
         while True:
             with call.child() as attempt:
-                assignment = self._router.assign(request, prompt_tokens, attempt, failed)
+                assignment = self._router.assign(request, prompt_tokens, attempt, failures.servers)
                 usage = None
                 try:
                     answer, usage = send(self._members[assignment.server.number], attempt)
                 except Cancelled:
                     call.check()  # raises if the request was cancelled; here it was taken from a silent server
-                except TemporaryFailure as error:
-                    self._handle_failure(assignment, error)
-                    failed.add(assignment.server)
-                    tries += not isinstance(error, RateLimited)
-                    if tries >= self._retry_policy.max_tries or (attempt.delivered and not request.gathered):
-                        raise
+                    continue
+                except LlmError as failure:
+                    error = failure
                 else:
                     return answer
                 finally:
                     self._router.release(assignment, usage)
+            failures.add(assignment.server, error, self._router.num_answered)
+            if (attempt.delivered and not request.gathered) or not _concerns_server(error):
+                raise error
+            if not self._may_repeat(call, request, assignment, failures, error):
+                raise error
 
     # ---- failing servers ------------------------------------------------------------------------------------------
 
-    def _handle_failure(self, assignment: Assignment, error: TemporaryFailure) -> None:
-        """Set the server of a failed attempt aside, unless it is only busy: it then gets fewer requests at once."""
+    def _may_repeat(
+        self,
+        call: CancelToken,
+        request: Request,
+        assignment: Assignment,
+        failures: _RequestFailures,
+        error: LlmError,
+    ) -> bool:
+        """Return whether a request that failed is repeated, after a pause if all servers have failed it.
+
+        The server is set aside if it answers no other request, either.
+        """
+        policy, is_interactive = self._retry_policy, request.priority is Priority.INTERACTIVE
+        most = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries
+        pause = policy.pause(failures.count, getattr(error, "retry_after", None))
+        may_pass = isinstance(error, TemporaryFailure) and failures.count < most and pause <= policy.max_pause_s
+        problem = self._find_problem(call, request, assignment, error, is_last=not may_pass)
+        if problem is not None:
+            self._set_aside(assignment, problem, request, failures.count)
+            if not is_interactive:
+                if isinstance(problem, RateLimited) and not may_pass:
+                    failures.count = 0
+                return failures.count < policy.max_tries
+        if may_pass and len(failures.servers) == len(self._members):
+            call.sleep(pause)
+        return may_pass
+
+    def _find_problem(
+        self, call: CancelToken, request: Request, assignment: Assignment, error: LlmError, *, is_last: bool
+    ) -> LlmError | None:
+        """Return why the server is set aside, None if it answers other requests.
+
+        An interactive request does not wait for a question about that. A server that is busy gets fewer requests at
+        once first.
+        """
         member = self._members[assignment.server.number]
-        if isinstance(error, RateLimited) and error.retry_after is None and member.concurrency_limit > 1:
-            return
-        is_silent = isinstance(error, ServerUnreachable | ServerStalled)
-        if self._router.set_aside(assignment, error, cancel_unanswered=is_silent):
-            self._start_recovery(assignment.server)
+        if request.priority is Priority.INTERACTIVE:
+            return error if isinstance(error, TemporaryFailure) and len(self._members) > 1 else None
+        if isinstance(error, RateLimited) and not is_last:
+            return error if error.retry_after is not None or member.concurrency_limit == 1 else None
+        if isinstance(error, ServerUnreachable | ServerStalled):
+            return error
+        try:
+            with call.child() as question:
+                self._check_server(assignment.server, question, request)
+        except LlmError as problem:
+            return problem
+        self._router.restore(assignment.server)
+        return None
 
-    def _start_recovery(self, server: RoutedServer) -> None:
-        threading.Thread(target=self._recover, args=(server,), name="recovery", daemon=True).start()
+    def _check_server(self, server: RoutedServer, call: CancelToken, request: Request | None) -> Usage:
+        """Ask a server for its model, and for one word in the way of ``request``; return what the word took.
 
-    def _recover(self, server: RoutedServer) -> None:
-        """Ask a server that is set aside for its model, with growing pauses, until it may be used again."""
+        Raises errors that concern the server.
+        """
+        member = self._members[server.number]
+        model = member.identify(call)
+        self._check_model(server, model, self._models)
+        self._models = {**self._models, server: model}
+        try:
+            return Usage() if request is None else member.answer_word(call, request)
+        except LlmError as error:
+            if _concerns_server(error):
+                raise
+            return Usage()
+
+    def _set_aside(self, assignment: Assignment, problem: LlmError, request: Request, tries: int) -> None:
+        """Set a server aside until it answers again, or for ever if it refuses the key, or has no such model."""
+        server, is_dropped = assignment.server, isinstance(problem, _PERMANENT_PROBLEMS)
+        is_silent = isinstance(problem, ServerUnreachable | ServerStalled)
+        is_new = self._router.set_aside(assignment, problem, cancel_unanswered=is_silent, is_dropped=is_dropped)
+        if is_new and not is_dropped:
+            is_interactive = request.priority is Priority.INTERACTIVE
+            self._start_recovery(server, None if is_interactive else request, tries)
+
+    def _start_recovery(self, server: RoutedServer, request: Request | None = None, tries: int = 1) -> None:
+        threading.Thread(target=self._recover, args=(server, request, tries), name="recovery", daemon=True).start()
+
+    def _recover(self, server: RoutedServer, request: Request | None, tries: int) -> None:
+        """Ask a server that is set aside, with growing pauses, until it may be used again.
+
+        It is asked for its model, and for a word in the way of ``request``, which has failed there so many times. A
+        server that is busy is not asked at first.
+        """
+        is_busy = isinstance(server.error, RateLimited) and server.failures < self._retry_policy.max_tries
         with suppress(Cancelled), self._closing.child() as call:
             while True:
-                call.sleep(self._retry_policy.pause(server.failures, server.pause or None))
+                call.sleep(self._retry_policy.pause(max(server.failures, tries), server.pause or None))
+                if server.is_up:
+                    return
+                if is_busy:
+                    self._router.restore(server, is_busy=True)
+                    return
                 try:
-                    model = self._members[server.number].identify(call)
-                    self._check_model(server, model, self._models)
+                    usage = self._check_server(server, call, request)
                 except Cancelled:
                     raise
-                except TemporaryFailure as error:
-                    self._router.record_failure(server, error)
                 except Exception as error:  # noqa: BLE001 (raised to the requests that no other server answers)
-                    self._router.record_failure(server, error, is_dropped=True)
-                    return
+                    is_dropped = not isinstance(error, LlmError) or isinstance(error, _PERMANENT_PROBLEMS)
+                    self._router.record_failure(server, error, is_dropped=is_dropped)
+                    if is_dropped:
+                        return
                 else:
-                    self._models = {**self._models, server: model}
+                    if self.budget is not None:
+                        self.budget.charge(usage)
                     self._router.restore(server)
                     return
 
@@ -237,9 +341,13 @@ class LoadBalancingBackend:
     def _connect(self) -> Mapping[RoutedServer, ServerModel]:
         """Ask all servers at once for their models, the first time; return the models of those that answered.
 
-        Servers that do not answer are set aside. Raises as ``info``.
+        Servers that do not answer are set aside. A single one is not asked if its model and context are configured.
+        Raises as ``info``.
         """
         with self._connecting:
+            named = self._members[0].configured_model
+            if not self._models and len(self._members) == 1 and named is not None:
+                self._models = {self._router.servers[0]: named}
             if not self._models:
                 found, errors = self._ask_models()
                 if not found:
@@ -265,8 +373,9 @@ class LoadBalancingBackend:
 
         def ask(server: RoutedServer) -> None:
             try:
+                member = self._members[server.number]
                 with asking.child() as call:
-                    answers.put((server, self._members[server.number].identify(call)))
+                    answers.put((server, self._questions.run(call, lambda: member.identify(call))))
             except Exception as error:  # noqa: BLE001 (raised in the caller's thread)
                 answers.put((server, error))
 
@@ -308,6 +417,8 @@ def different_models(
     one: RemoteBackend, model: ServerModel, other: RemoteBackend, differing: ServerModel
 ) -> ConfigError:
     """Return the error for servers behind one name with different models."""
+    if one is other:
+        return ConfigError(one.server.label, detail=f"it had {model}, and has {differing} now")
     said = f"{one.server.base_url} has {model}, and {other.server.base_url} has {differing}"
     detail = f"the servers have different models: {said}. To use them together: mixed: true"
     return ConfigError(f"backends.{one.server.name}.base_urls", detail=detail)
@@ -315,6 +426,30 @@ def different_models(
 
 def _with_usage(answer: tuple[T, Usage]) -> tuple[tuple[T, Usage], Usage]:
     return answer, answer[1]
+
+
+@slotted
+class _RequestFailures:
+    """The ``count`` of the failures of one request, and the ``servers`` where it failed.
+
+    Those of busy servers do not count while others are answered: ``num_answered`` of all requests so far.
+    """
+
+    num_answered: int
+    count: int = 0
+    servers: set[RoutedServer] = field(default_factory=set)
+
+    def add(self, server: RoutedServer, error: LlmError, num_answered: int) -> None:
+        """Add a failure."""
+        if isinstance(error, RateLimited) and num_answered > self.num_answered:
+            self.count, self.num_answered = 0, num_answered
+        self.count += 1
+        self.servers.add(server)
+
+
+def _concerns_server(error: LlmError) -> bool:
+    """Whether an error may say that the server answers no request, and not only that it does not answer this one."""
+    return isinstance(error, _SERVER_PROBLEMS) and not isinstance(error, BadRequest | Unsupported)
 
 
 def _describe(error: Exception) -> str:

@@ -6,7 +6,7 @@ import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +60,7 @@ from llmcli.types import (
 DEFAULT_RETRY_POLICY = RetryPolicy()
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
+_WORD = "Hello"
 _MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.5, 2.0
 """The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for
 certain."""
@@ -113,9 +114,7 @@ class RemoteBackend:
 
         Raises ``UsageError`` when it has several and none was named, and as ``HttpClient.open_response``.
         """
-        if self._requested_model and self._context:
-            return BackendInfo(self._requested_model, f"{self.server.base_url}#{self._requested_model}", self._context)
-        model = self._model or self._run_interruptible(self._find_model)
+        model = self.configured_model or self._model or self._run_interruptible(self._find_model)
         usual = OLLAMA_CONTEXT_TOKENS if model.owner == OWNER_OLLAMA else self._protocol.default_context
         context = self._context or model.context or usual
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
@@ -176,7 +175,12 @@ class RemoteBackend:
         """Return what the server reports about its model. Raises as ``info``."""
         return self._model or self._run_interruptible(self._find_model)
 
-    # ---- for several servers -------------------------------------------------------------------------------------
+    # ---- for LoadBalancingBackend --------------------------------------------------------------------------------
+
+    @property
+    def configured_model(self) -> ServerModel | None:
+        """The model if it was named with its context, so that the server need not be asked."""
+        return ServerModel(self._requested_model) if self._requested_model and self._context else None
 
     @property
     def concurrency_limit(self) -> int:
@@ -192,10 +196,23 @@ class RemoteBackend:
         if model.owner == OWNER_LLMCLI and not model.weights:
             with self._lock:
                 capabilities = self._load_capabilities(model.name)
-            word = Request("identify", (Message(Role.USER, "Hello"),))
+            word = Request("identify", (Message(Role.USER, _WORD),))
             self._token_counter.count(call, word, model, capabilities)
             model = self._find_model(call, again=True)
         return model
+
+    def answer_word(self, call: CancelToken, request: Request) -> Usage:
+        """Let the server answer one word in the way of ``request``: an embedding, a prompt, or else a chat.
+
+        Raises as ``stream``.
+        """
+        with suppress(LlmError):
+            if request.embeds:
+                return self.embed(call, Request("word", (), embeds=(_WORD,)))[1]
+            if request.prompt is not None:
+                return self.stream(call, Request("word", (), prompt=_WORD, max_tokens=1), lambda _event: None).usage
+        chat = Request("word", (Message(Role.USER, _WORD),), max_tokens=1)
+        return self.stream(call, chat, lambda _event: None).usage
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.config.backend_config import ServerConfig
-from llmcli.errors import Unsupported
+from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
@@ -110,6 +110,8 @@ class RemoteJob(BaseJob[Event]):
             call.cancel()
 
     def _accept_item(self, item: Event) -> Event:
+        if isinstance(item, Finished) and isinstance(item.error, LlmError) and item.error.ends_job:
+            raise item.error
         return item
 
     # ---- the threads -------------------------------------------------------------------------------------------------

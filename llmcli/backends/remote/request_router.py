@@ -6,7 +6,8 @@ in flight add up to least: to the one with the fewest tokens in flight, or near 
 than the wait. This is the sum of Preble (Srivatsa et al. 2024) without the cost of evicting other prefixes, which
 servers do not tell.
 
-A server that fails is set aside. Once it answers again, it gets one request at a time until one has come to its end.
+A server that fails is set aside until it answers again. An interactive request does not wait for that: it goes to a
+server that is set aside if there is no other.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import LlmError, ServersUnreachable
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
-from llmcli.types import Request, Usage
+from llmcli.types import Priority, Request, Usage
 
 _POLL_S = 0.05
 _BLOCK_CHARS = 256
@@ -31,9 +32,11 @@ _MAX_BLOCKS = 4096
 _FIRST_ANSWER_TOKENS = 128
 """Assumed length of an answer until the first one has come."""
 MAX_SILENCE_S = 60.0
-"""Seconds after which requests no longer wait for servers of which none responds to anything."""
-_MAX_FAILURES = 8
-"""Failures in a row, about a minute, after which requests no longer wait for servers that respond and answer none."""
+"""Seconds after which a job no longer waits for servers of which none answers anything."""
+_MAX_BUSY_ANSWERS = 8
+"""Failures in a row, about a minute, after which a job no longer waits for servers that say that they are busy."""
+_MAX_FIRST_FAILURES = 3
+"""Failures in a row after which a job does not begin."""
 _MAX_AWAITED_PAUSE_S = 60.0
 """Requests do not wait for a server that asks for a longer pause."""
 
@@ -42,15 +45,13 @@ _MAX_AWAITED_PAUSE_S = 60.0
 class RoutedServer:
     """What is known of one server.
 
-    ``tokens`` of ``running`` requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that
-    last changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
-    ``silent_since``: when it was set aside, or last said that it is busy. ``has_responded``: it said so, or named its
-    model, since it last answered a request.
+    ``tokens`` of requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that last changed.
+    ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back. ``silent_since``: when
+    it was set aside, or last said that it is busy. ``has_answered``: it has answered at least once.
     """
 
     number: int
     tokens: float = 0.0
-    running: int = 0
     answered: int = 0
     failed: int = 0
     is_up: bool = True
@@ -60,20 +61,15 @@ class RoutedServer:
     pause: float = 0.0
     error: Exception | None = None
     silent_since: float = 0.0
-    has_responded: bool = False
+    has_answered: bool = False
     blocks: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     @property
-    def is_available(self) -> bool:
-        """Whether it may get a request now."""
-        return self.is_up and (self.failures == 0 or self.running == 0)
-
-    @property
     def is_awaited(self) -> bool:
-        """Whether requests wait for it if no other server is available."""
+        """Whether jobs wait for it if no other server is up."""
         return self.is_up or not (self.is_dropped or self.pause > _MAX_AWAITED_PAUSE_S)
 
     def count_known(self, blocks: list[int]) -> int:
@@ -110,6 +106,8 @@ class RequestRouter:
         self.servers = [RoutedServer(number) for number in range(count)]
         self.peak_running = 0
         """The most requests in flight at once."""
+        self.num_answered = 0
+        """Requests that were answered so far."""
         self._label = label
         self._clock = clock
         self._condition = threading.Condition()
@@ -119,17 +117,22 @@ class RequestRouter:
     def assign(
         self, request: Request, prompt_tokens: int, call: CancelToken, failed: Collection[RoutedServer] = ()
     ) -> Assignment:
-        """Return the server for a request, which waits while all are set aside; ``release`` it afterwards.
+        """Return the server for a request; one of a job waits while all are set aside. ``release`` it afterwards.
 
         ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
-        Raises ``ServersUnreachable`` if none has responded for ``MAX_SILENCE_S``, the last error of a server if none is
-        expected to come back, and as ``CancelToken.check``.
+        Raises ``ServersUnreachable`` if none has answered for ``MAX_SILENCE_S``, the last error of a server if none is
+        expected to come back, and as ``CancelToken.check``. Such an error of a job ``ends_job``.
         """
+        is_interactive = request.priority is Priority.INTERACTIVE
         blocks = list(_hash_blocks(request))
         waiting_since = self._clock()
         with self._condition:
-            while not (available := [server for server in self.servers if server.is_available]):
-                self._check_given_up(waiting_since)
+            while not (available := self._available_servers(is_interactive=is_interactive)):
+                error = self._find_last_error(waiting_since)
+                if isinstance(error, LlmError):
+                    error.ends_job = not is_interactive
+                if error is not None:
+                    raise error
                 call.check()
                 self._condition.wait(_POLL_S)
             fresh = [server for server in available if server not in failed] or available
@@ -138,12 +141,15 @@ class RequestRouter:
                 zip(costs, fresh, strict=True), key=lambda pair: (pair[1].tokens + pair[0], pair[0], pair[1].answered)
             )
             server.tokens += tokens
-            server.running += 1
             server.remember(blocks)
             assignment = Assignment(server, tokens, self._clock(), call)
             self._in_flight.add(assignment)
             self.peak_running = max(self.peak_running, len(self._in_flight))
             return assignment
+
+    def _available_servers(self, *, is_interactive: bool) -> list[RoutedServer]:
+        up = [server for server in self.servers if server.is_up]
+        return up or [server for server in self.servers if is_interactive and not server.is_dropped]
 
     def _cost(self, server: RoutedServer, request: Request, prompt_tokens: int, blocks: list[int]) -> float:
         """Return the tokens that a server has to evaluate for a request: at least those of the last block."""
@@ -152,21 +158,28 @@ class RequestRouter:
         answer = min(request.max_tokens or self._answer_tokens, self._answer_tokens) if generates else 0.0
         return prompt_tokens * (1 - known) + answer
 
-    def _check_given_up(self, waiting_since: float) -> None:
-        """Raise an error if no server is awaited, or if none responds or all failed often, again during the wait."""
+    def _find_last_error(self, waiting_since: float) -> Exception | None:
+        """Return the error that ends a wait: no server is awaited, or they have failed too long, again during the wait.
+
+        A job does not wait long for servers of which none has answered yet.
+        """
         awaited = [server for server in self.servers if server.is_awaited]
         last = max(self.servers, key=lambda server: server.changed_at)
-        if last.error is None or (awaited and last.changed_at < waiting_since):
-            return
-        if not awaited:
-            raise last.error
+        if not awaited or last.error is None:
+            return last.error
+        if last.changed_at < waiting_since:
+            return None
+        has_answered = any(server.has_answered for server in self.servers)
+        failures = min(server.failures for server in awaited)
         silence_s = self._clock() - max(server.silent_since for server in awaited)
-        if silence_s >= MAX_SILENCE_S and not any(server.is_up for server in awaited):
+        if has_answered and silence_s >= MAX_SILENCE_S:
             said = (last.error.detail if isinstance(last.error, LlmError) else "") or type(last.error).__name__
-            detail = f"none has answered for {MAX_SILENCE_S:g} seconds: {said}"
-            raise ServersUnreachable(self._label, detail=detail) from last.error
-        if all(server.failures >= _MAX_FAILURES for server in awaited) and any(s.has_responded for s in awaited):
-            raise last.error
+            who = "none has" if len(self.servers) > 1 else "it has not"
+            return ServersUnreachable(self._label, detail=f"{who} answered for {MAX_SILENCE_S:g} seconds: {said}")
+        is_busy = any(isinstance(server.error, RateLimited) for server in awaited)
+        if failures >= (_MAX_BUSY_ANSWERS if is_busy else _MAX_FIRST_FAILURES) and (is_busy or not has_answered):
+            return last.error
+        return None
 
     def release(self, assignment: Assignment, usage: Usage | None = None) -> None:
         """End an assignment; ``usage`` of an answer that came to its end."""
@@ -174,25 +187,29 @@ class RequestRouter:
         with self._condition:
             self._in_flight.discard(assignment)
             server.tokens -= assignment.tokens
-            server.running -= 1
             if usage is not None:
                 server.answered += 1
-                if server.is_up:
-                    server.failures, server.has_responded = 0, False
+                self.num_answered += 1
+                if assignment.began >= server.changed_at:
+                    self._mark_up(server)
                 if usage.completion_tokens:
                     self._answer_tokens += (usage.completion_tokens - self._answer_tokens) / 16
             self._condition.notify_all()
 
-    def set_aside(self, assignment: Assignment, error: LlmError, *, cancel_unanswered: bool) -> bool:
+    def set_aside(
+        self, assignment: Assignment, error: LlmError, *, cancel_unanswered: bool = False, is_dropped: bool = False
+    ) -> bool:
         """Set the server of a failed assignment aside; return whether it was not before.
 
         ``cancel_unanswered``: it does not answer at all, so the requests there of which nothing has come are cancelled.
+        ``is_dropped``: it will not be tried again.
         """
         server = assignment.server
         with self._condition:
             server.failed += 1
             if not server.is_up or assignment.began < server.changed_at:  # a failure that belongs to an earlier one
                 return False
+            server.is_dropped = is_dropped
             self._mark_down(server, error)
             for other in self._in_flight if cancel_unanswered else ():
                 if other.server is server and not other.call.received:
@@ -207,22 +224,28 @@ class RequestRouter:
             self._mark_down(server, error)
 
     def _mark_down(self, server: RoutedServer, error: Exception) -> None:
-        now, is_busy = self._clock(), isinstance(error, RateLimited)
-        if server.is_up or is_busy:
+        now = self._clock()
+        if server.is_up or isinstance(error, RateLimited):
             server.silent_since = now
-        if is_busy:
-            server.has_responded = True
         server.is_up, server.changed_at, server.error = False, now, error
         server.failures += 1
         server.pause = getattr(error, "retry_after", None) or 0.0
         server.blocks.clear()  # it may have been restarted
         self._condition.notify_all()
 
-    def restore(self, server: RoutedServer) -> None:
-        """Let a server that was set aside have requests again: one, until it has answered."""
+    def restore(self, server: RoutedServer, *, is_busy: bool = False) -> None:
+        """Let a server that was set aside have requests again: it has answered, or ``is_busy``, so nothing was asked."""
         with self._condition:
-            server.is_up, server.changed_at, server.has_responded = True, self._clock(), True
+            if is_busy:
+                server.is_up, server.changed_at = True, self._clock()
+            else:
+                self._mark_up(server)
             self._condition.notify_all()
+
+    def _mark_up(self, server: RoutedServer) -> None:
+        if not server.is_up:
+            server.is_up, server.changed_at = True, self._clock()
+        server.failures, server.has_answered = 0, True
 
 
 def _hash_blocks(request: Request) -> Iterator[int]:

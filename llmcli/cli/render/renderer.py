@@ -17,7 +17,6 @@ from llmcli.errors import (
     OutputError,
     PartialError,
     ProcessStopped,
-    ServersUnreachable,
     TimedOut,
 )
 from llmcli.fast_dataclass import frozen
@@ -64,8 +63,6 @@ class DisplayOptions:
 
 ONE_ANSWER = DisplayOptions()
 """One generated text."""
-_ENDS_OF_RUNS = TimedOut | ProcessStopped | ServersUnreachable
-"""Errors that are the exit code, whatever was delivered or failed before."""
 
 
 @frozen
@@ -209,8 +206,7 @@ class _ResultRenderer:
     def _record_failure(self, failure: Exception) -> None:
         if self._ctx.provenance is not None:
             self._ctx.provenance.tally.failed += 1
-        ends = isinstance(failure, _ENDS_OF_RUNS) and not isinstance(self._failure, _ENDS_OF_RUNS)
-        if self._failure is None or ends:
+        if self._failure is None or (_ends_run(failure) and not _ends_run(self._failure)):
             self._failure = failure
 
     def _render_record(self, end: Result, records: RecordOutput) -> None:
@@ -325,13 +321,18 @@ class _ResultRenderer:
     @property
     def exit_code(self) -> int:
         """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
-        if isinstance(self._failure, _ENDS_OF_RUNS):
+        if isinstance(self._failure, LlmError) and _ends_run(self._failure):
             return self._failure.exit_code
         if self.incomplete or self._any_incomplete or (self._failure is not None and self._delivered):
             return PartialError.exit_code
         if self._failure is not None:
             return self._failure.exit_code if isinstance(self._failure, LlmError) else InternalError.exit_code
         return 0
+
+
+def _ends_run(error: Exception) -> bool:
+    """Whether an error is the exit code, whatever was delivered or failed before."""
+    return isinstance(error, TimedOut | ProcessStopped) or (isinstance(error, LlmError) and error.ends_job)
 
 
 class _FirstFailure(Exception):

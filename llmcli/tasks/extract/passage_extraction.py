@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from typing import Any, Literal
 
 from llmcli.documents.text_cutting import cut_text
-from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, ServersUnreachable, TimedOut
+from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
@@ -106,7 +106,7 @@ async def _attempt(
     """Return the values of an answer; constraints that the backend does not have are removed from the list."""
     try:
         answer, number = await ask_constrained(run, request, constraints)
-    except (TimedOut, ProcessStopped, CostLimitReached, ServersUnreachable):
+    except (TimedOut, ProcessStopped, CostLimitReached):
         raise
     except LlmError as error:
         check_interrupt()

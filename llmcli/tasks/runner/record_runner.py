@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
-from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, ServersUnreachable, Unsupported
+from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, Unsupported
 from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import progress_of_request
@@ -86,7 +86,7 @@ def run_records(
 
     A thread of its own reads the records and starts their tasks, so that a result comes out while the source has not
     sent the next record yet. At most ``window`` records are read ahead of the first one that was not yielded. A
-    malformed record fails with its error; ``Unsupported`` and ``ServersUnreachable`` end the run. An error of the
+    malformed record fails with its error; ``Unsupported`` and errors that ``ends_job`` end the run. An error of the
     source is raised after the results of the records before it; if it is ``Interrupted``, requests that have not begun
     are cancelled. ``Progress`` counts "records"; until the first result, it is that of the first request, if that asks
     for it. What tasks report is dropped, except notices.
@@ -366,7 +366,7 @@ class _RecordReader(threading.Thread):
         if isinstance(end, Interrupted):
             self._discard(entry)
             return
-        if isinstance(end, Unsupported | ServersUnreachable) or (isinstance(end, ConfigError) and not self._begun):
+        if isinstance(end, Unsupported) or end.ends_job or (isinstance(end, ConfigError) and not self._begun):
             raise end  # all other records would fail alike
         self._finish(entry, ItemFailed(entry.record.index, entry.record.name, end))
 

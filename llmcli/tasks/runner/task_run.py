@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from llmcli.backends.base import Backend, Job
-from llmcli.errors import InternalError, LlmError, ServersUnreachable
+from llmcli.errors import InternalError, LlmError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import (
@@ -442,7 +442,7 @@ def run_inputs(
     """Run a task for each of the inputs in one job of the backend, and yield what they report, then a Result for each.
 
     An input is taken when its task begins: later ones wait while ``MAX_PENDING_REQUESTS`` are pending. An
-    ``ItemFailed`` among them is passed on in its position; only ``ServersUnreachable`` of a task stops the others.
+    ``ItemFailed`` among them is passed on in its position; an error of a task that ``ends_job`` stops the others.
     ``Progress`` counts requests, as ``unit``s, if there is more than one ("": it does not). Requests that ask for
     progress also produce a combined ``Progress`` of all requests of the same step, until more than ``watched`` were
     made and one of them has ended.
@@ -554,8 +554,8 @@ class _InputRunner:
     def _report_end(self, run: TaskRun, end: Result | LlmError) -> None:
         if isinstance(end, LlmError):
             check_interrupt()  # the failure does not belong to this input
-            if isinstance(end, ServersUnreachable) and self._runner.pending_ids:
-                raise end  # all that is pending would fail alike
+            if end.ends_job:
+                raise end
             run.report(ItemFailed(run.item, run.name, end))
         else:
             run.report(end)

@@ -11,7 +11,7 @@ from llmcli.backends.remote.request_router import RequestRouter
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.errors import ServersUnreachable, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
-from llmcli.types import Message, Request, Role, Usage
+from llmcli.types import Message, Priority, Request, Role, Usage
 
 TEXTS = [f"{number} " * 20 for number in range(100)]
 
@@ -108,16 +108,23 @@ def fail(router, assignment, error=None, *, cancel_unanswered=False):
 
 
 def test_a_server_that_is_set_aside_gets_nothing():
-    """Until it is brought back, and then one request until that has ended."""
+    """Until it has answered again."""
     router = RequestRouter(2)
     assert fail(router, assign(router, TEXTS[0]))
     assert {assign(router, text).server.number for text in TEXTS[:5]} == {1}
     router.restore(router.servers[0])
-    trial = assign(router, TEXTS[6])
-    assert trial.server.number == 0
-    assert {assign(router, text).server.number for text in TEXTS[:5]} == {1}
-    router.release(trial, Usage(1, 0, 1))
     assert [assign(router, text).server.number for text in TEXTS[7:10]] == [0, 0, 0]
+
+
+def test_an_interactive_request_waits_for_no_server():
+    """It goes to one that is set aside if there is no other, and its answer ends that."""
+    router = RequestRouter(2)
+    for number in range(2):
+        fail(router, assign(router, TEXTS[number]))
+    assignment = assign(router, priority=Priority.INTERACTIVE)
+    assert not any(server.is_up for server in router.servers)
+    router.release(assignment, Usage(1, 0, 1))
+    assert [server.is_up for server in router.servers] == [True, False]
 
 
 def test_requests_that_fail_together_are_one_failure():
@@ -126,16 +133,16 @@ def test_requests_that_fail_together_are_one_failure():
     together = [assign(router, text) for text in TEXTS[:4]]
     assert [fail(router, each) for each in together[:3]] == [True, False, False]
     router.restore(router.servers[0])
-    assert not fail(router, together[3]) and router.servers[0].failures == 1 and router.servers[0].failed == 4
+    assert not fail(router, together[3]) and router.servers[0].failures == 0 and router.servers[0].failed == 4
 
 
 def test_failures_in_a_row_end_with_an_answer():
     """So the pauses grow only while a server answers nothing."""
     router = RequestRouter(1)
     for failures in (1, 2, 3):
-        fail(router, assign(router))
+        fail(router, assign(router), RateLimited("s"))
         assert router.servers[0].failures == failures
-        router.restore(router.servers[0])
+        router.restore(router.servers[0], is_busy=True)
     router.release(assign(router), Usage(1, 0, 1))
     assert router.servers[0].failures == 0
 
@@ -179,20 +186,17 @@ def test_a_wait_ends_with_the_request():
         router.assign(request(""), 1, call)
 
 
-def test_a_wait_ends_when_the_servers_have_failed_too_often():
-    """After one more failure, so that the requests of a long job do not fail at once, one after the other."""
-    router = RequestRouter(2)
-    for server in router.servers:
-        for _ in range(8):
-            router.restore(server)
-            router.record_failure(server, TemporaryFailure("s", detail="down"))
-    failing = threading.Timer(
-        0.2, router.record_failure, [router.servers[1], TemporaryFailure("s", detail="still down")]
-    )
-    failing.start()
-    with pytest.raises(TemporaryFailure) as caught:
-        assign(router)
-    assert caught.value.detail == "still down"
+@pytest.mark.parametrize(("error", "failures"), [(RateLimited, 8), (TemporaryFailure, 3)])
+def test_a_wait_ends_when_the_servers_were_busy_too_often_or_never_answered(error, failures):
+    """The job ends with the last error."""
+    clock = Clock()
+    router = RequestRouter(2, clock=clock)
+    for number in range(failures):
+        for server in router.servers:
+            router.record_failure(server, error("s", detail=f"failure {number + 1}"))
+    with pytest.raises(error) as caught:
+        router.assign(request(""), 10, ScriptedWait(clock, []))
+    assert caught.value.detail == f"failure {failures}" and caught.value.ends_job
 
 
 class Clock:
@@ -225,6 +229,7 @@ def silent(monkeypatch):
     clock = Clock()
     router = RequestRouter(2, "farm (http://a/v1, http://b/v1)", clock)
     for server in router.servers:
+        router.restore(server)
         fail_probe(router, server)
     return router, clock
 
@@ -260,11 +265,11 @@ def test_a_server_that_says_that_it_is_busy_is_not_silent(silent):
     busy = RateLimited("b", detail="Loading model")
     events = [
         lambda: fail_probe(router, router.servers[0]),
-        *[lambda: fail_probe(router, router.servers[1], busy)] * 8,
+        *[lambda: fail_probe(router, router.servers[1], busy)] * 7,
         lambda: router.restore(router.servers[1]),
     ]
     assert router.assign(request(""), 1, ScriptedWait(clock, events)).server is router.servers[1]
-    assert clock.now == 100
+    assert clock.now == 90
 
 
 def test_a_server_that_answers_one_request_is_not_silent(silent):
@@ -273,12 +278,13 @@ def test_a_server_that_answers_one_request_is_not_silent(silent):
     living = router.servers[1]
     router.restore(living)
     trial = router.assign(request(""), 1, CancelToken())
-    events = [
-        *[lambda: fail_probe(router, router.servers[0])] * 50,
-        lambda: router.release(trial, Usage(1, 0, 1)),
-    ]
-    assert router.assign(request(""), 1, ScriptedWait(clock, events)).server is trial.server is living
-    assert clock.now == 510
+    for _ in range(50):
+        clock.now += 10
+        fail_probe(router, router.servers[0])
+    fail(router, trial)
+    events = [lambda: fail_probe(router, living), lambda: router.restore(living)]
+    assert router.assign(request(""), 1, ScriptedWait(clock, events)).server is living
+    assert clock.now == 520
 
 
 def test_no_request_waits_for_servers_that_are_gone():

@@ -65,6 +65,11 @@ class CostBudget:
         """What the tokens cost that servers have reported."""
         return self._spent
 
+    def charge(self, usage: Usage) -> None:
+        """Add the cost of tokens for which nothing was reserved."""
+        with self._condition:
+            self._spent += self.price.of_usage(usage)
+
     def check(self) -> None:
         """Raise ``CostLimitReached`` once a request was refused."""
         if self._reached is not None:

@@ -57,7 +57,7 @@ def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
     if isinstance(error, e.ServersUnreachable):
         return append_detail(
             subject_of(error), error
-        ), "Start one of them, or check the addresses: llm config show backends"
+        ), "Start a server again, or check the addresses: llm config show backends"
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
         wait = "Try again later: the download continues where it stopped."

@@ -1,0 +1,133 @@
+"""One server that fails in the middle of a job, through the command line: a record fails alone, or the job ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from batch_lines import chat
+from fake_server import (
+    close_connection,
+    cut_connection,
+    embed_texts,
+    error_answer,
+    last_message,
+    send_content,
+    send_events,
+    stream_answer,
+)
+from remote_config import configure
+
+from llmcli.backends.remote import remote_backend, request_router
+from llmcli.backends.remote.transport.retries import RetryPolicy
+
+NUM_RECORDS = 40
+FAILING = {
+    "500": (error_answer(500, "it broke"), 75),
+    "401": (error_answer(401, "the key has expired"), 77),
+    "404": (error_answer(404, "Not Found"), 75),
+    "quota": (error_answer(429, "no credit", code="insufficient_quota"), 69),
+    "long pause": (error_answer(429, "come tomorrow", Retry_After="86400"), 75),
+    "busy": (error_answer(503, "Loading model"), 75),
+    "no JSON": (send_events(b"[{"), 75),
+    "web page": (send_content("text/html", b"<html>Sign in</html>"), 75),
+    "closed": (close_connection(), 75),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Pauses are short."""
+    policy = RetryPolicy(first_pause_s=0.002, max_pause_s=0.02)
+    monkeypatch.setattr(remote_backend, "DEFAULT_RETRY_POLICY", policy)
+
+
+@pytest.fixture
+def job(llm, server, tmp_path):
+    """Return a function that runs a batch file of chats with more options, and the path of its output."""
+    configure(there={"base_url": server.url, "concurrency": 4})
+    lines, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines.write_text("\n".join(chat(f"r{number}", f"text {number}") for number in range(NUM_RECORDS)))
+    return lambda *more: llm("run-batch", "-i", str(lines), "-o", str(out), "--backend", "there", *more), out
+
+
+def statuses(path: Path) -> list[int]:
+    return [json.loads(line)["response"]["status_code"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("way", FAILING)
+def test_a_job_ends_when_its_server_answers_nothing_any_more(job, server, way, monkeypatch):
+    """No record fails of it: one line says why, what is done stays, and --resume completes the rest."""
+    monkeypatch.setattr(request_router, "MAX_SILENCE_S", 0.0)  # it is given up at the second sign of silence
+    run, out = job
+    failing, code = FAILING[way]
+    server.script = [stream_answer()] * 10
+    server.usual = failing
+    ended = run()
+    assert ended.code == code and not out.exists(), ended.err
+    assert ended.err.count("llm: ") == 2 and ended.err.splitlines()[-1].endswith("--resume"), ended.err
+    done = statuses(Path(f"{out}.partial"))
+    assert set(done) <= {200} and len(done) <= 10
+    server.usual = stream_answer()
+    server.asked.clear()
+    assert run("--resume").code == 0 and statuses(out) == [200] * NUM_RECORDS
+    asked_again = {last_message(body) for body in server.chats() if body}
+    assert not asked_again & {f"text {number}" for number in range(len(done))}
+
+
+@pytest.mark.parametrize("way", ["500", "busy", "closed"])
+def test_a_server_that_fails_for_a_while_costs_no_record(job, server, way):
+    """Among the failures are those of the questions whether it answers again."""
+    run, out = job
+    server.script = [*[stream_answer()] * 10, *[FAILING[way][0]] * 9]
+    ended = run()
+    assert (ended.code, ended.err) == (0, "") and statuses(out) == [200] * NUM_RECORDS
+
+
+@pytest.mark.parametrize("way", ["500", "401", "404", "quota", "busy", "no JSON", "web page"])
+def test_bad_records_do_not_end_a_job(job, server, way):
+    """However many follow each other, as long as the server answers one word."""
+    run, out = job
+    bad = [f"text {number}" for number in (0, *range(10, 34), NUM_RECORDS - 1)]
+    server.usual = lambda handler, body: (FAILING[way][0] if last_message(body) in bad else stream_answer())(
+        handler, body
+    )
+    ended = run()
+    found = statuses(out)
+    assert ended.code == 3 and [f"text {n}" for n in range(NUM_RECORDS) if found[n] != 200] == bad, ended.err
+
+
+def test_other_kinds_of_requests_go_on(llm, server, tmp_path):
+    """Where a server has no embeddings today, it still answers chats."""
+    lines, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    server.paths["/v1/embeddings"] = error_answer(500, "it broke")
+    vectors = {"custom_id": "v", "method": "POST", "url": "/v1/embeddings", "body": {"model": "big", "input": "a"}}
+    lines.write_text("\n".join([json.dumps(vectors), *(chat(f"r{number}", "hi") for number in range(20))]))
+    run = llm("run-batch", "-i", str(lines), "-o", str(out), "--base-url", server.url)
+    assert run.code == 3 and statuses(out) == [503] + [200] * 20
+    server.paths["/v1/embeddings"] = embed_texts(lambda _text: [1.0])
+    assert llm("run-batch", "-i", str(lines), "-o", str(out), "--base-url", server.url, "--retry-failed").code == 0
+
+
+def test_a_job_ends_when_its_server_has_another_model(llm, server, tmp_path):
+    """Its answers would be those of another model."""
+    lines, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    lines.write_text("\n".join(["text", *(f"record {number}" for number in range(NUM_RECORDS))]))
+
+    def restart(handler, body):
+        server.models = [{"id": "small", "owned_by": "somebody", "max_model_len": 4096}]
+        cut_connection()(handler, body)
+
+    server.script = [*[stream_answer()] * 10, restart]
+    argv = ("ask", "-f", str(lines), "--column", "text", "Which?", "-o", str(out), "--base-url", server.url)
+    ended = llm(*argv)
+    assert ended.code == 78 and "it had big, and has small now" in ended.err, ended.err
+    assert not out.exists() and {body["model"] for body in server.chats()} == {"big"}
+
+
+def test_a_chat_does_not_wait_for_a_server_that_is_down(llm, server):
+    """Its next message is sent as soon as it is typed."""
+    server.script = [stream_answer("one"), *[error_answer(500, "it broke")] * 5, stream_answer("three")]
+    run = llm("chat", "--base-url", server.url, stdin=b"first\nsecond\nthird\n")
+    assert "one" in run.out and "three" in run.out and run.err.count("llm:") == 1, run
