@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import secrets
 import time
@@ -55,6 +56,9 @@ class AnswerParser(ABC):
         self._reasoning_parser = ReasoningParser(tags, inside=False)
         self._stops = stops
         self._held_text = ""
+        self._join_answer, self._join_reasoning = (
+            codecs.getincrementaldecoder("utf-16-le")("replace") for _ in range(2)
+        )
         self._answer_guard, self._reasoning_guard = (RepetitionGuard(request.repetition) for _ in range(2))
         self._started = time.monotonic()
         self._first_at: float | None = None
@@ -113,7 +117,9 @@ class AnswerParser(ABC):
                 else "it sent no answer"
             )
             raise TemporaryFailure(self._server.label, detail=detail)
-        yield from self._pieces(*self._reasoning_parser.feed("", last=True), last=True)
+        yield from self._pieces(self._join_reasoning.decode(b"", final=True), "")
+        answer = self._join_answer.decode(b"", final=True)
+        yield from self._pieces(*self._reasoning_parser.feed(answer, last=True), last=True)
         cut = self._finish_reason is FinishReason.LENGTH
         try:
             calls = self._calls.finish(cut=cut)
@@ -145,12 +151,12 @@ class AnswerParser(ABC):
     def _answer_events(self, text: Any) -> Iterator[Event]:
         """Yield the events of a piece of the answer."""
         if isinstance(text, str) and text:
-            yield from self._pieces(*self._reasoning_parser.feed(text))
+            yield from self._pieces(*self._reasoning_parser.feed(_join_surrogates(self._join_answer, text)))
 
     def _reasoning_events(self, text: Any) -> Iterator[Event]:
         """Yield the events of a piece of reasoning."""
         if isinstance(text, str):
-            yield from self._pieces(text, "")
+            yield from self._pieces(_join_surrogates(self._join_reasoning, text), "")
 
     def _add_call(self, key: object, **parts: Any) -> None:
         """Add parts of a call of a tool; see ``ToolCallAssembler.add``."""
@@ -229,6 +235,14 @@ class AnswerParser(ABC):
     def _reached_limit(self) -> str:
         wanted, used = self._request.max_tokens, self._usage.completion_tokens
         return "max_tokens" if wanted is not None and (not used or used >= wanted) else "context"
+
+
+def _join_surrogates(decoder: codecs.IncrementalDecoder, text: str) -> str:
+    """Return a piece of text; half of a character waits for the other half, and becomes U+FFFD if none comes.
+
+    JSON escapes a character beyond U+FFFF as two surrogates, which some servers send in two events.
+    """
+    return decoder.decode(text.encode("utf-16-le", "surrogatepass"))
 
 
 class _InvalidToolCall(ValueError):

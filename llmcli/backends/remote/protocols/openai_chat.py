@@ -297,12 +297,21 @@ class ChunkParser(AnswerParser):
 
     def _parse_delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
         yield from self._reasoning_events(delta.get("reasoning_content") or delta.get("reasoning"))
-        yield from self._answer_events(delta.get("content"))
+        content = delta.get("content")
+        for part in content if isinstance(content, list) else ({"text": content},):  # Mistral's are lists
+            if isinstance(part, Mapping):
+                yield from self._parse_thinking(part.get("thinking"))
+                yield from self._answer_events(part.get("text"))
         self._add_refusal_text(delta.get("refusal"))
         calls = delta.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, Mapping):
                 self._parse_call(call)
+
+    def _parse_thinking(self, parts: Any) -> Iterator[Event]:
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, Mapping):
+                yield from self._reasoning_events(part.get("text"))
 
     def _parse_call(self, call: Mapping[str, Any]) -> None:
         """Take a piece of a call.

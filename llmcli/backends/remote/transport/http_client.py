@@ -57,8 +57,9 @@ _PROXY_DENIALS = {
 
 @frozen
 class HttpResponse:
-    """A successful response: its content type, and its body as it arrives."""
+    """A successful response of ``server``: its content type, and its body as it arrives."""
 
+    server: str
     content_type: str
     blocks: Iterator[bytes]
     exchange: Exchange
@@ -71,7 +72,7 @@ class HttpResponse:
         """Return the body. Raises ``RemoteError`` for one that is too long."""
         body = _read_most(self.blocks, _MAX_BODY_BYTES + 1)
         if len(body) > _MAX_BODY_BYTES:
-            raise RemoteError(detail=f"an answer of more than {_MAX_BODY_BYTES:,} bytes")
+            raise RemoteError(self.server, detail=f"an answer of more than {_MAX_BODY_BYTES:,} bytes")
         return body
 
     def drain_end(self) -> None:
@@ -190,7 +191,7 @@ class HttpClient:
                         detail=f"its answer uses a content coding that llm did not request ({coding[:40]})",
                     )
                 content_type = headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
-                yield HttpResponse(content_type, blocks, exchange)
+                yield HttpResponse(self.server.label, content_type, blocks, exchange)
             finally:
                 call.attach_socket(None)
                 response.close()  # keeps a connection whose answer was read to its end
@@ -221,7 +222,10 @@ class HttpClient:
                 extensions={"trace": exchange.trace},
             )
             try:
-                return exchange, self._open_pool().handle_request(request)
+                response = self._open_pool().handle_request(request)
+                if exchange.has_received:
+                    return exchange, response
+                response.close()  # it came before the request, behind the answer to another one
             except network_errors(self._proxy) as error:
                 call.check()
                 if not exchange.is_connected:
