@@ -40,6 +40,16 @@ def test_half_characters_are_joined(llm, server, events, text):
     assert run.code == 76 and text in run.err, run.err
 
 
+def test_half_characters_in_errors_and_names(llm, server):
+    """They are shown as U+FFFD in messages, and a model is called by its name without them."""
+    server.script = [lambda handler, _body: handler.give(400, b'{"error": {"message": "bad \\ud83d"}}')]
+    run = llm("ask", "hi", "--no-stdin", "--base-url", server.url)
+    assert run.code == 76 and "bad \ufffd" in run.err, run.err
+    server.models = [{"id": "a\ud83d"}]
+    run = llm("ask", "hi", "--no-stdin", "--json", "--base-url", server.url)
+    assert (run.code, json.loads(run.out)["model"]) == (0, "a?") and server.chats()[-1]["model"] == "a?"
+
+
 def test_an_answer_may_be_a_list_of_parts(llm, server, tmp_path):
     """Mistral's models that think send one, also where nothing is streamed."""
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}

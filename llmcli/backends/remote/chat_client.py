@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
-from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, find_refused_field
+from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, clean_json, find_refused_field
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
@@ -189,7 +189,7 @@ class ChatClient:
 
     def get_json(self, call: CancelToken, path: str, *, root: bool = False) -> Any:
         """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
-        return self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
+        return clean_json(self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root)))
 
     def post_json(
         self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str, root: bool = False

@@ -98,7 +98,9 @@ def single_line(text: str) -> str:
     r"""Return a text as one clean line, for names and messages: runs of white space become one space.
 
     Bytes of a name that the locale could not decode (surrogates, PEP 383) are read as UTF-8; others are shown as \xNN.
+    Other surrogates, which a server's JSON may have, are U+FFFD.
     """
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return " ".join(strip_controls(re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", "\n", text)).split())
 
