@@ -19,8 +19,7 @@ from fake_server import (
 )
 from remote_config import configure
 
-from llmcli.backends.remote import remote_backend, request_router
-from llmcli.backends.remote.transport.retries import RetryPolicy
+from llmcli.backends.remote import request_router
 
 NUM_RECORDS = 40
 FAILING = {
@@ -34,13 +33,6 @@ FAILING = {
     "web page": (send_content("text/html", b"<html>Sign in</html>"), 75),
     "closed": (close_connection(), 75),
 }
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Pauses are short."""
-    policy = RetryPolicy(first_pause_s=0.002, max_pause_s=0.02)
-    monkeypatch.setattr(remote_backend, "DEFAULT_RETRY_POLICY", policy)
 
 
 @pytest.fixture
