@@ -9,7 +9,7 @@ plus an overhead for each layer, is the minimum time of a token with a short con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from llmcli.errors import ModelTooLarge
 from llmcli.fast_dataclass import field, frozen, replace
@@ -182,14 +182,9 @@ class FitPolicy:
         """Return what a model of ``size`` bytes needs."""
         context = planned_context(header, self.context_tokens)
         fit = estimate_memory(header, size, context, self.measure_machine(), kv_type=self.kv_type)
-        if header is None:
-            return fit
-        return replace(
-            fit,
-            peak_bytes_by_task={task: self._peak_bytes(header, fit, workload) for task, workload in WORKLOADS.items()},
-        )
+        return fit if header is None else replace(fit, peak_bytes_by_task=_TaskPeaks(self, header, fit))
 
-    def _peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
+    def compute_peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
         """Return the peak of a process that does a job, within the limits that the engine keeps."""
         machine = fit.machine
         duplicated = duplicated_bytes(header, machine.repacked_types, released=machine.releases_pages)
@@ -214,6 +209,25 @@ class FitPolicy:
             step = state_step_tokens(demand.first_sequences(count), shape.batch, unified=shape.unified)
             shape = replace(shape, batch=step)
         return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape)
+
+
+class _TaskPeaks(Mapping[str, int]):
+    """The peaks of ``WORKLOADS`` by task, each computed when it is asked for: most callers show one or none."""
+
+    def __init__(self, policy: FitPolicy, header: Header, fit: MemoryEstimate) -> None:
+        self._policy, self._header, self._fit = policy, header, fit
+        self._known: dict[str, int] = {}
+
+    def __getitem__(self, task: str) -> int:
+        if task not in self._known:
+            self._known[task] = self._policy.compute_peak_bytes(self._header, self._fit, WORKLOADS[task])
+        return self._known[task]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(WORKLOADS)
+
+    def __len__(self) -> int:
+        return len(WORKLOADS)
 
 
 def estimate_memory(
