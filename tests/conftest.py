@@ -22,6 +22,7 @@ from grid import mark_rows
 from threadpoolctl import threadpool_limits
 
 import llmcli
+from llmcli.engine.llama import hardware
 from llmcli.engine_library import LIBRARY_VARIABLE, find_library
 from llmcli.errors import LlmError
 
@@ -115,6 +116,14 @@ def _usual_signals():
 def _one_blas_thread():
     """Let NumPy use one thread: there is a process for each core already, and threads that wait for others use one, too."""
     with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kept_memory():
+    """Let the C library keep freed blocks for the contexts of the next test: for new pages the system takes as long again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hardware, "release_free_memory", lambda: None)
         yield
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmcli.engine.llama import hardware
-from llmcli.engine.llama.hardware import CpuCores, available_memory, read_cpu_quota
+from llmcli.engine.llama.hardware import CpuCores, available_memory, read_cpu_quota, release_free_memory
 
 
 @pytest.fixture
@@ -138,3 +138,15 @@ def test_freed_blocks_of_some_megabytes_are_returned(monkeypatch):
     del library.mallopt
     hardware.set_mmap_threshold()
     assert len(calls) == 1
+
+
+def test_the_c_library_is_asked_to_return_its_free_pages(monkeypatch):
+    """All that it can; one without ``malloc_trim`` is left alone."""
+    calls = []
+    library = SimpleNamespace(malloc_trim=calls.append)
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: library)
+    release_free_memory()
+    assert calls == [0]
+    del library.malloc_trim
+    release_free_memory()
+    assert calls == [0]
