@@ -31,6 +31,7 @@ from llmcli.tasks.quotes.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.summarize.summary_options import count_words
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM
@@ -45,6 +46,9 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*(?:\s\"[^\"]*\")?\)")
 _CITATION = re.compile(r"\s*\[\^?\d+\](?!\()")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _EMPHASIS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+"""In Latin, Chinese and Japanese, and Arabic script."""
+_CLOSING_MARKS = "\"'*_) \u201d\u2019\u300d\u300f\uff09"
 
 
 @frozen
@@ -86,13 +90,14 @@ class CheckedSentence:
 
 
 def find_claims(text: str) -> list[tuple[int, int]]:
-    """Return the offsets of the sentences that state something: no headings, code, questions or single words."""
+    """Return the offsets of the sentences that state something: no headings, code, questions or one or two words."""
     prose = _NOT_PROSE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    return [
-        (start, end)
-        for start, end in find_sentences(prose)
-        if len(text[start:end].split()) >= _MIN_WORDS and not text[start:end].rstrip("\"'*_) ").endswith("?")
-    ]
+    return [(start, end) for start, end in find_sentences(prose) if _states_something(text[start:end])]
+
+
+def _states_something(sentence: str) -> bool:
+    words = max(len(sentence.split()), count_words(sentence))  # Chinese, Japanese and Thai have no blanks between them
+    return words >= _MIN_WORDS and not sentence.rstrip(_CLOSING_MARKS).endswith(_QUESTION_MARKS)
 
 
 def plain_claim(sentence: str) -> Claim:
@@ -117,7 +122,9 @@ def _find_claims_and_evidence(answer: Document, sources: Sequence[Document | Ite
         raise EmptyInput(answer.name)
     spans = find_claims(answer.text)
     if not spans:
-        raise BadDocument(answer.name, detail="it has no sentence to check, only headings, code, questions or words")
+        raise BadDocument(
+            answer.name, detail="it has no sentence to check, only headings, code, questions or one or two words"
+        )
     claims = [plain_claim(answer.text[start:end]) for start, end in spans]
     evidence = find_evidence(sources, claims, passages)
     return _Claims(QuotableDocument.from_document(answer), spans, claims, evidence)

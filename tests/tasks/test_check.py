@@ -89,9 +89,11 @@ def test_without_scores_sentences_are_compared_by_rule(prompts):
     assert "by rule" in notices(events)[0]
 
 
-@pytest.mark.parametrize("text", ["# Title\n", "```\ncode is here now\n```\n", "Why is it so?", "In short:"])
+@pytest.mark.parametrize(
+    "text", ["# Title\n", "```\ncode is here now\n```\n", "Why is it so?", "In short:", "图书馆开着吗？"]
+)
 def test_a_text_without_claims_fails(prompts, text):
-    """Headings, code, questions and single words state nothing; the text is not called empty."""
+    """Headings, code, questions and one or two words state nothing; the text is not called empty."""
     failed = error(run(prompts, text)[0])
     assert isinstance(failed, BadDocument) and "no sentence to check" in failed.detail
     assert isinstance(error(run(prompts, " \n")[0]), EmptyInput)

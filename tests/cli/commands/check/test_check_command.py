@@ -39,6 +39,17 @@ def check(llm, source):
     return lambda text, *argv, **how: llm("check", *argv, "--against", source, stdin=text.encode(), answer=agree, **how)
 
 
+@pytest.mark.parametrize(
+    "claim",
+    ["图书馆于一九六二年开放。", "図書館は一九六二年に開館した。", "ห้องสมุดเปิดในปีหนึ่งเก้าหกสอง"],
+    ids=["zh", "ja", "th"],
+)
+def test_a_sentence_without_blanks_between_its_words_is_checked(check, claim):
+    """A wrong claim in Chinese, Japanese or Thai does not pass unread beside a true one in English."""
+    run = check(f"{TRUE}\n\n{claim}\n")
+    assert run.code == 1 and f"unsupported 0.00: {claim}" in run.out
+
+
 def test_the_exit_code_tells_whether_all_sentences_are_supported(check, source):
     """0 if they are, 1 if one is not; a line for each sentence, with its line, support and quote."""
     good = check(f"# Town\n\n{TRUE}\n")
