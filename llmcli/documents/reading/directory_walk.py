@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.format_registry import find_reader_by_name
 from llmcli.documents.reading.document import STDIN, refuse_unreadable
-from llmcli.errors import InputError, UsageError
+from llmcli.errors import InputError, NotUtf8, UsageError
 from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ def _match(pattern: str, notify: Notify) -> Iterator[str]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether a file is a document by its suffix, or begins as text."""
+    """Whether a file is a document by its suffix, or begins as text, in whatever encoding."""
     if find_reader_by_name(path.name):
         return True
     try:
         with path.open("rb") as stream:
             start = stream.read(_SNIFFED_BYTES)
         refuse_unreadable(start, str(path))
-    except OSError:
+    except (OSError, NotUtf8):
         return True  # reading it reports why it cannot be read
     except InputError:
         return False

@@ -93,6 +93,15 @@ def test_a_question_about_a_directory_survives_a_bad_file_in_it(llm, folder):
     assert (run.code, run.out, run.backend) == (65, "", None)
 
 
+def test_a_text_in_another_encoding_is_not_left_out_of_a_directory(llm, folder):
+    """PowerShell writes UTF-16: such a text is named, as one in Latin-1 is; a picture is left out."""
+    (folder / "docs" / "notes.txt").write_text("The key is under the mat.", encoding="utf-16")
+    (folder / "docs" / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    for verb in (("summarize", "docs"), ("ask", "Q", "-f", "docs"), ("tokens", "docs")):
+        run = llm(*verb, answer=lambda _: "A")
+        assert run.code == 3 and "docs/notes.txt is not UTF-8 (byte 0): UTF-16" in run.err and "photo" not in run.err
+
+
 def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):
     """69, and the command that installs it."""
     monkeypatch.setattr(reader_process, "_idle_processes", [])

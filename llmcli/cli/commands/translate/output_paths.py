@@ -57,8 +57,9 @@ def expand_inputs(
     Skipped below directories: hidden files, those of an Office program that has a document open, statements about
     outputs, links to directories and to documents found anyway, files that are not regular, the directory ``output``,
     which holds translations, and links to what is not in ``names``, since a tree of another person could name any file
-    with them: ``on_outside_link`` gets each of these. Raises ``MissingError`` for a directory without documents and for
-    an empty name, and ``UsageError`` for a document named twice.
+    with them: ``on_outside_link`` gets each of these. A directory that cannot be listed is among the documents, so that
+    reading it reports why. Raises ``MissingError`` for a directory without documents and for an empty name, and
+    ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
     if "" in names:
@@ -75,12 +76,12 @@ def expand_inputs(
             )
             continue
         below = []
-        for path in _walk_documents(Path(name), output):
-            if not path.name.endswith(endings):
-                continue
-            if path.is_symlink() and not _is_below(path, names):
+        for path in _walk_documents(Path(name), endings, output):
+            if not path.is_symlink():
+                below.append(path)
+            elif not _is_below(path, names):
                 on_outside_link(str(path))
-            else:
+            elif not path.is_dir():
                 below.append(path)
         if not below:
             raise MissingError(name, kind="input", detail="it contains no document with a known file extension")
@@ -175,18 +176,22 @@ def check_writable(paths: Iterable[Path]) -> None:
             raise CannotCreate(str(directory), detail=f"{there}: {os.strerror(number)}")
 
 
-def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
+def _walk_documents(top: Path, endings: tuple[str, ...], output: str | None) -> Iterator[Path]:
+    """Yield the documents below ``top``, links to directories, and the directories that cannot be listed."""
     from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX  # a single document does not need it
 
-    for directory, below, files in os.walk(top):
+    unlisted: list[Path] = []
+    for directory, below, files in os.walk(top, onerror=lambda error: unlisted.append(Path(error.filename))):
         here = Path(directory)
         below[:] = sorted(
             name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
         )
-        shown = (name for name in sorted(files) if not name.startswith((".", _OFFICE_LOCK)))
+        yield from (path for path in map(here.joinpath, below) if path.is_symlink())
+        shown = (name for name in sorted(files) if name.endswith(endings) and not name.startswith((".", _OFFICE_LOCK)))
         for path in (here / name for name in shown if not name.endswith(STATEMENT_SUFFIX)):
             if os.path.isfile(path):  # noqa: PTH113 (False, not an error, without permission); a pipe would block
                 yield path
+    yield from unlisted
 
 
 def _is_below(link: Path, names: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -160,6 +161,26 @@ def test_links_out_of_a_directory(llm, data, more):
     named = {"elsewhere.md": "elsewhere.md", "other": "f.md", "docs/c.md": "c.md"}
     assert sorted(path.name for path in Path("out").iterdir()) == sorted(["b.md", *(named[name] for name in more)])
     assert llm("translate", "--pseudo", "identity", "docs", "-o", "out2", "-q").err == ""
+
+
+def test_a_directory_below_that_is_not_translated_is_named(llm, data, monkeypatch):
+    """One that cannot be listed fails, as a file that cannot be read; a link to one elsewhere is skipped with a notice."""
+    write("docs/b.md", "hello\n")
+    write("docs/closed/c.md", "there\n")
+    write("other/f.md", "there\n")
+    Path("docs/link").symlink_to("../other")
+    Path("docs/same").symlink_to("closed")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    run = llm("translate", "--pseudo", "identity", "docs", "-o", "out")
+    assert run.code == 3 and "docs/closed" in run.err and "docs/link is skipped: " in run.err
+    assert "docs/same" not in run.err and [path.name for path in Path("out").iterdir()] == ["b.md"]
 
 
 def test_an_output_in_its_input(llm, data):
