@@ -38,7 +38,8 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     ),
     "email": ("email", r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"),
     "mustache": ("placeholder", r"\{\{\{?[^{}\n]{1,200}\}\}\}?|\{%[^{}\n]{1,200}%\}|\{#[^{}\n]{1,200}#\}"),
-    "attributes": ("placeholder", r"\{[:.#][^{}\n]{1,200}\}"),
+    "attributes": ("placeholder", r"\{[:.#][^{}\n]{1,200}\}|\{=[a-z][\w-]{0,50}\}"),
+    "mention": ("placeholder", r"(?<![\w.@/+-])@[A-Za-z0-9_]++(?:[:./-][A-Za-z0-9_]++)*+"),
     "nesting": ("placeholder", r"\$t\([^()\n]{1,200}\)"),
     "dollar": ("placeholder", r"\$\{[^{}\n]{1,200}\}|\$\d{1,2}(?![\d.,]*\d)|\$[A-Z_][A-Z0-9_]++(?![\w])"),
     "ruby": ("placeholder", r"%\{[^{}\n]{1,200}\}|%<[A-Za-z_]\w{0,99}>[-+#0]{0,5}[\d.]{0,9}[A-Za-z]"),
@@ -96,6 +97,7 @@ _FIRST_CHARACTERS = {
     "dollar": r"\$",
     "mustache": r"\{",
     "attributes": r"\{",
+    "mention": "@",
     "brace": r"\{",
     "ruby": "%",
     "printf": "%",
@@ -123,7 +125,8 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting"
     ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only
     what is hardly a percentage), "c-format" (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon"
-    (:name), "attributes" (kramdown's {: .class}). "placeholder" means the first six of these.
+    (:name), "attributes" (kramdown's {: .class}, Pandoc's {=html}), "mention" (@user, @org/team, a citation of Pandoc).
+    "placeholder" means the first six of these.
     """
     wanted = frozenset(kinds)
     if "placeholder" in wanted:

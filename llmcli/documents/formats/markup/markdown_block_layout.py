@@ -38,13 +38,14 @@ _LINE_WITHOUT_TEXT = re.compile(
     r":{3,}.*"  # containers of Docusaurus, VitePress, Pandoc and MyST
     r"|\{:?[ \t]*[.#:][^{}]*\}|\{:[^{}]*\}"  # attributes of kramdown
     r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
-    r"|\([\w.:-]+\)="  # targets of MyST
+    r"|\([\w.:-]+\)=|\+{3}(?:[ \t]+\{.*\})?"  # targets and cells of MyST
+    r"|;*-+8<-+[ \t]+['\"].*['\"]"  # PyMdown's snippets: files
+    r"|(?-i:\\[A-Za-z]+\*?(?:\{[^{}\s]*\}|\[[^\[\]]*\])*)"  # LaTeX in Pandoc's Markdown
     r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}"  # tags of Liquid, shortcodes of Hugo
     r"|(?-i:(?:import|export)[ \t]+(?:[\w$*{},\t ]+[ \t]+from[ \t]+)?(?P<quote>['\"])[^'\"\s]+(?P=quote);?)"  # MDX
     r"|(?-i:export[ \t]+(?:const|let|var)[ \t]+[\w$]+[ \t]*=.*)",
     re.IGNORECASE,
 )
-_OPTION = re.compile(r":[\w-]+:(?:\s.*)?")
 _TITLED = re.compile(  # blocks and tabs of MkDocs
     r"(?:!!!|\?\?\?\+?)[ \t]*[\w-][\w \t-]*+(?:\"(?P<words>.*)\")?|===[!+]?[ \t]+\"(?P<tab>.*)\""
 )
@@ -146,13 +147,12 @@ def _begins_block(line: str, *, first: bool) -> bool:
     return bool(line.startswith("$$") or _BLOCK_TAG.match(line) or (first and _LONE_TAG.match(line)))
 
 
-def standalone_text_span(line: str, before: str = "") -> tuple[int, int] | None:
+def standalone_text_span(line: str) -> tuple[int, int] | None:
     """Return the span of the words in a line that has to stand alone, None for a line of a paragraph.
 
-    ``line`` has no blanks at its ends and is not empty; ``before`` is the line above it in its paragraph. In a line of
-    symbols only, both offsets are the same.
+    ``line`` has no blanks at its ends and is not empty. In a line of symbols only, both offsets are the same.
     """
-    if _LINE_WITHOUT_TEXT.fullmatch(line) or (before.startswith(":::") and _OPTION.fullmatch(line)):
+    if _LINE_WITHOUT_TEXT.fullmatch(line):
         return 0, 0
     if titled := _TITLED.fullmatch(line):
         return titled.span(titled.lastgroup) if titled.lastgroup else (0, 0)

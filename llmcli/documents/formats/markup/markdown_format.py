@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat, line_lead, separate_block
 from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout, standalone_text_span
+from llmcli.documents.formats.markup.markdown_directives import NO_WORDS, find_directive_lines
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
@@ -72,9 +73,14 @@ class _SourceLines:
     references: frozenset[str] = frozenset()
     newline: str = "\n"
     headings: list[tuple[int, str]] = field(default_factory=list)
+    directive_lines: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def line(self, number: int) -> str:
         return self.text[self.starts[number] : self.ends[number]]
+
+    def has_no_words(self, token: Token) -> bool:
+        """Whether a block begins in a directive whose content is no prose."""
+        return token.map is not None and self.directive_lines.get(token.map[0]) == NO_WORDS
 
     def path(self) -> tuple[str, ...]:
         return tuple(words for _, words in self.headings)
@@ -99,6 +105,7 @@ class MarkdownFormat(DocumentFormat):
         source.starts.append(at)
         source.ends.append(len(text))
         source.newline = detect_newline(text)
+        source.directive_lines = find_directive_lines(text, [source.line(row) for row in range(len(source.starts))])
         env: dict[str, Any] = {}
         tokens = _parser().parse(text[source.offset :], env)
         source.references = frozenset(env.get("references", ()))
@@ -162,7 +169,7 @@ def _block_segments(source: _SourceLines, tokens: list[Token]) -> Iterator[Segme
         if token.type in {"list_item_open", "list_item_close"}:
             lists += token.nesting
         elif token.type == "html_block":
-            yield from _html_segments(source, token)
+            yield from () if source.has_no_words(token) else _html_segments(source, token)
         elif token.type == "inline":
             kind = tokens[index - 1].type
             if kind in {"th_open", "td_open"}:
@@ -193,7 +200,7 @@ def _atx_heading_segments(source: _SourceLines, token: Token) -> Iterator[Segmen
     marker = _ATX.match(source.line(row))
     content = token.content.strip()
     start = source.starts[row] + (marker.end() if marker else 0)
-    if not marker or not source.text.startswith(content, start):
+    if source.has_no_words(token) or not marker or not source.text.startswith(content, start):
         return
     content = _ATTRIBUTES.sub("", content)
     segment = _inline_segment(source, start, start + len(content), content, "heading", shape="heading")
@@ -221,19 +228,18 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
     if kind == "heading":
         last = _ATTRIBUTES.sub("", source.text[slice(*ranges[-1])])
         ranges[-1] = (ranges[-1][0], ranges[-1][0] + len(last))
-    first, before = 0, ""
+    first = 0
     for number, (start, end) in enumerate(ranges):
         line = source.text[start:end]
-        alone = standalone_text_span(line, before)
+        alone = source.directive_lines.get(row + number) or standalone_text_span(line)
         if alone:
             yield from _line_segments(source, ranges[first:number], row + first, kind)
             # words and the line that continues them (a definition) are one text
-            goes_on = alone[1] == len(line) > alone[0] and line.startswith(":")
+            goes_on = alone[1] == len(line) > alone[0] and line.startswith((": ", ":\t"))
             ranges[number] = (start + alone[0], start + alone[1])
             first = number if goes_on else number + 1
             if not goes_on:
                 yield from _line_segments(source, [ranges[number]], row + number, kind)
-        before = line
     yield from _line_segments(source, ranges[first:], row + first, kind)
 
 
@@ -286,7 +292,7 @@ def _cell_segment(source: _SourceLines, token: Token, at: tuple[int, int]) -> tu
         begin = marker.end() if marker else 0
     content = token.content.strip()
     written = content.replace("|", "\\|")
-    found = line.find(written, begin) if content else -1
+    found = line.find(written, begin) if content and not source.has_no_words(token) else -1
     if found < 0:
         return None, (row, begin)
     start = source.starts[row] + found

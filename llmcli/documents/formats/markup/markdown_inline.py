@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection
 from itertools import groupby
 
+from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans, is_control
 from llmcli.documents.segments import Span, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
@@ -33,11 +34,19 @@ _LABEL = re.compile(r"\[(?P<label>(?:[^\[\]\\]|\\.){0,999}+)\]")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s\[\\]{1,100}\]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _MATH = re.compile(r"\$\$(?:[^$\\]|\\.){1,2000}+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.){1,500}+(?<!\s)\$(?!\d)")
+_TEX_MATH = re.compile(
+    r"\\\((?P<round>(?:[^\\]|\\(?!\))){1,500}?)\\\)|\\\[(?P<square>(?=\s|\\[A-Za-z])(?:[^\\]|\\(?!\])){1,2000}?)\\\]"
+    r"|\\begin\{(?P<name>[A-Za-z]+\*?)\}(?:[^\\]|\\(?!end\{)){1,2000}?\\end\{(?P=name)\}"
+)
+_FORMULA = re.compile(r"\\[A-Za-z]|[\^_=]")
+_WORD = re.compile(r"[^\W\d_]{2}")
+_WIKI_LINK = re.compile(r"\[\[[^\[\]\n]{1,500}\]\](?![(\[])")
 _PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | {
     "printf",
     "emoji",
     "entity",
     "attributes",
+    "mention",
 }
 _BACKTICK_RUN = re.compile(r"`+")
 _TITLE_SYNTAX = re.compile(r"[\\\"'()]")
@@ -127,6 +136,8 @@ def _add_plain(state: _InlineScanState, at: int, text: str) -> int:
 
 
 def _read_backslash(state: _InlineScanState, at: int) -> int:
+    if (math := _TEX_MATH.match(state.source, at)) is not None and _is_formula(math):
+        return _add_protected(state, at, math.end(), "math")
     pair = state.source[at : at + 2]
     if pair == "\\\n":
         return _add_protected(state, at, at + 2, "break")
@@ -135,6 +146,14 @@ def _read_backslash(state: _InlineScanState, at: int) -> int:
         return _add_plain(state, at, kept)
     state.parts.append((pair[1], ""))
     return at + 2
+
+
+def _is_formula(math: re.Match[str]) -> bool:
+    r"""Whether what MathJax reads as a formula looks like one: in CommonMark, ``\(words\)`` are words in brackets."""
+    if math["name"]:
+        return bool(MATH_ENVIRONMENT.match(math["name"]))
+    content = math["round"] or math["square"]
+    return bool(_FORMULA.search(content) or not _WORD.search(content))
 
 
 def _read_entity(state: _InlineScanState, at: int) -> int:
@@ -181,6 +200,8 @@ def _find_closer(state: _InlineScanState, closer: str, at: int) -> int:
 def _open_image(state: _InlineScanState, at: int) -> int:
     if not state.source.startswith("![", at):
         return _add_plain(state, at, "!")
+    if end := _wiki_link_end(state, at + 1):
+        return _add_protected(state, at, end, "reference")
     state.brackets.append(_OpenBracket(len(state.parts), image=True, content_start=at + 2))
     return _add_plain(state, at, "![")
 
@@ -189,8 +210,16 @@ def _open_bracket(state: _InlineScanState, at: int) -> int:
     fixed = _FOOTNOTE.match(state.source, at)
     if fixed:
         return _add_protected(state, at, fixed.end(), "reference")
+    if end := _wiki_link_end(state, at):
+        return _add_protected(state, at, end, "reference")
     state.brackets.append(_OpenBracket(len(state.parts), image=False, content_start=at + 1))
     return _add_plain(state, at, "[")
+
+
+def _wiki_link_end(state: _InlineScanState, at: int) -> int:
+    """Return the end of ``[[Page]]`` or ``[[Page|words]]``, 0 if none begins here: the page is found by this text."""
+    found = _WIKI_LINK.match(state.source, at)
+    return found.end() if found and not is_defined(found[0][2:-2], state.references) else 0
 
 
 def _close_bracket(state: _InlineScanState, at: int) -> int:

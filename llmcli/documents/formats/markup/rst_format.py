@@ -19,7 +19,7 @@ from llmcli.documents.text_cleaning import detect_newline
 from llmcli.documents.text_lines import line_spans
 from llmcli.fast_dataclass import field, slotted
 
-_BODY_DIRECTIVES = frozenset(
+BODY_DIRECTIVES = frozenset(
     {"admonition", "attention", "caution", "centered", "danger", "error", "hint", "important", "note", "tip", "warning", "seealso",
      "todo", "topic", "sidebar", "rubric", "epigraph", "highlights", "pull-quote", "compound", "container", "class", "rst-class",
      "figure", "list-table", "table", "glossary", "hlist", "only", "versionadded", "versionchanged", "deprecated", "versionremoved",
@@ -28,18 +28,18 @@ _BODY_DIRECTIVES = frozenset(
      "describe", "object", "program", "collapse", "toggle", "contents"}
 )  # fmt: skip
 """Directives whose content is text."""
-_TITLE_DIRECTIVES = frozenset(
+TITLE_DIRECTIVES = frozenset(
     {"admonition", "topic", "sidebar", "rubric", "centered", "list-table", "table", "tab-item", "tab", "dropdown", "details", "card",
      "grid-item-card", "collapse", "contents"}
 )  # fmt: skip
 """Directives whose argument is text."""
-_ARGUMENT_IS_CONTENT = frozenset(
+ARGUMENT_IS_CONTENT = frozenset(
     {"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning", "seealso", "todo", "epigraph",
      "highlights", "pull-quote", "compound", "header", "footer", "replace"}
 )  # fmt: skip
 """Directives whose first paragraph may begin on their line."""
 _VERSION_DIRECTIVES = frozenset({"versionadded", "versionchanged", "deprecated", "versionremoved"})
-_TEXT_OPTIONS = frozenset({"alt", "caption"})
+TEXT_OPTIONS = frozenset({"alt", "caption"})
 _SIGNS = r"[!-/:-@\[-`{-~]"
 _ADORNMENT = re.compile(rf"(?P<sign>{_SIGNS})(?P=sign)+[ \t]*\Z")
 _DIRECTIVE = re.compile(
@@ -210,14 +210,34 @@ def _read_item(document: _RstDocument, at: int, last: int, depth: int, marker: r
 
 
 def _read_definition(document: _RstDocument, at: int, last: int, depth: int) -> int:
-    term, classifier, _ = document.content(at).partition(" : ")
-    del classifier
     end = document.block_end(at + 1, last, document.columns[at] + 1)
-    is_literal = _ENDING_LITERAL.search(document.content(at))
-    _add_text(document, at, at + 1, "item", length=len(term) if not is_literal else None)
-    if not is_literal:
+    if _ENDING_LITERAL.search(document.content(at)):
+        _add_text(document, at, at + 1, "item")
+    else:
+        _add_term(document, at)
         _read_body(document, at + 1, end, depth + 1)
     return end
+
+
+def _add_term(document: _RstDocument, at: int) -> None:
+    """Add a term without its classifiers."""
+    _add_text(document, at, at + 1, "item", length=len(document.content(at).partition(" : ")[0]))
+
+
+def _read_glossary(document: _RstDocument, first: int, last: int, depth: int) -> None:
+    """Read the terms of a glossary, a line each, of which several may share a definition."""
+    column = min((document.columns[n] for n in range(first, last) if not document.is_blank(n)), default=0)
+    at = first
+    while at < last:
+        end = at + 1
+        if document.columns[at] > column:
+            end = document.block_end(at, last, column + 1)
+            _read_body(document, at, end, depth + 1)
+        elif document.content(at).startswith(".."):
+            end = document.block_end(end, last, column + 1)
+        elif not document.is_blank(at):
+            _add_term(document, at)
+        at = end
 
 
 def _read_line_block(document: _RstDocument, at: int, last: int) -> int:
@@ -381,13 +401,13 @@ def _move_to_content(document: _RstDocument, at: int, end: int, characters: int)
 def _read_directive(document: _RstDocument, at: int, end: int, depth: int, found: re.Match[str]) -> None:
     name = found["name"].lower()
     own = name.rpartition(":")[2]
-    is_body = own in _BODY_DIRECTIVES or (":" in name and not own.startswith("auto"))
+    is_body = own in BODY_DIRECTIVES or (":" in name and not own.startswith("auto"))
     body = at + 1
     while body < end and not document.is_blank(body) and not _OPTION.match(document.content(body)):
         body += 1
     options_end = body
     while options_end < end and (option := _OPTION.match(document.content(options_end))):
-        if document.content(options_end)[1:].partition(":")[0] in _TEXT_OPTIONS and option["value"]:
+        if document.content(options_end)[1:].partition(":")[0] in TEXT_OPTIONS and option["value"]:
             document.offsets[options_end] += option.start("value")
             _add_text(document, options_end, options_end + 1, "attribute")
         options_end += 1
@@ -397,13 +417,15 @@ def _read_directive(document: _RstDocument, at: int, end: int, depth: int, found
     if argument and own in _VERSION_DIRECTIVES:
         version = re.match(r"\S+[ \t]+(?=\S)", found["argument"])
         argument = argument + version.end() if version else 0
-    elif own not in _TITLE_DIRECTIVES | _ARGUMENT_IS_CONTENT:
+    elif own not in TITLE_DIRECTIVES | ARGUMENT_IS_CONTENT:
         argument = 0
-    if not argument:
-        begins_below = own in _ARGUMENT_IS_CONTENT or (own in _VERSION_DIRECTIVES and found["argument"])
+    if own == "glossary":
+        _read_glossary(document, options_end, end, depth)
+    elif not argument:
+        begins_below = own in ARGUMENT_IS_CONTENT or (own in _VERSION_DIRECTIVES and found["argument"])
         first = at + 1 if begins_below and options_end == body else max(options_end, body)
         _read_body(document, min(first, end), end, depth + 1)
-    elif own in _TITLE_DIRECTIVES or options_end > body:
+    elif own in TITLE_DIRECTIVES or options_end > body:
         document.offsets[at] += argument
         _add_text(document, at, body, "paragraph")
         _read_body(document, options_end, end, depth + 1)

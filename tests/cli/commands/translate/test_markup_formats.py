@@ -31,6 +31,44 @@ def translate(llm, tmp_path, monkeypatch):
     return lambda *argv, **more: llm("translate", "--from", "en", "--to", "el", *argv, **({"answer": well} | more))
 
 
+DIALECTS = """# Opening hours
+
+:::{admonition} A note
+:class: tip
+:name: hours
+
+We open at noon, says @anna [@berg:1950], as in [[Hours]] and \\(x^2\\).
+:::
+
+:::{code-block} python
+:linenos:
+print("open") # prose is elsewhere
+:::
+
+::: shop.Hours
+    options:
+      members:
+      - opening
+
+--8<-- "shop/hours.md"
+
+\\begin{align}
+open &= noon
+\\end{align}
+"""
+
+
+def test_dialects_of_markdown_keep_their_blocks(llm, tmp_path):
+    """Directives of MyST, objects of mkdocstrings, included files, wiki links, citations and formulas stay."""
+    (tmp_path / "a.md").write_text(DIALECTS)
+    run = llm("translate", "--pseudo", "accents", str(tmp_path / "a.md"))
+    assert (run.code, run.err) == (0, "")
+    changed = [line for line, other in zip(DIALECTS.splitlines(), run.out.splitlines(), strict=True) if line != other]
+    assert changed == [line for line in DIALECTS.splitlines() if line.startswith(("# Open", ":::{adm", "We open"))]
+    for kept in ("@anna", "[@berg:1950]", "[[Hours]]", "\\(x^2\\)", ":::{admonition} "):
+        assert kept in run.out
+
+
 @each_file
 def test_an_update_keeps_the_edits_of_people(translate, name):
     """A changed sentence is translated again, an edited one stays; the check finds nothing afterwards."""

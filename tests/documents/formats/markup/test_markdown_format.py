@@ -88,6 +88,12 @@ def test_kinds_and_headings_of_segments():
         ("say :smile: at 12:30:45", [":smile:"]),
         (r"no \`code\` here", []),
         ("hi {name}, %(n)d", ["{name}", "%(n)d"]),
+        ("see [[Page]], [[Page|words]] and ![[a.png]]", ["[[Page]]", "[[Page|words]]", "![[a.png]]"]),
+        ("so [[1]](/u) and [[b]] are links\n\n[b]: /v", ["[", "](/u)", "[", "][b]"]),
+        ("by @user, @org/team [@smith:2004, p. 3] me@host.org", ["@user", "@org/team", "@smith:2004", "me@host.org"]),
+        ("a `b`{=html} c", ["`b`", "{=html}"]),
+        (r"as \(x^2\) and \[ a = b \] but \(so\) \[it is\]", [r"\(x^2\)", r"\[ a = b \]"]),
+        (r"as \begin{align*} a &= b \\ c \end{align*} is", [r"\begin{align*} a &= b \\ c \end{align*}"]),
     ],
 )
 def test_protected_spans(text, spans):
@@ -159,6 +165,10 @@ def test_a_line_for_each_sentence_stays_one():
         ("import Tabs from '@theme/Tabs';\nimport \"./a.css\"\nexport const meta = {a: 1}\n\nWords.\n", ["Words."]),
         ('Import data from "Sheet"\n\nimport it from there\n', ['Import data from "Sheet"', "import it from there"]),
         ("{% note %}\nSome words\n{% endnote %}\n", ["Some words"]),
+        ('Words.\n--8<-- "notes/a.md"\n\n--8<--\nnotes/b.md\nnotes/c.md\n--8<--\n', ["Words."]),
+        ("+++\n\nWords.\n\n+++ {'a': 1}\n\n\\newpage\n\n\\vspace{1cm}\n", ["Words."]),
+        ("::: pkg.Class\n    options:\n      show_root: true\n\nWords.\n", ["Words."]),
+        ("\\[\nx = word\n\\]\n\n\\begin{equation}\na = words\n\\end{equation}\nWords.\n", ["Words."]),
     ],
 )
 def test_lines_that_have_to_stand_alone(text, words):
@@ -171,6 +181,31 @@ def test_lines_that_have_to_stand_alone(text, words):
     assert join_segments(text, segments, [word.upper() for word in words]) == expected
     again = markdown_format.FORMAT.split(join_segments(text, segments, [":::x" for _ in words]), "de")
     assert [s.text for s in again] == [":::x" for _ in words]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (":::{note}\n:class: tip\n:name: foo\nSome words\n:::\n", ["Some words"]),
+        (":::{admonition} A title\n---\nclass: tip\n---\nSome words\n:::\n", ["A title", "Some words"]),
+        (":::{figure} a.png\n:alt: Some words\n:width: 200px\n\nA caption\n:::\n", ["Some words", "A caption"]),
+        (":::{code-block} python\n:linenos:\n# a comment\ndef f(): pass\n:::\n", []),
+        (":::{toctree}\n:caption: Parts\n\nintro\nA title <page>\n:::\n", []),
+        ("::::{grid} 2\n:::{card} A title\n:link: foo\nSome words\n:::\n::::\n", ["A title", "Some words"]),
+        ("- :::{tip}\n  :class: x\n  Some words\n  :::\n", ["Some words"]),
+        ("> :::{math}\n> a = words\n> :::\n>\n> Words.\n", ["Words."]),
+        (
+            ":::{glossary}\na term\nother term\n  Some words\n  of it.\n:::\n",
+            ["a term", "other term", "Some words of it."],
+        ),
+        (":::{topic} A title\nSome words\nand more\n:::\n", ["A title", "Some words and more"]),
+        (":::{unclosed} x\nSome words\n", ["Some words"]),
+    ],
+)
+def test_directives_of_myst(text, words):
+    """Titles, terms and prose are translated, each in its place; options stay, and what is no prose."""
+    assert texts(text) == words
+    assert join_segments(text, markdown_format.FORMAT.split(text, "de"), [None] * len(texts(text))) == text
 
 
 def test_attributes_in_a_line_are_protected():

@@ -80,6 +80,13 @@ def test_translations_are_escaped(source, translation, written):
     assert put(source, translation) == written
 
 
+def test_terms_of_a_glossary():
+    """Each line before a definition is a term of its own; comments between them stay."""
+    text = ".. glossary::\n   :sorted:\n\n   one term\n   other : key\n      Its text\n      here.\n\n   .. no term\n\n   last\n     Words.\n"
+    assert [s.text for s in FORMAT.split(text, "de")] == ["one term", "other", "Its text here.", "last", "Words."]
+    assert put(text, "ein Wort", "anderes") == text.replace("one term", "ein Wort").replace("other :", "anderes :")
+
+
 def test_words_of_a_role():
     """Roles for text have words, others are code."""
     text = "H\\ :sub:`two`\\ O and :func:`f` and :ref:`a page <b>`"

@@ -1,0 +1,136 @@
+"""Blocks of other programs in Markdown: directives of MyST, objects of mkdocstrings, included files, math of MathJax.
+
+CommonMark reads their lines as paragraphs. The words in them are found here, line by line; all else has to stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
+from llmcli.fast_dataclass import field, slotted
+
+Span = tuple[int, int]
+NO_WORDS: Span = (0, 0)
+
+_LEAD = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+(?=[:\\]))*")
+_OPENER = re.compile(r"(?P<colons>:{3,})[ \t]*\{(?P<name>[A-Za-z][\w:.+-]*)\}[ \t]*")
+_CLOSER = re.compile(r"(?P<colons>:{3,})\Z")
+_OPTION = re.compile(r":(?P<name>[\w-]+):(?:[ \t]+(?P<value>\S.*))?\Z")
+_YAML_BORDER = "---"
+_OBJECT = re.compile(r":::[ \t]+[A-Za-z_]\w*(?:[.:]\w+)*\Z")
+_SETTING = re.compile(r"(?:\t| {4})\s*[\w-]+:(?:\s|\Z)")
+_INDENTED = re.compile(r"(?:\t| {4})\s*\S")
+_SCISSORS = re.compile(r";*-+8<-+\Z")
+_MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
+_MARKS = (":::", "8<", "\\[", "\\begin{")
+
+
+@slotted
+class _Directive:
+    """An open directive: its lines so far, and whether the next one may be an option."""
+
+    name: str
+    colons: int
+    indent: int
+    is_prose: bool
+    has_options: bool = True
+    in_yaml: bool = False
+    lines: dict[int, Span] = field(default_factory=dict)
+
+
+def find_directive_lines(text: str, lines: Sequence[str]) -> dict[int, Span]:
+    """Return the lines that stand alone, by number, with the span of the words in each (after quote and list marks).
+
+    In a directive that is not known to hold prose, no line has words. A directive without an end is none.
+    """
+    found: dict[int, Span] = {}
+    if any(mark in text for mark in _MARKS):
+        found |= dict.fromkeys([*_object_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
+    if ":::" in text and "{" in text:
+        found |= _directive_lines(lines)
+    return found
+
+
+def _lead_end(line: str) -> int:
+    lead = _LEAD.match(line)
+    return lead.end() if lead else 0
+
+
+def _object_lines(lines: Sequence[str]) -> Iterator[int]:
+    """Yield the settings (YAML) below the name of an object that mkdocstrings documents."""
+    for number, line in enumerate(lines[:-1]):
+        if _OBJECT.match(line.strip()) and _SETTING.match(lines[number + 1]):
+            below = number + 1
+            while below < len(lines) and _INDENTED.match(lines[below]):
+                yield below
+                below += 1
+
+
+def _included_lines(lines: Sequence[str]) -> Iterator[int]:
+    """Yield the names of files between two lines of scissors (PyMdown's snippets)."""
+    borders = [number for number, line in enumerate(lines) if _SCISSORS.match(line.strip())]
+    for first, last in zip(borders[::2], borders[1::2], strict=False):
+        yield from range(first, last + 1)
+
+
+def _math_lines(lines: Sequence[str]) -> Iterator[int]:
+    r"""Yield the lines of formulas between ``\[`` and ``\]``, and of the environments of LaTeX that hold formulas."""
+    opened, closer = 0, ""
+    for number, line in enumerate(lines):
+        content = line[_lead_end(line) :].rstrip()
+        if not closer and (opener := _MATH.match(content)) is not None:
+            environment = opener["environment"]
+            if environment is None or MATH_ENVIRONMENT.match(environment):
+                opened, closer = number, "\\]" if environment is None else f"\\end{{{environment}}}"
+        if closer and content.endswith(closer):
+            yield from range(opened, number + 1)
+            closer = ""
+
+
+def _directive_lines(lines: Sequence[str]) -> dict[int, Span]:
+    from llmcli.documents.formats.markup.rst_format import BODY_DIRECTIVES
+
+    found: dict[int, Span] = {}
+    opened: list[_Directive] = []
+    for number, line in enumerate(lines):
+        indent = _lead_end(line)
+        content = line[indent:].rstrip()
+        closer = _CLOSER.match(content)
+        if closer and opened and len(closer["colons"]) >= opened[-1].colons:
+            done = opened.pop()
+            (opened[-1].lines if opened else found).update(done.lines)
+            continue
+        if opened and (span := _words_of_line(opened[-1], content, indent)) is not None:
+            opened[-1].lines[number] = span
+        elif (opener := _OPENER.match(content)) is not None:
+            name = opener["name"]
+            directive = _Directive(name, len(opener["colons"]), indent, name.rpartition(":")[2] in BODY_DIRECTIVES)
+            directive.lines[number] = _words_of_argument(name, opener.end(), content)
+            opened.append(directive)
+    return found
+
+
+def _words_of_argument(name: str, start: int, content: str) -> Span:
+    from llmcli.documents.formats.markup.rst_format import ARGUMENT_IS_CONTENT, TITLE_DIRECTIVES
+
+    return (start, len(content)) if name in TITLE_DIRECTIVES | ARGUMENT_IS_CONTENT else NO_WORDS
+
+
+def _words_of_line(directive: _Directive, content: str, indent: int) -> Span | None:
+    """Return the span of a line in a directive that stands alone; None for a line of prose."""
+    from llmcli.documents.formats.markup.rst_format import TEXT_OPTIONS
+
+    if directive.in_yaml or (content == _YAML_BORDER and len(directive.lines) == 1):
+        directive.in_yaml = content != _YAML_BORDER or not directive.in_yaml
+        directive.has_options = False
+        return NO_WORDS
+    option = _OPTION.match(content) if directive.has_options else None
+    directive.has_options = option is not None
+    if not directive.is_prose:
+        return NO_WORDS
+    if option is not None:
+        return option.span("value") if option["name"] in TEXT_OPTIONS and option["value"] else NO_WORDS
+    is_term = directive.name == "glossary" and content and indent == directive.indent
+    return (0, len(content)) if is_term else None
