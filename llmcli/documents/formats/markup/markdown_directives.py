@@ -19,8 +19,8 @@ _OPENER = re.compile(r"(?P<colons>:{3,})[ \t]*\{(?P<name>[A-Za-z][\w:.+-]*)\}[ \
 _CLOSER = re.compile(r"(?P<colons>:{3,})\Z")
 _OPTION = re.compile(r":(?P<name>[\w-]+):(?:[ \t]+(?P<value>\S.*))?\Z")
 _YAML_BORDER = "---"
-_OBJECT = re.compile(r":::[ \t]+[A-Za-z_]\w*(?:[.:]\w+)*\Z")
-_SETTING = re.compile(r"(?:\t| {4})\s*[\w-]+:(?:\s|\Z)")
+_OBJECT = re.compile(r":::[ \t]+[A-Za-z_][\w-]*(?:[.:]\w+)*\Z")
+_SETTING = re.compile(r"(?:\t| {4})\s*:?[\w-]+:(?:\s|\Z)")
 _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
 _MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
@@ -59,7 +59,7 @@ def _lead_end(line: str) -> int:
 
 
 def _object_lines(lines: Sequence[str]) -> Iterator[int]:
-    """Yield the settings (YAML) below the name of an object that mkdocstrings documents."""
+    """Yield the settings below the name of an object that mkdocstrings or mkdocs-click documents."""
     for number, line in enumerate(lines[:-1]):
         if _OBJECT.match(line.strip()) and _SETTING.match(lines[number + 1]):
             below = number + 1

@@ -168,6 +168,7 @@ def test_a_line_for_each_sentence_stays_one():
         ('Words.\n--8<-- "notes/a.md"\n\n--8<--\nnotes/b.md\nnotes/c.md\n--8<--\n', ["Words."]),
         ("+++\n\nWords.\n\n+++ {'a': 1}\n\n\\newpage\n\n\\vspace{1cm}\n", ["Words."]),
         ("::: pkg.Class\n    options:\n      show_root: true\n\nWords.\n", ["Words."]),
+        ("::: mkdocs-click\n    :module: pkg.cli\n    :style: table\n", []),
         ("\\[\nx = word\n\\]\n\n\\begin{equation}\na = words\n\\end{equation}\nWords.\n", ["Words."]),
     ],
 )
