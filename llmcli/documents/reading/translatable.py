@@ -6,7 +6,7 @@ Other commands read an archive by its reader (``source_reader``), or refuse it: 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from llmcli.documents.format_registry import (
     describe_archive_suffix,
@@ -32,6 +32,18 @@ _FLAT_OPENDOCUMENT = re.compile(
     rb"<(?:[\w.-]+:)?document\s[^>]*urn:oasis:names:tc:opendocument:xmlns:office:1\.0"
 )
 _SNIFFED_BYTES = 100_000
+_OTHER_MARKUP = (
+    (re.compile(r"\ufeff?\s*<(?:\?xml\s|!DOCTYPE\s)", re.IGNORECASE), "XML of a kind that llm does not know"),
+    (re.compile(r"(?:\r?\n)*(?:[.']\\\"|\.(?:TH|Dd|SH|so)\s)"), "a manual page (roff)"),
+    (re.compile(r"#!\s*/"), "a program"),
+)
+"""How a text begins that is no prose, whatever its name."""
+_MARKUP_SUFFIXES = frozenset({"mediawiki", "org", "pod", "svg", "texi", "texinfo", "textile", "typ", "wiki"})
+_PROGRAM_SUFFIXES = frozenset(
+    {"bash", "bat", "c", "cc", "cfg", "cmake", "conf", "cpp", "cs", "css", "dart", "fish", "go", "h", "hpp", "ini", "java", "jl", "js", "jsx",
+     "kt", "lua", "mjs", "php", "pl", "pm", "ps1", "py", "pyi", "r", "rb", "rs", "scala", "scss", "sh", "sql", "svelte", "swift", "tf", "toml",
+     "tsx", "vue", "zsh"}
+)  # fmt: skip
 
 
 def read_translatable(name: str, interrupt: Interrupt | None = None) -> Document:
@@ -84,9 +96,25 @@ def refuse_untranslatable(data: bytes, name: str) -> None:
 def find_document_format(document: Document, wanted: str | None = None) -> DocumentFormat:
     """Return the format of a document, called ``wanted`` if it is a text.
 
-    Raises ``UsageError`` if there is no format called ``wanted``, and for an archive of another format.
+    Raises ``UsageError`` if there is no format called ``wanted``, and for an archive of another format. Raises
+    ``BadDocument`` if nobody wanted a format for markup or a program, whose signs would be translated as words.
     """
     found = find_format(document.name, document.text, wanted or document.format_name)
+    if wanted is None and found.name == "plain" and (other := _describe_no_prose(document)):
+        raise BadDocument(document.name, detail=f"it is {other}; --format plain translates it as a text")
     if document.data is not None and document.format_name not in {None, found.name}:
         raise UsageError(f"{document.name} is {describe_format(document.format_name or '')}, no {found.name} file")
     return found
+
+
+def _describe_no_prose(document: Document) -> str:
+    """Return what a text is that no format knows, by its beginning or its name; "" for prose."""
+    other = next((what for pattern, what in _OTHER_MARKUP if pattern.match(document.text)), "")
+    suffix = PurePath(document.name).suffix[1:].lower()
+    if other or suffix not in _MARKUP_SUFFIXES | _PROGRAM_SUFFIXES:
+        return other
+    return (
+        f"markup that llm does not know (.{suffix})"
+        if suffix in _MARKUP_SUFFIXES
+        else f"a program or its settings (.{suffix})"
+    )

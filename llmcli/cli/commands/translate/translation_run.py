@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.format_registry import record_format_names
 from llmcli.documents.reading.translatable import find_document_format
-from llmcli.errors import UsageError
+from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Result, TaskEvent
@@ -116,7 +116,8 @@ def _require_comments(plan: TranslationPlan, format_name: str | None) -> None:
 
     for document in (pair.document for pair in plan.translations):
         if not isinstance(document, ItemFailed):
-            require_comments(find_document_format(document, format_name).name)
+            with suppress(BadDocument):  # translating it reports why
+                require_comments(find_document_format(document, format_name).name)
 
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> None:

@@ -134,6 +134,28 @@ def test_braces_in_names(llm, data):
     assert Path("{x}/y/{ext}.md").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("ls.1", '.\\" A comment\n.TH LS 1\n.SH NAME\nls \\- list\n', "a manual page (roff)"),
+        ("book.dbk", "\ufeff<?xml version='1.0'?>\n<book><title>Words</title></book>\n", "XML of a kind"),
+        ("run", "#!/bin/sh\necho Good day\n", "a program"),
+        ("run.py", "print('Good day')\n", "a program or its settings (.py)"),
+        ("notes.org", "* Notes\n:PROPERTIES:\n", "markup that llm does not know (.org)"),
+    ],
+)
+def test_markup_and_programs_are_no_plain_texts(llm, data, name, text, what):
+    """Their signs would be translated as words; a format that is named counts, and prose is prose under any name."""
+    write(name, text)
+    write("letter.1", ".hidden files are listed\n")
+    run = llm("translate", "--from", "en", "--to", "el", "--mark", name, "letter.1", "-o", "out", answer=well)
+    assert (run.code, [path.name for path in Path("out").iterdir()]) == (3, ["letter.1"])
+    assert f"llm: {name}: it is {what}" in run.err and "--format plain" in run.err
+    assert llm("translate", "--pseudo", "identity", name).code == 65
+    assert llm("translate", "--check", "--to", "de", name, "-o", "letter.1").code == 65
+    assert llm("translate", "--pseudo", "accents", "--format", "plain", name).code == 0
+
+
 def test_links_in_a_directory(llm, data):
     """A link to another listed document is skipped; a name that is typed twice is refused."""
     write("docs/b.md", "hello\n")
