@@ -65,6 +65,34 @@ def test_links_lead_to_the_directory_of_the_script(launcher, tmp_path):
         assert report(tmp_path / path, "a").startswith("['a']")
 
 
+def test_a_link_is_read_with_any_path(launcher, tmp_path):
+    """PATH may lack the directory of readlink."""
+    (tmp_path / "link").symlink_to(launcher)
+    assert report(tmp_path / "link", "a", env={"PATH": "/nowhere"}).startswith("['a']")
+
+
+def test_a_shell_finds_the_script_on_the_path(launcher, tmp_path):
+    """``bash -x llm`` passes on the name without a directory."""
+    path = f"{launcher.parent}:{os.environ['PATH']}"
+    assert report("bash", "llm", "a", cwd=tmp_path, env={"PATH": path}).startswith("['a']")
+
+
+def test_a_directory_with_an_equals_sign_is_no_variable(launcher, tmp_path):
+    """It would be a variable to env, which would run llm's first argument as a command."""
+    directory = launcher.parent.rename(tmp_path / "a=b c")
+    assert report(directory / "llm", "false") == "['false'] set() False"
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_sigint_during_the_look_at_env_ends_llm(launcher, tmp_path, shell):
+    """Bash forgets a SIGINT that arrives while it waits for a command, if the command ends by itself."""
+    env = tmp_path / "env"
+    env.write_text("#!/bin/sh\n[ $# -gt 1 ] || kill -INT $PPID\n")
+    env.chmod(0o755)
+    launcher.write_text(launcher.read_text().replace("/usr/bin/env", str(env)).replace("/bin/sh", shell))
+    assert subprocess.run([launcher], check=False).returncode == -signal.SIGINT
+
+
 @pytest.mark.parametrize("path", ["", ".", "/nowhere::"])
 def test_a_script_in_the_working_directory(launcher, path):
     """An empty entry of PATH is the working directory; the script's name is then given without a directory."""
