@@ -103,8 +103,11 @@ def _write(ctx: CommandContext, pieces: Iterator[str]) -> None:
     from llmcli.files.atomic_file import atomic_write
 
     if ctx.flags.output is None:
+        piece = "\n"
         for piece in pieces:
             ctx.console.write_stdout(piece)
+        if ctx.console.stdout_is_terminal and not piece.endswith("\n"):
+            ctx.console.write_stdout("\n")
         return
     with atomic_write(ctx.flags.output, interrupt=ctx.runtime.interrupt) as file:
         for piece in pieces:

@@ -36,7 +36,7 @@ class TextWriter(Protocol):
 
 
 class TextEnding(Enum):
-    """How a text ends: a generated answer with exactly one newline, a document unchanged."""
+    """How a text ends: a generated answer with exactly one newline, a document unchanged except on a terminal."""
 
     LINE = auto()
     DOCUMENT = auto()
@@ -77,8 +77,9 @@ class PlainTextWriter:
         self._write(text)
 
     def finish(self) -> None:
-        """Write the rest, and the one newline of a generated answer."""
-        self._write_rest("\n" if self._ending is TextEnding.LINE else "")
+        """Write the rest, and the one newline of a generated answer; on a terminal, messages begin on a line of their own."""
+        ends_line = self._ending is TextEnding.LINE or (self._sanitizer is not None and self._mid_line)
+        self._write_rest("\n" if ends_line else "")
 
     def abandon(self) -> None:
         """Write the rest; end the line on a terminal and after a generated answer."""

@@ -90,22 +90,23 @@ class ContextWindow:
         if policy is OverflowPolicy.SUMMARIZE:
             start = self._find_start(part, turns, text, use, SUMMARIZED_HISTORY_SHARE)
             if self._has_room_for_summary(SentPart(start), turns, text):
-                smaller = await self.summarize(run, part, turns, start)
+                notice = f"the first {start} messages no longer fit the context; a summary replaces them"
+                smaller = await self.summarize(run, part, turns, start, notice)
                 if smaller is not None and self._fits(smaller, turns, text):
                     return smaller
         start = self._find_start(part, turns, text, use, KEPT_HISTORY_SHARE)
         return SentPart(start, part.summary if self._fits(SentPart(start, part.summary), turns, text) else "")
 
     async def summarize(
-        self, run: TaskRun, part: SentPart, turns: Sequence[StoredMessage], start: int
+        self, run: TaskRun, part: SentPart, turns: Sequence[StoredMessage], start: int, notice: str
     ) -> SentPart | None:
-        """Return the part from ``start`` on with a summary of everything before it.
+        """Return the part from ``start`` on with a summary of everything before it; ``notice`` announces it.
 
         It is None if no summary could be made.
         """
         if start <= part.start:
             return None
-        run.report(Notice(f"the first {start} messages no longer fit the context; a summary replaces them"))
+        run.report(Notice(notice))
         summary = await self._summarizer.summarize(run, turns[part.start : start], part.summary)
         return None if summary is None else SentPart(start, summary)
 

@@ -130,7 +130,9 @@ class Conversation:
 
         async def summarize(run: TaskRun) -> Result:
             before = self._part
-            part = await self._window().summarize(run, before, self._turns, max(0, len(self._turns) - kept))
+            start = max(0, len(self._turns) - kept)
+            notice = f"a summary replaces the first {start} messages"
+            part = await self._window().summarize(run, before, self._turns, start, notice)
             if part is not None:
                 self._set_part(part)
             elif len(self._turns) <= kept + before.start:

@@ -33,6 +33,15 @@ def test_the_redacted_text_is_printed(llm, letter):
     assert llm("redact", stdin=b"").out == ""
 
 
+def test_the_text_ends_with_a_newline_on_a_terminal(llm, terminal):
+    """The shell's prompt begins a line; a pipe gets the text as it was."""
+    screen = terminal()
+    llm("redact", stdin=MAIL.encode(), out=screen.slave)
+    screen.close()
+    assert screen.raw == b"PII_EMAIL_1\r\n"
+    assert llm("redact", stdin=MAIL.encode()).out == "PII_EMAIL_1"
+
+
 def test_finds_are_objects(llm, letter):
     """Where each value stands, and the value itself only if it is asked for."""
     run = llm("redact", "--json", letter)

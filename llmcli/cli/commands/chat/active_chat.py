@@ -62,6 +62,8 @@ class ActiveChat:
     def write_error(self, error: LlmError) -> None:
         """Write why something cannot be done; ⏎ is a line break of what was typed, since a space would look typed."""
         error.subject = error.subject.replace("\n", " ⏎ ")
+        if isinstance(error, UsageError) and not error.detail:
+            error.detail = "/help lists the commands."
         self.ctx.console.write_error(error)
 
     def use_session(self, session: Session, turns: Sequence[StoredMessage]) -> None:

@@ -21,6 +21,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPress, KeyPressEvent
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -40,6 +41,7 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
     """Return the line editor on the run's terminal; the prompt goes to stderr if stdout is no terminal."""
     console = chat.ctx.console
     shown = console.environment.stdout if console.stdout_is_terminal else console.environment.stderr
+    environ = chat.ctx.runtime.environ
     vi = chat.ctx.runtime.settings["chat.keys"] == "vi"
     return PromptSession(
         multiline=True,
@@ -57,7 +59,8 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
         output=_ChatOutput(
             os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
             lambda: Size(console.environment.rows(shown), console.environment.columns(shown)),
-            term=chat.ctx.runtime.environ.get("TERM"),
+            term=environ.get("TERM"),
+            default_color_depth=ColorDepth.MONOCHROME if environ.get("NO_COLOR") else None,
             enable_cpr=False,
         ),
     )

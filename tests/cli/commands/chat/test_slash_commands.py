@@ -83,6 +83,7 @@ def test_turns_are_taken_back_asked_again_and_edited(talk, tree):
     chat("/retry")
     rows = tree("work")
     assert len(rows) == 7 and rows[6]["parent"] == 3 and rows[6]["current"] and not rows[3]["current"]
+    assert "message 7 is an answer Edit its question: /edit 3" in chat("/edit 7 due")
     chat("/edit 1 uno")
     assert questions(tree("work"), current=True) == ["uno"] and tree("work")[7]["parent"] is None
     assert "message 3 is in another branch" in chat("/edit 3 due")
@@ -132,7 +133,8 @@ def test_forks_and_branches(talk, tree):
     assert "This chat goes on as twin; work stays as it is." in chat("/fork twin 2")
     chat("three")
     assert questions(tree("twin")) == ["one", "three"] and len(tree("work")) == 6
-    assert "already exists" in chat("/fork work") and "This chat goes on as twin-fork" in chat("/fork")
+    assert "already exists" in chat("/fork work") and "/help lists the commands" in chat("/fork a/b")
+    assert "This chat goes on as twin-fork" in chat("/fork")
     assert "Saved as twin-fork" in chat.leave()
 
 
@@ -213,11 +215,13 @@ def test_copy_pin_and_tokens(talk, tree, llm):
     assert re.search(
         r"\d+ of \d+ tokens of the context \(\d+%\), 2 messages; 1 pinned; when it is full", chat("/tokens")
     )
+    assert "message 2 is not pinned" in chat("/unpin")
     assert "No longer pinned: one" in chat("/unpin 1") and not tree("work")[0]["pinned"]
     assert "1 answer;" in chat("/stats")
     assert "there is nothing to summarize" in chat("/compact")
-    chat("two")
-    assert "a summary replaces them" in chat("/compact")
+    chat("two " * 20)
+    assert chat("/pin 3").endswith("two two…")
+    assert "a summary replaces the first 2 messages" in chat("/compact")
     chat.leave()
 
 

@@ -299,6 +299,16 @@ def test_control_sequences_in_names_and_lines_do_not_reach_the_terminal(chat_on_
     assert "\x9b".encode() not in raw and "\u202e".encode() not in raw
 
 
+def test_no_color_leaves_no_colours(chat_on_terminal):
+    """Not even in a line that Ctrl-C drops, which is grey otherwise."""
+    for env, grey in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
+        chat = chat_on_terminal("--no-save", env=env)
+        chat.prompt()
+        chat.type("x\x03")
+        chat.prompt()
+        assert (b"\x1b[0;38;5;" in chat.raw) == grey
+
+
 def test_finished_blocks_are_written_once(chat_on_terminal):
     """Only the open block is painted again, so that finished ones stay in the scrollback."""
     chat = chat_on_terminal()

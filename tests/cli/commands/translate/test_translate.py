@@ -550,6 +550,14 @@ def test_the_detected_language_is_shown(llm, data, terminal):
     assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=well).err
 
 
+def test_a_message_after_a_document_begins_a_line(llm, data, terminal):
+    """A document that does not end with a newline gets one on a terminal, and only there."""
+    name, screen = write("a.txt", "Hello."), terminal()
+    llm("translate", "--pseudo", "accents", name, out=screen.slave, err=screen.slave)
+    assert "ļļöö.\nllm: a.txt (plain)" in screen.close()
+    assert llm("translate", "--pseudo", "accents", name).out.endswith("öö.")
+
+
 @pytest.fixture
 def small_measure(monkeypatch):
     """Measure the memory bandwidth with little memory."""

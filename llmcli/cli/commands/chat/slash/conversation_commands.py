@@ -37,9 +37,9 @@ def undo(chat: ActiveChat, argument: str) -> None:
     question = chat.conversation.history[-2 * count].content
     chat.conversation.go_back(count)
     kept = "; they stay in the /tree" if chat.recorder.is_saved else ""
-    shown = " ".join(question.split())[:60]
     chat.write_notice(
-        f"Took back {count} question{'s' * (count > 1)} with the answer{'s' * (count > 1)}, from: {shown}{kept}"
+        f"Took back {count} question{'s' * (count > 1)} with the answer{'s' * (count > 1)}, "
+        f"from: {tree_view.shorten(question)}{kept}"
     )
 
 
@@ -57,7 +57,8 @@ def edit(chat: ActiveChat, argument: str) -> None:
     number = parse_number("/edit", word)
     index = len(chat.conversation.history) - 2 if number is None else chat.index_of(number)
     if chat.conversation.history[index].role is not Role.USER:
-        raise UsageError(f"message {number} is an answer", detail=f"Edit its question: /edit {(number or 2) - 1}")
+        question = chat.number_of(chat.conversation.history[index - 1])
+        raise UsageError(f"message {number} is an answer", detail=f"Edit its question: /edit {question}")
     chat.edited = index
     if text:
         chat.send(text)
@@ -95,12 +96,14 @@ def _set_pinned(chat: ActiveChat, command: str, argument: str, *, pinned: bool) 
     _require_exchange(chat)
     number = parse_number(command, argument)
     index = len(chat.conversation.history) - 1 if number is None else chat.index_of(number)
+    turn = chat.conversation.history[index]
+    if not (pinned or turn.pinned):
+        raise UsageError(f"message {chat.number_of(turn)} is not pinned", detail="/tree shows which messages are.")
     turn = chat.conversation.set_pinned(index, pinned=pinned)
     if chat.recorder.is_saved:
         with chat.recorder.open_store() as sessions:
             sessions.pin(chat.recorder.session, turn.id, pinned=pinned)
-    shown = " ".join(turn.content.split())[:60]
-    chat.write_notice(f"{'Pinned' if pinned else 'No longer pinned'}: {shown}")
+    chat.write_notice(f"{'Pinned' if pinned else 'No longer pinned'}: {tree_view.shorten(turn.content)}")
 
 
 TURN_COMMANDS = (
