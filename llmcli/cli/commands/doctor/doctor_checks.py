@@ -353,6 +353,7 @@ PROBES: dict[str, Callable[[CommandContext, Finding], Finding]] = {
 
 
 _ENTRY_POINT = b"llmcli.cli.main"  # occurs in the script that installers write for our entry point
+_LAUNCHER = b"\n# The command `llm`: it runs `llmcli`"  # cli/launcher.sh
 _HEAD_BYTES = 8192  # bytes; such scripts are short
 
 
@@ -378,12 +379,18 @@ def find_executables(name: str, environ: Mapping[str, str]) -> list[InstalledCom
     return list(found.values())
 
 
-def _inspect_executable(path: Path) -> InstalledCommand:
+def _read_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            return file.read(_HEAD_BYTES)
     except OSError:
-        head = b""
+        return b""
+
+
+def _inspect_executable(path: Path) -> InstalledCommand:
+    head = _read_head(path)
+    if _LAUNCHER in head:
+        head = _read_head(path.resolve().with_name("llmcli"))
     llmcli = _ENTRY_POINT in head
     # the interpreter is in the first line, or in the second if its path is too long for the first
     first_lines = b"\n".join(head.split(b"\n", 3)[:3])

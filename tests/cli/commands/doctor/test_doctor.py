@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from terminal import ROOT
 
 from llmcli import __version__
 from llmcli.cli.commands.doctor import doctor_checks
@@ -337,6 +338,16 @@ def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmc
     program(tmp_path, text)
     (found,) = doctor_checks.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
     assert (found.llmcli, found.same_installation) == (llmcli, mine)
+
+
+@pytest.mark.parametrize(("python", "mine"), [(sys.executable, True), ("/elsewhere/bin/python", False)])
+def test_the_launcher_is_ours_by_the_script_beside_it(doctor, tmp_path, python, mine):
+    """Llm is a shell script, and pipx and uv put a link to it on the PATH."""
+    launcher = program(tmp_path / "bin", (ROOT / "llmcli" / "cli" / "launcher.sh").read_text())
+    launcher.with_name("llmcli").write_text(ours(python))
+    (tmp_path / "llm").symlink_to(launcher)
+    found = doctor(PATH=str(tmp_path))[1]["path"]
+    assert found["data"]["llm"] == [{"path": str(tmp_path / "llm"), "llmcli": True, "ours": mine}]
 
 
 def test_a_file_that_cannot_be_run_is_no_command(tmp_path):
