@@ -80,9 +80,20 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
         return UsageError(happened, detail=f"Try: {translate(rest)}")
     names = [command.name for command in command_registry.COMMANDS]
     similar = next(iter(difflib.get_close_matches(word, names, n=1)), None)
-    if similar is not None:
+    if similar is not None and _takes_words(similar, rest):  # what is rain: it is no chat, which takes none
         return UsageError(f"{happened}. Did you mean '{similar}'?", detail=f"Try: {format_command(similar, *rest)}")
     return UsageError(happened, detail=f"Try: {format_command(_ASK, word, *rest)}, or llm --help for the commands")
+
+
+def _takes_words(name: str, words: Sequence[str]) -> bool:
+    """Return whether ``words`` have no arguments, or the command takes some."""
+    command = command_registry.find_command(name)
+    assert command is not None
+    if command.group:
+        return True
+    parameters: Sequence[CommandParameter] = command.load().parameters
+    takes_arguments = any(isinstance(each.declaration, Argument) for each in parameters)
+    return takes_arguments or first_argument(parameters, words) is None
 
 
 # ---- the names of other programs -------------------------------------------------------------------------------------

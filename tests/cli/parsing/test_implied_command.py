@@ -54,6 +54,8 @@ def test_a_command_is_never_a_question(command):
     ("words", "happened", "advice"),
     [
         (["sumarize", "f.txt"], "no such command 'sumarize'. Did you mean 'summarize'?", "llm summarize f.txt"),
+        (["cht", "--continue"], "no such command 'cht'. Did you mean 'chat'?", "llm chat --continue"),
+        (["what", "is", "rain"], "no such command 'what'", "llm ask what is rain, or llm --help for the commands"),
         (["-m", "x", "sumarize"], "no such command 'sumarize'. Did you mean 'summarize'?", "llm summarize -m x"),
         (["models "], "no such command 'models '. Did you mean 'models'?", "llm models"),
         (["$"], "no such command '$'", "llm ask '$', or llm --help for the commands"),
