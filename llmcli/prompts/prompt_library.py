@@ -234,7 +234,8 @@ class PromptLibrary:
         from llmcli.prompts.contracts import prefix_of
 
         names = self.names()
-        near = difflib.get_close_matches(name, names, n=3)
+        kinds = [each for each in names if each.endswith(f"/{name}")]  # email for generate/email
+        near = kinds or difflib.get_close_matches(name, names, n=3)
         prefix = prefix_of(name)
         if not near and prefix:
             return tuple(each for each in names if each.startswith(prefix))

@@ -87,8 +87,9 @@ def test_an_invalid_name_reaches_no_path(prompts, command, name, code):
 
 
 def test_an_unknown_name_comes_with_suggestions(prompts):
-    """A misspelt name has suggestions."""
+    """A misspelt name has suggestions, and so has a kind of text without its directory."""
     assert "Did you mean summarize" in prompts("show", "sumarize").err
+    assert "Did you mean generate/email?" in prompts("show", "email").err
 
 
 def test_new_copies_and_prints_the_path(prompts, own):
