@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError, MissingError, UsageError
+from llmcli.errors import BadDocument, ConfigError, MissingError, UsageError
 from llmcli.fast_dataclass import field, frozen
 
 NO_DRAFT = "off"
@@ -339,37 +339,18 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _duplicate_key_line(node: Any) -> int | None:
-    """Return the line, from 1, of a duplicate key in a YAML mapping or in one inside it."""
-    mappings, seen = [node], set[int]()
-    for mapping in mappings:
-        if mapping.id != "mapping" or id(mapping) in seen:
-            continue
-        seen.add(id(mapping))  # an alias is the same node again
-        keys = set[str]()
-        for key, value in mapping.value:
-            if str(key.value) in keys:
-                return int(key.start_mark.line) + 1
-            keys.add(str(key.value))
-            mappings.append(value)
-    return None
-
-
 def _load_mapping(path: Path, text: str) -> Mapping[Any, Any]:
-    import yaml
+    from llmcli.yaml_file import parse_yaml_file  # without a configuration it is not needed
 
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
-        raise ConfigError(str(path), origin=str(path), detail=" ".join(str(error).split())) from error
+        tree = parse_yaml_file(text, str(path))
+    except BadDocument as error:
+        where = f"line {error.line}: " if error.line else ""
+        raise ConfigError(str(path), origin=str(path), detail=f"{where}{error.detail}") from error
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(str(path), origin=str(path), detail="expected a mapping of settings")
-    line = _duplicate_key_line(node)
-    if line is not None:
-        raise ConfigError(str(path), origin=str(path), detail=f"line {line}: this key is given twice")
     return tree
 
 

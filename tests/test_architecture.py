@@ -21,6 +21,7 @@ LEAVES = {
     "engine_library",
     "control_characters",
     "weights_times",
+    "yaml_file",
     "errors",
     "fast_dataclass",
     "http_server",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.documents.yaml_file import parse_yaml_file
+from llmcli.yaml_file import parse_yaml_file
 from llmcli.errors import BadDocument, MissingError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.audit.pronouns import GENDERS, PRONOUN_SLOTS

@@ -54,7 +54,7 @@ def parse_label_file(text: str, name: str) -> LabelSet:
     It holds a list of names, or a mapping from names to a description, or to ``description`` and ``examples``. Raises
     ``BadDocument`` for other content and ``UsageError`` for labels that do not make a set.
     """
-    from llmcli.documents.yaml_file import parse_yaml_file  # labels on the command line do not need it
+    from llmcli.yaml_file import parse_yaml_file  # labels on the command line do not need it
 
     return parse_label_tree(parse_yaml_file(text, name), name)
 

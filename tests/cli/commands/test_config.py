@@ -324,6 +324,14 @@ def test_a_key_that_a_server_has_twice_is_refused(config, file):
     server = "type: openai\n    base_url: http://a.lab\n"
     file.write_text(f"backends:\n  lab:\n    {server}    base_url: http://b.lab\n")
     run = config("show", "ctx")
-    assert run.code == 78 and "line 5: this key is given twice" in run.err
+    assert run.code == 78 and "line 5: base_url is given twice" in run.err
     file.write_text(f"backends:\n  lab: &lab\n    {server}  other: *lab\n")
     assert config("show", "ctx").code == 0
+
+
+@pytest.mark.parametrize(("text", "words"), [("a: [1,\nb: {", "line 2: not YAML: "), ("a: 1\nb: \x00", "line 2: not YAML: ")])
+def test_a_file_that_is_no_yaml_is_named_with_the_line(config, file, text, words):
+    """Not with the parser's name for a text: the reader has to find the line in the file."""
+    file.write_text(text)
+    run = config("show", "ctx")
+    assert run.code == 78 and f"{file.name}: {words}" in run.err and "unicode string" not in run.err

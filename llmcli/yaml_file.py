@@ -1,4 +1,4 @@
-"""YAML files that people write: labels with descriptions, words to swap."""
+"""YAML files that people write: the configuration, labels with descriptions, words to swap."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
     try:
         repeated = next(_find_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set()), None)
         tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = None if mark is None else mark.line + 1
-        raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error)), kind=kind) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        last = text.rstrip("\n").count("\n")  # a mark at the end of the file is beyond its last line
+        line = min(mark.line, last) + 1 if mark else None
+        raise BadDocument(name, line=line, detail=f"not YAML: {error.problem}", kind=kind) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise BadDocument(name, line=line, detail=f"not YAML: {error.reason}", kind=kind) from error
     except (ValueError, RecursionError) as error:  # a date such as 2024-13-45, a number of 5,000 digits, a deep list
         raise BadDocument(name, detail=f"not YAML: {error}", kind=kind) from error
     if repeated is not None:
