@@ -27,7 +27,8 @@ from llmcli.files.resumable_file import replace_durably
 from llmcli.types import ItemFailed, Result
 
 _VERSION = 1
-_MAX_JOB_BYTES = 16 << 20
+_MAX_JOB_BYTES = 256 << 20
+"""Many times the job of the longest text that ``llm generate`` writes, which is all in it."""
 _MAX_AGE_S = 90 * 24 * 60 * 60
 """Older ones are removed."""
 
@@ -129,11 +130,15 @@ def load_job(target: Path) -> JobState | None:
     path = job_path(target)
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_JOB_BYTES)
+            data = file.read(_MAX_JOB_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise MissingError(str(path), kind="file", detail=error.strerror or "") from error
+    if len(data) > _MAX_JOB_BYTES:
+        raise BadDocument(
+            str(path), detail=f"it is larger than {_MAX_JOB_BYTES >> 20} MiB, so it is no job file of llm"
+        )
     try:
         content = json.loads(data)
         version, state = content["version"], JobState(target, content["manifest"], decode_progress(content["progress"]))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_text
-from llmcli.errors import UsageError
+from llmcli.errors import MissingError, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.prompt_library import find_own_prompt
+from llmcli.tasks.generate.outline import LongKind
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.runner.text_answers import TextTask, write_text
@@ -63,8 +65,12 @@ def run_prompt(
 
 
 def find_kind(prompts: PromptLibrary, kind: str) -> Prompt:
-    """Return the prompt of a kind of text. Raises ``MissingError`` (with similar kinds) and ``UsageError``."""
-    return find_own_prompt(prompts, kind, kinds_first=True)
+    """Return the prompt of a kind of text. Raises ``MissingError`` (with similar kinds, also long ones) and ``UsageError``."""
+    try:
+        return find_own_prompt(prompts, kind, kinds_first=True)
+    except MissingError as error:
+        long_kinds = difflib.get_close_matches(kind, [*LongKind])
+        raise MissingError(kind, kind=error.kind, suggestions=[*long_kinds, *error.suggestions]) from error
 
 
 def find_variable(prompt: Prompt, names: tuple[str, ...], given: Mapping[str, str]) -> str | None:

@@ -329,7 +329,9 @@ def test_a_key_that_a_server_has_twice_is_refused(config, file):
     assert config("show", "ctx").code == 0
 
 
-@pytest.mark.parametrize(("text", "words"), [("a: [1,\nb: {", "line 2: not YAML: "), ("a: 1\nb: \x00", "line 2: not YAML: ")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("a: [1,\nb: {", "line 2: not YAML: "), ("a: 1\nb: \x00", "line 2: not YAML: ")]
+)
 def test_a_file_that_is_no_yaml_is_named_with_the_line(config, file, text, words):
     """Not with the parser's name for a text: the reader has to find the line in the file."""
     file.write_text(text)

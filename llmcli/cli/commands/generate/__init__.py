@@ -100,6 +100,9 @@ def generate(
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
+    if len(kind.split()) > 1:  # a request, as of llm ask
+        other = format_command("ask", " ".join(["Write", kind, *options.topic]))
+        raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
     if options.option_names or _is_long(ctx, kind):
         from llmcli.cli.commands.generate.long_text_run import run_long_text
 
@@ -109,17 +112,15 @@ def generate(
 
 def _write_whole(ctx: CommandContext, kind: str, var: list[str], files: list[str]) -> int:
     """Write a text in one answer, or one for each record; return the exit code."""
+    from llmcli.tasks.generate import find_kind
     from llmcli.tasks.generate import generate as task
 
-    if len(kind.split()) > 1:  # a request, as of llm ask
-        other = format_command("ask", f"Write {kind}")
-        raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
+    prompt = find_kind(ctx.runtime.prompts, kind)  # before a model is looked for
     variables, read = read_variables(ctx, var)
     if files or wants_records(ctx.flags):
         from llmcli.cli.records.record_run import generate_spec, run_records
-        from llmcli.tasks.generate import find_kind
 
-        return run_records(ctx, files, generate_spec(ctx, find_kind(ctx.runtime.prompts, kind), variables))
+        return run_records(ctx, files, generate_spec(ctx, prompt, variables))
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))

@@ -17,9 +17,11 @@ from llmcli.cli.input.text_values import join_words
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import open_stream
 from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import run_interruptible
+from llmcli.tasks.generate import find_kind
 from llmcli.tasks.generate.long_text import estimate_long_text, estimate_outline, write_long_text
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, choose_shape, parse_outline
@@ -46,7 +48,7 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
     together, before a model is looked for.
     """
     if kind not in {*LongKind}:
-        raise _not_long(kind, options)
+        raise _not_long(ctx, kind, options)
     if not takes_text:
         raise UsageError(
             f"a {kind} that is written section by section takes no --var, no -f and no records",
@@ -58,11 +60,17 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
     return _LongTextRun(ctx, long_kind, options).run()
 
 
-def _not_long(kind: str, options: LongTextOptions) -> UsageError:
-    if options.option_names[0] == "TOPIC":
-        text = " ".join([kind, *options.topic])
-        return UsageError(f"only {_KINDS} take a TOPIC", detail=f'Try: llm generate --list, or llm ask "Write {text}"')
-    return UsageError(f"{options.option_names[0]} is for {_KINDS}", detail=f"Leave it out for {kind}.")
+def _not_long(ctx: CommandContext, kind: str, options: LongTextOptions) -> UsageError:
+    """Return the error for options that a kind does not take. Raises ``MissingError`` for a word that is no kind."""
+    prompt = find_kind(ctx.runtime.prompts, kind)
+    option = options.option_names[0]
+    if option != "TOPIC":
+        return UsageError(f"{option} is for {_KINDS}", detail=f"Leave it out for {kind}.")
+    required = [variable.name for variable in prompt.variables.values() if variable.default is None]
+    texts = [" ".join(options.topic), *["..."] * len(required)]
+    words = [word for name, text in zip(required, texts, strict=False) for word in ("--var", f"{name}={text}")]
+    again = format_command("generate", kind, *(words or ["--list"]))
+    return UsageError(f"only {_KINDS} take a TOPIC", detail=f"Try: {again}")
 
 
 @frozen
@@ -326,6 +334,8 @@ def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> in
     output = TextOutput.choose(ctx, is_outline=False)
     output.require_markdown()
     sources = _read_sources(ctx, options.sources)
+    with open_stream(path, ctx.runtime.interrupt):  # a missing text is a missing input, not an output that fails
+        pass
     with output.hold():  # before the text is read: another revision would be lost
         document = source_inputs.read_earlier_file(ctx, path)
         number = choose_section(document.text, path, section)

@@ -15,7 +15,7 @@ from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.documents.format_registry import JSON_LINES
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.errors import LlmError
+from llmcli.errors import LlmError, MissingError
 from llmcli.openai_api import batches
 from llmcli.types import ItemFailed, Result
 
@@ -26,7 +26,7 @@ def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) ->
     """Answer the requests of a file, or of standard input; return the exit code."""
     from llmcli.tasks.run_batch import BatchTask, check_requests
 
-    _use_first_model(ctx, path)
+    requested = _use_first_model(ctx, path)
     aliases = [ctx.flags.model, ctx.runtime.settings["model"]]
     task = RecordRunSpec(
         lambda backend, options: BatchTask(backend, options, served_names=served_names, aliases=aliases),
@@ -36,22 +36,29 @@ def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) ->
         make_output=BatchOutput,
         input_format=JSON_LINES,
     )
-    return run_records(ctx, [path], task)
+    try:
+        return run_records(ctx, [path], task)
+    except MissingError as error:
+        if error.kind == "model" and error.subject == requested:
+            raise MissingError(error.subject, kind="model of the requests", detail="there is none") from error
+        raise
 
 
-def _use_first_model(ctx: CommandContext, path: str) -> None:
-    """Let the model of the first request answer, unless one is named on the command line.
+def _use_first_model(ctx: CommandContext, path: str) -> str | None:
+    """Let the model of the first request answer, unless one is named on the command line; return its name.
 
     A stream is not read ahead.
     """
     if ctx.flags.model is not None or path == STDIN:
-        return
+        return None
     with open_stream(path, ctx.runtime.interrupt) as stream:
         first: bytes = next((line for line in iter(lambda: stream.readline(_MAX_LINE_BYTES), b"") if line.strip()), b"")
     with suppress(ValueError, RecursionError, LlmError):  # the line fails when its turn comes
         name = batches.parse_batch_request(json.loads(first)).model
         if name is not None:
             ctx.use_default_flags(model=name)
+        return name
+    return None
 
 
 class BatchOutput(RecordOutput):

@@ -61,6 +61,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "input": "This command reads files: download it first." if "://" in error.subject else "",
         "model": _advise_on_model(error.subject),
+        "model of the requests": "To answer them by a model that you have (llm models list): "
+        f"-m MODEL --served-model-name {shlex.quote(error.subject)}",
         "model file": "Check the path, or try: llm models list",
         "adapter": "Check the path; FILE:SCALE takes a number, such as style.gguf:0.5",
         "model folder": "If the models are elsewhere: llm models import FILE.gguf (for Ollama, set OLLAMA_MODELS)",
@@ -114,6 +116,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "stored key": "no key is stored for",
         "match": "no repository with GGUF files matches",
         "statement": "there is no",
+        "model of the requests": "the first request names the model",
         "digest key": "cannot read the key of digests",
         "remote model": "the server has no model",
     }

@@ -130,7 +130,9 @@ def test_an_outline_that_is_missing(llm, model):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["poem", "rain"], "take a TOPIC"),
+        (["poem", "rain"], "Try: llm generate poem --var topic=rain"),
+        (["poem", "about", "rain"], "Try: llm generate poem --var 'topic=about rain'"),
+        (["poem about", "rain"], "llm ask 'Write poem about rain'"),
         (["poem", "--words", "100"], "--words is for"),
         (["report"], "what is the report about?"),
         (["report", "--var", "a=b"], "takes no --var"),
@@ -153,6 +155,23 @@ def test_options_that_do_not_go_together(llm, model, argv, words):
     run = llm("generate", *argv, answer=model)
     assert (run.code, run.out, run.backend) == (2, "", None)
     assert words in run.err
+
+
+@pytest.mark.parametrize(("kind", "near"), [("poems", "poem"), ("raport", "report"), ("slide", "slides")])
+@pytest.mark.parametrize("topic", [[], ["rain"]])
+def test_a_word_that_is_no_kind_names_similar_kinds(llm, model, kind, near, topic):
+    """With and without a TOPIC, and those that are written section by section as well."""
+    run = llm("generate", kind, *topic, answer=model)
+    assert (run.code, run.backend) == (66, None) and f"no prompt called {kind}" in run.err
+    assert f"Did you mean {near}" in run.err and "llm ask" not in run.err
+
+
+@pytest.mark.parametrize("path", ["nowhere.md", "no/such/directory/report.md"])
+def test_a_text_to_revise_that_is_missing(llm, tmp_path, path):
+    """Is missing input, and nothing is created beside it."""
+    run = revise(llm, tmp_path / path, "")
+    assert (run.code, run.backend) == (66, None) and "cannot read" in run.err
+    assert [each.name for each in tmp_path.iterdir()] == ["io"]
 
 
 def test_a_place_that_cannot_be_written_is_noticed_first(llm, model, outline):
@@ -264,6 +283,23 @@ def test_an_interrupted_text_goes_on(llm, model, outline, tmp_path):
     assert run.code == 0, run.err
     assert {each.id for each in model.requests} == {"0.0", "1.1"}
     assert path.exists() and not Path(f"{path}.job.json").exists()
+
+
+def test_a_large_job_goes_on(llm, model, outline, tmp_path):
+    """Also one of more than 16 MiB, as a book of a million words can be."""
+    path = tmp_path / "report.md"
+    job = Path(f"{path}.job.json")
+
+    def stops(request):
+        if request.id == "1.1":
+            raise Interrupted
+        return model(request)
+
+    assert llm("generate", "report", "--outline", outline, "-o", str(path), answer=stops, context=8192).code == 130
+    job.write_bytes(b" " * (17 << 20) + job.read_bytes())
+    run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=model, context=8192)
+    assert run.code == 0, run.err
+    assert path.exists() and not job.exists()
 
 
 def test_the_outline_that_was_made_is_kept(llm, model, tmp_path):

@@ -52,6 +52,15 @@ def test_each_request_has_a_line_in_its_place(run):
     assert len({each["id"] for each in lines} | {each["response"]["request_id"] for each in lines}) == 4
 
 
+def test_requests_for_a_model_that_does_not_exist_can_go_to_another_one(run):
+    """The first request names the model, so the next step is the option that lets another model answer for it."""
+    done, lines = run([chat("a", "one", model="gpt 9"), chat("b", "two", model="gpt 9")], env={"LLMCLI_MODEL": None})
+    assert (done.code, lines) == (66, []) and "the first request names the model gpt 9: there is none" in done.err
+    assert "-m MODEL --served-model-name 'gpt 9'" in done.err
+    named, _ = run([chat("a", "one", model="gpt 9")], "-m", "nosuch")
+    assert named.code == 66 and "no model called nosuch" in named.err and "llm models list" in named.err
+
+
 def test_the_requests_of_a_batch_are_one_job(run):
     """Its requests give way to interactive ones, have the fields of their bodies, and unlike ids."""
     done, _ = run([chat(f"r{n}", f"text {n}", temperature=0.5, max_tokens=7, stop="x") for n in range(20)])
