@@ -144,13 +144,22 @@ def read_evidence(
 ) -> tuple[Sequence[Document | ItemFailed], Sequence[ItemFailed]]:
     """Return the documents that ``names`` stand for, and the files of directories and patterns that cannot be read.
 
-    A document that is read again later may be an ``ItemFailed``. Raises what a file that is named itself raises.
+    A document that is read again later may be an ``ItemFailed``. Raises what a file that is named itself raises,
+    ``EmptyInput`` for one that is blank: it is evidence of nothing, so it was named by mistake. In a directory, blank
+    files are left out.
     """
-    found = ReloadableInputs(ctx, read_source_document)
+    found = ReloadableInputs(ctx, _read_filled)
     failed = _add_question_files(ctx, names, found.add)
     if failed and not found:
         raise failed[0].error
-    return found, failed
+    return found, [each for each in failed if not isinstance(each.error, EmptyInput)]
+
+
+def _read_filled(ctx: CommandContext, name: str) -> Document:
+    document = read_source_document(ctx, name)
+    if not document.text.strip():
+        raise EmptyInput(name)
+    return document
 
 
 def read_earlier_file(ctx: CommandContext, name: str) -> Document:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN
-from llmcli.errors import MissingError, UsageError
+from llmcli.errors import EmptyInput, MissingError, UsageError
 
 
 def _read_text_value(ctx: CommandContext, option: str, value: str) -> str:
@@ -28,9 +28,16 @@ def _read_text_value(ctx: CommandContext, option: str, value: str) -> str:
         raise MissingError(value[1:], kind="file of a variable", detail=error.detail) from error
 
 
-def read_instructions(ctx: CommandContext, value: str) -> str:
-    """Return the text of ``--system TEXT|@FILE``. Raises as ``_read_text_value``."""
-    return _read_text_value(ctx, "--system ", inputs.decode_argument(value))
+def read_option_text(ctx: CommandContext, option: str, value: str) -> str:
+    """Return the text of an option such as ``--system TEXT|@FILE``.
+
+    Raises as ``_read_text_value``, and ``EmptyInput`` for a blank file: the option would do nothing.
+    """
+    value = inputs.decode_argument(value)
+    text = _read_text_value(ctx, f"{option} ", value)
+    if value.startswith("@") and not text.strip():
+        raise EmptyInput(value[1:])
+    return text
 
 
 def read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, open_stdin
+from llmcli.cli.input.text_values import read_option_text
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.reading.file_reader import open_stream
@@ -80,11 +81,8 @@ def parse_template(ctx: CommandContext, text: str) -> Template:
     """Return the template of --template, or of the file that it names by ``@FILE``."""
     from llmcli.prompts.jinja_template import Template, TemplateError
 
-    if text == "@":
-        raise UsageError("--template @ names no file", detail="Try: --template @FILE")
-    source = inputs.read_document(ctx, text[1:]).text if text.startswith("@") else inputs.decode_argument(text)
     try:
-        template = Template.parse(source)
+        template = Template.parse(read_option_text(ctx, "--template", text))
     except TemplateError as error:
         raise UsageError(f"--template: {error}") from error
     unknown = sorted(template.names - {"row"})

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.yaml_file import parse_yaml_file
 from llmcli.errors import BadDocument, MissingError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.audit.pronouns import GENDERS, PRONOUN_SLOTS
+from llmcli.yaml_file import parse_yaml_file
 
 _DIRECTORY = Path(__file__).with_name("swaps")
 TEMPLATES = "templates"

@@ -529,6 +529,27 @@ def test_a_variable_is_read_from_a_file(llm, tmp_path):
     assert "about: piped\n" in run.out and '"""' not in run.out
 
 
+@pytest.mark.parametrize("text", ["", "\n"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("translate", "--to", "de", "--style"),
+        ("translate", "--to", "de", "--context"),
+        ("ask", "hello", "--system"),
+        ("classify", "--labels", "a,b", "--template"),
+    ],
+)
+def test_a_file_of_an_option_that_is_empty_is_refused(llm, write, argv, text):
+    """The option would do nothing; a file that is missing is no other error than an empty one."""
+    empty = write("empty.txt", text)
+    run = llm(*argv, f"@{empty}", stdin=b"Good day.")
+    assert (run.code, run.out, run.backend) == (65, "", None) and run.err == f"llm: {empty} is empty\n"
+    run = llm(*argv, "@nowhere.txt", stdin=b"Good day.")
+    assert (run.code, run.out, run.backend) == (66, "", None) and "cannot read nowhere.txt" in run.err
+    run = llm(*argv, "@", stdin=b"Good day.")
+    assert (run.code, run.out, run.backend) == (2, "", None) and f"{argv[-1]} @ names no file" in run.err
+
+
 @pytest.mark.parametrize(
     ("value", "code", "said"),
     [

@@ -185,9 +185,9 @@ def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: boo
 
 
 def _read_instructions(ctx: CommandContext, value: str) -> str:
-    from llmcli.cli.input.text_values import read_instructions
+    from llmcli.cli.input.text_values import read_option_text
 
-    return read_instructions(ctx, value)
+    return read_option_text(ctx, "--system", value)
 
 
 def _ask_records(ctx: CommandContext, files: Sequence[str], spec: "RecordRunSpec") -> int:

@@ -174,9 +174,9 @@ def ask(
     """
     from llmcli.cli.commands.ask import make_record_spec
     from llmcli.cli.commands.audit.audit_run import AuditRequest, run_audit
-    from llmcli.cli.input.text_values import join_words, read_instructions
+    from llmcli.cli.input.text_values import join_words, read_option_text
 
-    instructions = "" if system is None else read_instructions(ctx, system)
+    instructions = "" if system is None else read_option_text(ctx, "--system", system)
     spec = make_record_spec(ctx, join_words(ctx, words, reads_files=True), prompt, var or [], instructions)
     request = AuditRequest(swap, reference, fail_above, report, plot, rates_answers=True)
     return run_audit(ctx, file or [], spec, request)

@@ -87,9 +87,9 @@ def _read_instructions(
     ctx: CommandContext, system: str | None, prompt: str | None, files: Sequence[str], deck: str | None
 ) -> str | None:
     """Return the instructions of the options, None if there are none. Raises as ``_render_prompt``."""
-    from llmcli.cli.input.text_values import read_instructions
+    from llmcli.cli.input.text_values import read_option_text
 
-    own = None if system is None else read_instructions(ctx, system)
+    own = None if system is None else read_option_text(ctx, "--system", system)
     if prompt is not None:
         return "\n\n".join(filter(None, [_render_prompt(ctx, prompt, files, deck), own]))
     if files or deck is not None:

@@ -13,7 +13,7 @@ from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.reading.document import STDIN, Document
-from llmcli.errors import BadDocument, EmptyInput, MissingError, UsageError
+from llmcli.errors import BadDocument, MissingError, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.quiz import deck_exchange
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, read_deck
@@ -34,7 +34,7 @@ def run_make(
 ) -> int:
     """Make a deck and return the exit code; 3 if files of a directory could not be read.
 
-    Raises ``BadDocument`` if no input has prose, and ``EmptyInput`` if all inputs are blank.
+    Raises ``BadDocument`` if no input has prose, and ``EmptyInput`` for a blank one.
     """
     if not files and not inputs.reads_stdin(ctx, ()):
         raise UsageError("no document to ask about", detail="Try: llm quiz make notes.pdf -o deck.jsonl")
@@ -73,8 +73,6 @@ def _separate_records(read: Sequence[Document | ItemFailed]) -> tuple[list[Docum
             records.append(each.name)
         else:
             documents.append(each)
-    if not any(each.text.strip() for each in documents) and not records:
-        raise EmptyInput(_list_names([each.name for each in documents]))
     if not documents:
         raise BadDocument(
             _list_names(records), detail="cards come from prose, not from tables and JSON", kind="records"

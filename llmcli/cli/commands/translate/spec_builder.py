@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
 from llmcli.cli.input import inputs
+from llmcli.cli.input.text_values import read_option_text
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
@@ -129,32 +130,24 @@ class SpecBuilder:
             if not glossary.terms:
                 self._ctx.console.warn(f"the glossary {file.name} contains no terms")
         if self._options.context is not None:
-            if self._options.context == "@":
-                raise UsageError("--context @ names no file", detail="Try: --context @FILE")
-            at_file = self._options.context.startswith("@")
-            context = (
-                inputs.read_document(self._ctx, self._options.context[1:]).text
-                if at_file
-                else inputs.decode_argument(self._options.context)
-            )
+            context = read_option_text(self._ctx, "--context", self._options.context)
         if formality.startswith("@"):
-            formality, guide = "auto", self._read_guide(formality[1:])
+            formality, guide = "auto", self._read_guide(formality)
         elif formality not in STYLES:
             raise UsageError(f"unknown style: {formality}", detail="Try: formal, informal, or @FILE with a style guide")
         return Brief(cast("Formality", formality), context.strip(), glossary, guide)
 
-    def _read_guide(self, name: str) -> str:
-        """Return the text of a style guide.
+    def _read_guide(self, style: str) -> str:
+        """Return the text of the style guide ``@FILE``.
 
-        Raises ``UsageError`` if it is too long for each prompt to begin with it.
+        Raises as ``read_option_text``, and ``UsageError`` if it is too long for each prompt to begin with it.
         """
-        if not name:
-            raise UsageError("--style @ names no file", detail="Try: --style @FILE")
-        guide = inputs.read_document(self._ctx, name).text.strip()
+        guide = read_option_text(self._ctx, "--style", style).strip()
         if len(guide) > MAX_GUIDE_CHARS:
             detail = "Leave out what does not matter to a translator."
             raise UsageError(
-                f"the style guide {name} has {len(guide):,} characters; at most {MAX_GUIDE_CHARS:,} fit", detail=detail
+                f"the style guide {style[1:]} has {len(guide):,} characters; at most {MAX_GUIDE_CHARS:,} fit",
+                detail=detail,
             )
         return guide
 

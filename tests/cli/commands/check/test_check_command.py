@@ -147,3 +147,18 @@ def test_check_through_a_worker(process, write, source, monkeypatch):
         assert found["sentences"][0]["quote"]["text"].startswith("Its library opened in 1950")
     assert results[0]["usage"]["prompt_tokens"] > 0
     assert results[1]["usage"]["cached_tokens"] > results[0]["usage"]["cached_tokens"]
+
+
+def test_an_empty_source_is_refused(check, llm, write, tmp_path):
+    """Every sentence would be unsupported; in a directory, an empty file is no source."""
+    empty = write("empty.txt", "\n")
+    run = check(TRUE, "--against", empty)
+    assert (run.code, run.out, run.backend) == (65, "", None) and f"{empty} is empty" in run.err
+    directory = tmp_path / "docs"
+    directory.mkdir()
+    (directory / "empty.txt").write_text("\n")
+    run = llm("check", "--against", str(directory), stdin=TRUE.encode(), answer=agree)
+    assert (run.code, run.out) == (65, "") and "empty.txt is empty" in run.err
+    (directory / "town.txt").write_text(SOURCE)
+    run = llm("check", "--against", str(directory), stdin=TRUE.encode(), answer=agree)
+    assert (run.code, run.err) == (0, "")
