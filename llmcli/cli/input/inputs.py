@@ -146,6 +146,25 @@ def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
     return not files and ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
 
 
+def holds_piped_text(ctx: CommandContext) -> bool:
+    """Whether standard input, which a command does not read, has text at this moment; it stays there."""
+    if not reads_stdin(ctx, ()):
+        return False
+    import fcntl
+    import struct
+    import termios
+
+    fd = ctx.console.environment.stdin
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            return os.lseek(fd, 0, os.SEEK_CUR) < status.st_size
+        count: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+    except OSError:  # it is closed, or a device without a count
+        return False
+    return count > 0
+
+
 def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end. Raises ``UsageError`` if -o would overwrite the file that it comes from."""
     check_output(ctx, [STDIN])

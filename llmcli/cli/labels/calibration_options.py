@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import holds_piped_text
 from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict
@@ -105,14 +106,26 @@ class CalibrationOptions:
         return is_calibrated_by(self._flags)
 
     def reports(self, files: Sequence[str]) -> bool:
-        """Whether the run reports on labelled rows instead of processing ``files``. Raises ``UsageError`` for both."""
+        """Whether the run reports on labelled rows instead of processing ``files``.
+
+        Raises ``UsageError`` for both, and for records in a pipe, which would not be read.
+        """
         flags = self._flags
         if flags.evaluate is not None and files:
             raise UsageError("--eval reports on labelled rows and processes no others", detail="Leave out one of them.")
         is_report = flags.evaluate is not None or (flags.calibrate is not None and not files)
         if is_report:
             self._refuse_options_of_records()
+            self._refuse_piped_records()
         return is_report
+
+    def _refuse_piped_records(self) -> None:
+        if holds_piped_text(self._ctx):
+            adds = "Leave out --eval to label it" if self._flags.evaluate is not None else "To label it, add -"
+            words = (
+                "the text in standard input would not be read: without an input file llm reports on the labelled rows"
+            )
+            raise UsageError(words, detail=f"{adds}; for the report alone: --no-stdin")
 
     def _refuse_options_of_records(self) -> None:
         """Raise ``UsageError`` for an option that a report on labelled rows would ignore."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -222,6 +223,33 @@ def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, opt
     given = [labelled if option == "LABELLED" else option for option in options]
     run = llm("classify", *LABELS, *given, stdin=b"x\n", answer=label_scores)
     assert (run.code, run.out) == (2, "") and what in run.err
+
+
+@pytest.mark.parametrize("option", ["--calibrate", "--eval"])
+def test_piped_records_are_not_ignored(llm, label_scores, labelled, option):
+    """A report reads none, so the next step is ``-`` or ``--no-stdin``; an empty pipe is no input."""
+    run = llm("classify", *LABELS, option, labelled, stdin=b"a bug\n", answer=label_scores)
+    assert (run.code, run.out, run.backend) == (2, "", None) and "standard input would not be read" in run.err
+    assert ("add -;" if option == "--calibrate" else "Leave out --eval") in run.err
+    report = llm("classify", *LABELS, option, labelled, "--no-stdin", stdin=b"a bug\n", answer=label_scores)
+    assert report.code == 0 and report.out == llm("classify", *LABELS, option, labelled, answer=label_scores).out
+
+
+def test_piped_records_beside_a_calibration_are_labelled(llm, label_scores, labelled):
+    """If ``-`` names them."""
+    run = llm("classify", *LABELS, "--calibrate", labelled, "-", stdin=b"a bug\n", answer=label_scores)
+    assert run.code == 0 and run.out.startswith("idea\t")
+
+
+def test_text_in_a_pipe_is_seen_and_stays(process, labelled):
+    """Bytes of a pipe count as those of a file do, and none are read."""
+    read, write_end = os.pipe()
+    os.write(write_end, b"a bug\n")
+    with process("classify", *LABELS, "--calibrate", labelled, stdin=read) as run:
+        assert b"standard input would not be read" in run.communicate()[1]
+    assert run.returncode == 2 and os.read(read, 10) == b"a bug\n"
+    for fd in (read, write_end):
+        os.close(fd)
 
 
 def test_a_file_that_is_read_is_not_overwritten(llm, label_scores, labelled, write):
