@@ -12,7 +12,7 @@ from llmcli.cli.records.record_inputs import text_choice
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import TEXT_COLUMN, find_field, value_as_text
-from llmcli.documents.records.record_source import RecordInput, RecordSource, TextChoice
+from llmcli.documents.records.record_source import RecordInput, RecordSource, TextChoice, require_columns
 from llmcli.errors import BadDocument, UsageError
 
 LabelledRows = list[tuple[str, Any]]
@@ -95,17 +95,20 @@ def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: 
         choice = text_choice(ctx, required=True)
         if choice.template is None and not choice.columns:
             choice = _default_choice(path, schema.columns, column)
-        choice = choice.resolve(schema)
+        choice = choice.resolve(schema, path)
+        require_columns(schema, [column], "--label-column", path)
         rows = []
         for record in source:
             choice.apply(record)
+            if isinstance(record.error, BadDocument):
+                raise BadDocument(path, line=record.line, detail=record.error.detail, kind="labelled rows")
             if record.error is not None:
                 raise record.error
             try:
                 label = read_label(find_field(record.fields, column))
             except KeyError as error:
-                detail = f"it has no column {column} with labels; Try: --label-column NAME"
-                raise BadDocument(path, line=record.line, detail=detail) from error
+                detail = f"it has no field {column}"
+                raise BadDocument(path, line=record.line, detail=detail, kind="label") from error
             except UnknownLabel as error:
                 words = f"{path}, line {record.line}: {error.text!r} is not one of the labels"
                 raise UsageError(words, detail=f"The labels are {', '.join(error.labels)}.") from error

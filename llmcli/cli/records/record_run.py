@@ -95,7 +95,7 @@ class _RecordRun:
         schema = self.source.open()
         self._choice = self._choice.resolve(schema)
         if self._flags.shard_by is not None:
-            require_columns(schema, [self._flags.shard_by])
+            require_columns(schema, [self._flags.shard_by], "--shard-by")
         verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, lambda: self._manifest(backend.info().model_id, generation))
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None

@@ -162,8 +162,8 @@ class TextChoice:
     template: Callable[[Mapping[str, Any]], str] | None = None
     required: bool = True
 
-    def resolve(self, schema: RecordSchema) -> TextChoice:
-        """Return the choice with the default column: the only one, or ``text``.
+    def resolve(self, schema: RecordSchema, name: str = "the input") -> TextChoice:
+        """Return the choice with the default column: the only one, or ``text``; ``name`` is that of the file.
 
         Raises ``UsageError`` when there is no default, or when a table has no such column.
         """
@@ -178,7 +178,7 @@ class TextChoice:
             if default not in names and names:
                 raise UsageError("which column holds the text?", detail=_list_columns(names))
             return TextChoice((default,), self.template)
-        require_columns(schema, columns)
+        require_columns(schema, columns, "--column", name)
         return self
 
     def apply(self, record: Record) -> None:
@@ -198,21 +198,21 @@ class TextChoice:
             record.error = error
 
 
-def require_columns(schema: RecordSchema, columns: Sequence[str]) -> None:
-    """Raise ``UsageError`` if a table does not have these columns."""
+def require_columns(schema: RecordSchema, columns: Sequence[str], option: str, name: str = "the input") -> None:
+    """Raise ``UsageError`` if the table ``name`` does not have these columns of an option."""
     names = schema.columns
     if schema.format != "jsonl" and names:  # an empty input has no columns
         missing = [column for column in columns if not _has_field(names, column)]
         if missing:
-            raise UsageError(f"the input has no column {', '.join(missing)}", detail=_list_columns(names))
+            raise UsageError(f"{name} has no column {', '.join(missing)}", detail=_list_columns(names, option))
 
 
 def _has_field(names: Sequence[str], column: str) -> bool:
     return column in names or ("." in column and column.partition(".")[0] in names)
 
 
-def _list_columns(names: Sequence[str]) -> str:
-    return f"Try: --column NAME, one of {', '.join(names)}" if names else "Try: --column NAME"
+def _list_columns(names: Sequence[str], option: str = "--column") -> str:
+    return f"Try: {option} NAME, one of {', '.join(names)}" if names else f"Try: {option} NAME"
 
 
 @frozen

@@ -225,6 +225,33 @@ def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, opt
     assert (run.code, run.out) == (2, "") and what in run.err
 
 
+@pytest.mark.parametrize("option", ["--calibrate", "--eval", "--examples"])
+@pytest.mark.parametrize(
+    ("rows", "more", "expected"),
+    [
+        (
+            ("r.csv", "text,kind\na,bug\n"),
+            (),
+            (2, "has no column label\nTry: --label-column NAME, one of text, kind\n"),
+        ),
+        (
+            ("r.csv", "text,label\na,b\n"),
+            ("--column", "b"),
+            (2, "r.csv has no column b\nTry: --column NAME, one of text"),
+        ),
+        (("r.txt", "a bug\nan idea\n"), (), (2, "r.txt has no column label\n")),
+        (("r.jsonl", '{"text": "a"}\n'), (), (65, "has no field label\nName the field with the label: --label-column")),
+        (("r.jsonl", '{"text": "a", "label": "bug"}\n{"text"'), (), (65, "Correct or delete the line.\n")),
+    ],
+)
+def test_labelled_rows_that_cannot_be_read(llm, label_scores, write, option, rows, more, expected):
+    """The next step names the option that helps; --format is about another input."""
+    files = [] if option == "--eval" else [write("in.csv", "text\na bug\n")]
+    run = llm("classify", *LABELS, option, write(*rows), *more, *files, answer=label_scores)
+    assert (run.code, run.out, run.backend) == (expected[0], "", None)
+    assert expected[1] in run.err and "--format" not in run.err
+
+
 @pytest.mark.parametrize("option", ["--calibrate", "--eval"])
 def test_piped_records_are_not_ignored(llm, label_scores, labelled, option):
     """A report reads none, so the next step is ``-`` or ``--no-stdin``; an empty pipe is no input."""

@@ -371,7 +371,7 @@ def test_an_index_that_skips_a_record_is_refused(llm, shards, table, tmp_path):
         (("--shard", "3/2"), "1"),
         (("--shard", "1"), "I/N"),
         (("--shard-by", "key"), "needs --shard"),
-        (("--shard", "1/2", "--shard-by", "nosuch"), "no column nosuch"),
+        (("--shard", "1/2", "--shard-by", "nosuch"), "no column nosuch\nTry: --shard-by NAME"),
         (("--shard", "1/2", "--unordered"), "--unordered"),
     ],
 )
