@@ -26,11 +26,6 @@ MAX_KEPT_CHARACTERS = 1 << 20
 """Of the texts of all documents that are kept: reading more than that again takes no time beside working on it."""
 
 
-def find_notes(document: Document) -> list[str]:
-    """Return what was left out of a document when it was read."""
-    return [] if document.source is None else [f"{document.name}: {note}" for note in document.source.notes]
-
-
 def _digest(document: Document) -> bytes:
     import hashlib
 
@@ -65,7 +60,7 @@ class ReloadableInputs(Sequence[T | ItemFailed], Generic[T]):
         found = self._read(self._ctx, name)
         dropped = False
         if isinstance(found, Document):
-            self.notes[len(self)] = find_notes(found)
+            self.notes[len(self)] = found.notes
             full = self._kept_characters + len(found.text) > MAX_KEPT_CHARACTERS and not self._keeps_all
             dropped = full and name != STDIN and Path(name).is_file()
             self._kept_characters += 0 if dropped else len(found.text)
@@ -78,7 +73,7 @@ class ReloadableInputs(Sequence[T | ItemFailed], Generic[T]):
     def append(self, document: T) -> None:
         """Add a document that has been read; it is kept."""
         assert isinstance(document, Document)
-        self.notes[len(self)] = find_notes(document)
+        self.notes[len(self)] = document.notes
         self.characters += len(document.text)
         self._names.append(document.name)
         self._kept.append(document)

@@ -14,7 +14,6 @@ from llmcli.cli.input.inputs import (
     check_output,
     count_characters,
     decode_argument,
-    find_notes,
     is_web_address,
     note_input,
     read_inputs,
@@ -299,7 +298,7 @@ def _notes_by_position(documents: Sequence[Document | StreamedFile | ItemFailed]
     if isinstance(documents, ReloadableInputs):
         return documents.notes
     sources = {index: each for index, each in enumerate(documents) if isinstance(each, Document)}
-    return {index: find_notes(document) for index, document in sources.items()}
+    return {index: document.notes for index, document in sources.items()}
 
 
 def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:

@@ -67,6 +67,11 @@ class Document:
     encoding: str = "utf-8"
     source: SourceDocument | None = None
 
+    @property
+    def notes(self) -> list[str]:
+        """What was left out of the document when it was read, with its name."""
+        return [] if self.source is None else [f"{self.name}: {note}" for note in self.source.notes]
+
 
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
     """Return the document in ``data``: text, or bytes of a format that is registered with their signature.

@@ -22,7 +22,7 @@ class Record:
     record is malformed, and ``fields`` holds what could be read. ``digest`` identifies the record and all before it.
     ``carried``: the record needs no work, since these bytes are its row of an earlier run. ``repeated_names``: the keys
     that occur more than once in an object of its JSON; ``fields`` has the last value of each. ``input_index``: where a
-    shard numbers its records anew, the index in the whole input.
+    shard numbers its records anew, the index in the whole input. ``notes``: what was left out when it was read.
     """
 
     index: int
@@ -36,6 +36,7 @@ class Record:
     carried: bytes | None = None
     repeated_names: tuple[str, ...] = ()
     input_index: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

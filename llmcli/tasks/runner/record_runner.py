@@ -200,6 +200,8 @@ class _RecordReader(threading.Thread):
             if entry.outcome is None and not self._follow_same_text(entry):
                 entry.run = TaskRun(self._runner, record.index, record.name)
                 self._record_of[entry.run] = entry
+                for note in record.notes:
+                    entry.run.warn(note)
                 self._runner.start(entry.run, self._processor.process(entry.run, record))
             unsent, cancelled = self._take_unsent()
             self._begun = self._begun or bool(unsent)

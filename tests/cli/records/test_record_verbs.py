@@ -6,12 +6,14 @@ import csv
 import io
 import itertools
 import json
+import struct
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from grid import grid
 from scripted import last_message
+from source_files import make_pdf, make_report_docx
 
 ROWS = [{"id": "1", "text": 'good, "very"'}, {"id": "2", "text": ""}, {"id": "3", "text": "two\nlines"}]
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -329,3 +331,30 @@ def test_on_error_is_an_option_of_records(llm, write):
     """As the others are: without it in effect, the lines would be read as one document."""
     run = llm("tokens", "--on-error", "skip", write("in.csv", "text\none\ntwo\n"))
     assert (run.code, run.out.splitlines()[0]) == (0, "text,tokens") and len(run.out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "argv", [("filter", "it is about ships", "--files"), ("embed", "--files"), ("similar", "ships", "--files")]
+)
+def test_whole_files_are_read_as_ask_reads_them(llm, write, argv):
+    """Word, PDF and HTML by their readers, a table as it is; a damaged one fails alone."""
+    names = [
+        write("a.docx", make_report_docx()),
+        write("b.pdf", make_pdf("Ships sail to the island.", "")),
+        write("c.html", "<html><head><title>t</title></head><body><p>Ships sail.</p></body></html>"),
+        write("d.csv", "ship,port\n" + "Anna,Kiel\n" * 5000),
+        write("e.docx", b"PK\x03\x04damaged"),
+    ]
+    texts = []
+
+    def answer(request):
+        texts.append(request.prompt or last_message(request))
+        return dict.fromkeys(request.candidates, -1.0) if request.candidates else struct.pack("<2f", 3, 4)
+
+    run = llm(*argv, *names, answer=answer, context=1 << 20)
+    assert run.code == 3 and "e.docx: the file is damaged" in run.err
+    assert "1 of 2 pages have no text" in run.err
+    whole = "\n".join(texts)
+    assert "Costs rose by 12 percent." in whole and "Ships sail to the island." in whole
+    assert "<p>" not in whole and "Ships sail." in whole
+    assert whole.count("Anna,Kiel") == 5000
