@@ -121,6 +121,23 @@ def write_user_file(path: Path, content: bytes, *, force: bool = True) -> None:
         file.write(content)
 
 
+def require_writable(path: str) -> None:
+    """Raise what ``atomic_write`` raises when it opens ``path``; nothing is created, opened or waited for."""
+    try:
+        if own_descriptor(path) is not None:
+            return
+        if os.path.basename(path) in {"", ".", ".."} or os.path.isdir(path):  # noqa: PTH112, PTH119 (as it was typed)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        target = Path(os.path.realpath(path))
+        os.stat(f"{target.parent}/.")  # noqa: PTH116 (raises for what is no directory)
+        needed = [target] if target.exists() else []
+        needed += [target.parent] if not needed or target.is_file() else []
+        if not all(os.access(each, os.W_OK) for each in needed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise file_error(path, error) from error
+
+
 def _open_special(path: str, interrupt: Interrupt) -> int | None:
     """Open a path that a regular file cannot replace; None if ``path`` is a regular file or does not exist."""
     try:

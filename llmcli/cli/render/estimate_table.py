@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import LlmError, PartialError
+from llmcli.files.atomic_file import require_writable
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase
 
@@ -25,16 +26,26 @@ def write_estimates(ctx: CommandContext, names: Sequence[str], estimate: Callabl
     def make_row(index: int) -> dict[str, Any]:
         return _estimate_row(ctx, estimate(index))
 
-    return write_estimate_rows(ctx, names, make_row, summed=("passages", "calls", "tokens", "seconds"))
+    return write_estimate_rows(
+        ctx, names, make_row, summed=("passages", "calls", "tokens", "seconds"), output=ctx.flags.output
+    )
 
 
 def write_estimate_rows(
-    ctx: CommandContext, names: Sequence[str], make_row: Callable[[int], dict[str, Any]], *, summed: Sequence[str]
+    ctx: CommandContext,
+    names: Sequence[str],
+    make_row: Callable[[int], dict[str, Any]],
+    *,
+    summed: Sequence[str],
+    output: str | None,
 ) -> int:
     """Write a line for each input and one with the sums of the columns ``summed``; return the exit code.
 
     ``make_row`` returns that of an input by its position; an ``LlmError`` that it raises is the failure of this input.
+    The file of -o stays as it is. Raises as ``require_writable`` if it could not be written.
     """
+    if output is not None:
+        require_writable(output)
     rows: list[dict[str, Any]] = []
     failed: list[LlmError] = []
     for index, name in enumerate(names):

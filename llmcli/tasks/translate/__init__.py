@@ -371,13 +371,20 @@ class TranslationEstimate:
 
 
 def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None) -> TranslationEstimate:
-    """Return the estimate of a translation; the backend only counts tokens. Raises ``BadDocument``."""
+    """Return the estimate of a translation; the backend only counts tokens.
+
+    Raises ``BadDocument``, and ``CannotCreate`` for a file that would not be replaced.
+    """
     translator, remembered = spec.translator, TranslationMemoryCache(memory)
     document_format = spec.find_format()
+    is_finished = TargetFile(spec, remembered).is_finished(spec.document.text, document_format)
+    if spec.keep_existing and not is_finished:
+        raise CannotCreate(str(spec.output), exists=True)
+    has_work = translator.stub_translate is None and not (spec.keep_existing and is_finished)
     segments = run_interruptible(document_format.split, spec.document.text, translator.target.code)
     source = spec.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
     unknown: list[Segment] = []
-    for segment in segments if translator.stub_translate is None else ():
+    for segment in segments if has_work else ():
         check_interrupt()
         if (
             segment.existing_translation is None

@@ -254,9 +254,9 @@ def test_a_prompt_of_the_users_own_is_audited(llm, write):
         (("--swap", "names", "--plot", "a.jpg"), 2, "must end in .svg or .png"),
         (("--swap", "names", "--report", "texts.txt"), 2, "texts.txt"),
         (("--swap", "names", "--report", "-"), 2, "--report needs the name of a file"),
-        (("--swap", "names", "--report", "missing/audit.md"), 74, "missing/audit.md"),
-        (("--swap", "names", "--plot", "missing/audit.svg"), 74, "missing/audit.svg"),
-        (("--swap", "names", "--report", "."), 74, "."),
+        (("--swap", "names", "--report", "missing/audit.md"), 73, "missing/audit.md"),
+        (("--swap", "names", "--plot", "missing/audit.svg"), 73, "missing/audit.svg"),
+        (("--swap", "names", "--report", "."), 73, "."),
         (("--swap", "names"), 65, "nothing in the input can be swapped by names: no input has a word of it"),
     ],
 )

@@ -582,3 +582,32 @@ def test_standard_input_is_read_for_one_variable_only(llm):
     """Two variables cannot both get it."""
     run = llm("generate", "email", "--var", "topic=@-", "--var", "text=@-", stdin=b"x")
     assert run.code == 2 and "only once" in run.err
+
+
+DRY_RUNS = (
+    ("ask", "Why?", "-f", "a.txt"),
+    ("check", "a.txt", "--against", "a.txt"),
+    ("extract", "--schema", "name", "a.txt"),
+    ("generate", "report", "Ships"),
+    ("summarize", "a.txt"),
+    ("translate", "--to", "fr", "--no-tm", "a.txt"),
+)
+
+
+@pytest.mark.parametrize("argv", DRY_RUNS, ids=lambda argv: argv[0])
+def test_a_dry_run_checks_its_output_and_leaves_it_alone(llm, tmp_path, monkeypatch, argv):
+    """What it says goes to standard output, and it fails where the command would, before a model is asked."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("Ships sail to the island.\n")
+    Path("old.md").write_text("old")
+    Path("dir.md").mkdir()
+    plain = llm(*argv, "--dry-run")
+    assert plain.code == 0 and plain.out
+    for name in ("old.md", "new.md", "/dev/null"):
+        run = llm(*argv, "--dry-run", "-o", name)
+        assert (run.code, run.err) == (0, "") and run.out.split("\t")[:4] == plain.out.split("\t")[:4]
+    assert Path("old.md").read_text() == "old" and not Path("new.md").exists() and {*tmp_path.glob(".*")} == set()
+    for name in ("nowhere/a.md", "a.txt/b.md"):
+        dry, real = (llm(*argv, *more, "-o", name, answer=lambda _: "Text.") for more in (["--dry-run"], []))
+        assert (dry.code, dry.out, dry.backend) == (73, "", None) and dry.err == real.err
+    assert argv[0] == "translate" or llm(*argv, "--dry-run", "-o", "dir.md").code == 73

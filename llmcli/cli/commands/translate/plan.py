@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 class PlanOptions:
     """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
-    ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written; with
-    ``reads_existing`` too, the translations in the output will only be read, and without an output each document has
-    its own.
+    ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written, and without an
+    output each document has its own; with ``reads_existing`` too, the translations in the output will only be read.
     """
 
     files: Sequence[str]
@@ -92,7 +91,7 @@ def plan_translations(ctx: CommandContext, options: PlanOptions) -> TranslationP
     )
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
         return _plan_single(ctx, items, targets[0], options)
-    if not options.writes_files and not (options.reads_existing and options.output):
+    if not options.writes_files and options.output is None:
         read = _read_documents(ctx, items)
         pairs = [PlannedTranslation(document, to) for to in targets for document in read]
         return TranslationPlan(pairs, has_derived_names=True)
@@ -135,7 +134,7 @@ def _plan_several(
         _plan_one(ctx, document, to, path, options)
         for (to, path), document in zip(kept, [*read] * len(targets), strict=True)
     ]
-    if options.writes_files:
+    if not options.reads_existing:
         output_paths.check_writable(
             pair.path for pair in found if pair.path and not pair.keeps_existing and isinstance(pair.document, Document)
         )

@@ -72,6 +72,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     if ctx.flags.mark:
         _require_comments(plan, options.format_name)
     _refuse_terminal(ctx, options, plan)
+    named_output = None if plan.has_derived_names else output
     uses_memory = options.uses_memory and options.pseudo is None
     check_distinct(_read_files(options, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
     with ExitStack() as stack:
@@ -79,7 +80,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if memory is not None:
             stack.enter_context(memory)
         if options.dry_run:
-            return _write_estimate(ctx, builder.build_specs(plan.translations), memory)
+            return _write_estimate(ctx, builder.build_specs(plan.translations), memory, named_output)
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
@@ -224,9 +225,15 @@ def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Do
 
 
 def _write_estimate(
-    ctx: CommandContext, specs: Sequence[TranslationSpec | ItemFailed], memory: TranslationMemory | None
+    ctx: CommandContext,
+    specs: Sequence[TranslationSpec | ItemFailed],
+    memory: TranslationMemory | None,
+    output: str | None,
 ) -> int:
-    """Write the work for each document and in total, a line each; return the exit code."""
+    """Write the work for each document and in total, a line each; return the exit code.
+
+    ``output``: the file of the one translation, as the user named it.
+    """
     from llmcli.cli.render.estimate_table import write_estimate_rows
     from llmcli.tasks.translate import estimate_translation
 
@@ -237,7 +244,7 @@ def _write_estimate(
         return _estimate_row(ctx, estimate_translation(spec, memory))
 
     return write_estimate_rows(
-        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds")
+        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds"), output=output
     )
 
 

@@ -610,6 +610,19 @@ def test_dry_run_of_many(llm, data):
     assert rows[-1][4] == "6"
 
 
+def test_a_dry_run_plans_as_the_translation_does(llm, data):
+    """Translations of an earlier run are no documents, and a file that would not be replaced fails."""
+    write("d/a.md", "# One\n")
+    argv = ("translate", "--to", "fr", "d", "-o", "{dir}/{name}.{lang}{ext}")
+    assert llm(*argv, answer=well).code == 0
+    done = json.loads(llm(*argv, "--dry-run", "--json").out)
+    assert (done["name"], done["new"]) == ("d/a.md", 0)
+    write("d/a.fr.md", "# Une\n")
+    run = llm(*argv, "--dry-run", "--json")
+    assert (run.code, run.out) == (73, "") and "a.fr.md exists" in run.err
+    assert llm(*argv, "--dry-run", "--force").code == 0
+
+
 def test_commands_of_latex_that_may_hold_words_are_named(llm, data):
     """On a terminal, with -v and in the object of --json; the document is whole otherwise."""
     name = write("a.tex", "It is \\important{some words} here.\n")
