@@ -108,6 +108,8 @@ def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption =
     if private_files.exists(memory_path(ctx, memory)):
         with open_memory(ctx, memory) as opened:
             opened.clear()
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": count})
     return 0
 
 

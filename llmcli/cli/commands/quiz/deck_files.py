@@ -165,6 +165,8 @@ def remove_state(ctx: CommandContext, deck: str, state: str | None, *, yes: bool
         ):
             return 1
         path.unlink()
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": str(path), "answers": count})
     return 0
 
 
@@ -172,16 +174,23 @@ def export_deck(ctx: CommandContext, deck: str, anki: str | None) -> int:
     """Write a deck for Anki into the file ``anki``, or as Markdown."""
     cards = read_cards(ctx, deck)
     text = deck_exchange.markdown_text(cards) if anki is None else deck_exchange.anki_text(cards)
-    write_output(ctx, deck, text, ctx.flags.output if anki is None else anki)
+    _write_cards(ctx, deck, text, ctx.flags.output if anki is None else anki, len(cards))
     return 0
 
 
 def import_table(ctx: CommandContext, file: str) -> int:
     """Write the deck that a table has."""
     cards = deck_exchange.read_table(file, inputs.read_document(ctx, file).text)
-    write_output(ctx, file, deck_text(cards), ctx.flags.output)
+    _write_cards(ctx, file, deck_text(cards), ctx.flags.output, len(cards))
     ctx.console.write_note(f"{len(cards)} cards")
     return 0
+
+
+def _write_cards(ctx: CommandContext, source: str, text: str, output: str | None, count: int) -> None:
+    """Write cards to a file or to standard output; ``--json`` says which file has how many."""
+    write_output(ctx, source, text, output)
+    if ctx.console.as_json and output not in {None, STDIN}:
+        ctx.console.write_record({"path": output, "cards": count})
 
 
 def write_output(ctx: CommandContext, source: str, text: str, output: str | None) -> None:

@@ -226,13 +226,15 @@ def test_state_keeps_the_answers_of_a_script(llm, deck, tmp_path):
     values = json.loads(llm("quiz", "stats", deck, "--state", state, "--json").out)
     assert (values["cards"], values["new"], values["learning"], values["reviews"], values["right"]) == (3, 0, 3, 3, 2)
     assert llm("quiz", "rm", deck, "--state", state).code == 2  # nobody to ask
-    assert llm("quiz", "rm", deck, "--state", state, "--yes").code == 0
+    removed = llm("quiz", "rm", deck, "--state", state, "--yes", "--json")
+    assert removed.code == 0 and json.loads(removed.out) == {"removed": state, "answers": 3}
     assert not (tmp_path / "anna.jsonl").exists() and llm("quiz", "rm", deck, "--state", state, "--yes").code == 66
 
 
 def test_export_and_import(llm, deck, write, tmp_path):
     """Anki's file, Markdown, and a table that becomes a deck."""
-    assert llm("quiz", "export", deck, "--anki", str(tmp_path / "a.txt")).code == 0
+    made = llm("quiz", "export", deck, "--anki", str(tmp_path / "a.txt"), "--json")
+    assert made.code == 0 and json.loads(made.out) == {"path": str(tmp_path / "a.txt"), "cards": 3}
     assert (tmp_path / "a.txt").read_text().startswith("#separator:tab\n")
     assert llm("quiz", "export", deck, "--markdown").out.startswith("# Questions\n")
     assert llm("quiz", "export", deck).code == 2

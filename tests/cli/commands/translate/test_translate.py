@@ -803,7 +803,8 @@ def test_tm_round_trip(llm, data):
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
     assert (odd.code, "1 translations were skipped: qqq! is not a language code" in odd.err) == (0, True)
     assert llm("tm", "clear").code == 2
-    assert llm("tm", "clear", "--yes").code == 0
+    cleared = llm("tm", "clear", "--yes", "--json")
+    assert cleared.code == 0 and json.loads(cleared.out)["removed"] > 0
     assert llm("tm", "show").out == ""
 
 
