@@ -109,7 +109,8 @@ class ParquetWriter:
 
     def _make_schema(self) -> Any:
         pa, source = self._pa, self._columns.source.arrow_schema
-        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+        vector = pa.list_(pa.float32())
+        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list: vector}
         added = {name: types[kind] for name, kind in self._columns.added.items()}
         fields = []
         for name in self._names:

@@ -7,6 +7,8 @@ import json
 import struct
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from llm_fixtures import write
 
@@ -58,6 +60,18 @@ def test_tables_get_a_column(embed, write):
     assert row["id"] == "7" and json.loads(row["embedding"]) == [0.6, 0.8]
     records = write("a.jsonl", '{"id": 7, "text": "two"}\n')
     assert json.loads(embed(records).out) == {"id": 7, "text": "two", "embedding": [0.0, -1.0]}
+
+
+def test_a_parquet_file_has_lists_of_floats(embed, tmp_path):
+    """32-bit floats as in an array; a record without a vector has a null."""
+    file = tmp_path / "a.parquet"
+    run = embed("-o", str(file), stdin=b"one\n\ntwo\n")
+    table = pq.read_table(file)
+    assert (run.code, run.err) == (0, "")
+    assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    assert table["text"].to_pylist() == ["one", "", "two"]
+    vectors = table["embedding"].to_pylist()
+    assert vectors[1] is None and np.allclose([vectors[0], vectors[2]], [[0.6, 0.8], [0, -1]])
 
 
 def test_files_are_texts_with_names(embed, write):
