@@ -26,6 +26,8 @@ _SNIFFED_CHARS = 100_000
 _ZIP_DESCRIPTIONS = ("[Content_Types].xml", "mimetype")
 """The files of an archive that say what it is."""
 _PARQUET_MAGIC = b"PAR1"
+_NO_RECORD_SUFFIXES = frozenset({"7z", "bz2", "gz", "npy", "npz", "ods", "xls", "xlsx", "xz", "zip", "zst"})
+"""Names of spreadsheets, arrays and compressed files, which are no output of records."""
 _FORMATS = "llmcli.documents.formats"
 _XML_START = r"\A\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
 """What may stand before the root element of XML; a document type not included."""
@@ -272,6 +274,18 @@ def record_format_by_suffix(name: str) -> str | None:
     suffix = PurePath(name).suffix[1:]
     found = _find_entry(suffix, "records") if suffix else None
     return None if found is None else found.record_name or found.name
+
+
+def output_record_format(name: str) -> str | None:
+    """Return the format of records that an output's name shows, None if it shows none.
+
+    Raises ``UsageError`` for the name of a format in which records are not written: programs would refuse the file.
+    """
+    suffix = PurePath(name).suffix[1:].lower()
+    if suffix in _NO_RECORD_SUFFIXES:
+        detail = "Choose another name, such as FILE.csv, FILE.tsv, FILE.jsonl or FILE.parquet."
+        raise UsageError(f"cannot write {name}: records are not written as .{suffix}", detail=detail)
+    return record_format_by_suffix(name)
 
 
 def sniff_record_format(name: str, beginning: bytes, *, is_table: bool) -> str:

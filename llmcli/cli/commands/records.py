@@ -66,9 +66,9 @@ def merge(
 
 def _refuse_other_format(output: str, merged: MergedParts) -> None:
     """Raise ``UsageError`` if the name of the output is that of another format: the rows stay as they are."""
-    from llmcli.documents.format_registry import record_format_by_suffix, record_format_names
+    from llmcli.documents.format_registry import output_record_format, record_format_names
 
-    named, made = record_format_by_suffix(output), merged.info.format
+    named, made = output_record_format(output), merged.info.format
     if named not in {None, made} and made in record_format_names():
         raise UsageError(f"the parts are {made}, and {output} has the name of {named}", detail="Choose another name.")
 

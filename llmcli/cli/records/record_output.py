@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_flags import OnError, record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
-from llmcli.documents.format_registry import JSON_LINES, LINES, load_record_format, record_format_by_suffix
+from llmcli.documents.format_registry import (
+    DELIMITED_FORMATS,
+    JSON_LINES,
+    LINES,
+    load_record_format,
+    output_record_format,
+)
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, LINE_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
@@ -175,11 +181,15 @@ class RecordOutput:
 
     def _named_format(self, path: str | None) -> str | None:
         """Return the format that the user chose, by its name or by that of the output."""
-        return self._flags.output_format or (record_format_by_suffix(path) if path else None)
+        return self._flags.output_format or (output_record_format(path) if path else None)
 
     def _choose_format(self, schema: RecordSchema) -> str:
         named = self._named_format(self._flags.output)
         chosen = _JSON_RESULTS if self._as_json else named or schema.format
+        path = self._flags.output or ""
+        if named is None and path.lower().endswith(".json") and chosen in DELIMITED_FORMATS:
+            words = f"cannot write {path}: the output is {chosen}, not JSON"
+            raise UsageError(words, detail="Try: -o FILE.jsonl for an object for each record, or -o FILE.csv")
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
         if self.job is not None and self.job.retries:

@@ -94,6 +94,23 @@ def test_the_name_of_the_file_chooses_the_format(llm, invoices):
     assert many.code == 0 and pq.read_table(invoices / "many").to_pylist() == [{"name": "Acme", "amount": 12.5}]
 
 
+def test_a_table_with_two_columns_of_one_name_is_refused(llm, invoices):
+    """The column ``file`` names the document; of one document there is none, and JSON Lines hold the values alone."""
+    schema = ("extract", "--schema", "file, amount number")
+    for name in ("x.csv", "x.parquet"):
+        run = llm(*schema, "a.txt", "b.txt", "-o", name, answer=answer)
+        assert (run.code, run.backend) == (2, None) and "the field file" in run.err
+        assert not (invoices / name).exists()
+    assert llm(*schema, "a.txt", "-o", "x.csv", answer=lambda _: '{"file": null, "amount": 12.5}').code == 0
+
+
+def test_the_name_of_a_spreadsheet_is_refused(llm, invoices):
+    """A program would not open it; JSON may have any other name."""
+    run = llm("extract", "--schema", SHORT, "a.txt", "-o", "x.xlsx", answer=answer)
+    assert (run.code, run.backend) == (2, None) and "not written as .xlsx" in run.err
+    assert not (invoices / "x.xlsx").exists()
+
+
 def short_names(short: str) -> list[str]:
     return [each.split()[0] for each in short.split(",")]
 

@@ -60,6 +60,25 @@ def test_every_format_becomes_every_other(llm, scores, write, tmp_path, formats)
     assert list(tmp_path.glob("*.partial")) == list(tmp_path.glob("*.job.json")) == []
 
 
+@pytest.mark.parametrize("name", ["out.xlsx", "out.csv.gz", "OUT.NPY", "out.json"])
+def test_the_name_of_another_format_is_refused(llm, scores, write, tmp_path, name):
+    """A spreadsheet or a compressed file with rows of CSV could not be opened; a format that is named counts."""
+    path, out = write("in.csv", "text\ngood\n"), tmp_path / name
+    run = llm("sentiment", path, "-o", str(out), answer=scores)
+    assert run.code == 2 and f"cannot write {out}" in run.err
+    assert run.backend is None or not run.backend.requests
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["in.csv"]
+    named = llm("sentiment", path, "-o", str(out), "--output-format", "csv", answer=scores)
+    assert named.code == 0 and out.read_text().startswith("text,label,")
+
+
+def test_json_lines_may_be_in_a_json_file(llm, scores, write, tmp_path):
+    """As many programs write them."""
+    out = tmp_path / "out.json"
+    run = llm("sentiment", write("in.jsonl", '{"text": "good"}\n'), "-o", str(out), answer=scores)
+    assert run.code == 0 and json.loads(out.read_text())["text"] == "good"
+
+
 VERBS = {
     "classify": ("classify", "--labels", "a,b"),
     "filter": ("filter", "it is good", "--threshold", "0"),

@@ -28,7 +28,7 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
     """Write the vectors of records; return the exit code. Raises ``UsageError`` for options that exclude each other."""
     use_embedding_model(ctx)
     flags = record_flags(ctx)
-    to_numpy = flags.output is not None and flags.output.endswith(NUMPY_SUFFIX)
+    to_numpy = flags.output is not None and flags.output.lower().endswith(NUMPY_SUFFIX)
     if to_numpy and (ctx.console.as_json or flags.unordered or flags.output_format is not None):
         raise UsageError(
             "a NumPy file holds the vectors of all records, in order",

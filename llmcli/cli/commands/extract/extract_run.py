@@ -16,7 +16,7 @@ from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument, read_document, read_inputs
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
-from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, record_format_by_suffix
+from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, output_record_format
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.documents.reading.streamed_file import StreamedFile
@@ -70,6 +70,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
         return _write_estimates(ctx, documents, make_plan)
     several = len(names) > 1
     form = _choose_format(ctx, wanted, several=several)
+    _refuse_name_column(form, schema, named=several)
     rows = ValueRows(form, schema, many=wanted.many, named=several)
     table = ParquetValues(schema, many=wanted.many, named=several) if form == PARQUET else None
     page = None if wanted.html is None else HighlightedPage(documents)
@@ -162,8 +163,15 @@ def _choose_format(ctx: CommandContext, wanted: ExtractOptions, *, several: bool
         return wanted.format
     if ctx.console.as_json:
         return "json"
-    named = record_format_by_suffix(ctx.flags.output or "")
+    named = output_record_format(ctx.flags.output or "")
     return named if named in _TABLE_FORMATS else JSON_LINES if several else "json"
+
+
+def _refuse_name_column(form: str, schema: Mapping[str, Any], *, named: bool) -> None:
+    """Raise ``UsageError`` if a field has the name of the column in which a table names the documents."""
+    if named and form in DELIMITED_FORMATS | {PARQUET} and NAME_COLUMN in schema.get("properties", {}):
+        words = f"the field {NAME_COLUMN} has the name of the column that names the document"
+        raise UsageError(words, detail="Rename the field, or write JSON Lines: --format jsonl")
 
 
 def _explain(ctx: CommandContext, result: Result) -> None:

@@ -17,7 +17,7 @@ from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.console.wrapping import wrap_words
 from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records import record_inputs
-from llmcli.documents.format_registry import LINES, load_record_format, record_format_by_suffix
+from llmcli.documents.format_registry import LINES, load_record_format, output_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import draw_sample
@@ -77,6 +77,7 @@ class LabellingRun:
         given = ctx.flags.output
         self._output = Path(given) if given is not None else _default_output(file)
         check_distinct([("an input", file)], [("the output", str(self._output))])
+        self._output_format = output_record_format(str(self._output))
         self._answers_path = self._output.with_name(f"{self._output.name}.answers.jsonl")
         if given is None and self._output.exists() and not self._answers_path.exists():
             raise UsageError(f"{self._output} already exists", detail="Name another output: -o FILE")
@@ -256,7 +257,7 @@ class LabellingRun:
             for schema, record in self._records():
                 if writer is None:
                     own = "csv" if schema.format == LINES else schema.format
-                    chosen = load_record_format(record_format_by_suffix(str(self._output)) or own)
+                    chosen = load_record_format(self._output_format or own)
                     writer = chosen.open_writer(OutputColumns(schema, {self._column: str}, has_error=False))
                     file.write(writer.head())
                 file.write(writer.row(record, {self._column: labels.get(record.index, "")}, ""))
