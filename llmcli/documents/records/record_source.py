@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from io import BufferedReader
 from typing import Any
 
-from llmcli.documents.format_registry import load_record_format, sniff_record_format
+from llmcli.documents.format_registry import load_record_format, record_format_by_suffix, sniff_record_format
 from llmcli.documents.reading.file_reader import require_unchanged
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema, find_field, value_as_text
@@ -143,12 +144,19 @@ class RecordSource:
 
 
 def _refuse_json_array(name: str, beginning: bytes, format_name: str) -> None:
-    if name.lower().endswith(".json") and format_name != "jsonl" and beginning.lstrip().startswith(b"["):
+    """Raise ``BadDocument`` for an array of JSON: by the file's name, or, if it shows no format, by an object in it."""
+    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip()
+    is_named = name.lower().endswith(".json")
+    if format_name == "jsonl" or not text.startswith(b"["):
+        return
+    if is_named or (record_format_by_suffix(name) is None and text[1:].lstrip().startswith(b"{")):
         detail = "it is one JSON array; Try: jq -c '.[]' FILE > FILE.jsonl"
         raise BadDocument(name, detail=detail)
 
 
 _DIGEST_BYTES = 16
+_MAX_NAMES, _MAX_NAME_CHARS = 30, 60
+"""How many columns an error lists, and how much of each name."""
 
 
 @frozen
@@ -212,7 +220,9 @@ def _has_field(names: Sequence[str], column: str) -> bool:
 
 
 def _list_columns(names: Sequence[str], option: str = "--column") -> str:
-    return f"Try: {option} NAME, one of {', '.join(names)}" if names else f"Try: {option} NAME"
+    shown = [name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..." for name in names[:_MAX_NAMES]]
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"Try: {option} NAME, one of {', '.join(shown)}{more}" if names else f"Try: {option} NAME"
 
 
 @frozen

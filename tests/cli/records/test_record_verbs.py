@@ -72,6 +72,13 @@ def test_the_name_of_another_format_is_refused(llm, scores, write, tmp_path, nam
     assert named.code == 0 and out.read_text().startswith("text,label,")
 
 
+def test_an_array_of_json_in_a_pipe_is_refused(llm, scores):
+    """It was one record, or a table with strange columns; ``jq`` makes JSON Lines of it."""
+    for argv in ((), ("--column", "text")):
+        run = llm("sentiment", *argv, stdin=b'[\n  {"text": "good"},\n  {"text": "bad"}\n]\n', answer=scores)
+        assert (run.code, run.out) == (65, "") and "jq -c" in run.err
+
+
 def test_json_lines_may_be_in_a_json_file(llm, scores, write, tmp_path):
     """As many programs write them."""
     out = tmp_path / "out.json"

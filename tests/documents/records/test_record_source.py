@@ -9,7 +9,7 @@ import pytest
 
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.record import Row, find_field, value_as_text
-from llmcli.documents.records.record_source import RecordInput, RecordSource
+from llmcli.documents.records.record_source import RecordInput, RecordSource, require_columns
 from llmcli.errors import BadDocument, MissingError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.prompts.jinja_template import Template, TemplateError
@@ -74,6 +74,25 @@ def test_a_json_array_is_refused(source):
     with pytest.raises(BadDocument) as raised:
         source(b'[{"a": 1}]', name="{}.json").open()
     assert "jq" in raised.value.detail
+
+
+@pytest.mark.parametrize("is_table", [True, False])
+def test_an_array_of_objects_is_found_by_its_content(source, is_table):
+    """Without a name that shows a format, as in a pipe; lines that only begin with a bracket are lines."""
+    for array in (b'[{"a": 1}]', b'\xef\xbb\xbf\n[\n  {"a": 1}\n]\n'):
+        with pytest.raises(BadDocument) as raised:
+            source(array, name="pipe{}", is_table=is_table).open()
+        assert "jq" in raised.value.detail
+    assert source(b"[    0.000000] Linux version\n", name="pipe{}").open().columns == ("text",)
+    assert source(b'[{"a": 1}]\n', name="{}.txt").open().columns == ("text",)
+
+
+def test_a_missing_column_names_a_few_of_many(source):
+    """The rest is counted, and a long name is cut."""
+    titles = ",".join([*(f"c{number}" for number in range(500)), "x" * 300])
+    with pytest.raises(UsageError) as raised:
+        require_columns(source(f"{'y' * 300},{titles}\n".encode(), name="{}.csv").open(), ["nope"])
+    assert len(raised.value.detail) < 400 and raised.value.detail.endswith(" more")
 
 
 def test_a_field_inside_a_field():
