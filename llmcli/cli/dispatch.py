@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from llmcli import fast_dataclass
 from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
-from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
+from llmcli.errors import InternalError, LlmError, MissingError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -217,10 +218,21 @@ def _report_error(error: LlmError, words: Sequence[str], environment: Environmen
     return error.exit_code
 
 
+def _current_directory_is_gone() -> bool:
+    """Return whether the directory in which the command runs was removed, so that no relative name has a meaning."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _internal_error(error: Exception, words: Sequence[str], environment: Environment) -> LlmError:
     """Return the error that the user sees for an unknown exception; with -v its traceback goes to a log file."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
+    if isinstance(error, FileNotFoundError) and _current_directory_is_gone():
+        return MissingError("the current directory", kind="current directory", detail=error.strerror or "")
     what = f"{type(error).__name__}: {error}"
     from llmcli.cli.flags import option_words
 

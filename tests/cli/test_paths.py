@@ -183,3 +183,21 @@ def test_an_argument_with_nul(llm):
     """A program that calls ``main`` may pass a NUL character."""
     run = llm("summarize", "a\0b")
     assert run.code == 2 and said(run)
+
+
+def test_a_removed_current_directory(llm, tmp_path, monkeypatch):
+    """Names that are not relative can be read from it; for others, one line says what is the matter."""
+    text, gone = tmp_path / "a.txt", tmp_path / "gone"
+    text.write_text(TEXT)
+    gone.mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(gone)
+        gone.rmdir()
+        works = llm("ask", "-f", str(text), "Q")
+        runs = [llm(*words) for words in (("summarize", "a.txt"), ("ask", "-f", ".", "Q"))]
+        runs += [llm(*words, str(text), "-o", "b.txt") for words in (("sentiment",), ("translate", "--to", "fr"))]
+    assert works.code == 0
+    assert [run.code for run in runs] == [66] * 4
+    assert runs[0].err.startswith("llm: cannot read a.txt: No such file or directory\n")
+    for run in runs[1:]:
+        assert run.err.startswith("llm: cannot read the current directory: No such file or directory\nIt was removed.")

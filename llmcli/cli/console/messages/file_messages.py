@@ -62,6 +62,7 @@ def _advise_on_model(name: str) -> str:
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "input": "This command reads files: download it first." if "://" in error.subject else "",
+        "current directory": "It was removed. Go to another one: cd DIRECTORY",
         "model": _advise_on_model(error.subject),
         "model of the requests": "To answer them by a model that you have (llm models list): "
         f"-m MODEL --served-model-name {shlex.quote(error.subject)}",
@@ -100,6 +101,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
     }
     whats = {
         "input": "cannot read",
+        "current directory": "cannot read",
         "file of a variable": "cannot read",
         "model file": "cannot read",
         "prompt file": "cannot read the prompt",
@@ -182,7 +184,7 @@ def _blocking_path(path: str, wanted: int) -> str:
 
     If none refuses, or ``path`` is missing, return the nearest existing one.
     """
-    way = [str(each) for each in (*reversed(Path(path).absolute().parents), Path(path))]
+    way = [str(each) for each in (*reversed(Path(path).parents), Path(path))]
     there = [each for each in way if os.path.lexists(each)] or ["/"]
     closed = next((each for each in there[:-1] if not os.access(each, os.X_OK)), None)
     if closed is not None:
