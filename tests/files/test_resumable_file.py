@@ -101,6 +101,7 @@ def test_paths_that_cannot_be_written(tmp_path):
     with pytest.raises(CannotCreate):
         ResumableFile(str(tmp_path / "out"))
     assert not (tmp_path / "elsewhere").exists()
+    assert not is_resumable("/dev/stdout") and not is_resumable("/dev/fd/1") and not is_resumable("/proc/self/fd/1")
     assert not is_resumable("/dev/null") and not is_resumable(str(tmp_path)) and is_resumable(str(tmp_path / "new"))
 
 

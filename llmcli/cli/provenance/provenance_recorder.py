@@ -12,7 +12,6 @@ from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.command_parameters import STDIN, describe_parameters, find_named_files
 from llmcli.errors import OutputError, UsageError
 from llmcli.fast_dataclass import frozen
-from llmcli.files.atomic_file import own_descriptor
 from llmcli.files.resumable_file import is_resumable
 from llmcli.interrupt import Interrupt
 from llmcli.provenance.digest_key import KEYED, DigestKey, digest_public, digest_public_file
@@ -260,7 +259,7 @@ def _is_file_or_directory(path: str) -> bool:
     """Whether ``path`` is, or could become, a file or a directory of files, and not an open descriptor."""
     if os.path.isdir(path):  # noqa: PTH112 (a Path raises for a long name)
         return True
-    return is_resumable(path) and own_descriptor(path) is None
+    return is_resumable(path)
 
 
 def _effective_settings(runtime: Runtime) -> dict[str, Any]:

@@ -79,6 +79,22 @@ def test_an_array_of_json_in_a_pipe_is_refused(llm, scores):
         assert (run.code, run.out) == (65, "") and "jq -c" in run.err
 
 
+@pytest.mark.parametrize("name", ["out.csv", "/dev/fd/{}"])
+def test_an_open_descriptor_is_written_and_not_replaced(llm, scores, write, tmp_path, name):
+    """``{ date; llm sentiment a.csv -o /dev/stdout; date; } >> log``: what others have written to the file stays."""
+    log = tmp_path / "log"
+    with log.open("ab", buffering=0) as shared:
+        shared.write(b"before\n")
+        output = tmp_path / "out.csv"
+        output.symlink_to(f"/dev/fd/{shared.fileno()}")
+        path = str(output) if name == "out.csv" else name.format(shared.fileno())
+        run = llm("sentiment", write("in.csv", "text\ngood\n"), "-o", path, "--on-error", "skip", answer=scores)
+        shared.write(b"after\n")
+    assert (run.code, run.out, run.err) == (0, "", "")
+    lines = log.read_text().splitlines()
+    assert [lines[0], lines[-1]] == ["before", "after"] and lines[1].startswith("text,label,") and len(lines) == 4
+
+
 def test_json_lines_may_be_in_a_json_file(llm, scores, write, tmp_path):
     """As many programs write them."""
     out = tmp_path / "out.json"
