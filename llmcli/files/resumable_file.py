@@ -21,10 +21,8 @@ def is_resumable(path: str) -> bool:
     A descriptor that this process has, such as /dev/stdout, is not, though it may be open on a regular file: what others
     have written there, or will write, must stay.
     """
-    if own_descriptor(path) is not None:
-        return False
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (a Path would drop a slash at the end)
+        return own_descriptor(path) is None and stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (a Path would drop a slash at the end)
     except FileNotFoundError:
         return not path.endswith("/")
     except (OSError, ValueError):  # ValueError: a NUL in the name

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.console.environment import Environment
+from llmcli.errors import UsageError
 from llmcli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Console:
         self.quiet = quiet
         self.verbose = verbose
         self._already_explained: set[str] = set()
+        self._reads_stdin = False
 
     @cached_property
     def status_line(self) -> StatusLine | HiddenStatusLine:
@@ -51,6 +53,13 @@ class Console:
     def stdin_is_terminal(self) -> bool:
         """Whether standard input is a terminal."""
         return self.environment.is_terminal(self.environment.stdin)
+
+    def claim_stdin(self) -> int:
+        """Return the descriptor of standard input, to read it to its end. Raises ``UsageError`` for a second reader."""
+        if self._reads_stdin:
+            raise UsageError("standard input can be read only once", detail="Name a file for one of the two.")
+        self._reads_stdin = True
+        return self.environment.stdin
 
     @property
     def stdout_is_terminal(self) -> bool:

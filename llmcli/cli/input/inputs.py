@@ -170,7 +170,7 @@ def read_stdin_bytes(ctx: CommandContext, refuse_binary: Callable[[bytes, str], 
     """Read standard input to its end, and note it as an input. Raises as ``read_stdin``."""
     console = ctx.console
     waiting = partial(announce_stdin_wait, console)
-    data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
+    data = read_stdin(console.claim_stdin(), console.interrupt, waiting, refuse_binary=refuse_binary)
     note_input(ctx, STDIN, data)
     return data
 
@@ -332,7 +332,7 @@ def open_stdin(
     """
     if console.stdin_is_terminal:
         console.status_line.disable()
-    fd, interrupt = console.environment.stdin, console.interrupt
+    fd, interrupt = console.claim_stdin(), console.interrupt
     with open_stdin_stream(fd, interrupt, partial(announce_stdin_wait, console), observe=observe) as stream:
         yield stream
 

@@ -172,9 +172,10 @@ class CalibrationOptions:
             figures = self._make_problem().evaluate(scored, rows.rows, scorer)
             write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot)
         else:
+            assert self._labelled is not None
             assert self._calibration is not None
             assert self._calibration.stored is not None
-            origin = f"of {flags.calibrate}, each predicted without itself"
+            origin = f"of {self._labelled.path}, each predicted without itself"
             write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin, flags.plot)
         for sentence in self._threshold_sentences():
             self._ctx.console.write_note(sentence)
@@ -229,10 +230,10 @@ def is_calibrated_by(flags: CalibrationFlags) -> bool:
 def read_labelled_file(ctx: CommandContext, path: str, read_label: LabelParser) -> LabelledFile:
     """Return the rows of a file that the command line names. Raises as ``read_labelled_rows`` does."""
     from llmcli.cli.labels.fitted_calibration import LabelledFile
-    from llmcli.cli.labels.labelled_rows import read_labelled_rows
+    from llmcli.cli.labels.labelled_rows import labelled_rows_name, read_labelled_rows
 
     assert isinstance(ctx.flags, CalibrationFlags)
-    return LabelledFile(path, read_labelled_rows(ctx, path, ctx.flags.label_column, read_label))
+    return LabelledFile(labelled_rows_name(path), read_labelled_rows(ctx, path, ctx.flags.label_column, read_label))
 
 
 def check_disjoint(first: str, one: LabelledFile | None, second: str, other: LabelledFile | None) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import STDIN, open_stdin
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_inputs import text_choice
 from llmcli.documents.reading.file_reader import open_stream
@@ -76,6 +77,11 @@ def read_yes_or_no(name: str) -> LabelParser:
     return read
 
 
+def labelled_rows_name(path: str) -> str:
+    """Return the file's name for people; ``-`` is standard input."""
+    return "standard input" if path == STDIN else path
+
+
 def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: LabelParser) -> LabelledRows:
     """Return (text, label) of each row of a CSV, TSV, JSON Lines or Parquet file; rows without either are left out.
 
@@ -84,8 +90,11 @@ def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: 
     raises.
     """
     flags = record_flags(ctx)
+    name = labelled_rows_name(path)
+    from_file = partial(open_stream, path, ctx.runtime.interrupt)
+    opens = partial(open_stdin, ctx.console) if path == STDIN else from_file
     source = RecordSource(
-        [RecordInput(path, partial(open_stream, path, ctx.runtime.interrupt))],
+        [RecordInput(path, opens)],
         None,
         ReadOptions(flags.delimiter),
         is_table=True,
@@ -94,9 +103,9 @@ def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: 
         schema = source.open()
         choice = text_choice(ctx, required=True)
         if choice.template is None and not choice.columns:
-            choice = _default_choice(path, schema.columns, column)
-        choice = choice.resolve(schema, path)
-        require_columns(schema, [column], "--label-column", path)
+            choice = _default_choice(name, schema.columns, column)
+        choice = choice.resolve(schema, name)
+        require_columns(schema, [column], "--label-column", name)
         rows = []
         for record in source:
             choice.apply(record)
@@ -110,23 +119,23 @@ def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: 
                 detail = f"it has no field {column}"
                 raise BadDocument(path, line=record.line, detail=detail, kind="label") from error
             except UnknownLabel as error:
-                words = f"{path}, line {record.line}: {error.text!r} is not one of the labels"
+                words = f"{name}, line {record.line}: {error.text!r} is not one of the labels"
                 raise UsageError(words, detail=f"The labels are {', '.join(error.labels)}.") from error
             if label is not None and record.text.strip():
                 rows.append((record.text, label))
     finally:
         source.close()
     if not rows:
-        raise UsageError(f"{path} has no labelled rows", detail="It needs a column with texts and one with labels.")
+        raise UsageError(f"{name} has no labelled rows", detail="It needs a column with texts and one with labels.")
     return rows
 
 
-def _default_choice(path: str, columns: Sequence[str], label_column: str) -> TextChoice:
+def _default_choice(name: str, columns: Sequence[str], label_column: str) -> TextChoice:
     others = [name for name in columns if name != label_column]
     if TEXT_COLUMN in others or not columns:
         return TextChoice((TEXT_COLUMN,))
     if len(others) == 1:
         return TextChoice((others[0],))
     raise UsageError(
-        f"which column of {path} holds the text?", detail=f"Try: --column NAME, one of {', '.join(others)}"
+        f"which column of {name} holds the text?", detail=f"Try: --column NAME, one of {', '.join(others)}"
     )

@@ -111,6 +111,12 @@ def test_the_name_of_a_spreadsheet_is_refused(llm, invoices):
     assert not (invoices / "x.xlsx").exists()
 
 
+def test_an_option_that_reads_only_files_says_so(llm, invoices):
+    """It said that standard input does not exist."""
+    run = llm("extract", "--schema", "@-", "a.txt", stdin=b"{}", answer=answer)
+    assert (run.code, run.err) == (66, "llm: there is no file called -\nFor standard input: /dev/stdin\n")
+
+
 def short_names(short: str) -> list[str]:
     return [each.split()[0] for each in short.split(",")]
 

@@ -49,6 +49,36 @@ def test_records_are_labelled_at_once(llm, label_scores, labelled, write):
     assert llm("calibrations", "list").out == ""
 
 
+def test_labelled_rows_of_standard_input(llm, label_scores, labelled, write):
+    """``-`` is standard input for --calibrate, --eval and --examples, too."""
+    rows, texts = Path(labelled).read_bytes(), write("in.txt", "a bug\n")
+    for option, shown in (("--calibrate", "32 of standard input, each predicted"), ("--eval", "32 of standard input")):
+        run = llm("classify", *LABELS, option, "-", stdin=rows, answer=label_scores)
+        assert run.code == 0 and shown in run.out, option
+    assert llm("classify", *LABELS, "--calibrate", "-", texts, stdin=rows, answer=label_scores).out.startswith("idea\t")
+    run = llm("classify", *LABELS, "--examples", "-", "--nearest", "2", texts, stdin=rows, answer=label_scores)
+    assert run.code == 0 and "a bug" in str(run.backend.requests[0].messages)
+    empty = llm("classify", *LABELS, "--eval", "-", stdin=b"", answer=label_scores)
+    assert (empty.code, empty.out) == (2, "") and "standard input has no labelled rows" in empty.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("classify", "--labels", "@-"),
+        ("classify", *LABELS, "--template", "@-"),
+        ("classify", *LABELS, "--examples", "-"),
+        ("classify", *LABELS, "--calibrate", "-", "-"),
+        ("classify", *LABELS, "--examples", "-", "--eval", "-"),
+    ],
+)
+def test_standard_input_has_one_reader(llm, label_scores, labelled, argv):
+    """The second one would find it empty, and have an empty result without an error."""
+    stdin = b"bug: broken\nidea: new\n" if "@-" in argv else Path(labelled).read_bytes()
+    run = llm(*argv, stdin=stdin, answer=label_scores)
+    assert (run.code, run.out) == (2, "") and "standard input can be read only once" in run.err
+
+
 def test_figures_as_json(llm, label_scores, labelled):
     """One object."""
     run = llm("classify", *LABELS, "--calibrate", labelled, "--json", answer=label_scores)

@@ -124,6 +124,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "digest key": "cannot read the key of digests",
         "remote model": "the server has no model",
     }
+    if error.subject == "-" and error.detail == os.strerror(errno.ENOENT):  # of an option that reads only files
+        return "there is no file called -", "For standard input: /dev/stdin"
     what = whats.get(error.kind, f"no {error.kind} called")
     suggestion = _list_models(error) if error.kind == "remote model" else suggest_names(error.suggestions)
     advice = suggestion or nexts.get(error.kind, "")
