@@ -91,7 +91,7 @@ def test_a_missing_column_names_a_few_of_many(source):
     """The rest is counted, and a long name is cut."""
     titles = ",".join([*(f"c{number}" for number in range(500)), "x" * 300])
     with pytest.raises(UsageError) as raised:
-        require_columns(source(f"{'y' * 300},{titles}\n".encode(), name="{}.csv").open(), ["nope"])
+        require_columns(source(f"{'y' * 300},{titles}\n".encode(), name="{}.csv").open(), ["nope"], "--column", "a.csv")
     assert len(raised.value.detail) < 400 and raised.value.detail.endswith(" more")
 
 
