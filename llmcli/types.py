@@ -460,6 +460,10 @@ class ItemFailed:
     record: Any = None
 
 
+PROBABILITY_DIGITS = 4
+"""Decimals of a probability in a result, a table or a line."""
+
+
 @frozen
 class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both if useful).

@@ -32,10 +32,9 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.summarize.summary_options import count_words
-from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+from llmcli.types import PROBABILITY_DIGITS, ItemFailed, Notice, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM
-PROBABILITY_DIGITS = 4
 _MIN_WORDS = 3
 """A sentence of less words, such as "In short:", states nothing that could be checked."""
 _NOT_PROSE = re.compile(

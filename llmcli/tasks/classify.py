@@ -12,7 +12,6 @@ from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.labels.label_scores import (
-    PROBABILITY_DIGITS,
     LabelDecision,
     decide,
     format_labels,
@@ -22,7 +21,7 @@ from llmcli.tasks.labels.label_scores import (
 )
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.types import Result
+from llmcli.types import PROBABILITY_DIGITS, Result
 
 if TYPE_CHECKING:
     from llmcli.tasks.labels.example_choice import ExampleChooser

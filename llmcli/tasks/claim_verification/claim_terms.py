@@ -107,3 +107,8 @@ def find_names(text: str) -> Iterable[str]:
         if inner or (word[0].isupper() and not starts and len(word) > 1):
             yield word
         starts = text[match.end() : match.end() + 2].strip()[:1] in {".", "!", "?", ":"} and match.end() < len(text)
+
+
+def dice_coefficient(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return how much two sets have in common: 0 for nothing, 1 for equal ones."""
+    return 2 * len(one & other) / max(1, len(one) + len(other))

@@ -7,7 +7,13 @@ from itertools import accumulate
 
 from llmcli.documents.sentences import find_sentences
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.claim_verification.claim_terms import ClaimTerms, missing_names, missing_numbers, read_terms
+from llmcli.tasks.claim_verification.claim_terms import (
+    ClaimTerms,
+    dice_coefficient,
+    missing_names,
+    missing_numbers,
+    read_terms,
+)
 from llmcli.types import Score
 
 MAX_INFORMATION = 8.0
@@ -30,11 +36,9 @@ def read_evidence(passage: str) -> list[EvidenceSentence]:
 
 def nearest_sentence(claim: ClaimTerms, evidence: Sequence[EvidenceSentence]) -> int:
     """Return the index of the sentence that has most in common with a claim (Dice coefficient of their words)."""
-    return max(range(len(evidence)), key=lambda index: (_dice(claim.words, evidence[index].terms.words), -index))
-
-
-def _dice(one: frozenset[str], other: frozenset[str]) -> float:
-    return 2 * len(one & other) / max(1, len(one) + len(other))
+    return max(
+        range(len(evidence)), key=lambda index: (dice_coefficient(claim.words, evidence[index].terms.words), -index)
+    )
 
 
 @frozen

@@ -24,12 +24,11 @@ from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import PROBABILITY_DIGITS, ItemFailed, Result, TaskEvent
 
 MAX_PASSAGE_CHARACTERS = 12_000
 MAX_WARNED_VALUES = 5
 """Values of a passage that warnings name."""
-PROBABILITY_DIGITS = 4
 _TOKENS_OF_VALUE, _VALUES_OF_ANY_SCHEMA = 16, 8
 """A value with its name in JSON, and how many values an answer has if its schema does not tell."""
 

@@ -24,10 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcli.fast_dataclass import frozen
-from llmcli.types import Score
-
-PROBABILITY_DIGITS = 4
-"""Decimals of a probability in a table or a line."""
+from llmcli.types import PROBABILITY_DIGITS, Score
 
 
 def log_sum_exp(values: Iterable[float]) -> float:

@@ -19,7 +19,7 @@ from llmcli.errors.incomplete_results import PointsUnsupported
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_checks import Evidence, check_claims, find_evidence
-from llmcli.tasks.claim_verification.claim_terms import read_terms
+from llmcli.tasks.claim_verification.claim_terms import dice_coefficient, read_terms
 from llmcli.tasks.claim_verification.support_scorer import (
     Claim,
     SupportLevel,
@@ -34,13 +34,12 @@ from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.summarize.summary_options import SummaryOptions
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
 from llmcli.tasks.summarize.written_summary import write_summary
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import PROBABILITY_DIGITS, ItemFailed, Result, TaskEvent
 
 QUOTE_PROMPT = "quote"
 QUOTED_STYLE = "bullets"
 MIN_SAME_SHARE = 0.85
 """Two points that share so much of their words (Dice coefficient) say the same."""
-PROBABILITY_DIGITS = 4
 _BULLET = re.compile(r"^[ \t]*(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
 
 _QUOTE_OPTIONS = QuoteOptions(allows_none=False)
@@ -105,16 +104,15 @@ def drop_repeated(points: Sequence[str]) -> tuple[list[str], list[str]]:
     repeated: list[str] = []
     for point in points:
         terms = read_terms(point)
-        if any(numbers == terms.numbers and _share(words, terms.words) >= MIN_SAME_SHARE for words, numbers in seen):
+        if any(
+            numbers == terms.numbers and dice_coefficient(words, terms.words) >= MIN_SAME_SHARE
+            for words, numbers in seen
+        ):
             repeated.append(point)
         else:
             new.append(point)
             seen.append((terms.words, terms.numbers))
     return new, repeated
-
-
-def _share(one: frozenset[str], other: frozenset[str]) -> float:
-    return 2 * len(one & other) / max(1, len(one) + len(other))
 
 
 def summarize_with_citations(
