@@ -67,7 +67,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, filters: Mapping[str, Callable[..., Any]] | None = None, **options: Any) -> None:
+    def __init__(self, filters: Mapping[str, Callable[..., Any]] | None, **options: Any) -> None:
         """``filters`` are added to Jinja's own, ``options`` are those of its environment."""
         super().__init__(trim_blocks=True, lstrip_blocks=True, **options)
         self.filters = {

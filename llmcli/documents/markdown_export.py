@@ -37,7 +37,7 @@ _PAGE = """\
 """
 
 
-def to_html(markdown: str, title: str, language: str = "") -> str:
+def to_html(markdown: str, title: str, language: str) -> str:
     """Return a page. HTML inside the Markdown is text; ``language`` is a code such as "de", "" if unknown."""
     from markdown_it import MarkdownIt
 

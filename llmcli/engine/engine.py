@@ -246,7 +246,7 @@ class Engine:
         if error is not None:
             raise error
 
-    def _wait_until_loaded(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> bool:
+    def _wait_until_loaded(self, is_cancelled: Callable[[], bool]) -> bool:
         """Wait for the model; False once ``is_cancelled`` returns True. Raises the error of loading the model."""
         while not is_cancelled():
             loaded = self._loaded.wait(_POLL_S)

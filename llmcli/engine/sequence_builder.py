@@ -47,7 +47,7 @@ class SequenceBuilder:
         *,
         prefix_hints: PrefixHints | None,
         grammar_compiler: GrammarCompiler,
-        keeps_documents: bool = False,
+        keeps_documents: bool,
     ) -> None:
         self._model = model
         self._template = template

@@ -22,7 +22,7 @@ from typing import IO
 
 from llmcli import __version__, engine_library
 from llmcli.engine_library import EngineLibrary
-from llmcli.engine_packages.package_table import DEFAULT_REGISTRY, EnginePackage
+from llmcli.engine_packages.package_table import EnginePackage
 from llmcli.errors import AccessDenied, RemoteError, TemporaryFailure
 from llmcli.files import private_files
 from llmcli.files.file_lock import hold_lock
@@ -54,7 +54,7 @@ def install_package(
     engines: Path,
     interrupt: Interrupt,
     check: Callable[[EngineLibrary], object],
-    registry: str = DEFAULT_REGISTRY,
+    registry: str,
 ) -> Generator[Progress, None, EngineLibrary]:
     """Install a package below ``engines``, replacing an earlier one of its kind, and return its library.
 

@@ -81,7 +81,7 @@ def error_response(
     return JSONResponse(dump_error(status, message, param=param, code=code), status, headers)
 
 
-def exception_response(problem: Exception, prompt: str = "messages") -> JSONResponse:
+def exception_response(problem: Exception, prompt: str) -> JSONResponse:
     """Return the response for an exception; ``prompt`` as in ``dump_exception``."""
     status, body = dump_exception(problem, prompt)
     return JSONResponse(body, status)

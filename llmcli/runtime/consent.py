@@ -90,7 +90,7 @@ def _origin_rank(origin: str) -> int:
     return 0 if origin.startswith("--") else 1 if origin.startswith("LLMCLI_") else 2
 
 
-def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool = False) -> None:
+def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool) -> None:
     """Return if the user consents to sending data to the server, or to each of several; ask the observer if need be.
 
     A yes is stored.

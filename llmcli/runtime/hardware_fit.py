@@ -79,7 +79,7 @@ def build_fit_policy(
 
 
 def kv_settings_chooser(
-    settings: Settings, cache: Path, model_id: str = ""
+    settings: Settings, cache: Path, model_id: str
 ) -> Callable[[Header, TaskWorkload, int], KVSettings]:
     """Return a function that tells which settings of the KV cache the engine would choose for a job.
 

@@ -108,7 +108,7 @@ def _describe(config: RunConfig, name: str) -> ListedServer:
 _SECTION = "backends"
 
 
-def add_backend(file: Path, name: str, fields: Mapping[str, Any], *, force: bool = False) -> None:
+def add_backend(file: Path, name: str, fields: Mapping[str, Any], *, force: bool) -> None:
     """Add a backend, whose fields were checked; ``force`` replaces the one of this name.
 
     Raises ``CannotCreate`` if there is one, and what reading and writing the file raise.

@@ -100,10 +100,10 @@ class ApiServer(HttpServer):
         models: ModelProvider,
         options: dict[str, Any],
         policy: AccessPolicy,
-        write_line: Callable[[str], None] = lambda _: None,
+        write_line: Callable[[str], None],
         *,
-        verbose: bool = False,
-        batches: BatchQueue | None = None,
+        verbose: bool,
+        batches: BatchQueue | None,
     ) -> None:
         self._gateway = Gateway(models, options, batches)
         self._batches = batches

@@ -44,7 +44,7 @@ class Gateway:
     ``batches``: the queue of batches, None for a server without them.
     """
 
-    def __init__(self, models: ModelProvider, options: dict[str, Any], batches: BatchQueue | None = None) -> None:
+    def __init__(self, models: ModelProvider, options: dict[str, Any], batches: BatchQueue | None) -> None:
         self._router = WorkerRouter(models, options)
         self._has_batches = batches is not None
         self.app = Starlette(

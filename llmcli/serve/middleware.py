@@ -75,7 +75,7 @@ class AccessMiddleware:
     Once ``closing`` is set, new requests are refused; ``write_error`` takes a line about a bug.
     """
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy, write_error: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, write_error: Callable[[str], None]) -> None:
         self._app = app
         self._policy = policy
         self._write_error = write_error

@@ -187,7 +187,7 @@ def estimate_check(
     sources: Sequence[Document | ItemFailed],
     options: GenerationOptions,
     *,
-    passages: int = PASSAGES_PER_CLAIM,
+    passages: int,
 ) -> WorkEstimate:
     """Return the work of a check; the backend only counts tokens. Raises as the check fails."""
     found = _find_claims_and_evidence(answer, sources, passages)

@@ -92,8 +92,8 @@ class BatchTask(RecordProcessor):
         backend: Backend,
         options: GenerationOptions,
         *,
-        served_names: Sequence[str] = (),
-        aliases: Iterable[str | None] = (),
+        served_names: Sequence[str],
+        aliases: Iterable[str | None],
     ) -> None:
         self._backend = backend
         self._options = options

@@ -124,9 +124,9 @@ class AspectSentimentTask(SentimentTask):
         backend: Backend,
         prompts: PromptLibrary,
         generation: GenerationOptions,
-        options: ClassifyOptions | None = None,
+        options: ClassifyOptions | None,
         *,
-        scale: int | None = None,
+        scale: int | None,
     ) -> None:
         super().__init__(backend, prompts, generation, options, scale=scale)
         self._aspects_prompt = prompts.get(ASPECTS_PROMPT)

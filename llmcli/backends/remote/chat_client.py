@@ -36,7 +36,7 @@ _MAX_AGE_S = 7 * 86_400
 class ServerCapabilities:
     """The capabilities of ``model`` at ``base_url``; stored below ``cache``, None to store nothing."""
 
-    def __init__(self, base_url: str, model: str, cache: Path | None, *, protocol: str = "openai") -> None:
+    def __init__(self, base_url: str, model: str, cache: Path | None, *, protocol: str) -> None:
         key = f"{base_url}\n{model}" if protocol == "openai" else f"{protocol}\n{base_url}\n{model}"
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         self._path = None if cache is None else cache / "servers" / f"{name}.json"

@@ -76,7 +76,7 @@ class LoadBalancingBackend:
         interrupt: Interrupt,
         retry_policy: RetryPolicy,
         *,
-        budget: CostBudget | None = None,
+        budget: CostBudget | None,
     ) -> None:
         """Nothing is sent yet.
 

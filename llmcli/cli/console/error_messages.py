@@ -73,7 +73,7 @@ def error_as_json(error: Exception, command: str = "", next_step: str = "", **mo
     return json_text.dumps({"error": body})
 
 
-def _describe_for_command(error: Exception, command: str, next_step: str = "") -> ErrorText:
+def _describe_for_command(error: Exception, command: str, next_step: str) -> ErrorText:
     happened, advice = describe(error)
     advice = sanitize.single_line(next_step) or advice
     if isinstance(error, e.UsageError) and not advice:

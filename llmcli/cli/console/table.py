@@ -105,7 +105,7 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP_COLUMNS * (len(widths) - 1)
 
 
-def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
+def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None) -> str:
     """Return names and values of one thing: a line each, or one JSON object. None is left out of the lines.
 
     On a terminal of ``columns`` columns, values are wrapped at words; words stay whole, so that paths can be copied.

@@ -229,7 +229,7 @@ def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequenc
 
 
 def read_texts(
-    ctx: CommandContext, files: Sequence[str], *, reads_stdin: bool = True
+    ctx: CommandContext, files: Sequence[str], *, reads_stdin: bool
 ) -> tuple[list[Document], list[ItemFailed]]:
     """Return the documents ``files`` and the text of a pipe, and the files that cannot be read.
 

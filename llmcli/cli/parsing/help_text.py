@@ -103,7 +103,7 @@ def format_option(param: Any) -> str:
 # ---- a command -----------------------------------------------------------------------------------------------------
 
 
-def command_help(parser: Any, path: str, columns: int, *, complete: bool = False) -> str:
+def command_help(parser: Any, path: str, columns: int, *, complete: bool) -> str:
     """Return the help of one command, called ``path``, on lines of at most ``columns`` columns.
 
     ``complete``: everything. Otherwise everything if that fits ``MAX_LINES``, else what people need every day: first
@@ -166,7 +166,7 @@ def group_help(parser: Any, path: str, columns: int) -> str:
     return "\n".join([*lines, "", *wrap_words(f"Options of a command: {path} COMMAND --help", columns)])
 
 
-def program_help(columns: int, *, complete: bool = False) -> str:
+def program_help(columns: int, *, complete: bool) -> str:
     """Return the help of ``llm``, which fits 80 columns and 23 lines; ``complete``: with all commands, and examples."""
     shown = [command for command in COMMANDS if complete or command.listed]
     options = _PROGRAM_OPTIONS if complete else ()

@@ -101,7 +101,7 @@ def _placeholder_command() -> None:
     raise InternalError("command", detail="a command that was not typed was called")
 
 
-def build_app(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
+def build_app(word: str, *, alone: bool, completing: bool) -> typer.Typer:
     """Return the application with the command called ``word`` in full and the others by name.
 
     ``alone``: leave out the others, which cost 2 ms. ``completing``: set up Typer's support for shell completion.

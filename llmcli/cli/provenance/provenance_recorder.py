@@ -163,7 +163,7 @@ class ProvenanceRecorder:
         else:
             self._inputs[name] = {"name": name, "digest": digest}
 
-    def note_bytes(self, name: str, data: bytes, note: str = "") -> None:
+    def note_bytes(self, name: str, data: bytes, note: str) -> None:
         """Note an input that cannot be read again: standard input, or a page, which is called by its host."""
         if not data.strip():  # a blank pipe is not read as an input
             return

@@ -46,9 +46,7 @@ class JobCheckpoint:
     inputs: Sequence[str] | None = None
     summary_state: Callable[[], dict[str, Any]] | None = None
 
-    def __init__(
-        self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool, is_part: bool = False
-    ) -> None:
+    def __init__(self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool, is_part: bool) -> None:
         """Open the output; ``finished`` are the jobs that have nothing left to do. ``is_part``: it is that of a shard.
 
         Raises what ``ResumableFile`` and ``load_job`` raise, ``UnfinishedJob`` when neither option says that the job

@@ -209,7 +209,7 @@ def prompt_manifest(*prompts: Prompt) -> dict[str, Any]:
     }
 
 
-def ask_spec(ctx: CommandContext, prompt: str | None, *, system: str = "") -> RecordRunSpec:
+def ask_spec(ctx: CommandContext, prompt: str | None, *, system: str) -> RecordRunSpec:
     """Return how a question about each record, or each record, is answered, with the instructions ``system``."""
     from llmcli.tasks.ask import AskTask, ask_prompt
 

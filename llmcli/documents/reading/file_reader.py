@@ -82,7 +82,7 @@ def open_stdin_stream(
     fd: int,
     interrupt: Interrupt,
     waiting: Callable[[], None],
-    observe: Callable[[memoryview], object] | None = None,
+    observe: Callable[[memoryview], object] | None,
 ) -> Iterator[io.BufferedReader[Any]]:
     """Return descriptor ``fd`` as a stream of bytes that are read as they arrive; it stays open.
 

@@ -98,7 +98,7 @@ _MAX_HASHES = 6
 
 
 def split_text_passages(
-    name: str, text: str, *, markdown: bool, headings: list[tuple[int, str]] | None = None
+    name: str, text: str, *, markdown: bool, headings: list[tuple[int, str]] | None
 ) -> SourceDocument:
     """Return the passages of a text file: of Markdown its sections, of other texts its paragraphs.
 

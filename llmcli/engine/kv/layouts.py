@@ -141,9 +141,7 @@ class CacheLimits:
     batch_tokens: int = BATCH_SIZES[0]
 
 
-def estimate_demand(
-    sequences: SequenceOf[Sequence], limits: CacheLimits, *, share_prefix: bool = True
-) -> ContextDemand:
+def estimate_demand(sequences: SequenceOf[Sequence], limits: CacheLimits, *, share_prefix: bool) -> ContextDemand:
     """Return what ``sequences`` need to run at once; ``share_prefix``: they can share the cells of a common prefix."""
     needs = tuple(_expected_cells(s, limits) for s in sequences)
     shared = min(common_prefix_length(sequences[0].tokens, s.tokens) for s in sequences) if share_prefix else 0

@@ -46,8 +46,8 @@ class KVCacheManager:
         should_abort: Callable[[], bool],
         *,
         planner: Planner | None = None,
-        deterministic: bool = False,
-        gives_states: bool = False,
+        deterministic: bool,
+        gives_states: bool,
         document_prefix_cache: DocumentPrefixCache | None = None,
     ) -> None:
         """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical.

@@ -28,9 +28,7 @@ class SpeculativeDecoder:
     They come from ``PromptLookupDrafter``, or from ``model_drafter`` where that has none and one sequence runs alone.
     """
 
-    def __init__(
-        self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, model_drafter: ModelDrafter | None = None
-    ) -> None:
+    def __init__(self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, model_drafter: ModelDrafter | None) -> None:
         self._kv_cache = kv_cache
         self._prefix_index = prefix_index
         self.model_drafter = model_drafter

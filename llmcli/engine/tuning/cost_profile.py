@@ -180,7 +180,7 @@ class CostProfile:
             total += (shape.copies + shared) * longest * self.copy
         return total
 
-    def prompt_seconds(self, tokens: int, settings: CacheSettings, weights: str = ORIGINAL_WEIGHTS) -> float:
+    def prompt_seconds(self, tokens: int, settings: CacheSettings, weights: str) -> float:
         """Estimate the seconds of evaluating the first ``tokens`` of a prompt."""
         costs = self.kernels[settings.flash_attention, settings.kv_type]
         return tokens * (self._times(weights).prompt + _linear_cost(costs.prompt, tokens / 2))

@@ -49,7 +49,7 @@ class Puller:
         *,
         environ: Mapping[str, str],
         scratch_directory: Path,
-        fit_policy: FitPolicy | None = None,
+        fit_policy: FitPolicy | None,
     ) -> None:
         self._hub = hub
         self._cache = cache

@@ -225,7 +225,7 @@ class ModelDefaults:
     """The aliases and defaults of ``settings`` (taking precedence) and ``registry``; ``verb``: the running command."""
 
     def __init__(
-        self, settings: Settings, registry: ModelRegistry, verb: str = "", warn: Callable[[str], None] = lambda _: None
+        self, settings: Settings, registry: ModelRegistry, verb: str, warn: Callable[[str], None] = lambda _: None
     ) -> None:
         """``warn`` is called once if the stored ones are lost."""
         self._settings = settings

@@ -108,7 +108,7 @@ class DocumentQuestion:
         return await self._answer_from(run, self.make_pool(documents, indexed))
 
     def whole_request(
-        self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()
+        self, documents: Sequence[Document], indexed: Sequence[IndexedSource]
     ) -> tuple[Request, list[IndexedPassage]] | None:
         """Return the request with all documents and its numbered passages (none if that is not wanted), if it fits."""
         total = sum(len(each.text) for each in documents) + sum(each.characters for each in indexed)

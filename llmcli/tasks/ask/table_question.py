@@ -217,7 +217,7 @@ def _rows_result(
     found: QueryRows,
     *,
     template: str | None = None,
-    unexplained: Sequence[str] = (),
+    unexplained: Sequence[str],
 ) -> Result:
     answered = not _is_nothing(found)
     if unexplained:

@@ -90,7 +90,7 @@ class Conversation:
         self._saved = saved
         self.load(saved.turns)
 
-    def go_back(self, exchanges: int = 1) -> None:
+    def go_back(self, exchanges: int) -> None:
         """Take back the last questions and their answers; they stay in the saved tree."""
         self.move_to(self._turns[: max(0, len(self._turns) - 2 * exchanges)])
 

@@ -38,7 +38,7 @@ class Evidence:
 def find_evidence(
     documents: Sequence[Document | ItemFailed],
     claims: Sequence[Claim],
-    limit: int = PASSAGES_PER_CLAIM,
+    limit: int,
 ) -> Evidence:
     """Return the ``limit`` best passages of documents for each claim, by BM25.
 

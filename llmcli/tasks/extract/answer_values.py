@@ -170,9 +170,7 @@ class FreeAnswerReader:
     ``forbidden``: texts of examples in lower case, which count only if the passage holds them.
     """
 
-    def __init__(
-        self, locator: ValueLocator, probabilities: Iterator[float | None], forbidden: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, locator: ValueLocator, probabilities: Iterator[float | None], forbidden: frozenset[str]) -> None:
         self.problems: list[str] = []
         self._locator = locator
         self._probabilities = probabilities

@@ -52,7 +52,7 @@ class ValueLocator:
     def _first_dates(self) -> Mapping[str, Candidate]:
         return {each.value: each for each in reversed(self.dates) if isinstance(each.value, str)}
 
-    def locate_text(self, words: str, *, exact: bool = True) -> Quote | None:
+    def locate_text(self, words: str, *, exact: bool) -> Quote | None:
         """Return the first place of a text; unless ``exact``, also of one that differs in case and marks."""
         return self.passage.quote_alignment(self._aligner.align(words, 1.0 if exact else MIN_SIMILARITY))
 

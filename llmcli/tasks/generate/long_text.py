@@ -110,7 +110,7 @@ def write_long_text(
     options: GenerationOptions,
     *,
     drafts: Sequence[SectionDraft] = (),
-    on_change: Callable[[Sequence[SectionDraft]], object] = len,
+    on_change: Callable[[Sequence[SectionDraft]], object],
 ) -> Iterator[TaskEvent]:
     """Write a long text: a Result, or ItemFailed.
 
@@ -138,7 +138,7 @@ def estimate_long_text(
     facts: SourceFacts,
     options: GenerationOptions,
     *,
-    outline: Request | None = None,
+    outline: Request | None,
 ) -> WorkEstimate:
     """Return the work of a text; the backend only counts tokens. ``outline``: the request for it, if it is to be made.
 

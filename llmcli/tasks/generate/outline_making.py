@@ -46,8 +46,8 @@ async def make_outline(
     title: str,
     shape: OutlineShape,
     *,
-    language: str = "",
-    facts: Sequence[str] = (),
+    language: str,
+    facts: Sequence[str],
 ) -> Outline:
     """Return an outline called ``title``, of the better one of two answers, without what it says twice.
 
@@ -119,8 +119,8 @@ def outline_request(
     title: str,
     shape: OutlineShape,
     *,
-    language: str = "",
-    facts: Sequence[str] = (),
+    language: str,
+    facts: Sequence[str],
 ) -> Request:
     """Return the request for an outline, without a grammar."""
     prompt = prompts.get(PROMPT)

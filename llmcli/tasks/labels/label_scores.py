@@ -134,7 +134,7 @@ class LabelDecision:
     abstain: bool
 
 
-def decide(probabilities: Mapping[str, float], threshold: float | None = None) -> LabelDecision:
+def decide(probabilities: Mapping[str, float], threshold: float | None) -> LabelDecision:
     """Return the most likely label; with a ``threshold``, only if its probability is at least that."""
     label = best_label(probabilities)
     abstain = threshold is not None and probabilities[label] < threshold

@@ -70,7 +70,7 @@ class QuoteAligner:
             found.setdefault(_normalize(self._text[start:end]), []).append(index)
         return found
 
-    def align(self, words: str, min_similarity: float = 1.0) -> QuoteAlignment | None:
+    def align(self, words: str, min_similarity: float) -> QuoteAlignment | None:
         """Return the first place of ``words``; below a ``min_similarity`` of 1, of words as similar as that."""
         sought = " ".join(words.split())
         if not sought:

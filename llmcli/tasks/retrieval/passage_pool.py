@@ -18,7 +18,7 @@ from llmcli.tasks.retrieval.passage_embedder import QuestionVector, rank_by_simi
 _DEPTH = 4  # each ranking is this many times as long as the result, so that both may agree on a passage
 
 
-def search_index(index: PassageIndex, question: str, limit: int, asked: QuestionVector | None = None) -> list[int]:
+def search_index(index: PassageIndex, question: str, limit: int, asked: QuestionVector | None) -> list[int]:
     """Return the ids of passages, the best first: by BM25, joined with the similarity to the vector of the question."""
     by_words = index.search_words(question, _DEPTH * limit)
     if asked is None:
@@ -91,7 +91,7 @@ class IndexPassages:
         index: PassageIndex,
         asked: QuestionVector | None = None,
         *,
-        rename: Callable[[str], str] = str,
+        rename: Callable[[str], str],
     ) -> None:
         self._index = index
         self._rename = rename

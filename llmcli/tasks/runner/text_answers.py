@@ -68,7 +68,7 @@ async def ask_for_text(
 
 
 def delta_reporter(
-    run: TaskRun, *, shows_text: bool = True, on_text: Callable[[str], object] | None = None
+    run: TaskRun, *, shows_text: bool, on_text: Callable[[str], object] | None = None
 ) -> Callable[[TextDelta | ReasoningDelta], None]:
     """Return a function that reports the pieces of one answer, from its first visible character on.
 
@@ -101,7 +101,7 @@ def text_result(
     options: GenerationOptions,
     *,
     prompt: str,
-    fields: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None,
 ) -> Result:
     """Return the result with the text of an answer, marked if a limit cut it or private values are missing."""
     finished, incomplete = answer.finished, None

@@ -36,7 +36,7 @@ async def choose_key_sentences(
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
-    is_record: bool = False,
+    is_record: bool,
 ) -> Result:
     """Return the sentences that carry a document, by the hidden states of its prose, some hundred at a time.
 

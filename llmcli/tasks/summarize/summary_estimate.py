@@ -26,7 +26,7 @@ def estimate_summary(
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
-    earlier: str = "",
+    earlier: str,
 ) -> WorkEstimate:
     """Return the work of summarizing a document; the backend only counts tokens.
 

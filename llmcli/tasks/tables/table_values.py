@@ -81,7 +81,7 @@ class NumberCounts:
         """Whether commas precede decimals, as in "1,50": at least one does not stand before three digits."""
         return self._decimal > self._both == self._grouped and not self._other
 
-    def is_numeric(self, spelling: NumberSpelling = "plain") -> bool:
+    def is_numeric(self, spelling: NumberSpelling) -> bool:
         """Whether most cells are numbers in a spelling, and none is a code such as 007, which would lose its zeros."""
         others = {"plain": 0, "grouped": self._grouped, "comma": self._decimal}[spelling]
         return 2 * (self._numbers + others) > self._filled and not self._has_codes
@@ -102,7 +102,7 @@ def _is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
 
 
-def to_value(cell: str, spelling: NumberSpelling = "plain") -> Value:
+def to_value(cell: str, spelling: NumberSpelling) -> Value:
     """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one or "NA"."""
     cell = cell.strip()
     if not cell or cell.lower() in _MISSING:

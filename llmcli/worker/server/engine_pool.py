@@ -183,7 +183,7 @@ class EnginePool:
         inputs: Sequence[str | Sequence[int]],
         gone: Callable[[], bool],
         pooling: str | None,
-        options: EngineOptions = _DEFAULTS,
+        options: EngineOptions,
     ) -> Future[EmbeddingVectors]:
         """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``.
 

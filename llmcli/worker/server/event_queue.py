@@ -152,7 +152,7 @@ class RequestEvents:
         metrics: WorkerMetrics,
         pool: ThreadPoolExecutor,
         *,
-        streams: bool = False,
+        streams: bool,
     ) -> None:
         """``pool``: the threads that render and tokenize. ``streams``: the client reads pieces as they arrive."""
         self._engine = engine

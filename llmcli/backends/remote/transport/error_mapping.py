@@ -97,7 +97,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     *,
     headers: Mapping[str, str],
     body: bytes,
-    parse: ErrorParser = parse_error_fields,
+    parse: ErrorParser,
 ) -> LlmError:
     """Return the error for a status other than success; ``headers`` with lower-case names."""
     message, code, param, pause = parse(_load_error_body(body))

@@ -155,7 +155,7 @@ class HttpClient:
 
     @contextmanager
     def open_response(
-        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
+        self, call: CancelToken, method: str, path: str, body: Any, *, root: bool = False, model: str = ""
     ) -> Iterator[HttpResponse]:
         """Request ``path`` below the server's address, or with ``root`` below its host; yield a successful response.
 

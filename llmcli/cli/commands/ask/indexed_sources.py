@@ -85,7 +85,7 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
 
 
 def index_texts(
-    ctx: CommandContext, texts: Sequence[Document | StreamedFile | ItemFailed], characters: int, name: str = ""
+    ctx: CommandContext, texts: Sequence[Document | StreamedFile | ItemFailed], characters: int, name: str
 ) -> IndexedSource:
     """Return texts that are too large to be kept, of so many ``characters``; ``name``: that of the only one.
 

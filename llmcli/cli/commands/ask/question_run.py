@@ -35,7 +35,7 @@ def ask_about_documents(
     *,
     cite: bool,
     sql: bool,
-    dry_run: bool = False,
+    dry_run: bool,
 ) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)

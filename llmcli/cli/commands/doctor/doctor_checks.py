@@ -23,7 +23,7 @@ from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 
 
-def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
+def run_checks(ctx: CommandContext, *, network: bool) -> Iterator[tuple[str, Finding]]:
     """Yield the name of every check and its finding; an ``LlmError`` that a check raises becomes a problem.
 
     ``network``: also connect to the Hub and to servers.

@@ -29,7 +29,7 @@ _RUN_SETTINGS = ("lora", "backend", "base_url", "key_env", "ctx", "deterministic
 def log_answers(
     ctx: CommandContext,
     task: Callable[[Backend], Iterator[TaskEvent]],
-    describe: Callable[[Result], str] | None = None,
+    describe: Callable[[Result], str] | None,
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
     """Return the task, which keeps each answer in the log after it was shown.
 

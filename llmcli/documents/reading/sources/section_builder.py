@@ -17,7 +17,7 @@ def format_row(cells: list[str]) -> str:
 class SectionBuilder:
     """Collects blocks and begins a section at each heading. ``title`` is the outermost heading, "" for none."""
 
-    def __init__(self, title: str = "") -> None:
+    def __init__(self, title: str) -> None:
         self._headings: list[tuple[int, str]] = [(0, title)] if title else []
         self._path: tuple[str, ...] = (title,) if title else ()
         self._sections: list[Section] = []
@@ -82,7 +82,7 @@ class SectionBuilder:
         if self._row is None:
             self._item_lead = ""
 
-    def start_row(self, *, is_layout: bool = False) -> None:
+    def start_row(self, *, is_layout: bool) -> None:
         """Begin a row of a table; ``is_layout``: its cells are blocks of their own, and may hold tables."""
         self.end_block()
         self._row = None if is_layout else []
