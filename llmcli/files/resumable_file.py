@@ -18,8 +18,8 @@ from llmcli.files.atomic_file import file_error, own_descriptor
 def is_resumable(path: str) -> bool:
     """Whether ``path`` is a regular file, or could become one.
 
-    A descriptor that this process has, such as /dev/stdout, is not, though it may be open on a regular file: what others
-    have written there, or will write, must stay.
+    A descriptor that this process has, such as /dev/stdout, is not, though it may be open on a regular file: what
+    others have written there, or will write, must stay.
     """
     try:
         return own_descriptor(path) is None and stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (a Path would drop a slash at the end)

@@ -45,9 +45,10 @@ _MAX_AWAITED_PAUSE_S = 60.0
 class RoutedServer:
     """What is known of one server.
 
-    ``tokens`` of requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that last changed.
-    ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back. ``silent_since``: when
-    it was set aside, or last said that it is busy. ``has_answered``: it has answered at least once.
+    ``tokens`` of requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that last
+    changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
+    ``silent_since``: when it was set aside, or last said that it is busy. ``has_answered``: it has answered at least
+    once.
     """
 
     number: int

@@ -77,7 +77,7 @@ class PlainTextWriter:
         self._write(text)
 
     def finish(self) -> None:
-        """Write the rest, and the one newline of a generated answer; on a terminal, messages begin on a line of their own."""
+        """Write the rest, and the one newline of a generated answer; on a terminal, every text ends its line."""
         ends_line = self._ending is TextEnding.LINE or (self._sanitizer is not None and self._mid_line)
         self._write_rest("\n" if ends_line else "")
 

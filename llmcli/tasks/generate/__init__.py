@@ -65,7 +65,10 @@ def run_prompt(
 
 
 def find_kind(prompts: PromptLibrary, kind: str) -> Prompt:
-    """Return the prompt of a kind of text. Raises ``MissingError`` (with similar kinds, also long ones) and ``UsageError``."""
+    """Return the prompt of a kind of text.
+
+    Raises ``MissingError`` (with similar kinds, also long ones) and ``UsageError``.
+    """
     try:
         return find_own_prompt(prompts, kind, kinds_first=True)
     except MissingError as error:
