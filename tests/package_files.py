@@ -139,6 +139,22 @@ def make_odf(content, kind="text", before="", **parts):
     return make_archive(files)
 
 
+def make_ods(**sheets):
+    """Return an OpenDocument spreadsheet with a sheet of texts and numbers for each name."""
+
+    def cell(value):
+        kind = "string" if isinstance(value, str) else f'float" office:value="{value}'
+        return f'<table:table-cell office:value-type="{kind}"><text:p>{value}</text:p></table:table-cell>'
+
+    empty = '<table:table-cell table:number-columns-repeated="16000"/>'
+    tables = ""
+    for name, rows in sheets.items():
+        written = "".join(f"<table:table-row>{''.join(map(cell, row))}{empty}</table:table-row>" for row in rows)
+        rest = f'<table:table-row table:number-rows-repeated="1000000">{empty}</table:table-row>'
+        tables += f'<table:table table:name="{name}">{written}{rest}</table:table>'
+    return make_odf(f"<office:spreadsheet>{tables}</office:spreadsheet>", "spreadsheet")
+
+
 XHTML = '<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"{}><head><title/></head><body>{}</body></html>'
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llmcli.documents.records.formats.record_format import RecordFormat
 
 LINES, JSON_LINES, DELIMITED_FORMATS = "lines", "jsonl", frozenset({"csv", "tsv"})
+WORKBOOK_FORMATS = frozenset({"xlsx", "ods"})
 """Formats that other code names."""
 _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""
@@ -524,13 +525,21 @@ for _entry in (
             name,
             f"{_FORMATS}.packages.odf:{name.upper()}",
             zip_types=(f"application/vnd.oasis.opendocument.{kind}",),
+            reader=reader,
             description=description,
             aliases=aliases,
+            in_child=bool(reader),
         )
-        for name, kind, description, aliases in (
-            ("odt", "text", "an OpenDocument text", ("ott",)),
-            ("odp", "presentation", "an OpenDocument presentation", ("otp",)),
-            ("ods", "spreadsheet", "an OpenDocument spreadsheet", ("ots",)),
+        for name, kind, description, aliases, reader in (
+            ("odt", "text", "an OpenDocument text", ("ott",), ""),
+            ("odp", "presentation", "an OpenDocument presentation", ("otp",), ""),
+            (
+                "ods",
+                "spreadsheet",
+                "an OpenDocument spreadsheet",
+                ("ots",),
+                f"{_SOURCES}.table_source:read_spreadsheet",
+            ),
         )
     ),
     FormatEntry(

@@ -1,4 +1,4 @@
-"""Tables of named columns: CSV and JSON documents, and the tables in the text of a report.
+"""Tables of named columns: CSV and JSON documents, the sheets of workbooks, and the tables in the text of a report.
 
 Reports have rows of cells between vertical bars, as Markdown and the readers write them.
 """
@@ -6,6 +6,7 @@ Reports have rows of cells between vertical bars, as Markdown and the readers wr
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,14 +21,22 @@ from llmcli.documents.delimited_table import (
     sniff_delimiter,
     without_quoted_fields,
 )
-from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, find_reader_by_name, is_markdown_suffix
+from llmcli.documents.format_registry import (
+    DELIMITED_FORMATS,
+    JSON_LINES,
+    WORKBOOK_FORMATS,
+    find_reader_by_name,
+    is_markdown_suffix,
+)
 from llmcli.documents.json_values import parse_json_at
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.documents.reading.reader_process import read_in_child
+from llmcli.documents.reading.source_reader import refuse_unknown
 from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.interrupt import Interrupt
+from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.tasks.tables.streamed_rows import StreamedTable, flatten_objects, type_cells
 from llmcli.tasks.tables.table_values import Value, unique_name
 
@@ -35,6 +44,7 @@ _ROW = re.compile(r"[ \t>]*\|(.*)\|[ \t]*")
 _SEPARATOR = re.compile(r"[ \t>]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _JSON_START = re.compile(r"\s*(?:\{\s*(?:[\"}]|\Z)|\[\s*(?:[{\"]|\Z))")
+_SHEETS_READER = "llmcli.documents.reading.sources.table_source:read_sheet_rows"
 _SNIFFED_LINES = 20
 _MIN_ROWS, _MIN_FIELDS = 3, 3
 _MAX_TITLE_CHARS = 60
@@ -55,19 +65,23 @@ class Table:
 
 
 def is_table(document: Document) -> bool:
-    """Whether a document is a table or JSON by the suffix of its name."""
-    return is_table_name(document.name)
+    """Whether a document is a workbook, or a table or JSON by the suffix of its name."""
+    return is_table_name(document.name) or _is_workbook(document)
 
 
 def is_table_name(name: str) -> bool:
-    """Whether a file is a table or JSON by the suffix of its name."""
+    """Whether a file is a workbook, a table or JSON by the suffix of its name."""
     found = find_reader_by_name(name)
-    return found is not None and found.is_text
+    return found is not None and (found.is_text or found.name in WORKBOOK_FORMATS)
+
+
+def _is_workbook(document: Document) -> bool:
+    return document.source is not None and document.source.format_name in WORKBOOK_FORMATS
 
 
 def holds_records(document: Document) -> bool:
     """Whether a document has rows or JSON instead of prose: by its name, its format, or the first lines of a text."""
-    if is_table(document) or (document.source is not None and document.source.format_name == "xlsx"):
+    if is_table(document):
         return True
     if is_markdown_suffix(PurePath(document.name).suffix[1:].lower()):
         return False
@@ -90,7 +104,7 @@ def _are_rows(lines: Sequence[str]) -> bool:
 
 
 def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Table]:
-    """Return the tables of documents; a document of several lists of objects gives several.
+    """Return the tables of documents; a document of several lists of objects gives several, as one of several sheets does.
 
     A file that was read as an overview is read again, as a whole. Raises ``BadDocument`` for one that is no table, and
     what ``read_bytes`` raises.
@@ -119,6 +133,9 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
 
 def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[Table]:
     """Yield the tables of a document; a name may occur twice."""
+    if _is_workbook(document):
+        yield from _read_workbook(document, interrupt)
+        return
     found, title = find_reader_by_name(document.name), PurePath(document.name).stem
     kind = "" if found is None or not found.is_text else found.name
     large = None if document.source is None or document.path is None else open_streamed_file(document.name)
@@ -131,6 +148,43 @@ def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[Table]:
         title = title if document.path is not None else "data"
         for key, (columns, rows) in _read_text(document, kind, interrupt):
             yield Table(key or title, columns, rows[:], rows.longer)
+
+
+def _read_workbook(document: Document, interrupt: Interrupt) -> Iterator[Table]:
+    """Yield the tables of the sheets, called as these if there are several.
+
+    A file is read again, with all its rows. Raises ``BadDocument`` if no sheet has a table, and if there is only an
+    overview.
+    """
+    if document.path is not None:
+        sheets = run_interruptible(_read_sheets, read_bytes(document.name, interrupt, refuse_unknown))
+    elif document.source is None or document.notes:
+        raise BadDocument(detail="its sheets are too large for standard input; name the file")
+    else:
+        sheets = [(" ".join(each.headings), _find_rows(each.text)) for each in document.source.passages]
+    tables = [(title, table) for title, rows in sheets if len(table := _without_titles(rows)) > 1]
+    if not tables:
+        raise BadDocument(detail="no sheet has a header and a row")
+    for title, (header, *rows) in tables:
+        columns, values = type_cells(header, partial(iter, rows), interrupt)
+        yield Table(title if len(tables) > 1 else PurePath(document.name).stem, columns, values[:], values.longer)
+
+
+def _read_sheets(data: bytes) -> list[tuple[str, list[list[str]]]]:
+    """Return the title and the rows of each sheet."""
+    sheets: dict[int | None, tuple[str, list[list[str]]]] = {}
+    for section in read_in_child(_SHEETS_READER, data):
+        assert not isinstance(section, str)
+        _, rows = sheets.setdefault(section.page, (section.headings[0], []))
+        rows += json.loads(section.text)
+    return [*sheets.values()]
+
+
+def _without_titles(rows: Sequence[list[str]]) -> list[list[str]]:
+    """Return the rows that are not blank, from the header on: a title above a table of several columns is one cell."""
+    filled = [row for row in rows if any(row)]
+    widths = [sum(map(bool, row)) for row in filled]
+    return filled[next((at for at, width in enumerate(widths) if width > 1), 0) :]
 
 
 def _read_text(document: Document, kind: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:
@@ -186,14 +240,10 @@ def find_text_tables(document: Document, interrupt: Interrupt) -> list[Table] | 
     """Return the tables in a report; None for a document that is itself a table.
 
     Standard input is a table if it has none between bars, and begins as JSON or with a header. Numbers of reports may
-    have separators of thousands and a percent sign. Raises ``BadDocument`` for a spreadsheet that was too large to be
-    read as a whole.
+    have separators of thousands and a percent sign.
     """
     if is_table(document):
         return None
-    source = document.source
-    if source is not None and source.format_name == "xlsx" and source.notes:
-        raise BadDocument(document.name, detail="its sheets are too large; export them as CSV")
     used: set[str] = set()
     title = PurePath(document.name).stem if document.path is not None else "table"
     tables = [make_table(title, rows, used, interrupt) for rows in _table_rows(document.text)]
@@ -212,6 +262,10 @@ def _table_rows(text: str) -> Iterator[list[list[str]]]:
         rows = [_split_cells(line) for line in group] if is_row else []
         if len(rows) > 1:
             yield rows
+
+
+def _find_rows(text: str) -> list[list[str]]:
+    return [_split_cells(line) for line in text.splitlines() if _ROW.fullmatch(line)]
 
 
 def _split_cells(line: str) -> list[str]:

@@ -5,7 +5,9 @@ import os
 from tempfile import mkdtemp
 
 import pytest
+from package_files import make_ods
 from scripted import all_messages
+from source_files import make_xlsx
 
 from llmcli.cli.commands.ask import indexed_sources
 from llmcli.cli.input import inputs
@@ -31,7 +33,7 @@ def write(tmp_path):
     """Return a function that writes a file and returns its path."""
 
     def file(name, content):
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
         return str(tmp_path / name)
 
     return file
@@ -199,6 +201,54 @@ def test_a_large_table_is_answered_by_sql(llm, write, argv):
     found = json.loads(llm("ask", "?", "--json", "-f", file, *argv, answer=respond).out)
     assert found["rows"] == [["North", 2000], ["South", 1000]] and found["columns"] == ["shop", "count(*)"]
     assert (found["method"], found["truncated"], "text" in found) == ("sql", False, False)
+
+
+STAFF = [
+    ["Staff of 2026"],
+    ["name", "city", "age"],
+    *([f"n{n}", ("Kiel", "Rome")[n % 2], 20 + n % 40] for n in range(3000)),
+]
+ORDERS = [["order", "amount"], ["a\nb", 1.5], ["c|d", 3]]
+
+
+@pytest.mark.parametrize(("suffix", "make"), [("xlsx", make_xlsx), ("ods", make_ods)])
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("How many people are there?", 3000),
+        ("How many people live in Rome?", 1500),
+        ("What is the average age?", 39.5),
+        ("What is the total amount?", 4.5),
+        ("How many orders are there?", 2),
+    ],
+)
+def test_workbooks_are_answered_by_sql(llm, write, suffix, make, question, value):
+    """All rows of all sheets count, large and small ones; a title above a header is none of them."""
+    file = write(f"firm.{suffix}", make(People=STAFF, Orders=ORDERS))
+    run = llm("ask", question, "-f", file, "--json", answer=respond)
+    found = json.loads(run.out)
+    assert (run.code, run.err, found["rows"], found["template"] is None) == (0, "", [[value]], False)
+    assert not run.backend.requests
+
+
+def test_the_only_sheet_of_a_workbook_has_the_name_of_the_file(llm, write, tmp_path):
+    """Also in standard input, where a large sheet is an overview, which is said."""
+    file = write("orders.xlsx", make_xlsx(Sheet1=ORDERS, Empty=[]))
+    assert llm("ask", "How many orders are there?", "-f", file).out == "2\n"
+    piped = (tmp_path / "orders.xlsx").read_bytes()
+    assert llm("ask", "How many rows are there?", "-f", "-", stdin=piped).out == "2\n"
+    run = llm("ask", "How many rows?", "-f", "-", "-v", stdin=make_xlsx(Sheet1=STAFF), answer=respond, context=1 << 16)
+    assert "given to the model as an overview" in run.err and run.backend.requests
+    run = llm("ask", "How many?", "--sql", "-f", "-", stdin=make_xlsx(Sheet1=STAFF), answer=respond)
+    assert run.code == 65 and "too large for standard input; name the file" in run.err
+
+
+def test_a_workbook_without_a_table_is_read(llm, write):
+    """By the model; with --sql the error says why."""
+    file = write("note.xlsx", make_xlsx(Sheet1=[["a note"]]))
+    assert llm("ask", "How many?", "-f", file, answer=lambda _: "One.").out == "One.\n"
+    run = llm("ask", "How many?", "--sql", "-f", file)
+    assert run.code == 65 and "no sheet has a header and a row" in run.err
 
 
 def test_nothing_in_a_table_is_said_in_words(llm, write):

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from package_files import make_ods
 from source_files import (
     make_docx,
     make_email,
@@ -99,6 +100,13 @@ def test_small_sheets_are_read_whole():
     assert passages(data, "x.xlsx") == [
         ("# Prices\n\n| item | price |\n| tea | 3 |\n|  | 2.5 |", 1, ("Prices",)),
         ("# Last\n\n| x\\|y |", 3, ("Last",)),
+    ]
+
+
+def test_sheets_of_an_open_document_are_read():
+    """As those of Excel; the empty cells behind the last one, which office programs repeat, are none."""
+    assert passages(make_ods(Prices=[["item", "price"], ["tea", 3]]), "x.ods") == [
+        ("# Prices\n\n| item | price |\n| tea | 3 |", 1, ("Prices",))
     ]
 
 

@@ -48,7 +48,7 @@ def ask_about_documents(
     else:
         indexed.append(index_texts(ctx, read, read.characters, read.names[0] if len(read) == 1 else ""))
     if sql and (not documents or indexed):
-        raise UsageError("--sql needs tables", detail="Name CSV or JSON files: -f FILE")
+        raise UsageError("--sql needs tables", detail="Name CSV or JSON files, or workbooks: -f FILE")
     if sql and cite:
         raise UsageError("--sql and --cite exclude each other")
 
@@ -119,7 +119,7 @@ def _tables_for_sql(
 
     if not documents or not all(map(is_table, documents)):
         return []
-    is_small = all(each.source is None for each in documents)
+    is_small = not any(each.notes for each in documents)  # no overview
     if is_small and wanted.system and asked.fits_whole(documents):
         return []
     try:

@@ -6,6 +6,7 @@ A small table is read as it is, a large one as an overview of columns and sample
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -30,6 +31,7 @@ MAX_COLUMNS = 200
 MAX_SPREADSHEET_BYTES = 128 << 20
 MAX_SHEET_CELLS = 5_000_000
 """Cells of the area of a sheet that has content, empty ones included: the reader keeps all of them in memory."""
+_ROWS_OF_SECTION = 5_000
 # the positions of cells and rows; a cell without one stands beside the cell before it
 _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\s(?:[^>]*?\s)?r\s*=\s*[\"']([A-Z]{0,3})(\d{1,10})[\"']")
 
@@ -50,11 +52,26 @@ def describe_csv(lines: Iterable[str], name: str) -> Iterator[Section | str]:
 
 
 def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
-    """Yield each sheet with content (XLSX); ``page`` is the number of the sheet.
+    """Yield each sheet with content (XLSX, ODS); ``page`` is the number of the sheet.
 
     Raises ``MissingExtra`` and ``BadDocument``.
     """
     del name
+    for title, number, rows in _read_sheets(data):
+        yield from _describe_sheet(title, number, rows)
+
+
+def read_sheet_rows(data: bytes, name: str) -> Iterator[Section]:
+    """Yield all rows of each sheet, some at a time, as a JSON list of lists of texts; otherwise as ``read_spreadsheet``."""
+    del name
+    for title, number, rows in _read_sheets(data):
+        for at in range(0, len(rows), _ROWS_OF_SECTION):
+            texts = [[_cell_text(cell) for cell in row] for row in rows[at : at + _ROWS_OF_SECTION]]
+            yield Section(json.dumps(texts), (title,), number)
+
+
+def _read_sheets(data: bytes) -> Iterator[tuple[str, int, list[list[object]]]]:
+    """Yield the title, the number and the rows of each sheet. Raises as ``read_spreadsheet``."""
     calamine = import_optional("python_calamine", "python-calamine")
     _check_size(ZipPackage(data))
     try:
@@ -69,7 +86,7 @@ def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
             rows = workbook.get_sheet_by_index(number - 1).to_python()
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise BadDocument(detail=f"the sheet {title} is damaged: {error}") from error
-        yield from _describe_sheet(title, number, rows)
+        yield title, number, rows
 
 
 def _describe_sheet(title: str, number: int, rows: list[list[object]]) -> Iterator[Section | str]:
