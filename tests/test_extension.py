@@ -37,7 +37,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli.flags import Flags, GivesSetting
-from llmcli.cli.input import inputs
+from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.render.renderer import render_task
 from llmcli.fast_dataclass import frozen
@@ -58,7 +58,7 @@ def shout(ctx, files: FilesArgument = None) -> int:
     """Say a text again, louder."""
     from extension_of_a_test.shout_task import shout as task
 
-    (document,) = inputs.read_documents(ctx, files or [])
+    (document,) = source_inputs.read_text_documents(ctx, files or [])
     options = ctx.generation_options()
     ctx.console.explain(f"markdown is {ctx.runtime.settings['markdown']} ({ctx.runtime.settings.origin('markdown')})")
     return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, document.text, options))

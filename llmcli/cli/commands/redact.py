@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
-from llmcli.cli.input import inputs
+from llmcli.cli.input.source_inputs import read_text_documents
 from llmcli.cli.options import GENERAL_OPTIONS, FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import PartialError
@@ -44,8 +44,10 @@ def redact(
     from llmcli.documents.reading.document import Document
     from llmcli.tasks.redact import redact_documents
 
-    found = inputs.read_documents(ctx, files or [])
+    found = read_text_documents(ctx, files or [])
     documents = [document for document in found if isinstance(document, Document)]
+    for note in (note for document in documents for note in document.notes):
+        ctx.console.warn(note)
     redacted = redact_documents(_build_redactor(ctx, names=names), documents)
     if ctx.console.as_json:
         _write(ctx, _format_json(redacted, named=len(found) > 1, show_values=show_values))

@@ -220,11 +220,6 @@ def check_output(ctx: CommandContext, names: Sequence[str]) -> None:
         check_distinct([("an input", name) for name in names], [("the output", ctx.flags.output)])
 
 
-def read_documents(ctx: CommandContext, files: Sequence[str]) -> Sequence[Document | ItemFailed]:
-    """Read the named inputs as they are, or standard input if none is named. Raises as ``read_inputs`` does."""
-    return read_inputs(ctx, files, read_document, keeps_all=True)
-
-
 def read_inputs(
     ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T], *, keeps_all: bool = False
 ) -> Sequence[T | ItemFailed]:

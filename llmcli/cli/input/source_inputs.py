@@ -87,15 +87,37 @@ def _read_named_source(ctx: CommandContext, name: str) -> Document:
     return run_interruptible(read_source, data, name, Path(name))
 
 
+def _refuse_unknown(data: bytes, name: str) -> None:
+    """Raise as ``refuse_unknown``; the readers are imported only if an input is no text."""
+    from llmcli.documents.reading.source_reader import refuse_unknown
+
+    refuse_unknown(data, name)
+
+
+def read_text_documents(ctx: CommandContext, files: Sequence[str]) -> Sequence[Document | ItemFailed]:
+    """Read the named inputs, or standard input if none is named: texts as they are, other documents by their readers.
+
+    Markup and tables are texts. Raises as ``read_inputs``.
+    """
+    return read_inputs(ctx, files, _read_text_document, keeps_all=True)
+
+
+def _read_text_document(ctx: CommandContext, name: str) -> Document:
+    check_output(ctx, [name])
+    if name == STDIN:
+        data, path = read_stdin_bytes(ctx, _refuse_unknown), None
+    else:
+        note_input(ctx, name)
+        data, path = read_bytes(name, ctx.runtime.interrupt, _refuse_unknown), Path(name)
+    from llmcli.documents.reading.source_reader import is_plain_text, read_source
+
+    if is_plain_text(data):
+        return count_characters(ctx, open_document(data, name, path))
+    return count_characters(ctx, run_interruptible(read_source, data, name, path))
+
+
 def _read_stdin_source(ctx: CommandContext) -> Document:
-    """Read standard input; the readers are imported only if it may be something else than text."""
-
-    def refuse_binary(data: bytes, name: str) -> None:
-        from llmcli.documents.reading.source_reader import refuse_unknown
-
-        refuse_unknown(data, name)
-
-    data = read_stdin_bytes(ctx, refuse_binary)
+    data = read_stdin_bytes(ctx, _refuse_unknown)
     if is_plain_start(data):
         return open_document(data, STDIN)
     from llmcli.documents.reading.source_reader import read_source

@@ -12,6 +12,7 @@ import pytest
 from fake_server import encode_chunk, iter_answer_events, last_message, send_events, stream_answer
 from hosted_servers import rechunk
 from remote_config import configure
+from source_files import make_docx, make_pdf
 
 MAIL, CARD = "jane@example.org", "4111 1111 1111 1111"
 LETTER = f"Dear Jane,\n\nyour address is {MAIL}, your card {CARD}.\n"
@@ -31,6 +32,19 @@ def test_the_redacted_text_is_printed(llm, letter):
     run = llm("redact", stdin=LETTER.encode())
     assert (run.code, run.out, run.err, run.backend) == (0, expected, "", None)
     assert llm("redact", stdin=b"").out == ""
+
+
+def test_documents_are_read_as_ask_reads_them(llm, tmp_path):
+    """The text of a Word document or a PDF is what would be sent; markup and tables stay as they are."""
+    word, page = tmp_path / "a.docx", tmp_path / "b.html"
+    word.write_bytes(make_docx(lambda document: document.add_paragraph(f"Write to {MAIL}.")))
+    page.write_text(f"<p>{MAIL}</p>")
+    run = llm("redact", str(word), str(page))
+    assert (run.code, run.err) == (0, "") and "Write to PII_EMAIL_1." in run.out and "<p>PII_EMAIL_1</p>" in run.out
+    assert "card PII_CARD_1." in llm("redact", stdin=make_pdf(f"Your card {CARD}.")).out
+    run = llm("redact", stdin=make_pdf(f"Your card {CARD}.", ""))
+    assert run.code == 0 and "1 of 2 pages have no text" in run.err
+    assert llm("redact", stdin=b"\x7fELF\0").code == 65
 
 
 def test_the_text_ends_with_a_newline_on_a_terminal(llm, terminal):
