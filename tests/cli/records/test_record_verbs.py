@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from grid import grid
 from scripted import last_message
-from source_files import make_pdf, make_report_docx
+from source_files import make_pdf, make_report_docx, make_xlsx
 
 ROWS = [{"id": "1", "text": 'good, "very"'}, {"id": "2", "text": ""}, {"id": "3", "text": "two\nlines"}]
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -378,8 +378,9 @@ def test_on_error_is_an_option_of_records(llm, write):
 @pytest.mark.parametrize(
     "argv", [("filter", "it is about ships", "--files"), ("embed", "--files"), ("similar", "ships", "--files")]
 )
-def test_whole_files_are_read_as_ask_reads_them(llm, write, argv):
-    """Word, PDF and HTML by their readers, a table as it is; a damaged one fails alone."""
+def test_whole_files_are_read_as_ask_reads_them(llm, write, tmp_path, argv):
+    """Word, PDF and HTML by their readers, a table as it is; a damaged one fails alone. A directory stands for its files."""
+    (tmp_path / "docs").mkdir()
     names = [
         write("a.docx", make_report_docx()),
         write("b.pdf", make_pdf("Ships sail to the island.", "")),
@@ -393,10 +394,17 @@ def test_whole_files_are_read_as_ask_reads_them(llm, write, argv):
         texts.append(request.prompt or last_message(request))
         return dict.fromkeys(request.candidates, -1.0) if request.candidates else struct.pack("<2f", 3, 4)
 
-    run = llm(*argv, *names, answer=answer, context=1 << 20)
+    (tmp_path / "docs" / "f.txt").write_text("Boats drift.")
+    run = llm(*argv, *names, str(tmp_path / "docs"), answer=answer, context=1 << 20)
     assert run.code == 3 and "e.docx: the file is damaged" in run.err
     assert "1 of 2 pages have no text" in run.err
     whole = "\n".join(texts)
     assert "Costs rose by 12 percent." in whole and "Ships sail to the island." in whole
-    assert "<p>" not in whole and "Ships sail." in whole
+    assert "<p>" not in whole and "Boats drift." in whole and "Ships sail." in whole
     assert whole.count("Anna,Kiel") == 5000
+
+
+def test_a_workbook_has_no_records(llm, write):
+    """The next step says in which form it would have."""
+    run = llm("classify", "--labels", "a,b", write("a.xlsx", make_xlsx(Sheet1=[["text"], ["good"]])))
+    assert (run.code, run.out) == (65, "") and "Save a table as CSV" in run.err

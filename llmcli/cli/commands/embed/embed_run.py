@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
@@ -27,6 +28,7 @@ WHOLE_FILES = "document"
 def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, normalizes: bool, whole: bool) -> int:
     """Write the vectors of records; return the exit code. Raises ``UsageError`` for options that exclude each other."""
     use_embedding_model(ctx)
+    files = expand_names(ctx, files) if whole else files
     flags = record_flags(ctx)
     to_numpy = flags.output is not None and flags.output.lower().endswith(NUMPY_SUFFIX)
     if to_numpy and (ctx.console.as_json or flags.unordered or flags.output_format is not None):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
+from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.labels.calibration_options import CalibrationOptions
 from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.labels.summary_view import write_summary
@@ -167,6 +168,7 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     """Print the records that match; return the exit code. Raises ``UsageError`` for views that exclude each other."""
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
+    files = expand_names(ctx, files) if view.names else files
     run = FilterRun(ctx, query, view)
     if run.calibrated.reports(files):
         backend = ctx.runtime.backend()

@@ -64,6 +64,10 @@ def _not_long(ctx: CommandContext, kind: str, options: LongTextOptions) -> Usage
     """Return the error for options that a kind does not take. Raises ``MissingError`` for a word that is no kind."""
     prompt = find_kind(ctx.runtime.prompts, kind)
     option = options.option_names[0]
+    values = {"--language": options.language, "--words": options.words}
+    if option.removeprefix("--") in prompt.variables and option in values:
+        again = format_command("generate", kind, "--var", f"{option.removeprefix('--')}={values[option]}")
+        return UsageError(f"{option} is for {_KINDS}", detail=f"Try: {again}")
     if option != "TOPIC":
         return UsageError(f"{option} is for {_KINDS}", detail=f"Leave it out for {kind}.")
     required = [variable.name for variable in prompt.variables.values() if variable.default is None]

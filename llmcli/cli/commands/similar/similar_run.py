@@ -11,6 +11,7 @@ from llmcli.cli.commands.embed.embed_run import WHOLE_FILES, use_embedding_model
 from llmcli.cli.console import json_text
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN, format_source_name
+from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink
@@ -86,10 +87,11 @@ def run_similar(
     if not wanted.strip():
         raise EmptyInput("the query")
     use_embedding_model(ctx)
+    names = expand_names(ctx, files) if whole else files
     outputs: list[SimilarOutput] = []
 
     def make_output(ctx: CommandContext) -> SimilarOutput:
-        outputs.append(SimilarOutput(ctx, files, top=top, threshold=threshold, whole=whole))
+        outputs.append(SimilarOutput(ctx, names, top=top, threshold=threshold, whole=whole))
         return outputs[0]
 
     def make_verb(backend: Backend, options: GenerationOptions) -> EmbedTask:
@@ -98,4 +100,4 @@ def run_similar(
 
     input_format = WHOLE_FILES if whole else None
     task = RecordRunSpec(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)
-    return run_records(ctx, files, task)
+    return run_records(ctx, names, task)

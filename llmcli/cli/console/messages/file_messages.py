@@ -206,7 +206,10 @@ def _advise_conversion(error: e.NotUtf8) -> str:
 
 
 FILE_DESCRIPTIONS: Descriptions = {
-    e.BinaryInput: lambda x: (append_detail(f"{subject_of(x)} is not text", x), "Convert it to text first."),
+    e.BinaryInput: lambda x: (
+        append_detail(f"{subject_of(x)} is not text", x),
+        "Save a table as CSV, another document as text." if "office" in x.detail else "Convert it to text first.",
+    ),
     e.NotUtf8: lambda x: (append_detail(f"{subject_of(x)} is not UTF-8 (byte {x.offset})", x), _advise_conversion(x)),
     e.IsADirectory: lambda x: (f"{subject_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{subject_of(x) or 'the input'} is empty", ""),
