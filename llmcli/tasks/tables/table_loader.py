@@ -33,6 +33,7 @@ from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.reader_process import read_in_child
 from llmcli.documents.reading.source_reader import refuse_unknown
+from llmcli.documents.reading.sources.table_source import split_titles
 from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, replace
@@ -162,7 +163,7 @@ def _read_workbook(document: Document, interrupt: Interrupt) -> Iterator[Table]:
         raise BadDocument(detail="its sheets are too large for standard input; name the file")
     else:
         sheets = [(" ".join(each.headings), _find_rows(each.text)) for each in document.source.passages]
-    tables = [(title, table) for title, rows in sheets if len(table := _without_titles(rows)) > 1]
+    tables = [(title, table) for title, rows in sheets if len(table := split_titles(rows)[1]) > 1]
     if not tables:
         raise BadDocument(detail="no sheet has a header and a row")
     for title, (header, *rows) in tables:
@@ -178,13 +179,6 @@ def _read_sheets(data: bytes) -> list[tuple[str, list[list[str]]]]:
         _, rows = sheets.setdefault(section.page, (section.headings[0], []))
         rows += json.loads(section.text)
     return [*sheets.values()]
-
-
-def _without_titles(rows: Sequence[list[str]]) -> list[list[str]]:
-    """Return the rows that are not blank, from the header on: a title above a table of several columns is one cell."""
-    filled = [row for row in rows if any(row)]
-    widths = [sum(map(bool, row)) for row in filled]
-    return filled[next((at for at, width in enumerate(widths) if width > 1), 0) :]
 
 
 def _read_text(document: Document, kind: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:

@@ -122,6 +122,14 @@ def test_a_large_sheet_is_an_overview():
     assert document.source.notes[0].startswith("sheet Log: a table with 4,000 rows and 2 columns is given")
 
 
+def test_a_title_above_a_large_sheet_is_no_header():
+    """It stands above the overview."""
+    rows = [["Log of May"], [], ["id", "name"], *([i, f"n{i % 3}"] for i in range(4000))]
+    (passage,) = read_source(make_xlsx(Log=rows), "x.xlsx").source.passages
+    assert passage.text.startswith("# Log\nLog of May\nOverview of a table with 4,000 rows and 2 columns.")
+    assert "| id | number | 4,000 |" in passage.text
+
+
 def test_a_sheet_that_spans_a_huge_area_is_refused():
     """The reader would reserve memory for each cell of the area, though two cells have a value."""
     far = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'

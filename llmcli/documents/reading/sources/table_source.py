@@ -97,17 +97,33 @@ def _describe_sheet(title: str, number: int, rows: list[list[object]]) -> Iterat
             lines.append(format_row(row))
             size += len(lines[-1]) + 1
             if size > MAX_WHOLE_CHARS:
-                header, *filled = filter(any, texts)
-                yield from _describe_table((title,), number, header, filled)
+                above, (header, *filled) = split_titles(texts)
+                yield from _describe_table(
+                    (title,), number, header, filled, [" ".join(filter(None, row)) for row in above]
+                )
                 return
     if size:
         yield Section("\n".join(lines), (title,), number)
 
 
+def split_titles(rows: Iterable[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the titles above a table, and its header and rows, without blank ones.
+
+    A title is a row with one cell above the first one that has several. A table of one column has none.
+    """
+    filled = [row for row in rows if any(row)]
+    start = next((at for at, row in enumerate(filled) if sum(map(bool, row)) > 1), 0)
+    return filled[:start], filled[start:]
+
+
 def _describe_table(
-    headings: tuple[str, ...], page: int | None, header: Sequence[str], rows: Iterable[Sequence[str]]
+    headings: tuple[str, ...],
+    page: int | None,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    titles: Sequence[str] = (),
 ) -> Iterator[Section | str]:
-    """Yield the overview of a table, and a note that says so."""
+    """Yield the overview of a table below its ``titles``, and a note that says so."""
     profiles = [ColumnProfile() for _ in header]
     sample: RowSample[Sequence[str]] = RowSample()
     count = 0
@@ -120,7 +136,7 @@ def _describe_table(
     shown = list(zip(names, profiles, strict=True))[:MAX_COLUMNS]
     what = f"{count:,} rows and {len(profiles):,} columns"
     more = f"; the first {MAX_COLUMNS} columns are shown" if len(profiles) > MAX_COLUMNS else ""
-    lines = [*(f"# {title}" for title in headings), f"Overview of a table with {what}{more}.", ""]
+    lines = [*(f"# {title}" for title in headings), *titles, f"Overview of a table with {what}{more}.", ""]
     lines += [*describe_columns(shown), "", f"{len(sample.rows)} of the {count:,} rows:", ""]
     lines += describe_sample([name for name, _ in shown], sample)
     yield Section("\n".join(lines), headings, page)
