@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -20,15 +20,23 @@ _MAX_SHAPED_CALLS = 64
 """A job of more calls takes as many times longer."""
 
 
-def write_estimates(ctx: CommandContext, names: Sequence[str], estimate: Callable[[int], WorkEstimate]) -> int:
-    """Write the work for each input and in total, as ``write_estimate_rows`` does; return the exit code."""
+def write_estimates(
+    ctx: CommandContext,
+    names: Sequence[str],
+    estimate: Callable[[int], WorkEstimate],
+    *,
+    other_outputs: Iterable[str | None] = (),
+) -> int:
+    """Write the work for each input and in total, as ``write_estimate_rows`` does; return the exit code.
+
+    ``other_outputs``: the files beside that of -o.
+    """
 
     def make_row(index: int) -> dict[str, Any]:
         return _estimate_row(ctx, estimate(index))
 
-    return write_estimate_rows(
-        ctx, names, make_row, summed=("passages", "calls", "tokens", "seconds"), output=ctx.flags.output
-    )
+    summed = ("passages", "calls", "tokens", "seconds")
+    return write_estimate_rows(ctx, names, make_row, summed=summed, outputs=(ctx.flags.output, *other_outputs))
 
 
 def write_estimate_rows(
@@ -37,14 +45,15 @@ def write_estimate_rows(
     make_row: Callable[[int], dict[str, Any]],
     *,
     summed: Sequence[str],
-    output: str | None,
+    outputs: Iterable[str | None],
 ) -> int:
     """Write a line for each input and one with the sums of the columns ``summed``; return the exit code.
 
     ``make_row`` returns that of an input by its position; an ``LlmError`` that it raises is the failure of this input.
-    The file of -o stays as it is. Raises as ``require_writable`` if it could not be written.
+    The files that the command would write, ``outputs``, stay as they are (None: not given). Raises as
+    ``require_writable`` if one could not be written.
     """
-    if output is not None:
+    for output in filter(None, outputs):
         require_writable(output)
     rows: list[dict[str, Any]] = []
     failed: list[LlmError] = []

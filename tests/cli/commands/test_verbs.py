@@ -611,3 +611,5 @@ def test_a_dry_run_checks_its_output_and_leaves_it_alone(llm, tmp_path, monkeypa
         dry, real = (llm(*argv, *more, "-o", name, answer=lambda _: "Text.") for more in (["--dry-run"], []))
         assert (dry.code, dry.out, dry.backend) == (73, "", None) and dry.err == real.err
     assert argv[0] == "translate" or llm(*argv, "--dry-run", "-o", "dir.md").code == 73
+    beside = {"translate": "--report", "extract": "--html"}.get(argv[0])
+    assert beside is None or llm(*argv, "--dry-run", beside, "nowhere/a.html").code == 73

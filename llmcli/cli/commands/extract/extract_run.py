@@ -66,11 +66,11 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
         prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
         return ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
 
-    if wanted.dry_run:
-        return _write_estimates(ctx, documents, make_plan)
     several = len(names) > 1
     form = _choose_format(ctx, wanted, several=several)
     _refuse_name_column(form, schema, named=several)
+    if wanted.dry_run:
+        return _write_estimates(ctx, documents, make_plan, wanted.html)
     rows = ValueRows(form, schema, many=wanted.many, named=several)
     table = ParquetValues(schema, many=wanted.many, named=several) if form == PARQUET else None
     page = None if wanted.html is None else HighlightedPage(documents)
@@ -104,6 +104,7 @@ def _write_estimates(
     ctx: CommandContext,
     documents: Sequence[Document | StreamedFile | ItemFailed],
     make_plan: Callable[[Backend], ExtractionPlan],
+    html: str | None,
 ) -> int:
     def estimate(index: int) -> WorkEstimate:
         document = documents[index]
@@ -111,7 +112,7 @@ def _write_estimates(
             raise document.error
         return estimate_extraction(make_plan(ctx.runtime.backend()), document)
 
-    return write_estimates(ctx, [each.name for each in documents], estimate)
+    return write_estimates(ctx, [each.name for each in documents], estimate, other_outputs=[html])
 
 
 @contextmanager

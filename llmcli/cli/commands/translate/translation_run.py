@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -80,7 +80,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if memory is not None:
             stack.enter_context(memory)
         if options.dry_run:
-            return _write_estimate(ctx, builder.build_specs(plan.translations), memory, named_output)
+            specs = builder.build_specs(plan.translations)
+            return _write_estimate(ctx, specs, memory, (named_output, options.report_file))
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
@@ -228,11 +229,11 @@ def _write_estimate(
     ctx: CommandContext,
     specs: Sequence[TranslationSpec | ItemFailed],
     memory: TranslationMemory | None,
-    output: str | None,
+    outputs: Iterable[str | None],
 ) -> int:
     """Write the work for each document and in total, a line each; return the exit code.
 
-    ``output``: the file of the one translation, as the user named it.
+    ``outputs``: the file of the one translation, if the user named it, and the report.
     """
     from llmcli.cli.render.estimate_table import write_estimate_rows
     from llmcli.tasks.translate import estimate_translation
@@ -244,7 +245,7 @@ def _write_estimate(
         return _estimate_row(ctx, estimate_translation(spec, memory))
 
     return write_estimate_rows(
-        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds"), output=output
+        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds"), outputs=outputs
     )
 
 
