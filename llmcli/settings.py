@@ -339,7 +339,8 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _load_mapping(path: Path, text: str) -> Mapping[Any, Any]:
+def parse_config(path: Path, text: str) -> Mapping[Any, Any]:
+    """Return the mapping in the text of a configuration file. Raises ``ConfigError`` for another text."""
     from llmcli.yaml_file import parse_yaml_file  # without a configuration it is not needed
 
     try:
@@ -354,25 +355,33 @@ def _load_mapping(path: Path, text: str) -> Mapping[Any, Any]:
     return tree
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return the flat keys of a configuration file, {} when there is none.
+def read_config_text(path: Path) -> str:
+    """Return the text of a configuration file, "" when there is none.
 
-    Raises ``ConfigError`` (not YAML, not a mapping, unknown or doubled keys) and ``MissingError`` (cannot be read).
+    Raises ``ConfigError`` (no regular file, not UTF-8) and ``MissingError`` (cannot be read).
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would block
             raise ConfigError(str(path), origin=str(path), detail="not a regular file")
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except (
         FileNotFoundError,
         NotADirectoryError,
     ):  # the latter for a home that is no directory, such as /dev/null
-        return {}
+        return ""
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error
     except OSError as error:
         raise MissingError(str(path), kind="configuration", detail=error.strerror or "") from error
-    flat = _flatten(_load_mapping(path, text))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the flat keys of a configuration file, {} when there is none.
+
+    Raises as ``read_config_text`` and ``parse_config``, and ``ConfigError`` for unknown keys.
+    """
+    text = read_config_text(path)
+    flat = _flatten(parse_config(path, text)) if text else {}
     for name in flat:
         if name not in _SPECS_BY_NAME:
             raise ConfigError(

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError, MissingError
+from llmcli.errors import ConfigError
 from llmcli.files.atomic_file import write_user_file
-from llmcli.settings import SettingSpec, read_config
+from llmcli.settings import SettingSpec, parse_config, read_config, read_config_text
 
 
 def set_setting(file: Path, spec: SettingSpec, text: str) -> Any:
@@ -44,14 +44,11 @@ def unset_setting(file: Path, spec: SettingSpec) -> bool:
 def edit_config(file: Path, edit: Callable[[str], str]) -> None:
     """Replace the text of the configuration file by ``edit`` of it; a missing file is empty and is created.
 
-    Raises ``MissingError`` (cannot be read), ``ConfigError`` (its layout cannot be edited) and ``CannotCreate``.
+    Raises as ``read_config_text`` and ``parse_config``, ``ConfigError`` (its layout cannot be edited) and
+    ``CannotCreate``.
     """
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        raise MissingError(str(file), kind="configuration", detail=error.strerror or "") from error
+    text = read_config_text(file)
+    parse_config(file, text)
     try:
         edited = edit(text)
     except UneditableYaml as error:

@@ -332,8 +332,21 @@ def test_a_key_that_a_server_has_twice_is_refused(config, file):
 @pytest.mark.parametrize(
     ("text", "words"), [("a: [1,\nb: {", "line 2: not YAML: "), ("a: 1\nb: \x00", "line 2: not YAML: ")]
 )
-def test_a_file_that_is_no_yaml_is_named_with_the_line(config, file, text, words):
-    """Not with the parser's name for a text: the reader has to find the line in the file."""
+@pytest.mark.parametrize("argv", [("show", "ctx"), ("set", "ctx", "2048"), ("unset", "ctx")])
+def test_a_file_that_is_no_yaml_is_named_with_the_line(config, file, text, words, argv):
+    """Not with the parser's name for a text: the reader has to find the line in the file. It is not edited."""
     file.write_text(text)
-    run = config("show", "ctx")
+    run = config(*argv)
     assert run.code == 78 and f"{file.name}: {words}" in run.err and "unicode string" not in run.err
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"- a\n", "expected a mapping"), (b"ctx: \xff\n", "not UTF-8 at byte 5")]
+)
+def test_a_file_that_cannot_be_edited_is_not_changed(config, file, content, words):
+    """The error says why, and the next step is to correct it."""
+    file.write_bytes(content)
+    run = config("set", "ctx", "2048")
+    assert run.code == 78 and words in run.err and "Try: llm config edit" in run.err
+    assert file.read_bytes() == content

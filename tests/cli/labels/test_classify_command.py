@@ -107,6 +107,14 @@ def test_a_file_of_labels(llm, label_scores, write):
     assert run.out.startswith("bug\t") and "Something is broken." in asked and "Please add a clock." in asked
 
 
+@pytest.mark.parametrize("text", ["labels: [\n", "a: b\na: c\n", "just words\n"])
+def test_a_file_that_holds_no_labels_says_what_it_should_hold(llm, write, text):
+    """There is no --format for it."""
+    run = llm("classify", "--labels", f"@{write('labels.yaml', text)}", stdin=b"a bug\n")
+    assert (run.code, run.out, run.backend) == (65, "", None)
+    assert "--format" not in run.err and ("list of labels" in run.err)
+
+
 def test_the_nearest_examples_are_shown(llm, label_scores, write):
     """The one with the most words in common stands last, next to the text."""
     examples = write("e.csv", "text,label\nthe screen is dark,bug\nadd a clock please,idea\nit crashed again,bug\n")
