@@ -92,6 +92,11 @@ def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
     return Document(name, text, path, bom)
 
 
+def bad_table(name: str, error: BadDocument) -> BadDocument:
+    """Return the error of a reader for the file ``name``. One with a line is about a row of a table or of JSON."""
+    return BadDocument(name, line=error.line, detail=error.detail, kind="table row" if error.line else "")
+
+
 def refuse_unreadable(data: bytes, name: str) -> None:
     """Raise as ``open_document`` does if ``data`` begins neither a text nor a known binary format."""
     try:

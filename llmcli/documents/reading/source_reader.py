@@ -23,6 +23,7 @@ from llmcli.documents.reading.document import (
     STDIN,
     ZIP_SIGNATURE,
     Document,
+    bad_table,
     open_document,
     refuse_unreadable,
 )
@@ -146,7 +147,7 @@ def _read_with_reader(data: bytes, name: str, depth: int, file_name: str = "") -
         _check_size(data, found)
         source = number_passages(name, _read_sections(found, data, name, depth), found.name)
     except BadDocument as error:
-        raise BadDocument(name, line=error.line, detail=error.detail) from error
+        raise bad_table(name, error) from error
     return None if found.is_text and not source.notes else source
 
 

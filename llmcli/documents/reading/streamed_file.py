@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llmcli.documents.format_registry import JSON_LINES, find_reader_by_name
-from llmcli.documents.reading.document import Document, decode_utf8, refuse_binary
+from llmcli.documents.reading.document import Document, bad_table, decode_utf8, refuse_binary
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE, is_large_file, open_stream
 from llmcli.documents.reading.passages import number_passages
 from llmcli.documents.reading.source_reader import find_source_format, is_plain_text, read_source
@@ -135,7 +135,7 @@ class StreamedFile:
         try:
             source = number_passages(self.name, overview, kind)
         except BadDocument as error:
-            raise BadDocument(self.name, line=error.line, detail=error.detail) from error
+            raise bad_table(self.name, error) from error
         return Document(self.name, source.text, self.path, source=source)
 
     def read_whole(self) -> Document:

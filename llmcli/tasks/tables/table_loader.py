@@ -29,7 +29,7 @@ from llmcli.documents.format_registry import (
     is_markdown_suffix,
 )
 from llmcli.documents.json_values import parse_json_at
-from llmcli.documents.reading.document import Document, decode_utf8
+from llmcli.documents.reading.document import Document, bad_table, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.reader_process import read_in_child
 from llmcli.documents.reading.source_reader import refuse_unknown
@@ -119,7 +119,7 @@ def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Tab
                 for table in _read_tables(document, interrupt)
             ]
         except BadDocument as error:
-            raise BadDocument(document.name, line=error.line, detail=error.detail) from error
+            raise bad_table(document.name, error) from error
     return found
 
 

@@ -243,6 +243,14 @@ def test_the_only_sheet_of_a_workbook_has_the_name_of_the_file(llm, write, tmp_p
     assert run.code == 65 and "too large for standard input; name the file" in run.err
 
 
+@pytest.mark.parametrize("argv", [("ask", "--sql", "How many?", "-f"), ("summarize", "--insights")])
+@pytest.mark.parametrize(("name", "text"), [("a.jsonl", '{"a": 1}\n{"a"\n'), ("a.csv", 'a,b\n1,2\n"x,1\n')])
+def test_a_bad_row_is_to_be_corrected(llm, write, argv, name, text):
+    """These commands read the format that the name shows; --format is not for them."""
+    run = llm(*argv, write(name, text))
+    assert run.code == 65 and f"{name}, line " in run.err and run.err.endswith("\nCorrect the file.\n")
+
+
 def test_a_workbook_without_a_table_is_read(llm, write):
     """By the model; with --sql the error says why."""
     file = write("note.xlsx", make_xlsx(Sheet1=[["a note"]]))

@@ -33,6 +33,7 @@ _ADVICE_BY_KIND = {
     "deck table": "Name the columns in the first line: question,answer (kind, level, topic and choices may follow).",
     "answers": "Correct or delete the line.",
     "labels": "Write a list of labels, or a mapping from labels to descriptions.",
+    "table row": "Correct the file.",
     "labelled rows": "Correct or delete the line.",
     "label": "Name the field with the label: --label-column NAME",
     "outline": "Write a heading for each section (## Costs), and its points below it (- purchase and installation).",
