@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, open_stdin
-from llmcli.cli.input.text_values import read_option_text
 from llmcli.cli.records.record_flags import record_flags
 from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.reading.file_reader import open_stream
@@ -79,6 +78,7 @@ def text_choice(ctx: CommandContext, *, required: bool) -> TextChoice:
 
 def parse_template(ctx: CommandContext, text: str) -> Template:
     """Return the template of --template, or of the file that it names by ``@FILE``."""
+    from llmcli.cli.input.text_values import read_option_text
     from llmcli.prompts.jinja_template import Template, TemplateError
 
     try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
 from llmcli.cli.input import inputs
-from llmcli.cli.input.text_values import read_option_text
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
@@ -130,6 +129,8 @@ class SpecBuilder:
             if not glossary.terms:
                 self._ctx.console.warn(f"the glossary {file.name} contains no terms")
         if self._options.context is not None:
+            from llmcli.cli.input.text_values import read_option_text
+
             context = read_option_text(self._ctx, "--context", self._options.context)
         if formality.startswith("@"):
             formality, guide = "auto", self._read_guide(formality)
@@ -142,6 +143,8 @@ class SpecBuilder:
 
         Raises as ``read_option_text``, and ``UsageError`` if it is too long for each prompt to begin with it.
         """
+        from llmcli.cli.input.text_values import read_option_text
+
         guide = read_option_text(self._ctx, "--style", style).strip()
         if len(guide) > MAX_GUIDE_CHARS:
             detail = "Leave out what does not matter to a translator."

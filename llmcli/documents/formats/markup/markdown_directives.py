@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
 from llmcli.fast_dataclass import field, slotted
 
 Span = tuple[int, int]
@@ -24,7 +23,6 @@ _SETTING = re.compile(r"(?:\t| {4})\s*:?[\w-]+:(?:\s|\Z)")
 _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
 _MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
-_MARKS = (":::", "8<", "\\[", "\\begin{")
 
 
 @slotted
@@ -45,9 +43,7 @@ def find_directive_lines(text: str, lines: Sequence[str]) -> dict[int, Span]:
 
     In a directive that is not known to hold prose, no line has words. A directive without an end is none.
     """
-    found: dict[int, Span] = {}
-    if any(mark in text for mark in _MARKS):
-        found |= dict.fromkeys([*_object_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
+    found = dict.fromkeys([*_object_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
     if ":::" in text and "{" in text:
         found |= _directive_lines(lines)
     return found
@@ -77,6 +73,8 @@ def _included_lines(lines: Sequence[str]) -> Iterator[int]:
 
 def _math_lines(lines: Sequence[str]) -> Iterator[int]:
     r"""Yield the lines of formulas between ``\[`` and ``\]``, and of the environments of LaTeX that hold formulas."""
+    from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
+
     opened, closer = 0, ""
     for number, line in enumerate(lines):
         content = line[_lead_end(line) :].rstrip()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat, line_lead, separate_block
 from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout, standalone_text_span
-from llmcli.documents.formats.markup.markdown_directives import NO_WORDS, find_directive_lines
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
@@ -80,10 +79,15 @@ class _SourceLines:
 
     def has_no_words(self, token: Token) -> bool:
         """Whether a block begins in a directive whose content is no prose."""
-        return token.map is not None and self.directive_lines.get(token.map[0]) == NO_WORDS
+        start, end = self.directive_lines.get(token.map[0], (0, 1)) if token.map is not None else (0, 1)
+        return start == end
 
     def path(self) -> tuple[str, ...]:
         return tuple(words for _, words in self.headings)
+
+
+_DIRECTIVE_MARKS = (":::", "8<", "\\[", "\\begin{")
+"""A text without any of them has no blocks of other programs."""
 
 
 class MarkdownFormat(DocumentFormat):
@@ -105,7 +109,10 @@ class MarkdownFormat(DocumentFormat):
         source.starts.append(at)
         source.ends.append(len(text))
         source.newline = detect_newline(text)
-        source.directive_lines = find_directive_lines(text, [source.line(row) for row in range(len(source.starts))])
+        if any(mark in text for mark in _DIRECTIVE_MARKS):
+            from llmcli.documents.formats.markup.markdown_directives import find_directive_lines
+
+            source.directive_lines = find_directive_lines(text, [source.line(row) for row in range(len(source.starts))])
         env: dict[str, Any] = {}
         tokens = _parser().parse(text[source.offset :], env)
         source.references = frozenset(env.get("references", ()))

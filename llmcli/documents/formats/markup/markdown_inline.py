@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection
 from itertools import groupby
 
-from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans, is_control
 from llmcli.documents.segments import Span, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
@@ -151,6 +150,8 @@ def _read_backslash(state: _InlineScanState, at: int) -> int:
 def _is_formula(math: re.Match[str]) -> bool:
     r"""Whether what MathJax reads as a formula looks like one: in CommonMark, ``\(words\)`` are words in brackets."""
     if math["name"]:
+        from llmcli.documents.formats.markup.latex_commands import MATH_ENVIRONMENT
+
         return bool(MATH_ENVIRONMENT.match(math["name"]))
     content = math["round"] or math["square"]
     return bool(_FORMULA.search(content) or not _WORD.search(content))
