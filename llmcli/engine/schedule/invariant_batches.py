@@ -69,7 +69,7 @@ class InvariantBatchBuilder(BatchBuilder):
     def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
         entries = super().build(running, longest_s)
         entry_of = {entry.sequence: entry for entry in entries}
-        for part in _evaluated_together([*entry_of]):
+        for part in evaluated_together([*entry_of]):
             first, last = entry_of[part[0]], entry_of[part[-1]]
             needed = _count_outputs(sum(len(entry_of[each].outputs) for each in part))
             self._kv_cache.context.batch.mark_outputs(first.start, last.start + last.num_tokens, needed)
@@ -99,7 +99,7 @@ class InvariantBatchBuilder(BatchBuilder):
             return rows * len(sequences)
         return sum(
             _count_outputs(sum(max(0, each.num_computed_tokens + rows - each.first_logit) for each in part))
-            for part in _evaluated_together(sequences)
+            for part in evaluated_together(sequences)
         )
 
     def _next_tokens(self, sequence: Sequence, rows: int) -> list[int]:
@@ -144,7 +144,7 @@ def _count_outputs(needed: int) -> int:
     return max(MIN_ROWS, _round_up(needed)) if needed else 0
 
 
-def _evaluated_together(sequences: list[Sequence]) -> list[list[Sequence]]:
+def evaluated_together(sequences: list[Sequence]) -> list[list[Sequence]]:
     """Return the parts of a batch that llama.cpp evaluates at once: sequences with consecutive ids, sorted by them."""
     parts: list[list[Sequence]] = []
     for sequence in sequences:

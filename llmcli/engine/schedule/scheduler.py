@@ -25,7 +25,12 @@ from llmcli.engine.llama.context import (
 from llmcli.engine.model_drafter import ModelDrafter
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry, TokenBudget
-from llmcli.engine.schedule.invariant_batches import InvariantAdmission, InvariantBatchBuilder, continued_length
+from llmcli.engine.schedule.invariant_batches import (
+    InvariantAdmission,
+    InvariantBatchBuilder,
+    continued_length,
+    evaluated_together,
+)
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.sequences.sequence import REPORT_INTERVAL_S, Sequence
@@ -337,10 +342,16 @@ class Scheduler:
 
         If the memory cannot be truncated, everything in it is lost, also sequences outside the batch: llama.cpp swaps
         the cells of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
+
+        The same goes for batches that are invariant if llama.cpp evaluates them in parts. Streams of parts that it did
+        not begin get a head of other streams (``llama_kv_cache::prepare`` of 0.3.36 restores ``v_heads_old[s]`` for
+        ``sinfo.strm[s]``): their next tokens would be in other cells than those of their positions, and the sums of
+        attention would be rounded otherwise.
         """
         for entry in entries:
             entry.sequence.lost_last_step = True
-        if all(self._prefix_index.truncate(entry.sequence) for entry in entries):
+        are_begun = not self._batch_invariant or len(evaluated_together([entry.sequence for entry in entries])) == 1
+        if are_begun and all(self._prefix_index.truncate(entry.sequence) for entry in entries):
             return
         self._prefix_index.evict_all(self._running)
         self._requeue_lost()

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from engine.label_requests import Answer, labelling, run
+from engine.label_requests import SHARED, Answer, labelling, run
 from engine.tools import engine_of
 
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.engine.derivation import DerivationSource, derive_copy, write_quantized
 from llmcli.engine.engine import Engine
+from llmcli.engine.schedule.scheduler import Scheduler
+from llmcli.engine.schedule.scheduler_thread import SchedulerThread
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.types import Finished, Request
+from llmcli.types import Finished, Message, Request, Role
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_1", "q4_k_m", "q6_k")
 ARCHITECTURES = ("chatml", "gemma3", "qwen3moe")
@@ -115,3 +117,35 @@ def test_a_prefix_on_disk_is_reused(typed, tmp_path):
             (finished,) = [event for event in job if isinstance(event, Finished)]
             cached.append(finished.usage.cached_tokens)
     assert cached[0] == 0 and cached[1] >= 16
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_an_aborted_evaluation_changes_no_bits(tiny, monkeypatch, seed):
+    """Also where llama.cpp had not begun with some of its sequences, whose ids do not follow each other.
+
+    It leaves those with the place of another sequence's next token (``llama_kv_cache::prepare``, 0.3.36).
+    """
+    words = random.Random(seed)
+    texts = [" ".join(words.choices(tiny_models.WORDS, k=words.randint(1, 6))) for _ in range(60)]
+    requests = [
+        Request(str(number), (Message(Role.USER, SHARED + text),), candidates=("positive in it", "no and yes"))
+        for number, text in enumerate(texts)
+    ]
+    source, aborting, aborted = random.Random(seed), [False], []
+    evaluate = Scheduler._evaluate
+
+    def evaluate_some(scheduler, entries, *, abortable):
+        slots = [entry.sequence.slot for entry in entries]
+        has_gap = slots != list(range(slots[0], slots[0] + len(slots)))
+        aborting[0] = has_gap and source.random() < 0.5
+        aborted.extend([slots] if aborting[0] else [])
+        return evaluate(scheduler, entries, abortable=abortable or aborting[0])
+
+    monkeypatch.setattr(SchedulerThread, "_should_abort", lambda _thread: aborting[0])
+    with cold(tiny("llama")) as engine:
+        expected = run(engine, requests)
+        monkeypatch.setattr(Scheduler, "_evaluate", evaluate_some)
+        for _ in range(4):
+            source.shuffle(requests)
+            assert run(engine, requests) == expected
+    assert aborted
