@@ -117,6 +117,11 @@ def dump_text(value: Any) -> str:
     return text
 
 
+def as_json_value(value: Any) -> Any:
+    """Return a value of another format as JSON has it: a text for a date, null for NaN and infinities."""
+    return json.loads(dump_text(value), parse_constant=lambda _name: None)
+
+
 def add_fields(text: str, fields: Mapping[str, Any]) -> str:
     """Return the object ``text`` with new fields at its end; those that it has get a new value in their place."""
     text, there = text.strip(), set[str]()

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import struct
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,6 +94,24 @@ def test_an_open_descriptor_is_written_and_not_replaced(llm, scores, write, tmp_
     assert (run.code, run.out, run.err) == (0, "", "")
     lines = log.read_text().splitlines()
     assert [lines[0], lines[-1]] == ["before", "after"] and lines[1].startswith("text,label,") and len(lines) == 4
+
+
+def test_values_of_parquet_become_json(llm, scores, write):
+    """Dates are texts; NaN and infinities, which JSON does not have, are null, in JSON Lines and in --json."""
+    buffer = io.BytesIO()
+    rows = {"text": ["good"] * 3, "day": [date(2026, 12, 1)] * 3, "number": [float("nan"), float("-inf"), 1.5]}
+    pq.write_table(pa.table(rows), buffer)
+    path = write("in.parquet", buffer.getvalue())
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    for argv in (("--output-format", "jsonl"), ("--json",)):
+        run = llm("sentiment", path, *argv, answer=scores)
+        found = [json.loads(line, parse_constant=refuse) for line in run.out.splitlines()]
+        columns = [each.get("row", each) for each in found]
+        assert run.code == 0 and [each["number"] for each in columns] == [None, None, 1.5], argv
+        assert {each["day"] for each in columns} == {"2026-12-01"} and found[0]["label"]
 
 
 def test_json_lines_may_be_in_a_json_file(llm, scores, write, tmp_path):

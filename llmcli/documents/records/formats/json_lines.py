@@ -8,7 +8,7 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.format_registry import JSON_LINES
-from llmcli.documents.json_values import add_fields, dump_text, parse_json
+from llmcli.documents.json_values import add_fields, as_json_value, dump_text, parse_json
 from llmcli.documents.records.byte_lines import ByteLines
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, new_fields
 from llmcli.documents.records.record import Record, RecordSchema
@@ -85,7 +85,8 @@ class JsonLineWriter:
             return dump_object({**({RAW_FIELD: raw} if raw.strip() else {}), **new})
         if self._columns.source.format == JSON_LINES and record.fields and record.raw:
             return (add_fields(record.raw.decode(), new) + "\n").encode()
-        return dump_object({**record.fields, **new})
+        is_typed = self._columns.source.arrow_schema is not None
+        return dump_object({**(as_json_value(record.fields) if is_typed else record.fields), **new})
 
     def tail(self) -> bytes:
         return b""
