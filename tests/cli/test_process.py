@@ -96,6 +96,16 @@ def test_a_full_disk_is_74(process, argv):
     assert code == 74 and err.startswith(b"llm: ") and b"Traceback" not in err
 
 
+def test_a_closed_stdin_is_no_input(process, tmp_path):
+    """It is not an empty file, which would have an empty result and exit code 0."""
+    (tmp_path / "out").write_text("earlier")
+    for more, code, words in (([], 2, b"no input: name a file"), (["-"], 66, b"standard input: it is closed")):
+        argv = ["classify", "--labels", "a,b", "-o", str(tmp_path / "out"), *more]
+        done = finish(process(*argv, stdin=None, preexec_fn=lambda: os.close(0)))
+        assert done[0] == code and words in done[2]
+    assert (tmp_path / "out").read_text() == "earlier"
+
+
 def test_closed_descriptors_do_no_harm(process, tmp_path):
     """With 0, 1 and 2 closed, no opened file becomes standard output; -o still works."""
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.console.environment import Environment
-from llmcli.errors import UsageError
+from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -54,8 +54,20 @@ class Console:
         """Whether standard input is a terminal."""
         return self.environment.is_terminal(self.environment.stdin)
 
+    @property
+    def has_piped_input(self) -> bool:
+        """Whether standard input is open, and no terminal."""
+        return 0 not in self.environment.closed_fds and not self.stdin_is_terminal
+
     def claim_stdin(self) -> int:
-        """Return the descriptor of standard input, to read it to its end. Raises ``UsageError`` for a second reader."""
+        """Return the descriptor of standard input, to read it to its end.
+
+        Raises ``UsageError`` for a second reader, and ``MissingError`` if the caller has closed it.
+        """
+        from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
+
+        if 0 in self.environment.closed_fds:
+            raise MissingError("-", kind="input", detail=CLOSED_DETAIL)
         if self._reads_stdin:
             raise UsageError("standard input can be read only once", detail="Name a file for one of the two.")
         self._reads_stdin = True

@@ -137,8 +137,8 @@ def is_web_address(name: str) -> bool:
 
 
 def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
-    """Whether standard input is read by default: no file is named, it is no terminal, and it is not switched off."""
-    return not files and ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
+    """Whether standard input is read by default: no file is named, it is a file or a pipe, and not switched off."""
+    return not files and ctx.runtime.settings["stdin"] == "on" and ctx.console.has_piped_input
 
 
 def holds_piped_text(ctx: CommandContext) -> bool:

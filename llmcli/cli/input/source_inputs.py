@@ -259,7 +259,7 @@ def read_texts(
     that is named itself raises.
     """
     found, failed = _read_question_files(ctx, files)
-    piped = ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
+    piped = ctx.runtime.settings["stdin"] == "on" and ctx.console.has_piped_input
     if reads_stdin and piped and STDIN not in files:
         document = _nonblank(ctx, read_source_document(ctx, STDIN))
         found += [] if document is None else [document]
