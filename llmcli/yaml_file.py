@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llmcli.errors import BadDocument
@@ -11,8 +12,11 @@ if TYPE_CHECKING:
     import yaml
 
 
-def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
+def parse_yaml_file(text: str, name: str, *, kind: str = "", as_texts: bool = False) -> Any:
     """Return what the YAML file called ``name`` holds.
+
+    ``as_texts``: with mappings, lists and texts, and None for nothing. A label ``yes`` or ``1.0`` is a text as it was
+    written; YAML makes it True, or the same key as ``1``.
 
     Raises ``BadDocument`` of a ``kind`` for what is no YAML, and for a key that is given twice: the parser drops the
     first.
@@ -20,8 +24,9 @@ def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
     import yaml
 
     try:
-        repeated = next(_find_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set()), None)
-        tree = yaml.safe_load(text)
+        loader = _make_text_loader() if as_texts else yaml.SafeLoader
+        repeated = next(_find_repeated_keys(yaml.compose(text, Loader=loader), set()), None)
+        tree = yaml.load(text, Loader=loader)  # noqa: S506 (it is a SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         last = text.rstrip("\n").count("\n")  # a mark at the end of the file is beyond its last line
@@ -36,6 +41,17 @@ def parse_yaml_file(text: str, name: str, *, kind: str = "") -> Any:
         line = repeated.start_mark.line + 1
         raise BadDocument(name, line=line, detail=f"{repeated.value} is given twice", kind=kind)
     return tree
+
+
+@cache
+def _make_text_loader() -> type[yaml.SafeLoader]:
+    """Return a safe loader that knows merge keys (``<<``) and nothing; all other plain scalars are texts."""
+    import yaml
+
+    class TextLoader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {each: yaml.SafeLoader.yaml_implicit_resolvers[each] for each in ("<", "")}  # noqa: RUF012 (as in PyYAML)
+
+    return TextLoader
 
 
 def _find_repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode]:

@@ -71,7 +71,7 @@ def read_templates() -> str:
 
 def parse_swap_file(text: str, name: str) -> SwapFile:
     """Return the swap file called ``name``. Raises ``BadDocument``."""
-    return _FileReader(name).read(parse_yaml_file(text, name, kind="swap"))
+    return _FileReader(name).read(parse_yaml_file(text, name, kind="swap", as_texts=True))
 
 
 class _FileReader:

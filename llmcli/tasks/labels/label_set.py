@@ -56,7 +56,7 @@ def parse_label_file(text: str, name: str) -> LabelSet:
     """
     from llmcli.yaml_file import parse_yaml_file  # labels on the command line do not need it
 
-    return parse_label_tree(parse_yaml_file(text, name, kind="labels"), name)
+    return parse_label_tree(parse_yaml_file(text, name, kind="labels", as_texts=True), name)
 
 
 def parse_label_tree(tree: Any, name: str) -> LabelSet:

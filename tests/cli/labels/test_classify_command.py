@@ -115,6 +115,14 @@ def test_a_file_that_holds_no_labels_says_what_it_should_hold(llm, write, text):
     assert "--format" not in run.err and ("list of labels" in run.err)
 
 
+def test_a_file_may_have_the_labels_yes_and_no(llm, label_scores, write):
+    """The columns were p_True and p_False, and the model was asked for these words."""
+    for text in ("yes: It is spam.\nno: It is not.\n", "- yes\n- no\n"):
+        labels = write("labels.yaml", text)
+        run = llm("classify", "--labels", f"@{labels}", write("in.csv", "text\nx\n"), answer=label_scores)
+        assert run.out.startswith("text,label,p_yes,p_no,")
+
+
 def test_the_nearest_examples_are_shown(llm, label_scores, write):
     """The one with the most words in common stands last, next to the text."""
     examples = write("e.csv", "text,label\nthe screen is dark,bug\nadd a clock please,idea\nit crashed again,bug\n")

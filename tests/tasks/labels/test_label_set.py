@@ -29,7 +29,15 @@ def test_a_file_has_descriptions_and_examples():
     assert labels.labels[0] == Label("bug", "The app does something wrong.")
     assert labels.names == ("bug", "idea", "other")
     assert labels.examples == (("please add X", "idea"), ("hello", "other"), ("what about Y", "idea"))
-    assert parse_label_file("- yes\n- 1\n", "l").names == ("True", "1")
+
+
+@pytest.mark.parametrize("text", ["- {}\n- {}\n- {}\n- {}\n", "{}: a\n{}: b\n{}:\n{}: {{examples: [no, 1]}}\n"])
+def test_a_label_is_the_text_that_was_written(text):
+    """YAML takes yes for True, 007 for 7, and 1.0, true and 1 for the same key."""
+    for names in (("yes", "no", "on", "~"), ("1", "1.0", "true", "007"), ("2024-13-45", "0x1F", "null", "1e3")):
+        labels = parse_label_file(text.format(*names), "l")
+        assert labels.names == names
+        assert not labels.examples or labels.examples == (("no", names[3]), ("1", names[3]))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,7 @@ def test_a_file_has_descriptions_and_examples():
         ("a: {descripton: x}\nb:\n", "unknown key descripton"),
         ("a: {examples: text}\nb:\n", "list of texts"),
         ("a: {description: [x]}\nb:\n", "must be a text"),
-        ("a: 5\nb:\n", "expected a description"),
+        ("a: [5]\nb:\n", "expected a description"),
         ("text", "expected a list"),
         ("a: [\n", ""),
     ],
@@ -53,7 +61,13 @@ def test_a_broken_file(text, what):
 def test_a_hostile_file():
     """Aliases are not written out, and what Python cannot convert is no YAML."""
     aliases = "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
-    for text in (f"- &a0 x\n{aliases}", f"- {'[' * 5000}", "- 2024-13-45\n", f"- {'9' * 5000}\n", "- &a [*a]\n"):
+    for text in (
+        f"- &a0 x\n{aliases}",
+        f"- {'[' * 5000}",
+        "- !!int x\n",
+        "- !!python/object:os.system x\n",
+        "- &a [*a]\n",
+    ):
         with pytest.raises(BadDocument):
             parse_label_file(text, "labels.yaml")
 
