@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_space import FeatureSpace
-from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, log_softmax
+from llmcli.tasks.calibration.softmax_regression import Tensor, fit_parts, log_softmax
 
 Targets = NDArray[np.intp]
+_MAX_NUMBERS = 1 << 15
+"""Logits that are computed together: those of all folds of a few hundred rows, or of one of more rows."""
 
 
 @frozen
@@ -44,10 +46,15 @@ def predict_folds(
     """
     total = np.zeros((len(targets), len(penalties), classes))
     seen = np.zeros(len(targets))
-    for fold in folds:
-        weights = fit_softmax(space.design[fold.train], targets[fold.train], classes, penalties, space.bound)
-        total[fold.test] += np.tensordot(space.design[fold.test], weights, axes=1)
-        seen[fold.test] += 1
+    together = max(1, _MAX_NUMBERS // total.size)
+    for start in range(0, len(folds), together):
+        group = folds[start : start + together]
+        rows = np.unique(np.concatenate([fold.train for fold in group]))
+        parts = np.array([np.isin(rows, fold.train) for fold in group])
+        weights = fit_parts(space.design[rows], targets[rows], classes, penalties, space.bound, parts)
+        for number, fold in enumerate(group):
+            total[fold.test] += np.tensordot(space.design[fold.test], weights[:, number], axes=1)
+            seen[fold.test] += 1
     with np.errstate(invalid="ignore"):
         return np.asarray(total / seen[:, None, None])
 

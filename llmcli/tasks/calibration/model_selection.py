@@ -232,7 +232,9 @@ def choose_temperature(logits: Tensor, targets: Targets) -> float:
 
     2017, On Calibration of Modern Neural Networks).
     """
-    losses = [row_losses(logits / each, targets).mean() for each in _TEMPERATURES]
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    right = shifted[np.arange(len(targets)), targets].mean()
+    losses = [np.log(np.exp(shifted / each).sum(axis=1)).mean() - right / each for each in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
