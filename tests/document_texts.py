@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from hypothesis import strategies as st
@@ -133,24 +134,28 @@ def _po(draw):
     return newline.join(rows)
 
 
+JSON_VALUES = st.recursive(
+    _STRINGS.map(
+        lambda text: text.replace('\\"', '"').replace("\\n", "\n").replace("\\u00e9", "é").replace("\\\\", "\\")
+    )
+    | st.none()
+    | st.booleans()
+    | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b c", "@a", 'd"e', "x_one", "x_other", "x_few"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
 @st.composite
 def _json(draw):
     import json
 
-    texts = _STRINGS.map(
-        lambda text: text.replace('\\"', '"').replace("\\n", "\n").replace("\\u00e9", "é").replace("\\\\", "\\")
+    return json.dumps(
+        draw(JSON_VALUES), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 2, "\t"]))
     )
-    value = st.recursive(
-        texts | st.none() | st.booleans() | st.integers(),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(
-                st.sampled_from(["a", "b c", "@a", 'd"e', "x_one", "x_other", "x_few"]), inner, max_size=4
-            )
-        ),
-        max_leaves=10,
-    )
-    return json.dumps(draw(value), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 2, "\t"])))
 
 
 XML_TEXTS = st.lists(
@@ -169,11 +174,10 @@ INLINE = {
 }  # fmt: skip
 
 
-@st.composite
-def _xml_content(draw, name):
-    """Draw the content of an element, mostly well-formed."""
-    parts = draw(st.lists(st.sampled_from(INLINE[name]) | XML_TEXTS, min_size=1, max_size=5))
-    return "".join(parts)
+@functools.cache
+def _xml_content(name):
+    """Return a strategy for the content of an element, mostly well-formed."""
+    return st.lists(st.sampled_from(INLINE[name]) | XML_TEXTS, min_size=1, max_size=5).map("".join)
 
 
 @st.composite
@@ -509,6 +513,7 @@ def _lines(draw, name):
     return newline.join(rows) + draw(st.sampled_from(["", newline]))
 
 
+@functools.cache
 def documents(name):
     """Return a strategy for documents of a format; for line formats not all are well-formed."""
     special = {
