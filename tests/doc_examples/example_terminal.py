@@ -10,7 +10,7 @@ import pexpect
 import pexpect.fdpexpect
 import pyte
 from fork_server import ForkServer
-from terminal import PROMPT
+from terminal import PROMPT, RecordedScreen
 
 from .exceptions import NORMALIZERS
 
@@ -45,17 +45,10 @@ def converse(
 
 def render_screen(seen: str, columns: int) -> str:
     """Return the lines that were on the screen at the end, those that left it upwards too."""
-    screen = pyte.HistoryScreen(columns, _ROWS, history=10_000, ratio=1.0)
-    stream = pyte.Stream(screen)
-    stream.feed(seen.replace("\t", _TAB))
-    rows = [*screen.history.top, *(screen.buffer[row] for row in range(_ROWS))]
-    text = "\n".join(_text_of(row) for row in rows).rstrip()
+    screen = RecordedScreen(columns, _ROWS)
+    pyte.Stream(screen).feed(seen.replace("\t", _TAB))
+    text = "\n".join(screen.shown_rows()).rstrip()
     return text.replace(_TAB, "\t") + "\n" if text else ""
-
-
-def _text_of(row: dict[int, pyte.screens.Char]) -> str:
-    """Return the text of a row, which has an entry for each column that was written, without spaces at its end."""
-    return "".join(row[column].data for column in range(max(row, default=-1) + 1)).rstrip()
 
 
 def normalize(text: str) -> str:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 
 import pytest
+from forked_processes import ForkedCode
 from terminal import ROOT
 
 from llmcli.cli.console import descriptor_writer
@@ -59,7 +60,7 @@ def python(runtime, monkeypatch):
 
     def start(script, *argv, **how):
         how = {"stdin": subprocess.PIPE, **how}
-        children.append(subprocess.Popen([sys.executable, "-c", script, *argv], **how))
+        children.append(subprocess.Popen([sys.executable, "-c", ForkedCode(script), *argv], **how))
         return children[-1]
 
     yield start

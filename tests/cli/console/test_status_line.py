@@ -16,7 +16,7 @@ from fake_server import FakeServer, stream_answer
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Reply
-from terminal import ended
+from terminal import RecordedScreen, ended
 
 from llmcli.cli.console import sanitize, status_line, wrapping
 from llmcli.cli.console.environment import Environment
@@ -172,7 +172,7 @@ class Screen:
     def __init__(self, columns: int = 80) -> None:
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self._display = pyte.HistoryScreen(columns, 24)
+        self._display = RecordedScreen(columns)
         self._stream = pyte.ByteStream(self._display)
         self.raw = b""
 
@@ -184,7 +184,7 @@ class Screen:
             came += os.read(self.master, 65536)
         self.raw += came[:-1]
         self._stream.feed(came[:-1])
-        assert self._display.cursor.x == 0 and not self._display.history.top
+        assert self._display.cursor.x == 0 and not self._display.past
         return "\n".join(row.rstrip() for row in self._display.display).rstrip()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from terminal import RecordedScreen
 
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.render.terminal_markdown import MAX_BLOCK_CHARS, MarkdownBlockSplitter, MarkdownWriter
@@ -62,11 +63,10 @@ def show(text, size=4, *, live=True, columns=60, **env):
     for start in range(0, len(text), size):
         out.feed(text[start : start + size])
     out.finish()
-    screen = pyte.HistoryScreen(columns, 24, history=10_000, ratio=1.0)
+    screen = RecordedScreen(columns)
     screen.set_mode(pyte.modes.LNM)
     pyte.ByteStream(screen).feed(memory.data)
-    past = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
-    return "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip(), memory.data, out
+    return "\n".join(screen.shown_rows()).rstrip(), memory.data, out
 
 
 def test_the_final_screen_has_no_trace_of_the_preview():

@@ -14,7 +14,7 @@ import pexpect.fdpexpect
 import pyte
 import pytest
 from chat_server import ChatServer
-from terminal import PROMPT
+from terminal import PROMPT, RecordedScreen
 
 
 class TerminalChat:
@@ -91,10 +91,9 @@ class TerminalChat:
 
     def screen(self, columns=80, rows=24) -> list[str]:
         """Return all lines that were on a screen of this size, with those that have scrolled away."""
-        screen = pyte.HistoryScreen(columns, rows, history=100_000, ratio=1.0)
+        screen = RecordedScreen(columns, rows)
         pyte.ByteStream(screen).feed(bytes(self.raw))
-        past = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
-        return [line.rstrip() for line in [*past, *screen.display]]
+        return screen.shown_rows()
 
     def close(self) -> None:
         """End the chat, if it still runs."""
