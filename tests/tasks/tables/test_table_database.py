@@ -16,7 +16,7 @@ CROSS = "sales a" + "".join(f", sales b{number}" for number in range(20))
 @pytest.fixture
 def database():
     """Return a database of one table, with a short time limit."""
-    with TableDatabase([SALES], Interrupt(), time_limit_s=0.3) as opened:
+    with TableDatabase([SALES], Interrupt(), time_limit_s=0.05) as opened:
         yield opened
 
 
