@@ -189,13 +189,14 @@ def _parser_message(error: typer.TyperException) -> str:
 def _quoting_advice(words: Sequence[str]) -> str:
     """Return how to write a text with a word that looks like an option, if the text was given in several words."""
     from llmcli.cli import command_registry
-    from llmcli.cli.parsing.parameters import Argument
+    from llmcli.cli.parsing.parameters import Argument, CommandParameter, argument_words
 
     command = command_registry.find_command(words[0]) if words else None
-    if command is None or command.group or len([word for word in words if not word.startswith("-")]) <= 2:  # noqa: PLR2004 (a command and a subcommand)
+    if command is None or command.group:
         return ""
-    declared = [parameter.declaration for parameter in command.load().parameters]
-    if not any(isinstance(each, Argument) and each.is_prose for each in declared):
+    parameters: Sequence[CommandParameter] = command.load().parameters
+    takes_prose = any(isinstance(each.declaration, Argument) and each.declaration.is_prose for each in parameters)
+    if not takes_prose or len([*filter(None, argument_words(parameters, words[1:]))]) <= 1:
         return ""
     return f'If that is part of your text, put the text in quotes: llm {command.name} "..." (all options: --help)'
 

@@ -200,23 +200,24 @@ def option_of(parameters: Sequence[CommandParameter], word: str) -> CommandParam
 
 
 def first_argument(parameters: Sequence[CommandParameter], words: Sequence[str]) -> str | None:
-    """Return the first of the words that is neither an option of ``parameters`` nor the value of one.
+    """Return the first of ``argument_words``: None if there is none, or an unknown option before it."""
+    return next(argument_words(parameters, words), None)
 
-    None if there is none, or an unknown option before it.
-    """
+
+def argument_words(parameters: Sequence[CommandParameter], words: Sequence[str]) -> Iterator[str | None]:
+    """Yield the words that are neither an option of ``parameters`` nor the value of one; None for an unknown option."""
     rest = iter(words)
     for word in rest:
         if word == "--":
-            return next(rest, None)
-        if len(word) == 1 or not word.startswith("-"):
-            return word
-        parameter = option_of(parameters, word)
-        if parameter is None:
-            return None
-        is_joined = "=" in word if word.startswith("--") else len(word) > len("-m")
-        if not _is_switch(parameter) and not is_joined:
-            next(rest, None)
-    return None
+            yield from rest
+        elif len(word) == 1 or not word.startswith("-"):
+            yield word
+        elif (parameter := option_of(parameters, word)) is None:
+            yield None
+        else:
+            is_joined = "=" in word if word.startswith("--") else len(word) > len("-m")
+            if not _is_switch(parameter) and not is_joined:
+                next(rest, None)
 
 
 def _split_words(named: Mapping[str, CommandParameter], words: Sequence[str]) -> dict[str, list[str]]:

@@ -56,6 +56,8 @@ def test_several_words_are_one_question(llm):
     ("argv", "said"),
     [
         (["what", "does", "ls", "-la", "do"], "put the text in quotes"),
+        (["what", "does", "--timeout", "x", "mean?"], "put the text in quotes"),
+        (["--timeout", "0", "What is it?"], "Try: llm ask --help"),
         (["what", "does", "gcc", "-o", "x", "do"], "options stand between the words"),
         (["what", "--max-tokens"], "--max-tokens"),
     ],
