@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
@@ -64,6 +64,22 @@ def ignore_interrupt_keys() -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
         signal.set_wakeup_fd(wakeup)
+
+
+@contextmanager
+def call_when_continued(action: Callable[[], None]) -> Iterator[None]:
+    """Call ``action`` when the process goes on after Ctrl-Z during the block; outside the main thread, never.
+
+    A block inside replaces the action while it runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCONT, lambda _signum, _frame: action())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, signal.SIG_DFL if before is None else before)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class ChatLoop:
         """Chat until the person leaves. Ctrl-C stops an answer or clears the line; it does not end the program."""
         from llmcli.cli.commands.chat.typed_keys import TypedKeys
 
-        typed = self._chat.typed = TypedKeys(self._ctx.console.environment.stdin)
+        typed = self._chat.typed = TypedKeys(self._ctx.console.environment)
         self._ctx.console.environment.key_readers.append(typed.cooked_mode)
         with typed.restored_at_death(self._ctx.runtime.interrupt):
             self._converse(typed)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from llmcli.cli.console.environment import Environment
+from llmcli.cli.console.signals import call_when_continued
 from llmcli.interrupt import Interrupt
 
 _INTERRUPT = b"\x03"  # Ctrl-C
@@ -25,15 +27,16 @@ _LOCAL_MODES = 3  # the index of these flags in what termios returns
 
 
 class TypedKeys:
-    """The keys typed on the terminal ``descriptor``.
+    """The keys typed on the terminal that is the standard input of ``environment``.
 
     ``wants_to_leave``: Ctrl-D was typed during the work.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._descriptor = environment.stdin
         self._keys = bytearray()
-        self.settings: list[Any] = termios.tcgetattr(descriptor)
+        self.settings: list[Any] = termios.tcgetattr(self._descriptor)
         self.wants_to_leave = False
 
     def restore(self) -> None:
@@ -63,10 +66,16 @@ class TypedKeys:
         self._apply(during)
         try:
             self.collect()
-            yield
+            with call_when_continued(lambda: self._apply_in_foreground(during)):
+                yield
         finally:
             self.collect()
             self._apply(before)
+
+    def _apply_in_foreground(self, settings: list[Any]) -> None:
+        """Apply settings again after Ctrl-Z and ``fg``: the shell has set its own."""
+        if self._environment.is_foreground(self._descriptor):
+            self._apply(settings)
 
     @contextmanager
     def cooked_mode(self) -> Iterator[None]:
@@ -75,7 +84,8 @@ class TypedKeys:
         during: list[Any] = termios.tcgetattr(self._descriptor)
         self.restore()
         try:
-            yield
+            with call_when_continued(lambda: None):
+                yield
         finally:
             self._apply(during)
 

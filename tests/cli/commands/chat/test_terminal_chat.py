@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import termios
 
 import pytest
 from chat_server import STALLED
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -226,6 +228,16 @@ def test_a_second_signal_restores_the_terminal_too(chat_on_terminal):
     chat.kill(signal.SIGHUP)
     chat.kill(signal.SIGCONT)
     assert chat.wait() < 0 and chat.settings_now() == chat.settings
+
+
+def test_keys_are_collected_after_the_shell_had_the_terminal(chat_at):
+    """After Ctrl-Z, the shell sets the terminal for itself; fg lets the chat set it again, so that no key is echoed."""
+    chat = chat_at("during an answer")
+    during = chat.settings_now()
+    chat.kill(signal.SIGSTOP)
+    termios.tcsetattr(chat.slave, termios.TCSANOW, chat.settings)
+    chat.kill(signal.SIGCONT)
+    wait_until(lambda: chat.settings_now() == during)
 
 
 @pytest.mark.parametrize(("before", "after"), [(80, 40), (40, 120)])
