@@ -110,7 +110,12 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        advice = _foreign_option_advice(error, words) or _example_advice(error, words) or _quoting_advice(words)
+        advice = (
+            _foreign_option_advice(error, words)
+            or _example_advice(error, words)
+            or _subcommand_advice(error, words)
+            or _quoting_advice(words)
+        )
         raise UsageError(_parser_message(error), detail=advice) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
@@ -146,6 +151,12 @@ def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
     names = getattr(getattr(error, "param", None), "opts", ())
     lines = inspect.cleandoc(command.load().examples).splitlines()
     return next((f"For example: {line}" for line in lines if not set(names).isdisjoint(line.split())), "")
+
+
+def _subcommand_advice(error: typer.TyperException, words: Sequence[str]) -> str:
+    from llmcli.cli.parsing import implied_command
+
+    return implied_command.subcommand_for_file(words) if _parser_message(error).startswith("no such command") else ""
 
 
 def _join_redact_names(words: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ name is refused instead: a typing error in a cron job must not run a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from llmcli.cli import command_registry
 from llmcli.cli.command_registry import Command
@@ -16,6 +17,7 @@ from llmcli.errors import UsageError
 
 _ASK = "ask"
 LIST = "list"
+_FILE_METAVARS = {"FILE", "DIRECTORY", "PATH", "PART", "NAME|FILE"}
 _MIN_QUESTION_WORDS = 2
 """Words in the first argument that make it a question: one may be a mistyped command."""
 
@@ -83,6 +85,19 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
     if similar is not None and _takes_words(similar, rest):  # what is rain: it is no chat, which takes none
         return UsageError(f"{happened}. Did you mean '{similar}'?", detail=f"Try: {format_command(similar, *rest)}")
     return UsageError(happened, detail=f"Try: {format_command(_ASK, word, *rest)}, or llm --help for the commands")
+
+
+def subcommand_for_file(words: Sequence[str]) -> str:
+    """Return what to write where a file stands instead of a subcommand, as in ``index docs``; "" if none does."""
+    group = command_registry.find_command(words[0]) if words else None
+    if group is None or not group.group or len(words) < 2 or not Path(words[1]).exists():  # noqa: PLR2004 (group, file)
+        return ""
+    for subcommand in group.load().registered_commands:
+        declared = [parameter.declaration for parameter in subcommand.callback.parameters]
+        first = next((each.keywords["metavar"] for each in declared if isinstance(each, Argument)), "")
+        if first.strip("[].") in _FILE_METAVARS:
+            return f"Try: {format_command(group.name, subcommand.name, *words[1:])}"
+    return ""
 
 
 def _takes_words(name: str, words: Sequence[str]) -> bool:

@@ -85,6 +85,27 @@ def test_another_word_is_refused_with_the_command_to_type(words, happened, advic
     assert (caught.value.subject, caught.value.detail) == (happened, f"Try: {advice}")
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["index", "docs"], "llm index add docs"),
+        (["quiz", "a.txt", "--json"], "llm quiz make a.txt --json"),
+        (["records", "a.txt"], "llm records merge a.txt"),
+        (["models", "a.txt"], "llm models import a.txt"),
+        (["prompts", "a.txt"], "llm prompts check a.txt"),
+        (["sessions", "a.txt"], "llm sessions --help"),
+        (["index", "no.txt"], "llm index --help"),
+    ],
+)
+def test_a_file_instead_of_a_subcommand(llm, tmp_path, monkeypatch, words, advice):
+    """The error names the subcommand of the group that takes files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "a.txt").write_text("x")
+    run = llm(*words)
+    assert run.code == 2 and f"no such command '{words[1]}'" in run.err and f"Try: {advice}" in run.err
+
+
 def test_an_option_of_the_model_is_not_a_file(llm, tmp_path, monkeypatch):
     """simonw/llm has -o NAME VALUE; no file of that name appears here."""
     monkeypatch.chdir(tmp_path)
