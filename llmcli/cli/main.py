@@ -40,6 +40,8 @@ def run() -> NoReturn:
     gc.set_threshold(_GC_THRESHOLD)  # Python's default of 700 costs a tenth of the start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # llmcli/__init__.py has done both, unless a packager has given the script another name
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from llmcli.cli.console.environment import Environment
     from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE, die_by_signal
 

@@ -99,14 +99,16 @@ def test_a_script_in_the_working_directory(launcher, path):
     assert report("llm", "a", cwd=launcher.parent, env={"PATH": path}).startswith("['a']")
 
 
-def test_a_sigint_that_is_pending_ends_the_process_silently():
-    """What arrived while Python started ends llm before it does anything."""
+@pytest.mark.parametrize("name", ["llmcli", ".llmcli-real"])
+def test_a_sigint_that_is_pending_ends_the_process_silently(tmp_path, name):
+    """What arrived while Python started ends llm before it does anything, also if a packager renamed the script."""
+    (tmp_path / name).write_text("from llmcli.cli.main import run\nrun()\n")
 
     def send():
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         os.kill(os.getpid(), signal.SIGINT)
 
-    command = [sys.executable, "-m", "llmcli", "--version"]
+    command = [sys.executable, tmp_path / name, "--version"]
     done = subprocess.run(command, preexec_fn=send, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
