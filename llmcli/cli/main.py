@@ -42,6 +42,7 @@ def run() -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # llmcli/__init__.py has done both, unless a packager has given the script another name
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    _name_process()
     from llmcli.cli.console.environment import Environment
     from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE, die_by_signal
 
@@ -51,6 +52,14 @@ def run() -> NoReturn:
         die_by_signal(SIGNAL_BY_EXIT_CODE[code])
     # Everything is closed and written. The kernel frees at once what the interpreter would take 40 ms to free.
     os._exit(code)
+
+
+def _name_process() -> None:
+    """Call the process llm, so that ``pkill -x llm`` finds it: Linux took the name of the script llmcli."""
+    from contextlib import suppress
+
+    with suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as name:  # noqa: PTH123 (pathlib takes 2 ms)
+        name.write(b"llm")
 
 
 def _open_closed_descriptors() -> frozenset[int]:

@@ -158,6 +158,13 @@ def _wait_until_it_polls(child):
     wait_until(lambda: "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"), 30.0)
 
 
+def test_the_process_is_called_llm(process):
+    """Linux names a process by its script, which is llmcli: `pkill -x llm` would not find it."""
+    child = process("ask", stdin=subprocess.PIPE)
+    _wait_until_it_polls(child)
+    assert Path(f"/proc/{child.pid}/comm").read_text(encoding="ascii") == "llm\n"
+
+
 @pytest.mark.parametrize(("stdin", "warns"), [(subprocess.PIPE, True), (subprocess.DEVNULL, False)])
 def test_an_empty_pipe_beside_a_question_is_a_warning(process, stdin, warns):
     """The command before it may have failed; the null device is no input. -v: off a terminal, success is silent."""
