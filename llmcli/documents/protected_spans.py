@@ -38,7 +38,20 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     ),
     "email": ("email", r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"),
     "mustache": ("placeholder", r"\{\{\{?[^{}\n]{1,200}\}\}\}?|\{%[^{}\n]{1,200}%\}|\{#[^{}\n]{1,200}#\}"),
-    "attributes": ("placeholder", r"\{[:.#][^{}\n]{1,200}\}|\{=[a-z][\w-]{0,50}\}"),
+    "attributes": (
+        "placeholder",
+        (
+            r"\{(?::|[ \t]{0,3}[.#])[^{}\n]{1,200}\}|\{=[a-z][\w-]{0,50}\}"
+            r"|(?<![\s\w])\{[ \t]{0,3}[A-Za-z][\w:-]{0,50}=[^{}\n]{1,200}\}"
+        ),
+    ),
+    "keys": (
+        "placeholder",
+        (
+            r"\+\+(?:(?:[\w-]{1,30}|\"[^\"\n]{1,50}\")(?:\+(?:[\w-]{1,30}|\"[^\"\n]{1,50}\")){1,5}|\"[^\"\n]{1,50}\""
+            r"|ctrl|alt|shift|cmd|win|enter|tab|esc|space|del|f\d\d?|\w)\+\+"
+        ),
+    ),
     "mention": ("placeholder", r"(?<![\w.@/+-])@[A-Za-z0-9_]++(?:[:./-][A-Za-z0-9_]++)*+"),
     "nesting": ("placeholder", r"\$t\([^()\n]{1,200}\)"),
     "dollar": ("placeholder", r"\$\{[^{}\n]{1,200}\}|\$\d{1,2}(?![\d.,]*\d)|\$[A-Z_][A-Z0-9_]++(?![\w])"),
@@ -98,6 +111,7 @@ _FIRST_CHARACTERS = {
     "mustache": r"\{",
     "attributes": r"\{",
     "mention": "@",
+    "keys": r"\+",
     "brace": r"\{",
     "ruby": "%",
     "printf": "%",
@@ -125,7 +139,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting"
     ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only
     what is hardly a percentage), "c-format" (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon"
-    (:name), "attributes" (kramdown's {: .class}, Pandoc's {=html}), "mention" (@user, @org/team, a citation of Pandoc).
+    (:name), "attributes" (kramdown's {: .class}, { width=80 }, Pandoc's {=html}), "keys" (PyMdown's ++ctrl+c++), "mention" (@user, @org/team, a citation of Pandoc).
     "placeholder" means the first six of these.
     """
     wanted = frozenset(kinds)

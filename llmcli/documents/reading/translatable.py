@@ -38,7 +38,9 @@ _OTHER_MARKUP = (
     (re.compile(r"#!\s*/"), "a program"),
 )
 """How a text begins that is no prose, whatever its name."""
-_MARKUP_SUFFIXES = frozenset({"mediawiki", "org", "pod", "svg", "texi", "texinfo", "textile", "typ", "wiki"})
+_MARKUP_SUFFIXES = frozenset(
+    {"eml", "ics", "mbox", "mediawiki", "org", "pod", "svg", "texi", "texinfo", "textile", "typ", "vcf", "wiki"}
+)
 _PROGRAM_SUFFIXES = frozenset(
     {"bash", "bat", "c", "cc", "cfg", "cmake", "conf", "cpp", "cs", "css", "dart", "fish", "go", "h", "hpp", "ini", "java", "jl", "js", "jsx",
      "kt", "lua", "mjs", "php", "pl", "pm", "ps1", "py", "pyi", "r", "rb", "rs", "scala", "scss", "sh", "sql", "svelte", "swift", "tf", "toml",

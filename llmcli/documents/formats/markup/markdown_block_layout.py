@@ -39,6 +39,7 @@ _LINE_WITHOUT_TEXT = re.compile(
     r"|\{:?[ \t]*[.#:][^{}]*\}|\{:[^{}]*\}"  # attributes of kramdown
     r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
     r"|\([\w.:-]+\)=|\+{3}(?:[ \t]+\{.*\})?"  # targets and cells of MyST
+    r"|/{3,}(?:[ \t]+[\w-]+(?=[ \t]*\Z)|[ \t]+(?:html|[\w-]*caption|define)[ \t]*\|.*)?"  # PyMdown's blocks
     r"|;*-+8<-+[ \t]+['\"].*['\"]"  # PyMdown's snippets: files
     r"|(?-i:\\[A-Za-z]+\*?(?:\{[^{}\s]*\}|\[[^\[\]]*\])*)"  # LaTeX in Pandoc's Markdown
     r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}"  # tags of Liquid, shortcodes of Hugo
@@ -48,8 +49,10 @@ _LINE_WITHOUT_TEXT = re.compile(
 )
 _TITLED = re.compile(  # blocks and tabs of MkDocs
     r"(?:!!!|\?\?\?\+?)[ \t]*[\w-][\w \t-]*+(?:\"(?P<words>.*)\")?|===[!+]?[ \t]+\"(?P<tab>.*)\""
+    r"|/{3,}[ \t]+[\w-]+[ \t]*\|[ \t]*(?P<block>\S.*)"
 )
-_LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+", re.IGNORECASE)  # alerts, definitions
+# alerts, definitions, abbreviations
+_LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+|\*\[[^\[\]]+\]:[ \t]+", re.IGNORECASE)
 
 
 @frozen

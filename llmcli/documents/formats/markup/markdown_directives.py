@@ -1,4 +1,4 @@
-"""Blocks of other programs in Markdown: directives of MyST, objects of mkdocstrings, included files, math of MathJax.
+"""Blocks of other programs in Markdown: directives of MyST, settings of mkdocstrings and PyMdown, included files, math.
 
 CommonMark reads their lines as paragraphs. The words in them are found here, line by line; all else has to stay.
 """
@@ -18,7 +18,7 @@ _OPENER = re.compile(r"(?P<colons>:{3,})[ \t]*\{(?P<name>[A-Za-z][\w:.+-]*)\}[ \
 _CLOSER = re.compile(r"(?P<colons>:{3,})\Z")
 _OPTION = re.compile(r":(?P<name>[\w-]+):(?:[ \t]+(?P<value>\S.*))?\Z")
 _YAML_BORDER = "---"
-_OBJECT = re.compile(r":::[ \t]+[A-Za-z_][\w-]*(?:[.:]\w+)*\Z")
+_WITH_SETTINGS = re.compile(r":::[ \t]+[A-Za-z_][\w-]*(?:[.:]\w+)*\Z|/{3,}[ \t]+[\w-]+(?:[ \t]*\|.*)?\Z")
 _SETTING = re.compile(r"(?:\t| {4})\s*:?[\w-]+:(?:\s|\Z)")
 _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
@@ -43,7 +43,7 @@ def find_directive_lines(text: str, lines: Sequence[str]) -> dict[int, Span]:
 
     In a directive that is not known to hold prose, no line has words. A directive without an end is none.
     """
-    found = dict.fromkeys([*_object_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
+    found = dict.fromkeys([*_setting_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
     if ":::" in text and "{" in text:
         found |= _directive_lines(lines)
     return found
@@ -54,10 +54,10 @@ def _lead_end(line: str) -> int:
     return lead.end() if lead else 0
 
 
-def _object_lines(lines: Sequence[str]) -> Iterator[int]:
-    """Yield the settings below the name of an object that mkdocstrings or mkdocs-click documents."""
+def _setting_lines(lines: Sequence[str]) -> Iterator[int]:
+    """Yield the settings of an object that mkdocstrings or mkdocs-click documents, or of a block of PyMdown."""
     for number, line in enumerate(lines[:-1]):
-        if _OBJECT.match(line.strip()) and _SETTING.match(lines[number + 1]):
+        if _WITH_SETTINGS.match(line.strip()) and _SETTING.match(lines[number + 1]):
             below = number + 1
             while below < len(lines) and _INDENTED.match(lines[below]):
                 yield below

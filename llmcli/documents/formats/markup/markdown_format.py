@@ -38,7 +38,7 @@ _FRONT_KEYS = frozenset(
 )  # fmt: skip
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _ATX = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+|\[\^[^\]]*\]:)*#{1,6}[ \t]+")
-_ATTRIBUTES = re.compile(r"[ \t]*\{[:#.][^{}\n]*\}\Z")
+_ATTRIBUTES = re.compile(r"[ \t]*\{[ \t]*[:#.][^{}\n]*\}\Z")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
 _MARKERS = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+)*")
 _SENTENCE_END = re.compile(r"[.!?:;\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019*_`]*\Z")
@@ -86,7 +86,7 @@ class _SourceLines:
         return tuple(words for _, words in self.headings)
 
 
-_DIRECTIVE_MARKS = (":::", "8<", "\\[", "\\begin{")
+_DIRECTIVE_MARKS = (":::", "///", "8<", "\\[", "\\begin{")
 """A text without any of them has no blocks of other programs."""
 
 

@@ -39,6 +39,8 @@ _TEX_MATH = re.compile(
 )
 _FORMULA = re.compile(r"\\[A-Za-z]|[\^_=]")
 _WORD = re.compile(r"[^\W\d_]{2}")
+_OTHER_LABEL = re.compile(r"\[[^\[\]\s]{1,500}\]")
+_OWN_REFERENCE = re.compile(r"(?<!\w)\[[^\[\]\s]{1,500}\]\[\]")
 _WIKI_LINK = re.compile(r"\[\[[^\[\]\n]{1,500}\]\](?![(\[])")
 _PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | {
     "printf",
@@ -46,6 +48,7 @@ _PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | 
     "entity",
     "attributes",
     "mention",
+    "keys",
 }
 _BACKTICK_RUN = re.compile(r"`+")
 _TITLE_SYNTAX = re.compile(r"[\\\"'()]")
@@ -211,7 +214,7 @@ def _open_bracket(state: _InlineScanState, at: int) -> int:
     fixed = _FOOTNOTE.match(state.source, at)
     if fixed:
         return _add_protected(state, at, fixed.end(), "reference")
-    if end := _wiki_link_end(state, at):
+    if end := _wiki_link_end(state, at) or _own_reference_end(state, at):
         return _add_protected(state, at, end, "reference")
     state.brackets.append(_OpenBracket(len(state.parts), image=False, content_start=at + 1))
     return _add_plain(state, at, "[")
@@ -221,6 +224,12 @@ def _wiki_link_end(state: _InlineScanState, at: int) -> int:
     """Return the end of ``[[Page]]`` or ``[[Page|words]]``, 0 if none begins here: the page is found by this text."""
     found = _WIKI_LINK.match(state.source, at)
     return found.end() if found and not is_defined(found[0][2:-2], state.references) else 0
+
+
+def _own_reference_end(state: _InlineScanState, at: int) -> int:
+    """Return the end of ``[name][]`` that this document does not define, 0 if none begins here (mkdocs-autorefs)."""
+    found = _OWN_REFERENCE.match(state.source, at)
+    return found.end() if found and not is_defined(found[0][1:-3], state.references) else 0
 
 
 def _close_bracket(state: _InlineScanState, at: int) -> int:
@@ -245,6 +254,8 @@ def _close_link(state: _InlineScanState, at: int, opener: _OpenBracket) -> int:
         closing = _split_title(source, at, target)
     elif label and label["label"].strip() and is_defined(label["label"], state.references):
         end, closing = label.end(), [(source[at : label.end()], "target")]
+    elif _OTHER_LABEL.match(source, at + 1):  # other documents may define it (mkdocs-autorefs, snippets)
+        end, closing = label.end() if label else at + 1, [(source[at : label.end() if label else at + 1], "target")]
     elif (not label or not label["label"].strip()) and own.strip() and is_defined(own, state.references):
         end, closing = (label.end() if label else at + 1), [(f"][{own}]", "target")]
     else:
