@@ -23,6 +23,7 @@ _SETTING = re.compile(r"(?:\t| {4})\s*:?[\w-]+:(?:\s|\Z)")
 _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
 _MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
+_MAX_NESTING = 50
 
 
 @slotted
@@ -56,8 +57,9 @@ def _lead_end(line: str) -> int:
 
 def _setting_lines(lines: Sequence[str]) -> Iterator[int]:
     """Yield the settings of an object that mkdocstrings or mkdocs-click documents, or of a block of PyMdown."""
+    below = 0
     for number, line in enumerate(lines[:-1]):
-        if _WITH_SETTINGS.match(line.strip()) and _SETTING.match(lines[number + 1]):
+        if number >= below and _WITH_SETTINGS.match(line.strip()) and _SETTING.match(lines[number + 1]):
             below = number + 1
             while below < len(lines) and _INDENTED.match(lines[below]):
                 yield below
@@ -102,7 +104,7 @@ def _directive_lines(lines: Sequence[str]) -> dict[int, Span]:
             continue
         if opened and (span := _words_of_line(opened[-1], content, indent)) is not None:
             opened[-1].lines[number] = span
-        elif (opener := _OPENER.match(content)) is not None:
+        elif len(opened) < _MAX_NESTING and (opener := _OPENER.match(content)) is not None:
             name = opener["name"]
             directive = _Directive(name, len(opener["colons"]), indent, name.rpartition(":")[2] in BODY_DIRECTIVES)
             directive.lines[number] = _words_of_argument(name, opener.end(), content)
