@@ -14,7 +14,10 @@ from llmcli.fast_dataclass import frozen, replace
 RAW_TEXT_ELEMENTS = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
 """Elements whose content holds no tags."""
 
-_ATTRIBUTE = r"[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|(?![\"'])[^\s>]++|(?=>)))?+"
+_TEMPLATE_TAG = r"\{\{[^{}]{1,200}\}\}|\{%[^{}]{1,200}%\}"
+"""What a template engine replaces: a quotation mark in it ends no value."""
+_DOUBLE, _SINGLE = (rf"(?:[^{quote}{{]++|{_TEMPLATE_TAG}|\{{)*+" for quote in "\"'")
+_ATTRIBUTE = rf"[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"{_DOUBLE}(?:\"|\Z)|'{_SINGLE}(?:'|\Z)|(?![\"'])[^\s>]++|(?=>)))?+"
 _TOKEN = re.compile(
     r"<!--(?:-?>|.*?(?:--!?>|(?P<open_comment>\Z)))"
     r"|<!\[CDATA\[.*?(?:\]\]>|\Z)"
@@ -24,7 +27,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PAIR = re.compile(
-    r"(?P<name>[^\s/>][^\s/>=]*+)(?:\s*+=\s*+(?:\"(?P<double>[^\"]*+)(?:\"|\Z)|'(?P<single>[^']*+)(?:'|\Z)"
+    rf"(?P<name>[^\s/>][^\s/>=]*+)(?:\s*+=\s*+(?:\"(?P<double>{_DOUBLE})(?:\"|\Z)|'(?P<single>{_SINGLE})(?:'|\Z)"
     r"|(?![\"'])(?P<bare>[^\s>]++)|(?=>)))?+"
 )
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from itertools import groupby
 
-from llmcli.documents.formats.markup.markdown_inline import write_inline
+from llmcli.documents.formats.markup.markdown_inline import TAG, write_inline
 from llmcli.documents.text_cleaning import BLANKS, collapse_whitespace
 from llmcli.fast_dataclass import frozen
 
@@ -40,6 +40,7 @@ _LINE_WITHOUT_TEXT = re.compile(
     r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
     r"|\([\w.:-]+\)=|\+{3}(?:[ \t]+\{.*\})?"  # targets and cells of MyST
     r"|/{3,}(?:[ \t]+[\w-]+(?=[ \t]*\Z)|[ \t]+(?:html|[\w-]*caption|define)[ \t]*\|.*)?"  # PyMdown's blocks
+    rf"|(?-i:(?=</?[A-Z]){TAG})"  # components of MDX
     r"|;*-+8<-+[ \t]+['\"].*['\"]"  # PyMdown's snippets: files
     r"|(?-i:\\[A-Za-z]+\*?(?:\{[^{}\s]*\}|\[[^\[\]]*\])*)"  # LaTeX in Pandoc's Markdown
     r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}"  # tags of Liquid, shortcodes of Hugo

@@ -24,6 +24,10 @@ _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
 _MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
 _MAX_NESTING = 50
+_MODULE_CODE = re.compile(
+    r"(?:export[ \t]+(?:default[ \t]+)?(?:async[ \t]+)?(?:function|class)\b[^\n]*\{|export[ \t]+(?:const|let|var)[ \t]+[\w$]+[ \t]*="
+    r"|export[ \t]+default[ \t]+\(|import[ \t]+\{)"
+)
 
 
 @slotted
@@ -44,7 +48,8 @@ def find_directive_lines(text: str, lines: Sequence[str]) -> dict[int, Span]:
 
     In a directive that is not known to hold prose, no line has words. A directive without an end is none.
     """
-    found = dict.fromkeys([*_setting_lines(lines), *_included_lines(lines), *_math_lines(lines)], NO_WORDS)
+    fixed = [*_setting_lines(lines), *_included_lines(lines), *_math_lines(lines), *_module_lines(lines)]
+    found = dict.fromkeys(fixed, NO_WORDS)
     if ":::" in text and "{" in text:
         found |= _directive_lines(lines)
     return found
@@ -71,6 +76,15 @@ def _included_lines(lines: Sequence[str]) -> Iterator[int]:
     borders = [number for number, line in enumerate(lines) if _SCISSORS.match(line.strip())]
     for first, last in zip(borders[::2], borders[1::2], strict=False):
         yield from range(first, last + 1)
+
+
+def _module_lines(lines: Sequence[str]) -> Iterator[int]:
+    """Yield the lines of JavaScript in MDX: exported code and imported names, up to an empty line."""
+    in_code = False
+    for number, line in enumerate(lines):
+        in_code = bool(line.strip()) and (in_code or _MODULE_CODE.match(line) is not None)
+        if in_code:
+            yield number
 
 
 def _math_lines(lines: Sequence[str]) -> Iterator[int]:

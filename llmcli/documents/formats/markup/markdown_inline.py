@@ -21,9 +21,14 @@ _SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
 _KEPT_ESCAPES = frozenset({r"\*", r"\_", r"\~", "\\\\"})
 AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*+|[\w.!#$%&'*+/=?^`{|}~-]++@[A-Za-z0-9.-]++)>")
-_TAG = re.compile(
-    r"</?[A-Za-z][A-Za-z0-9-]*+(?:\s++[A-Za-z_:][\w.:-]*+(?:\s*+=\s*+(?:[^\s\"'=<>`]++|\"[^\"<]*+\"|'[^'<]*+'))?+)*+\s*+/?>"
+_EXPRESSION = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}+\}){0,500}+\}){0,500}+\}"
+"""JavaScript in MDX."""
+TAG = (
+    r"</?[A-Za-z][A-Za-z0-9.-]*+(?:\s++(?:[A-Za-z_:][\w.:-]*+(?:\s*+=\s*+"
+    rf"(?:{_EXPRESSION}|[^\s\"'=<>`{{]++[^\s\"'=<>`]*+|\"[^\"<]*+\"|'[^'<]*+'))?+|{_EXPRESSION}))*+\s*+/?>"
 )
+"""A tag of HTML, or of JSX as in MDX."""
+_TAG = re.compile(TAG)
 _OPAQUE = re.compile(r"<(code|kbd|samp|var|script|style|pre|textarea|svg|math)(?=[\s/>])")
 LINK_TARGET = re.compile(
     r"\(\s*+(?:<[^<>\n]*+>|(?:[^\s()<\\]|\\.|\((?:[^\s()\\]|\\.){0,500}\)){0,2000}+)"
@@ -47,6 +52,7 @@ _PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | 
     "emoji",
     "entity",
     "attributes",
+    "javascript",
     "mention",
     "keys",
 }

@@ -122,3 +122,10 @@ def test_a_translation_has_no_reading(page, text, written):
     assert segment.text == text
     assert html_format.FORMAT.join(page, [segment], [text]) == page
     assert written is None or html_format.FORMAT.join(page, [segment], ["Tokyo"]) == written
+
+
+def test_quotation_marks_of_a_template_end_no_attribute():
+    """What a template engine replaces stays in one piece; a brace alone is a character."""
+    text = """<p title="{{ name|default:"no name" }}" class='{% if a == 'b' %}c{% endif %}'>Words</p>"""
+    assert [s.text for s in html_format.FORMAT.split(text, "de")] == ["Words"]
+    assert texts('<p title="a {{ b" id="c">Words</p>') == ["a {{ b", "Words"]

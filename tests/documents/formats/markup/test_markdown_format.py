@@ -92,6 +92,8 @@ def test_kinds_and_headings_of_segments():
         ("so [[1]](/u) and [[b]] are links\n\n[b]: /v", ["[", "](/u)", "[", "][b]"]),
         ("by @user, @org/team [@smith:2004, p. 3] me@host.org", ["@user", "@org/team", "@smith:2004", "me@host.org"]),
         ("a `b`{=html} c", ["`b`", "{=html}"]),
+        ("a <Tab items={[{b: 'c'}]} {...d}>e</Tab> f", ["<Tab items={[{b: 'c'}]} {...d}>", "</Tab>"]),
+        ("{/* a note */} at {new Date().now()} {or (so)}", ["{/* a note */}", "{new Date().now()}"]),
         (
             "![a](/u){ width=80 } [b](/v){ .btn } {now or never}",
             ["![", "](/u)", "{ width=80 }", "[", "](/v)", "{ .btn }"],
@@ -177,6 +179,8 @@ def test_a_line_for_each_sentence_stays_one():
         ("/// note | A title\n    type: tip\n\nSome words\n///\n", ["A title", "Some words"]),
         ("/// html | div.result\nSome words\n///\n\n/// tip\nMore words\n///\n", ["Some words", "More words"]),
         ("*[GFM]: GitHub's Markdown\n*[W3C]: A consortium\n", ["GitHub's Markdown", "A consortium"]),
+        ("<Tabs items={['One', 'Two']}>\nWords.\n</Tabs>\n", ["Words."]),
+        ("export function Foo() {\n  return <p>Some</p>\n}\n\nimport {\n  a,\n} from 'b'\n\nWords.\n", ["Words."]),
         ("::: mkdocs-click\n    :module: pkg.cli\n    :style: table\n", []),
         ("\\[\nx = word\n\\]\n\n\\begin{equation}\na = words\n\\end{equation}\nWords.\n", ["Words."]),
     ],
