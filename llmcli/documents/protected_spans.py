@@ -53,7 +53,9 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
         ),
     ),
     "javascript": ("placeholder", r"\{/\*[^*\n]{0,300}\*/\}|\{(?:new )?[A-Za-z_$][\w$.]{0,80}\([^{}\n]{0,300}\}"),
-    "mention": ("placeholder", r"(?<![\w.@/+-])@[A-Za-z0-9_]++(?:[:./-][A-Za-z0-9_]++)*+"),
+    "directive": ("placeholder", r"(?<![\w:]):[A-Za-z][\w-]{0,50}(?=[\[{])"),
+    "block-id": ("placeholder", r"(?<=\s)\^[A-Za-z0-9-]{1,60}\Z"),
+    "mention": ("placeholder", r"(?<![\w.@/+])@[A-Za-z0-9_]++(?:[:./-][A-Za-z0-9_]++)*+"),
     "nesting": ("placeholder", r"\$t\([^()\n]{1,200}\)"),
     "dollar": ("placeholder", r"\$\{[^{}\n]{1,200}\}|\$\d{1,2}(?![\d.,]*\d)|\$[A-Z_][A-Z0-9_]++(?![\w])"),
     "ruby": ("placeholder", r"%\{[^{}\n]{1,200}\}|%<[A-Za-z_]\w{0,99}>[-+#0]{0,5}[\d.]{0,9}[A-Za-z]"),
@@ -114,6 +116,8 @@ _FIRST_CHARACTERS = {
     "mention": "@",
     "keys": r"\+",
     "javascript": r"\{",
+    "directive": ":",
+    "block-id": r"\^",
     "brace": r"\{",
     "ruby": "%",
     "printf": "%",
@@ -141,7 +145,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting"
     ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only
     what is hardly a percentage), "c-format" (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon"
-    (:name), "attributes" (kramdown's {: .class}, { width=80 }, Pandoc's {=html}), "javascript" (MDX's {f(x)}), "keys" (PyMdown's ++ctrl+c++), "mention" (@user, @org/team, a citation of Pandoc).
+    (:name), "attributes" (kramdown's {: .class}, { width=80 }, Pandoc's {=html}), "javascript" (MDX's {f(x)}), "directive" (:name before [words]), "block-id" (Obsidian's ^id at the end), "keys" (PyMdown's ++ctrl+c++), "mention" (@user, @org/team, a citation of Pandoc).
     "placeholder" means the first six of these.
     """
     wanted = frozenset(kinds)

@@ -36,6 +36,7 @@ _BLOCK_TAG = re.compile(
 )
 _LINE_WITHOUT_TEXT = re.compile(
     r":{3,}.*"  # containers of Docusaurus, VitePress, Pandoc and MyST
+    r"|::[A-Za-z][\w-]*(?:\{[^{}]*\})?"  # directives that are a line
     r"|\{:?[ \t]*[.#:][^{}]*\}|\{:[^{}]*\}"  # attributes of kramdown
     r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
     r"|\([\w.:-]+\)=|\+{3}(?:[ \t]+\{.*\})?"  # targets and cells of MyST
@@ -50,10 +51,10 @@ _LINE_WITHOUT_TEXT = re.compile(
 )
 _TITLED = re.compile(  # blocks and tabs of MkDocs
     r"(?:!!!|\?\?\?\+?)[ \t]*[\w-][\w \t-]*+(?:\"(?P<words>.*)\")?|===[!+]?[ \t]+\"(?P<tab>.*)\""
-    r"|/{3,}[ \t]+[\w-]+[ \t]*\|[ \t]*(?P<block>\S.*)"
+    r"|/{3,}[ \t]+[\w-]+[ \t]*\|[ \t]*(?P<block>\S.*)|::[A-Za-z][\w-]*\[(?P<label>[^\[\]]+)\](?:\{[^{}]*\})?"
 )
-# alerts, definitions, abbreviations
-_LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+|\*\[[^\[\]]+\]:[ \t]+", re.IGNORECASE)
+# alerts, definitions, abbreviations, line blocks
+_LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+|\*\[[^\[\]]+\]:[ \t]+|\|[ \t]+", re.IGNORECASE)
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Blocks of other programs in Markdown: directives of MyST, settings of mkdocstrings and PyMdown, included files, math.
+"""Blocks of other programs in Markdown: directives of MyST, settings of mkdocstrings and PyMdown, included files, tables, math.
 
 CommonMark reads their lines as paragraphs. The words in them are found here, line by line; all else has to stay.
 """
@@ -23,6 +23,8 @@ _SETTING = re.compile(r"(?:\t| {4})\s*:?[\w-]+:(?:\s|\Z)")
 _INDENTED = re.compile(r"(?:\t| {4})\s*\S")
 _SCISSORS = re.compile(r";*-+8<-+\Z")
 _MATH = re.compile(r"\\(?:\[\Z|begin\{(?P<environment>[A-Za-z]+\*?)\})")
+_GRID = re.compile(r"\+[-=:]{2,}[-=:+]*\+\Z")
+_COLUMNS = re.compile(r"-{2,}(?:[ \t]+-{2,})+\Z")
 _MAX_NESTING = 50
 _MODULE_CODE = re.compile(
     r"(?:export[ \t]+(?:default[ \t]+)?(?:async[ \t]+)?(?:function|class)\b[^\n]*\{|export[ \t]+(?:const|let|var)[ \t]+[\w$]+[ \t]*="
@@ -49,6 +51,7 @@ def find_directive_lines(text: str, lines: Sequence[str]) -> dict[int, Span]:
     In a directive that is not known to hold prose, no line has words. A directive without an end is none.
     """
     fixed = [*_setting_lines(lines), *_included_lines(lines), *_math_lines(lines), *_module_lines(lines)]
+    fixed += _table_lines(lines)
     found = dict.fromkeys(fixed, NO_WORDS)
     if ":::" in text and "{" in text:
         found |= _directive_lines(lines)
@@ -84,6 +87,17 @@ def _module_lines(lines: Sequence[str]) -> Iterator[int]:
     for number, line in enumerate(lines):
         in_code = bool(line.strip()) and (in_code or _MODULE_CODE.match(line) is not None)
         if in_code:
+            yield number
+
+
+def _table_lines(lines: Sequence[str]) -> Iterator[int]:
+    """Yield the lines of tables that are drawn with characters, as Pandoc reads them, up to an empty line."""
+    in_table = False
+    for number, line in enumerate(lines):
+        following = lines[number + 1].strip() if number + 1 < len(lines) else ""
+        begins = _GRID.match(line.strip()) or _COLUMNS.match(following) or _COLUMNS.match(line.strip())
+        in_table = bool(line.strip()) and (in_table or begins is not None)
+        if in_table:
             yield number
 
 

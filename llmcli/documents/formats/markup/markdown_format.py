@@ -86,7 +86,7 @@ class _SourceLines:
         return tuple(words for _, words in self.headings)
 
 
-_DIRECTIVE_MARKS = ("export ", "import ", ":::", "///", "8<", "\\[", "\\begin{")
+_DIRECTIVE_MARKS = ("export ", "import ", "+--", "-- ", ":::", "///", "8<", "\\[", "\\begin{")
 """A text without any of them has no blocks of other programs."""
 
 

@@ -53,6 +53,8 @@ _PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | 
     "entity",
     "attributes",
     "javascript",
+    "directive",
+    "block-id",
     "mention",
     "keys",
 }

@@ -92,6 +92,7 @@ def test_kinds_and_headings_of_segments():
         ("so [[1]](/u) and [[b]] are links\n\n[b]: /v", ["[", "](/u)", "[", "][b]"]),
         ("by @user, @org/team [@smith:2004, p. 3] me@host.org", ["@user", "@org/team", "@smith:2004", "me@host.org"]),
         ("a `b`{=html} c", ["`b`", "{=html}"]),
+        ("see :abbr[it]{.x} [-@doe] and 2^10 ^id-1", [":abbr", "{.x}", "@doe", "^id-1"]),
         ("a <Tab items={[{b: 'c'}]} {...d}>e</Tab> f", ["<Tab items={[{b: 'c'}]} {...d}>", "</Tab>"]),
         ("{/* a note */} at {new Date().now()} {or (so)}", ["{/* a note */}", "{new Date().now()}"]),
         (
@@ -181,6 +182,10 @@ def test_a_line_for_each_sentence_stays_one():
         ("*[GFM]: GitHub's Markdown\n*[W3C]: A consortium\n", ["GitHub's Markdown", "A consortium"]),
         ("<Tabs items={['One', 'Two']}>\nWords.\n</Tabs>\n", ["Words."]),
         ("export function Foo() {\n  return <p>Some</p>\n}\n\nimport {\n  a,\n} from 'b'\n\nWords.\n", ["Words."]),
+        ("::youtube{#abc}\n\n::video[Some words]{#abc}\n", ["Some words"]),
+        ("| A line\n|    and another\n", ["A line", "and another"]),
+        ("+-----+-----+\n| a b | c d |\n+=====+=====+\n| one | two |\n+-----+-----+\n\nWords.\n", ["Words."]),
+        ("Words.\n\n  Right   Left\n-------   -----\n     12   some\n", ["Words."]),
         ("::: mkdocs-click\n    :module: pkg.cli\n    :style: table\n", []),
         ("\\[\nx = word\n\\]\n\n\\begin{equation}\na = words\n\\end{equation}\nWords.\n", ["Words."]),
     ],
