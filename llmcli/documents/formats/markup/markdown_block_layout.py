@@ -152,6 +152,11 @@ def _begins_block(line: str, *, first: bool) -> bool:
     return bool(line.startswith("$$") or _BLOCK_TAG.match(line) or (first and _LONE_TAG.match(line)))
 
 
+def is_block_title(line: str) -> bool:
+    """Whether a line begins a block or a tab of MkDocs, whose content is indented below it."""
+    return line.startswith(("!!!", "???", "===")) and _TITLED.fullmatch(line) is not None
+
+
 def standalone_text_span(line: str) -> tuple[int, int] | None:
     """Return the span of the words in a line that has to stand alone, None for a line of a paragraph.
 

@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat, line_lead, separate_block
-from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout, standalone_text_span
+from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout, is_block_title, standalone_text_span
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
@@ -23,6 +23,7 @@ from llmcli.fast_dataclass import field, replace, slotted
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
 
 _YAML_FRONT_MATTER = re.compile(
@@ -43,6 +44,8 @@ _TASK = re.compile(r"\[[ xX]\][ \t]+")
 _MARKERS = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+)*")
 _SENTENCE_END = re.compile(r"[.!?:;\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019*_`]*\Z")
 _MAX_NESTING = 100
+_BODY_INDENT = 4
+"""Blanks before the content of a block of MkDocs."""
 _MIN_WRAP_CHARS = 40
 _FIRST_WIDE_CHARACTER = "\u2e80"
 """Above this code point are scripts without spaces between words."""
@@ -151,8 +154,36 @@ def _parser() -> MarkdownIt:
 
     parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
     parser.use(footnote_plugin).use(dollarmath_plugin)
+    parser.block.ruler.before("fence", "mkdocs", _read_mkdocs_block, {"alt": ["paragraph", "blockquote", "list"]})
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser
+
+
+def _read_mkdocs_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read a block or tab of MkDocs: a line with its title is a paragraph, the indented lines below it are blocks."""
+    title = state.src[state.bMarks[start] + state.tShift[start] : state.eMarks[start]].rstrip()
+    if state.is_code_block(start) or not is_block_title(title):
+        return False
+    indent, body_end = state.sCount[start] + _BODY_INDENT, start + 1
+    for number in range(start + 1, end):
+        if not state.isEmpty(number):
+            if state.sCount[number] < indent:
+                break
+            body_end = number + 1
+    if body_end == start + 1:
+        return False
+    if silent:
+        return True
+    for kind, nesting in (("paragraph_open", 1), ("inline", 0), ("paragraph_close", -1)):
+        token = state.push(kind, "", nesting)  # type: ignore[arg-type]
+        token.map = [start, start + 1]
+        token.content = title
+    before = state.blkIndent, state.lineMax, state.parentType
+    state.blkIndent, state.lineMax, state.parentType = indent, body_end, "root"
+    state.md.block.tokenize(state, start + 1, body_end)
+    state.blkIndent, state.lineMax, state.parentType = before
+    state.line = body_end
+    return True
 
 
 def _front_matter_segments(text: str, front: re.Match[str], target: str) -> Iterator[Segment]:

@@ -203,6 +203,28 @@ def test_lines_that_have_to_stand_alone(text, words):
 
 
 @pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (
+            '!!! note "A title"\n    - one\n    - two\n      lines\n\n    Words.\n',
+            ["paragraph", "item", "item", "paragraph"],
+        ),
+        ("??? tip\n    ```sh\n    code\n    ```\n    # A title\n", ["heading"]),
+        ('=== "A tab"\n\n    | a | b |\n    |---|---|\n    | c | d |\n\n        code\n', ["paragraph", *["cell"] * 4]),
+        ('- item\n  !!! tip "A title"\n      > Words.\n', ["item", "item", "item"]),
+        ("Words\n!!! note\n    More words.\n!!! note\nNo content.\n", ["paragraph", "paragraph", "paragraph"]),
+    ],
+)
+def test_blocks_in_blocks_of_mkdocs(text, kinds):
+    """What is indented below a block's title are blocks of their own: lists, code, tables, with or without an empty line."""
+    segments = markdown_format.FORMAT.split(text, "de")
+    assert [s.kind for s in segments] == kinds
+    put = join_segments(text, segments, [s.text.upper() for s in segments])
+    assert [s.kind for s in markdown_format.FORMAT.split(put, "de")] == kinds
+    assert put.count("\n") == text.count("\n") - text.count("\n      lines")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         (":::{note}\n:class: tip\n:name: foo\nSome words\n:::\n", ["Some words"]),
