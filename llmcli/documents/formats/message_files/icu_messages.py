@@ -7,6 +7,7 @@ guide, "Formatting Messages" (apostrophes: DOUBLE_OPTIONAL).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
@@ -20,7 +21,9 @@ _SIMPLE_ARGUMENT = re.compile(r"\{\s*[\w.-]+\s*(?:,[^{}']{0,200})?\}")
 _BRANCH_END = re.compile(r"\}\s*(?:(?P<selector>[\w=.-]+)\s*\{|(?P<end>\}))")
 _SYNTAX_TOKEN = re.compile(r"'[{}#|][^']*'|''|[{}#]")
 _BEFORE_SYNTAX = re.compile(r"'(?=[{}#|<']|\Z)")
-_SYNTAX = re.compile(r"[{}#]")
+_SYNTAX, _SYNTAX_WITHOUT_NUMBER = re.compile(r"[{}#]"), re.compile(r"[{}]")
+_NUMBER_KINDS = frozenset({"plural", "selectordinal"})
+"""Arguments in whose branches "#" is the number; elsewhere it is a character, and so is an apostrophe before it."""
 _ARGUMENT_HINT = re.compile(r",\s*(?:plural|select|selectordinal)\s*,")
 _BRACES = frozenset({"brace", "mustache", "nesting", "dollar", "ruby"})
 
@@ -94,9 +97,15 @@ def split_branches(text: str) -> list[MessageBranch]:
     return whole
 
 
-def quote_literal(text: str) -> str:
-    """Quote braces; an apostrophe that would begin a quotation becomes a typographic one."""
-    return _SYNTAX.sub(r"'\g<0>'", _BEFORE_SYNTAX.sub("\u2019", text))
+def choose_quoting(source: str, branch: str = "") -> Callable[[str], str]:
+    """Return the function that quotes signs of ICU's syntax in words for the message ``source``.
+
+    ``branch`` is the kind of the argument of which the message is a branch. An apostrophe that would begin a quotation
+    becomes a typographic one.
+    """
+    has_number = branch in _NUMBER_KINDS or any(each["kind"] in _NUMBER_KINDS for each in _ARGUMENT.finditer(source))
+    syntax = _SYNTAX if has_number else _SYNTAX_WITHOUT_NUMBER
+    return lambda words: syntax.sub(r"'\g<0>'", _BEFORE_SYNTAX.sub("\u2019", words))
 
 
 def _parse_icu_spans(text: str, branch: str = "") -> list[Span] | None:

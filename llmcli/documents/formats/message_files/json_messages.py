@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -146,7 +146,7 @@ def _value_segments(
             _encode,
             source=core,
             wanted=protected_texts(core, spans),
-            icu=icu,
+            quote=icu_messages.choose_quoting(core, branch.kind) if icu else str,
             ascii_only=ascii_only,
             written=text[slice(*region)],
         )
@@ -240,9 +240,15 @@ def map_offsets(text: str, string: StringValue) -> OffsetMap:
 
 
 def _encode(
-    translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool, written: str
+    translation: str,
+    *,
+    source: str,
+    wanted: tuple[str, ...],
+    quote: Callable[[str], str],
+    ascii_only: bool,
+    written: str,
 ) -> str:
-    words = write_translation(translation, source, wanted, icu_messages.quote_literal if icu else str)
+    words = write_translation(translation, source, wanted, quote)
     return encode_string(words, ascii_only=ascii_only, written=written)
 
 

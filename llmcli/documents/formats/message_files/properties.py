@@ -148,7 +148,7 @@ def _encode(
     ascii_only: bool,
     written: str,
 ) -> str:
-    quote = icu_messages.quote_literal if icu else _quote_pattern if pattern else str
+    quote = icu_messages.choose_quoting(source) if icu else _quote_pattern if pattern else str
     words = write_translation(translation, source, wanted, quote)
     whole = (edges[0] + words + edges[1]).replace("\\", "\\\\")
     for sign, character in _SIGNS.items():

@@ -207,7 +207,7 @@ def _scalar_segment(text: str, scalar: _Scalar, *, icu: bool) -> Segment | None:
     wanted = protected_texts(core, spans)
 
     def encode(translation: str) -> str:
-        return write(write_translation(translation, core, wanted, icu_messages.quote_literal if icu else str))
+        return write(write_translation(translation, core, wanted, icu_messages.choose_quoting(core) if icu else str))
 
     return Segment(start, end, core, encode, spans, "message", scalar.path)
 

@@ -106,7 +106,7 @@ class XmlContent:
 
     def _write_words(self, words: str) -> str:
         if self.icu:
-            words = icu_messages.quote_literal(words)
+            words = icu_messages.choose_quoting(self.text)(words)
         if self.doubles_percent:
             words = double_percent(words)
         return _escape(self.syntax.encode(words), in_cdata=self.in_cdata)

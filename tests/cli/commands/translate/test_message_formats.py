@@ -298,3 +298,18 @@ def test_a_template_becomes_a_catalog(llm, data):
         assert catalog.metadata["Content-Type"] == "text/plain; charset=UTF-8"
         assert [len(entry.msgstr_plural) for entry in catalog] == [forms, 0]
         assert catalog.percent_translated() == 100
+
+
+@pytest.mark.parametrize(
+    ("message", "translated"),
+    [
+        ("Ticket #5 of C#", "Ţïïçķééţ #5 ööf Ç#"),
+        ("{n, plural, one {# box} other {# boxes}} of #5", "{n, plural, one {# bööx} other {# bööxééš}} ööf '#'5"),
+    ],
+)
+def test_a_number_sign_is_quoted_where_it_is_a_number(llm, tmp_path, message, translated):
+    """ICU reads "#" as the number in plural branches alone: elsewhere, the apostrophes around it would be shown."""
+    (tmp_path / "a.json").write_text(json.dumps({"boxes": "{n, plural, one {# box} other {# boxes}}", "t": message}))
+    run = llm("translate", "--pseudo", "accents", str(tmp_path / "a.json"))
+    words = re.sub(r"([äéïöü])\1+", r"\1\1", json.loads(run.out)["t"])
+    assert (run.code, words) == (0, translated)
