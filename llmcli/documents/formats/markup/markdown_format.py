@@ -51,7 +51,8 @@ _FIRST_WIDE_CHARACTER = "\u2e80"
 """Above this code point are scripts without spaces between words."""
 _BOX = re.compile(r"\[[ xX]\][ \t]+\Z")
 _FOOTNOTE = re.compile(r"\[\^[^\]]*\]:[ \t]*\Z")
-_ALERT = re.compile(r"\[![\w-]+\][+-]?[ \t]+\Z")
+_TITLE_LEAD = re.compile(r"\[![\w-]+\][+-]?[ \t]+\Z|[\s>]*(?::{2,}|/{3,}|:[\w-]+:|\*\[|\|)")
+_INDENTED_BELOW = re.compile(r"(?:\r\n|\r|\n)(?P<lead>[ \t>]*)\S")
 _DEFINITION = re.compile(r"[\s>]*:[ \t]+\Z")
 _DEFINED = re.compile(r"(?:\r\n|\r|\n)[\s>]*:[ \t]")
 _TO_LINE_END = re.compile(r"[\r\n]|\Z")
@@ -383,7 +384,10 @@ def _must_stay_on_line(text: str, segment: Segment, lead: str) -> bool:
     """Whether the words have to stay on their line: titles of blocks, terms before a definition."""
     end = _TO_LINE_END.search(text, segment.end)
     rest = text[segment.end : end.start() if end else len(text)]
-    return bool(rest.strip() or _ALERT.search(lead) or _DEFINED.match(text, segment.end + len(rest)))
+    if rest.strip() or _TITLE_LEAD.search(lead) or _DEFINED.match(text, segment.end + len(rest)):
+        return True
+    below = None if lead.strip(" \t>") else _INDENTED_BELOW.match(text, segment.end + len(rest))
+    return below is not None and len(below["lead"]) > len(lead)
 
 
 def markdown_table_cell(text: str) -> str:

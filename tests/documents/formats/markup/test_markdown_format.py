@@ -330,3 +330,18 @@ def test_no_break_spaces_stay(source):
     """French has one before a colon."""
     (segment,) = markdown_format.FORMAT.split(source, "fr")
     assert "Remarque\u00a0: oui" in join_segments(source, [segment], ["Remarque\u00a0: oui"])
+
+
+@pytest.mark.parametrize(
+    ("text", "separators"),
+    [
+        (":::{topic} A title\n:alt: Words\nProse.\n:::\n", [" / ", " / ", "\n\n"]),
+        (":::{glossary}\na term\n  Its text.\n:::\n", [" / ", "\n\n  "]),
+        ("/// note | A title\nProse.\n///\n\n*[W3C]: A word\n", [" / ", "\n\n", " / "]),
+        ('!!! note "A title"\n    - Prose.\n      - More.\n', [" / ", "\n\n      ", "\n\n        "]),
+    ],
+)
+def test_both_languages_in_dialects(text, separators):
+    """A title, an option and a term have their translation on their line, prose has it below."""
+    segments = markdown_format.FORMAT.split(text, "de")
+    assert [markdown_format.FORMAT.bilingual_separator(text, segment) for segment in segments] == separators
