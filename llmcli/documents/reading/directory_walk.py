@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.documents.format_registry import find_reader_by_name
-from llmcli.documents.reading.document import STDIN, refuse_unreadable
+from llmcli.documents.format_registry import describe_archive_suffix, find_reader_by_name
+from llmcli.documents.reading.document import OFFICE_LOCK, OLE_SIGNATURE, STDIN, refuse_unreadable
 from llmcli.errors import InputError, NotUtf8, UsageError
 from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
 
@@ -87,8 +87,13 @@ def _match(pattern: str, notify: Notify) -> Iterator[str]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether a file is a document by its suffix, or begins as text, in whatever encoding."""
-    if find_reader_by_name(path.name):
+    """Whether a file is a document by its suffix, or begins as text, in whatever encoding.
+
+    So is an office document that no reader reads: reading it says so.
+    """
+    if path.name.startswith(OFFICE_LOCK):
+        return False
+    if find_reader_by_name(path.name) or describe_archive_suffix(path.name):
         return True
     try:
         with path.open("rb") as stream:
@@ -97,7 +102,7 @@ def _is_readable(path: Path) -> bool:
     except (OSError, NotUtf8):
         return True  # reading it reports why it cannot be read
     except InputError:
-        return False
+        return start.startswith(OLE_SIGNATURE)
     return bool(start)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 """The name of standard input, on the command line and as a document."""
+
+OFFICE_LOCK = "~$"
+"""The beginning of the names of files that say who has an Office document open."""
 
 ZIP_SIGNATURE, OLE_SIGNATURE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # first bytes -> format; no text begins with these bytes
@@ -47,6 +51,12 @@ _NON_UTF8_BOMS = (
     (b"\xfe\xff", "UTF-16"),
 )
 
+_FLAT_OPENDOCUMENT = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
+    rb"<(?:[\w.-]+:)?document\s[^>]*urn:oasis:names:tc:opendocument:xmlns:office:1\.0"
+)
+_MARKUP_BYTES = 100_000
+
 
 @frozen
 class Document:
@@ -77,8 +87,11 @@ def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
     """Return the document in ``data``: text, or bytes of a format that is registered with their signature.
 
     Text is UTF-8, or UTF-16 with a byte order mark if the format of the file ``name`` allows it. Raises what
-    ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
+    ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes, and for a document
+    of an office program whose words stand between marks in a text.
     """
+    if marked_up := describe_marked_up(data):
+        raise BadDocument(name, detail=marked_up)
     try:
         text, bom = decode_utf8(data, name)
     except (BinaryInput, NotUtf8):
@@ -95,6 +108,15 @@ def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
 def bad_table(name: str, error: BadDocument) -> BadDocument:
     """Return the error of a reader for the file ``name``. One with a line is about a row of a table or of JSON."""
     return BadDocument(name, line=error.line, detail=error.detail, kind="table row" if error.line else "")
+
+
+def describe_marked_up(data: bytes) -> str:
+    """Return what a document of an office program is whose words stand between marks in a text; "" for another input."""
+    if data.startswith(b"{\\rtf"):
+        return "it is Rich Text Format; save it as .docx with Word or LibreOffice"
+    if _FLAT_OPENDOCUMENT.match(data, 0, _MARKUP_BYTES):
+        return "it is a flat OpenDocument; save it as .odt, .ods or .odp with LibreOffice"
+    return ""
 
 
 def refuse_unreadable(data: bytes, name: str) -> None:

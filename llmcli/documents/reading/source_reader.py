@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from llmcli.documents.format_registry import (
     FormatEntry,
+    describe_archive_suffix,
     find_reader,
     find_zip_format,
     is_markdown_suffix,
@@ -24,6 +25,7 @@ from llmcli.documents.reading.document import (
     ZIP_SIGNATURE,
     Document,
     bad_table,
+    describe_marked_up,
     open_document,
     refuse_unreadable,
 )
@@ -59,6 +61,11 @@ def read_source(data: bytes, name: str, path: Path | None = None, *, file_name: 
     its name says; ``MissingExtra``; for a text what ``open_document`` raises.
     """
     source = _read_with_reader(data, name, 0, file_name)
+    description = describe_archive_suffix(name) if source is None and data.startswith(ZIP_SIGNATURE) else ""
+    if description:
+        raise BadDocument(
+            name, detail=f"it is {description}; save it as .docx, .pptx or .xlsx (llm translate reads it)"
+        )
     return open_document(data, name, path) if source is None else Document(name, source.text, path, source=source)
 
 
@@ -90,8 +97,9 @@ def find_source_format(data: bytes, name: str) -> FormatEntry | None:
 
 
 def is_plain_text(data: bytes) -> bool:
-    """Whether the beginning of an input is text, in markup or not."""
-    return b"\0" not in data and b"%PDF-" not in data[:1024] and not data.startswith((b"PK", OLE_SIGNATURE))
+    """Whether the beginning of an input is text, in markup or not, but for the markup of office programs."""
+    is_binary = b"\0" in data or b"%PDF-" in data[:1024] or data.startswith((b"PK", OLE_SIGNATURE))
+    return not is_binary and not describe_marked_up(data)
 
 
 def refuse_unknown(data: bytes, name: str) -> None:

@@ -27,11 +27,6 @@ from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.errors import BadDocument, UsageError
 from llmcli.interrupt import Interrupt, run_interruptible
 
-_FLAT_OPENDOCUMENT = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
-    rb"<(?:[\w.-]+:)?document\s[^>]*urn:oasis:names:tc:opendocument:xmlns:office:1\.0"
-)
-_SNIFFED_BYTES = 100_000
 _OTHER_MARKUP = (
     (re.compile(r"\ufeff?\s*<(?:\?xml\s|!DOCTYPE\s)", re.IGNORECASE), "XML of a kind that llm does not know"),
     (re.compile(r"(?:\r?\n)*(?:[.']\\\"|\.(?:TH|Dd|SH|so)\s)"), "a manual page (roff)"),
@@ -62,7 +57,6 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
     """
     if data.startswith(OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
         raise BadDocument(name, detail="it is encrypted; save it without a password")
-    _refuse_marked_up(data, name)
     try:
         found = find_translatable_archive(data, name) if data.startswith(ZIP_SIGNATURE) else None
         if found is None:
@@ -72,14 +66,6 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
     return Document(name, text, path, data=data, format_name=found)
-
-
-def _refuse_marked_up(data: bytes, name: str) -> None:
-    """Raise ``BadDocument`` for a document of an office program whose words stand between marks in a text."""
-    if data.startswith(b"{\\rtf"):
-        raise BadDocument(name, detail="it is Rich Text Format; save it as .docx with Word or LibreOffice")
-    if _FLAT_OPENDOCUMENT.match(data, 0, _SNIFFED_BYTES):
-        raise BadDocument(name, detail="it is a flat OpenDocument; save it as .odt, .ods or .odp with LibreOffice")
 
 
 def _refuse_other_archive(data: bytes, name: str) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from scripted import all_messages, last_message
-from source_files import make_email, make_epub, make_pdf, make_pptx, make_report_docx, make_xlsx
+from source_files import make_email, make_epub, make_pdf, make_pptx, make_report_docx, make_xlsx, make_zip
 
 from llmcli.documents.reading import reader_process
 
@@ -100,6 +100,34 @@ def test_a_text_in_another_encoding_is_not_left_out_of_a_directory(llm, folder):
     for verb in (("summarize", "docs"), ("ask", "Q", "-f", "docs"), ("tokens", "docs")):
         run = llm(*verb, answer=lambda _: "A")
         assert run.code == 3 and "docs/notes.txt is not UTF-8 (byte 0): UTF-16" in run.err and "photo" not in run.err
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("a.rtf", b"{\\rtf1\\ansi Good day.}", "it is Rich Text Format; save it as .docx"),
+        (
+            "a.fodt",
+            b'<?xml version="1.0"?><office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0">',
+            "a flat OpenDocument",
+        ),
+        (
+            "a.odt",
+            make_zip({"mimetype": b"application/vnd.oasis.opendocument.text"}),
+            "an OpenDocument text; save it as .docx",
+        ),
+        ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old office document"),
+    ],
+)
+def test_documents_that_are_not_read_are_named(llm, folder, name, data, what):
+    """Their marks are no words, and a directory does not leave them out without a word; the lock files of Word it does."""
+    (folder / "docs" / name).write_bytes(data)
+    (folder / "docs" / "~$letter.docx").write_bytes(b"Ann" + bytes(160))
+    run = llm("summarize", f"docs/{name}")
+    assert (run.code, run.out) == (65, "") and what in run.err
+    for verb in (("summarize", "docs"), ("ask", "Q", "-f", "docs"), ("tokens", "docs")):
+        run = llm(*verb, answer=lambda _: "A")
+        assert run.code == 3 and f"docs/{name}" in run.err and what in run.err and "~$" not in run.err
 
 
 def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from llmcli.cli.input.inputs import file_identity
+from llmcli.documents.reading.document import OFFICE_LOCK
 from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
 
-_OFFICE_LOCK = "~$"
-"""The beginning of the names of files that say who has an Office document open."""
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
 _LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
 """A possible language code in a path."""
@@ -187,7 +186,7 @@ def _walk_documents(top: Path, endings: tuple[str, ...], output: str | None) -> 
             name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
         )
         yield from (path for path in map(here.joinpath, below) if path.is_symlink())
-        shown = (name for name in sorted(files) if name.endswith(endings) and not name.startswith((".", _OFFICE_LOCK)))
+        shown = (name for name in sorted(files) if name.endswith(endings) and not name.startswith((".", OFFICE_LOCK)))
         for path in (here / name for name in shown if not name.endswith(STATEMENT_SUFFIX)):
             if os.path.isfile(path):  # noqa: PTH113 (False, not an error, without permission); a pipe would block
                 yield path
