@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from fake_server import (
 from remote_config import configure
 
 from llmcli.backends.remote import request_router
+from llmcli.interrupt import Interrupt
 
 NUM_RECORDS = 40
+usual_init = Interrupt.__init__
 FAILING = {
     "500": (error_answer(500, "it broke"), 75),
     "401": (error_answer(401, "the key has expired"), 77),
@@ -116,6 +119,28 @@ def test_a_job_ends_when_its_server_has_another_model(llm, server, tmp_path):
     ended = llm(*argv)
     assert ended.code == 78 and "it had big, and has small now" in ended.err, ended.err
     assert not out.exists() and {body["model"] for body in server.chats()} == {"big"}
+
+
+@pytest.mark.parametrize("num_records", [NUM_RECORDS, 600])
+def test_an_interrupted_job_does_not_wait_for_its_server(llm, server, tmp_path, monkeypatch, num_records):
+    """The first Ctrl-C finishes what runs; what waits for a server that fails is left for --resume.
+
+    Also where more records are left than may be read ahead.
+    """
+    made = []
+    monkeypatch.setattr(Interrupt, "__init__", lambda self, *args: (made.append(self), usual_init(self, *args))[-1])
+    lines, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    lines.write_text("\n".join(["text", *(f"record {number}" for number in range(num_records))]))
+
+    def press_ctrl_c(handler, body):
+        for interrupt in made:
+            interrupt.set(signal.SIGINT)
+        server.usual = close_connection()
+        cut_connection()(handler, body)
+
+    server.script = [*[stream_answer()] * 10, press_ctrl_c]
+    run = llm("ask", "-f", str(lines), "--column", "text", "-o", str(out), "--base-url", server.url)
+    assert run.code == 130 and run.err.splitlines()[-1].endswith("--resume") and not out.exists(), run.err
 
 
 def test_a_chat_does_not_wait_for_a_server_that_is_down(llm, server):

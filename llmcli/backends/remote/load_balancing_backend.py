@@ -36,6 +36,7 @@ from llmcli.errors import (
     Unsupported,
     UntrustedServer,
 )
+from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest, RateLimited, ServerStalled, ServerUnreachable
 from llmcli.fast_dataclass import field, slotted
 from llmcli.interrupt import Interrupt
@@ -91,7 +92,7 @@ class LoadBalancingBackend:
         self._interrupt = interrupt
         self._retry_policy = retry_policy
         label = f"{server.name} ({server.address})" if server.base_urls else server.label
-        self._router = RequestRouter(len(members), label)
+        self._router = RequestRouter(len(members), label, interrupt=interrupt)
         self._questions = Retrier(ConcurrencyLimiter(len(members), retry_policy.max_pause_s), retry_policy)
         self._closing = CancelToken()
         self._connecting = threading.Lock()
@@ -270,23 +271,27 @@ class LoadBalancingBackend:
             return error if error.retry_after is not None or member.concurrency_limit == 1 else None
         if isinstance(error, ServerUnreachable | ServerStalled):
             return error
+        may_have_restarted = isinstance(error, TemporaryFailure)
         try:
             with call.child() as question:
-                self._check_server(assignment.server, question, request)
+                self._check_server(assignment.server, question, request, names_model=may_have_restarted)
         except LlmError as problem:
             return problem
         self._router.restore(assignment.server)
         return None
 
-    def _check_server(self, server: RoutedServer, call: CancelToken, request: Request | None) -> Usage:
+    def _check_server(
+        self, server: RoutedServer, call: CancelToken, request: Request | None, *, names_model: bool = True
+    ) -> Usage:
         """Ask a server for its model, and for one word in the way of ``request``; return what the word took.
 
         Raises errors that concern the server.
         """
         member = self._members[server.number]
-        model = member.identify(call)
-        self._check_model(server, model, self._models)
-        self._models = {**self._models, server: model}
+        if names_model:
+            model = member.identify(call)
+            self._check_model(server, model, self._models)
+            self._models = {**self._models, server: model}
         try:
             return Usage() if request is None else member.answer_word(call, request)
         except LlmError as error:
@@ -449,7 +454,7 @@ class _RequestFailures:
 
 def _concerns_server(error: LlmError) -> bool:
     """Whether an error may say that the server answers no request, and not only that it does not answer this one."""
-    return isinstance(error, _SERVER_PROBLEMS) and not isinstance(error, BadRequest | Unsupported)
+    return isinstance(error, _SERVER_PROBLEMS) and not isinstance(error, BadRequest | NoLabelAnswered | Unsupported)
 
 
 def _describe(error: Exception) -> str:

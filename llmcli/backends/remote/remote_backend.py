@@ -71,6 +71,8 @@ T = TypeVar("T")
 class RemoteBackend:
     """A backend (see ``backends.base``) on a server, in the protocol of its ``type``."""
 
+    budget: CostBudget | None = None
+
     def __init__(
         self,
         server: ServerConfig,
@@ -81,13 +83,11 @@ class RemoteBackend:
         context: int | None = None,
         proxy: Proxy | None = None,
         cache: Path | None = None,
-        budget: CostBudget | None = None,
         retry_policy: RetryPolicy | None = None,
     ) -> None:
         """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
 
-        ``budget`` counts and limits what requests cost; None where their price is not known. ``retry_policy``: None for
-        the usual one.
+        ``retry_policy``: None for the usual one.
         """
         self.server = server
         self.max_concurrency = server.concurrency
@@ -95,7 +95,6 @@ class RemoteBackend:
         self._requested_model = model or server.model
         self._context = context or server.context
         self._cache = cache
-        self.budget = budget
         self._protocol = find_protocol(server.type)
         self._client = HttpClient(
             server, key, proxy, headers=self._protocol.headers(key), parse_error=self._protocol.parse_error
@@ -151,8 +150,7 @@ class RemoteBackend:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {fields}")
         if paths:
             said.append(f"{self.server.label} refuses these paths, so they are not used: {', '.join(paths)}")
-        cost = None if self.budget is None else self.budget.spent
-        return BackendStats(width=limiter.peak_running or None, choices=tuple(said), cost=cost)
+        return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
 
     def close(self) -> None:
         """Close the connections."""

@@ -18,10 +18,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from itertools import takewhile
 
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.errors import LlmError, ServersUnreachable
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
+from llmcli.interrupt import Interrupt
 from llmcli.types import Priority, Request, Usage
 
 _POLL_S = 0.05
@@ -102,8 +103,15 @@ class Assignment:
 class RequestRouter:
     """Chooses servers for requests. Safe to use from several threads."""
 
-    def __init__(self, count: int, label: str = "", clock: Callable[[], float] = time.monotonic) -> None:
-        """``label`` names the servers in errors."""
+    def __init__(
+        self,
+        count: int,
+        label: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        """``label`` names the servers in errors. ``interrupt``: while it drains, no request waits for a server."""
         self.servers = [RoutedServer(number) for number in range(count)]
         self.peak_running = 0
         """The most requests in flight at once."""
@@ -111,6 +119,7 @@ class RequestRouter:
         """Requests that were answered so far."""
         self._label = label
         self._clock = clock
+        self._interrupt = interrupt
         self._condition = threading.Condition()
         self._in_flight: set[Assignment] = set()
         self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
@@ -134,6 +143,8 @@ class RequestRouter:
                     error.ends_job = not is_interactive
                 if error is not None:
                     raise error
+                if self._interrupt is not None and self._interrupt.draining:
+                    raise Cancelled
                 call.check()
                 self._condition.wait(_POLL_S)
             fresh = [server for server in available if server not in failed] or available

@@ -293,7 +293,7 @@ class _RecordReader(threading.Thread):
     def outcomes(self) -> Iterator[_PendingRecord | TaskEvent]:
         """Yield the records as they are done, with the notices of their tasks.
 
-        Raises ``InternalError`` if a record never ends.
+        Raises ``Interrupted`` at a record that an interrupt ended, and ``InternalError`` if a record never ends.
         """
         events, answered = iter(self._job), False
         while self._wait_for_record():
@@ -313,7 +313,7 @@ class _RecordReader(threading.Thread):
                 answered = answered or entry.run is not None
                 yield entry
             elif self._options.ordered:
-                return
+                raise Interrupted  # perhaps before the thread that reads has noticed
 
     def _next_event(self, events: Iterator[Event]) -> Event | None:
         """Return the next event of the job; None when there is none, since reading or submitting has failed."""

@@ -129,6 +129,17 @@ def test_an_interrupt_finishes_the_first_records(monkeypatch):
     assert len(backend.cancelled) == 4 - len(texts)
 
 
+def test_a_record_that_the_backend_cancels_is_not_the_end_of_the_input():
+    """An interrupt may reach the backend before the source, of which no more is read ahead; the job is not complete."""
+    backend = ScriptedBackend(
+        lambda r: Reply(reason=FinishReason.CANCELLED if last_message(r) == "b" else FinishReason.STOP, text="ok")
+    )
+    events, found = run_records(backend, records(*"abcdef"), verb(backend), RecordRunOptions(window=2)), []
+    with pytest.raises(Interrupted):
+        found.extend(event for event in events if isinstance(event, Result))
+    assert [event.record.text for event in found] == ["a"]
+
+
 def test_memory_does_not_grow_with_the_input():
     """Neither records, nor requests, nor answers are kept."""
     backend = ScriptedBackend(lambda _: "answer")
