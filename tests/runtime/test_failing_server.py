@@ -18,6 +18,7 @@ from fake_server import (
     send_events,
     stream_answer,
 )
+from hosted_servers import SERVERS
 from remote_config import configure
 
 from llmcli.backends.remote import request_router
@@ -91,6 +92,28 @@ def test_bad_records_do_not_end_a_job(job, server, way):
     ended = run()
     found = statuses(out)
     assert ended.code == 3 and [f"text {n}" for n in range(NUM_RECORDS) if found[n] != 200] == bad, ended.err
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+@pytest.mark.parametrize(("status", "code"), [(401, 77), (500, 75), (529, 75)])
+@pytest.mark.usefixtures("server")
+def test_each_protocol_ends_a_job_and_goes_on(llm, tmp_path, protocol, status, code, monkeypatch):
+    """One word is asked for in its own way."""
+    monkeypatch.setattr(request_router, "MAX_SILENCE_S", 0.0)
+    server = SERVERS[protocol]()
+    configure(there={"base_url": server.url, "type": protocol, "model": "big", "context": 4096})
+    lines, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    lines.write_text("\n".join(["text", *(f"record {number}" for number in range(20))]))
+    argv = ("ask", "-f", str(lines), "--column", "text", "-o", str(out), "--backend", "there")
+    server.script, server.usual = [server.say("fine")] * 5, error_answer(status, "no")
+    try:
+        ended = llm(*argv)
+        assert ended.code == code and ended.err.count("llm: ") == 2 and not out.exists(), ended.err
+        server.usual = server.say("fine")
+        assert llm(*argv, "--resume").code == 0
+    finally:
+        server.close()
+    assert out.read_text().count(",fine,") == 20
 
 
 def test_other_kinds_of_requests_go_on(llm, server, tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from batch_lines import bodies, chat
-from fake_server import FakeServer, close_connection, error_answer, last_message, stream_answer
+from fake_server import FakeServer, close_connection, error_answer, last_message, send_content, stream_answer
 from remote_config import CANARY, configure
 from waiting import wait_until
 
@@ -310,6 +310,26 @@ def test_a_dead_server_beside_a_living_one_changes_nothing(llm, servers, farm, t
     assert (run.code, run.err) == (0, "")
     texts = [body["choices"][0]["message"]["content"] for body in bodies(map(json.loads, out.read_text().splitlines()))]
     assert texts == [f"text {number}" for number in range(51)]
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        error_answer(401, "the key has expired"),
+        error_answer(404, "Not Found"),
+        error_answer(429, "no credit", code="insufficient_quota"),
+        send_content("text/html", b"<html>Sign in</html>"),
+    ],
+    ids=["key", "path", "quota", "page"],
+)
+def test_a_server_that_refuses_everything_fails_no_record(llm, servers, farm, tmp_path, failing):
+    """It answers at once, so it would get most of them."""
+    path, out = write_lines(tmp_path, [chat(f"r{n}", f"text {n}") for n in range(51)]), tmp_path / "out.jsonl"
+    servers[0].script, servers[0].usual = [stream_answer()] * 3, failing
+    servers[1].usual = stream_answer(seconds=0.005)
+    run = llm("run-batch", "-i", path, "-o", str(out), *farm(concurrency=4))
+    assert (run.code, run.err) == (0, "") and len(out.read_text().splitlines()) == 51
+    assert sum(last_message(body) != "Hello" for body in servers[0].chats()) < 12
 
 
 # ---- llm backends test -----------------------------------------------------------------------------------------------
