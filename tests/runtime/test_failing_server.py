@@ -101,7 +101,7 @@ def test_each_protocol_ends_a_job_and_goes_on(llm, tmp_path, protocol, status, c
     """One word is asked for in its own way."""
     monkeypatch.setattr(request_router, "MAX_SILENCE_S", 0.0)
     server = SERVERS[protocol]()
-    configure(there={"base_url": server.url, "type": protocol, "model": "big", "context": 4096})
+    configure(there={"base_url": server.url, "type": protocol, "model": "big", "context": 4096, "concurrency": 2})
     lines, out = tmp_path / "in.csv", tmp_path / "out.csv"
     lines.write_text("\n".join(["text", *(f"record {number}" for number in range(20))]))
     argv = ("ask", "-f", str(lines), "--column", "text", "-o", str(out), "--backend", "there")

@@ -385,7 +385,7 @@ _SERVER = """
 import re, sys, threading
 from fake_server import FakeServer, last_message, stream_answer
 server = FakeServer(port=int(sys.argv[1]))
-server.usual = stream_answer(lambda body: re.search(r"record \\d+", last_message(body)).group(), seconds=0.02)
+server.usual = stream_answer(lambda body: re.search(r"record \\d+|Hello", last_message(body)).group(), seconds=0.02)
 threading.Event().wait()
 """
 
