@@ -245,11 +245,11 @@ class LoadBalancingBackend:
         most = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries
         pause = policy.pause(failures.count, getattr(error, "retry_after", None))
         may_pass = isinstance(error, TemporaryFailure) and failures.count < most and pause <= policy.max_pause_s
-        problem = self._find_problem(call, request, assignment, error, is_last=not may_pass)
+        problem = self._find_problem(call, request, assignment, error, is_last=failures.count >= policy.max_tries)
         if problem is not None:
             self._set_aside(assignment, problem, request, failures.count)
             if not is_interactive:
-                if isinstance(problem, RateLimited) and not may_pass:
+                if isinstance(problem, RateLimited) and failures.count >= policy.max_tries:
                     failures.count = 0
                 return failures.count < policy.max_tries
         if may_pass and len(failures.servers) == len(self._members):
