@@ -16,7 +16,6 @@ from llmcli.documents.format_registry import (
     load_record_format,
     output_record_format,
 )
-from llmcli.documents.json_values import as_json_value
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, LINE_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
@@ -263,7 +262,11 @@ class RecordOutput:
     def _json_row(self, record: Record, found: Mapping[str, Any]) -> bytes:
         from llmcli.cli.console import json_text
 
-        fields = record.fields if self._schema.arrow_schema is None else as_json_value(record.fields)
+        fields = record.fields
+        if self._schema.arrow_schema is not None:
+            from llmcli.documents.json_values import as_json_value
+
+            fields = as_json_value(fields)
         row: dict[str, Any] = {} if self._schema.format == LINES else {"row": fields}
         if self._schema.format == JSON_LINES and record.fields:  # the bytes of the input
             head = json_text.dumps({**record.position, "row": None}).removesuffix("null}")
