@@ -150,7 +150,7 @@ def test_a_failing_server_loses_its_requests_to_another(servers, failing):
         assert answers(backend, requests) == (expected(requests), {})
         first, second = backend.stats().servers
     assert first.failed >= 1 and (first.answered, second.answered) == (0, 24)
-    assert sum(last_message(body).startswith("text") for body in servers[0].chats()) < 24  # it was set aside
+    assert sum("'text " in str(body) for body in servers[0].chats()) < 24  # it was set aside
 
 
 def test_a_server_that_is_restarted_gets_requests_again(servers):
