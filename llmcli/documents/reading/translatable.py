@@ -85,7 +85,7 @@ def find_document_format(document: Document, wanted: str | None = None) -> Docum
     """Return the format of a document, called ``wanted`` if it is a text.
 
     Raises ``UsageError`` if there is no format called ``wanted``, and for an archive of another format. Raises
-    ``BadDocument`` if nobody wanted a format for markup or a program, whose signs would be translated as words.
+    ``BadDocument`` for markup and programs if no format is ``wanted``: their signs would be translated as words.
     """
     found = find_format(document.name, document.text, wanted or document.format_name)
     if wanted is None and found.name == "plain" and (other := _describe_no_prose(document)):
