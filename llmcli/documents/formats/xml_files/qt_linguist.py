@@ -104,9 +104,9 @@ def _message_segments(text: str, message: _Message, language: str) -> list[Segme
     rule = _RULES.get(language.lower().partition("-")[0]) or plural_rule(language)
     numbers = numbers_by_form(rule) or ((1,), (0, 2))
     is_numerus = element.get("numerus") == "yes"
-    count = len(forms) if forms and not edits else len(numbers)
-    written = _written_forms(text, translation, forms, count if is_numerus else 0)
     is_finished = not translation.get("type") and not is_other_language
+    count = len(forms) if forms and (is_finished or not edits) else len(numbers)
+    written = _written_forms(text, translation, forms, count if is_numerus else 0)
     notes = [plain_content(text, each) for each in element.children if each.local_name in _NOTE_ELEMENTS]
     blanks = text[message.source.content_start : content.start], text[content.end : message.source.content_end]
     found = []

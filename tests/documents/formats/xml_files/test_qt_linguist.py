@@ -45,6 +45,15 @@ def test_the_numerus_forms_of_the_language():
     assert len(FORMAT.split(own, "ga")) == 4  # a file in this language has as many as it needs
 
 
+def test_finished_forms_keep_their_number():
+    """Also where the file does not say its language: they are taken for a translation into the target."""
+    one = "<translation><numerusform>%n Dateien</numerusform></translation>"
+    start = REAL.index("<translation", REAL.index("%n file(s) found"))
+    end = REAL.index("</translation>", start) + len("</translation>")
+    segments = FORMAT.split(REAL[:start] + one + REAL[end:], "pl")
+    assert [s.existing_translation for s in segments if s.text == "%n file(s) found"] == ["%n Dateien"]
+
+
 def test_an_earlier_file_is_merged():
     """Finished translations of the same messages; the same messages leave the earlier file."""
     new = REAL.replace("&amp;Open", "&amp;Close").replace("<translation>Alles", '<translation type="unfinished">')
