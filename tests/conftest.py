@@ -58,8 +58,8 @@ def pytest_configure():
     """Keep compiled modules, use the engine that llm uses here, and let no generated test depend on the machine's speed.
 
     Without compiled modules each worker and each process of a test compiles all that it imports. Generated tests have
-    few examples, and more with ``--hypothesis-profile many``. Where memory holds files, those of the tests are there: llm
-    often waits until a file is on the disk.
+    few examples, and more with ``--hypothesis-profile many``: always the same ones, and others each time with
+    ``random``. Where memory holds files, those of the tests are there: llm often waits until a file is on the disk.
     """
     if "TMPDIR" not in os.environ and _can_hold_files(MEMORY_FILES):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FILES))
@@ -68,9 +68,13 @@ def pytest_configure():
     library = find_library(os.environ)
     if library is not None and not library.is_compiled:
         os.environ[LIBRARY_VARIABLE] = str(library.directory)  # each test has directories of its own, without engines
-    for name, examples in (("few", 20), ("many", 100)):
+    for name, examples in (("few", 20), ("many", 100), ("random", 300)):
         hypothesis.settings.register_profile(
-            name, max_examples=examples, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+            name,
+            max_examples=examples,
+            derandomize=name != "random",
+            deadline=None,
+            suppress_health_check=[hypothesis.HealthCheck.too_slow],
         )
     hypothesis.settings.load_profile("few")
 

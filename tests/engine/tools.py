@@ -41,9 +41,7 @@ def for_all(*strategies, examples: int | None = None):
     """Like hypothesis' ``given``, with the same examples in every run and without a deadline."""
 
     def decorate(test):
-        return settings(deadline=None, derandomize=True, max_examples=examples or settings.default.max_examples)(
-            given(*strategies)(test)
-        )
+        return settings(deadline=None, max_examples=examples or settings.default.max_examples)(given(*strategies)(test))
 
     return decorate
 

@@ -16,7 +16,7 @@ from llmcli.errors import BadDocument
 REAL = sorted((Path(__file__).parents[1] / "real").iterdir())
 each_format = pytest.mark.parametrize("name", NAMES)
 each_file = pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-quickly = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+quickly = settings(deadline=None, suppress_health_check=list(HealthCheck))
 MARKUP = {"tag", "target", "link", "math", "reference", "code"}
 ESCAPES = {"markdown", "html", "vtt"}
 """Formats in which any character can be written so that it means itself."""
