@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -13,11 +14,14 @@ HALVES = [b'{"choices": [{"index": 0, "delta": {"content": "%b"}}]}' % half for 
 
 
 def send_twice(text: str) -> Behaviour:
-    """Send an answer, and right behind it another one, before any request for that."""
+    """Send an answer and, in the same packet, another one that was not asked for."""
 
     def behave(handler, body):
+        connection, handler.wfile = handler.wfile, io.BytesIO()
         complete_answer({"content": text})(handler, body)
-        complete_answer({"content": f"{text} of nobody's question"})(handler, body)
+        complete_answer({"content": f"{text} again"})(handler, body)
+        sent, handler.wfile = handler.wfile.getvalue(), connection
+        connection.write(sent)
 
     return behave
 

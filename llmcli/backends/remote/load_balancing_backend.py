@@ -291,6 +291,7 @@ class LoadBalancingBackend:
         if names_model:
             model = member.identify(call)
             self._check_model(server, model, self._models)
+            member.use_model(model)
             self._models = {**self._models, server: model}
         try:
             return Usage() if request is None else member.answer_word(call, request)

@@ -101,6 +101,7 @@ class RemoteBackend:
         )
         self._chat_client = ChatClient(self._client, key, retry_policy or DEFAULT_RETRY_POLICY, self._protocol)
         self._lock = threading.Lock()
+        self._finding = threading.Lock()
         self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
         self._token_counter = _TokenCounter(self._chat_client)
@@ -188,16 +189,24 @@ class RemoteBackend:
     def identify(self, call: CancelToken) -> ServerModel:
         """Ask the server which model it has now, with its weights if it knows them. Raises as ``info``.
 
-        ``llm serve`` knows them once they are loaded, so it is asked to load them.
+        Requests go on naming the one that it had before until ``use_model``. ``llm serve`` knows its weights once they
+        are loaded, so it is asked to load them.
         """
-        model = self._find_model(call, again=True)
+        model = self._ask_model(call)
         if model.owner == OWNER_LLMCLI and not model.weights:
             with self._lock:
                 capabilities = self._load_capabilities(model.name)
             word = Request("identify", (Message(Role.USER, _WORD),))
             self._token_counter.count(call, word, model, capabilities)
-            model = self._find_model(call, again=True)
+            model = self._ask_model(call)
+        if self._model is None:
+            self.use_model(model)
         return model
+
+    def use_model(self, model: ServerModel) -> None:
+        """Name this model in later requests."""
+        with self._lock:
+            self._model = model
 
     def answer_word(self, call: CancelToken, request: Request) -> Usage:
         """Let the server answer one word in the way of ``request``: an embedding, a prompt, or else a chat.
@@ -306,14 +315,20 @@ class RemoteBackend:
             self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache, protocol=self.server.type)
         return self._capabilities
 
-    def _find_model(self, call: CancelToken, *, again: bool = False) -> ServerModel:
-        """Ask the server once, or ``again``, which models it has. Raises as ``info``."""
-        with self._lock:
-            if self._model is None or again:
-                name = self._requested_model
-                capabilities = self._load_capabilities(name) if name else None
-                self._model = query_model(self._chat_client, self._protocol, call, name, capabilities)
+    def _find_model(self, call: CancelToken) -> ServerModel:
+        """Return the model of the server, which is asked once. Raises as ``info``."""
+        with self._finding:
+            if self._model is None:
+                self.use_model(self._ask_model(call))
+            assert self._model is not None
             return self._model
+
+    def _ask_model(self, call: CancelToken) -> ServerModel:
+        """Ask the server which models it has. Raises as ``info``."""
+        name = self._requested_model
+        with self._lock:
+            capabilities = self._load_capabilities(name) if name else None
+        return query_model(self._chat_client, self._protocol, call, name, capabilities)
 
     # ---- counting -------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_backend as remote
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
@@ -41,6 +42,17 @@ def test_connections_are_reused(server, backend, monkeypatch):
     for name in "abc":
         assert list(run_requests(backend, [request(name)]))[-1].reason is FinishReason.STOP
     assert len(made) == 1
+
+
+def test_requests_name_another_model_only_once_it_is_accepted(server, backend):
+    """A server that was restarted may have one whose answers would be taken for those of the one before."""
+    list(run_requests(backend, [request("a")]))
+    server.models = [{"id": "small"}]
+    found = backend.identify(CancelToken())
+    list(run_requests(backend, [request("b")]))
+    backend.use_model(found)
+    list(run_requests(backend, [request("c")]))
+    assert [body["model"] for body in server.chats()] == ["big", "big", "small"]
 
 
 def test_a_prompt_close_to_the_context_is_counted_by_our_server(server, backend):
