@@ -136,7 +136,7 @@ def test_records_come_once_and_in_order(llm, servers, farm, tmp_path):
     texts = [f"record {number}" for number in range(60)]
     file = tmp_path / "in.csv"
     file.write_text("\n".join(["text", *texts]) + "\n")
-    echo = stream_answer(lambda body: re.search(r"record \d+", last_message(body)).group())
+    echo = stream_answer(lambda body: re.search(r"record \d+|Hello", last_message(body)).group())
     servers[0].usual = lambda handler, body: (time.sleep(random.random() * 0.01), echo(handler, body))
     servers[1].usual = echo
     servers[1].script = [echo, close_connection(), echo, error_answer(500), echo]
@@ -329,7 +329,7 @@ def test_a_server_that_refuses_everything_fails_no_record(llm, servers, farm, tm
     servers[1].usual = stream_answer(seconds=0.005)
     run = llm("run-batch", "-i", path, "-o", str(out), *farm(concurrency=4))
     assert (run.code, run.err) == (0, "") and len(out.read_text().splitlines()) == 51
-    assert sum(last_message(body) != "Hello" for body in servers[0].chats()) < 12
+    assert sum(last_message(body) != "Hello" for body in servers[0].chats() if body) < 12
 
 
 # ---- llm backends test -----------------------------------------------------------------------------------------------

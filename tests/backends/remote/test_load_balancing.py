@@ -225,7 +225,7 @@ def test_a_request_that_no_server_can_answer_fails(servers):
     with balancing(servers) as backend:
         texts, errors = answers(backend, requests)
     assert list(errors) == ["3"] and errors["3"].detail == "it crashed" and len(texts) == 11
-    assert sum(last_message(body) == "text 3" for server in servers for body in server.chats()) == 5
+    assert sum(last_message(body) == "text 3" for server in servers for body in server.chats() if body) == 5
 
 
 def test_a_request_that_is_refused_is_not_sent_elsewhere(servers):
