@@ -209,7 +209,7 @@ class LoadBalancingBackend:
         while True:
             with call.child() as attempt:
                 assignment = self._router.assign(request, prompt_tokens, attempt, failures.servers)
-                usage = None
+                usage, error = None, None
                 try:
                     answer, usage = send(self._members[assignment.server.number], attempt)
                 except Cancelled:
@@ -220,7 +220,7 @@ class LoadBalancingBackend:
                 else:
                     return answer
                 finally:
-                    self._router.release(assignment, usage)
+                    self._router.release(assignment, usage, failed=error is not None and _concerns_server(error))
             failures.add(assignment.server, error, self._router.num_answered)
             if (attempt.delivered and not request.gathered) or not _concerns_server(error):
                 raise error

@@ -193,12 +193,13 @@ class RequestRouter:
             return last.error
         return None
 
-    def release(self, assignment: Assignment, usage: Usage | None = None) -> None:
-        """End an assignment; ``usage`` of an answer that came to its end."""
+    def release(self, assignment: Assignment, usage: Usage | None = None, *, failed: bool = False) -> None:
+        """End an assignment, that ``failed`` or not; ``usage`` of an answer that came to its end."""
         server = assignment.server
         with self._condition:
             self._in_flight.discard(assignment)
             server.tokens -= assignment.tokens
+            server.failed += failed
             if usage is not None:
                 server.answered += 1
                 self.num_answered += 1
@@ -218,7 +219,6 @@ class RequestRouter:
         """
         server = assignment.server
         with self._condition:
-            server.failed += 1
             if not server.is_up or assignment.began < server.changed_at:  # a failure that belongs to an earlier one
                 return False
             server.is_dropped = is_dropped

@@ -103,7 +103,7 @@ def fail(router, assignment, error=None, *, cancel_unanswered=False):
     was_new = router.set_aside(
         assignment, error or TemporaryFailure("s", detail="broke"), cancel_unanswered=cancel_unanswered
     )
-    router.release(assignment)
+    router.release(assignment, failed=True)
     return was_new
 
 
