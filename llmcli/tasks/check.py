@@ -91,10 +91,10 @@ class CheckedSentence:
 def find_claims(text: str) -> list[tuple[int, int]]:
     """Return the offsets of the sentences that state something: no headings, code, questions or one or two words."""
     prose = _NOT_PROSE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    return [(start, end) for start, end in find_sentences(prose) if _states_something(text[start:end])]
+    return [(start, end) for start, end in find_sentences(prose) if _is_checkable(text[start:end])]
 
 
-def _states_something(sentence: str) -> bool:
+def _is_checkable(sentence: str) -> bool:
     words = max(len(sentence.split()), count_words(sentence))  # Chinese, Japanese and Thai have no blanks between them
     return words >= _MIN_WORDS and not sentence.rstrip(_CLOSING_MARKS).endswith(_QUESTION_MARKS)
 

@@ -144,7 +144,7 @@ def test_a_job_ends_when_its_server_has_another_model(llm, server, tmp_path):
     lines.write_text("\n".join(["text", *(f"record {number}" for number in range(NUM_RECORDS))]))
 
     def restart(handler, body):
-        server.models = [{"id": "small", "owned_by": "somebody", "max_model_len": 4096}]
+        server.models = [{"id": "small", "owned_by": "vendor", "max_model_len": 4096}]
         cut_connection()(handler, body)
 
     server.script = [*[stream_answer()] * 10, restart]

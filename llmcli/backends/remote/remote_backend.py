@@ -348,7 +348,7 @@ class RemoteBackend:
         call = CancelToken(self._interrupt.deadline)
         try:
             return run_in_thread(self._interrupt, lambda: question(call))
-        except Exception:
+        except Exception:  # an interrupt cancels the question: it is the cause; any other error goes on to the caller
             self._interrupt.check()
             raise
         finally:

@@ -204,7 +204,7 @@ class RequestRouter:
                 server.answered += 1
                 self.num_answered += 1
                 if assignment.began >= server.changed_at:
-                    self._mark_up(server)
+                    self._mark_available(server)
                 if usage.completion_tokens:
                     self._answer_tokens += (usage.completion_tokens - self._answer_tokens) / 16
             self._condition.notify_all()
@@ -222,7 +222,7 @@ class RequestRouter:
             if not server.is_up or assignment.began < server.changed_at:  # a failure that belongs to an earlier one
                 return False
             server.is_dropped = is_dropped
-            self._mark_down(server, error)
+            self._mark_unavailable(server, error)
             for other in self._in_flight if cancel_unanswered else ():
                 if other.server is server and not other.call.received:
                     other.call.cancel()
@@ -233,9 +233,9 @@ class RequestRouter:
         with self._condition:
             server.failed += 1
             server.is_dropped = is_dropped
-            self._mark_down(server, error)
+            self._mark_unavailable(server, error)
 
-    def _mark_down(self, server: RoutedServer, error: Exception) -> None:
+    def _mark_unavailable(self, server: RoutedServer, error: Exception) -> None:
         now = self._clock()
         if server.is_up or isinstance(error, RateLimited):
             server.silent_since = now
@@ -251,10 +251,10 @@ class RequestRouter:
             if is_busy:
                 server.is_up, server.changed_at = True, self._clock()
             else:
-                self._mark_up(server)
+                self._mark_available(server)
             self._condition.notify_all()
 
-    def _mark_up(self, server: RoutedServer) -> None:
+    def _mark_available(self, server: RoutedServer) -> None:
         if not server.is_up:
             server.is_up, server.changed_at = True, self._clock()
         server.failures, server.has_answered = 0, True

@@ -169,14 +169,14 @@ def read_evidence(
     ``EmptyInput`` for one that is blank: it is evidence of nothing, so it was named by mistake. In a directory, blank
     files are left out.
     """
-    found = ReloadableInputs(ctx, _read_filled)
+    found = ReloadableInputs(ctx, _read_nonblank)
     failed = _add_question_files(ctx, names, found.add)
     if failed and not found:
         raise failed[0].error
     return found, [each for each in failed if not isinstance(each.error, EmptyInput)]
 
 
-def _read_filled(ctx: CommandContext, name: str) -> Document:
+def _read_nonblank(ctx: CommandContext, name: str) -> Document:
     document = read_source_document(ctx, name)
     if not document.text.strip():
         raise EmptyInput(name)

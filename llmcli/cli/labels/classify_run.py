@@ -96,7 +96,7 @@ class _LabelRun(ABC):
         self._calibrated: CalibrationOptions
 
     @abstractmethod
-    def _make(self, backend: Backend, generation: GenerationOptions) -> LabelTask | MultiLabelTask:
+    def _make_task(self, backend: Backend, generation: GenerationOptions) -> LabelTask | MultiLabelTask:
         """Return the task."""
 
     @abstractmethod
@@ -111,7 +111,7 @@ class _LabelRun(ABC):
         ctx = self._ctx
         if self._calibrated.reports(files):
             backend = ctx.runtime.backend()
-            return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
+            return self._calibrated.report(backend, self._make_task(backend, ctx.generation_options()).scorer)
         code = run_records(ctx, files, self.spec())
         if self._flags.summary is not None or ctx.console.stderr_is_terminal:
             from llmcli.cli.labels.summary_view import write_summary
@@ -120,7 +120,7 @@ class _LabelRun(ABC):
         self._calibrated.draw_plot()
         return code
 
-    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+    def _add_notices(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from self._calibrated.notices(self.summary)
         yield from add_scoring_notices(events)
 
@@ -152,7 +152,7 @@ class _MultiLabelRun(_LabelRun):
             lambda: calibration_identity(prompt, labels),
         )
 
-    def _make(self, backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
+    def _make_task(self, backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
         flags, labels, prompt = self._flags, self._labels, self._prompt
         options = ClassifyOptions(flags.threshold, not flags.no_prior, self._ctx.runtime.prior_directory)
         calibrator = self._calibrated.prepare(
@@ -165,9 +165,9 @@ class _MultiLabelRun(_LabelRun):
 
     def spec(self) -> RecordRunSpec:
         return RecordRunSpec(
-            self._make,
+            self._make_task,
             lambda: {**_labels_manifest(self._prompt, self._labels, multi=True), **self._calibrated.manifest()},
-            self._wrap,
+            self._add_notices,
             summary=self.summary,
         )
 
@@ -240,9 +240,9 @@ class ScoringRun(_LabelRun):
     def spec(self) -> RecordRunSpec:
         suits = self._suits_small_models
         return RecordRunSpec(
-            self._make,
+            self._make_task,
             lambda: {**self._manifest(), **self._flags_manifest()},
-            self._wrap,
+            self._add_notices,
             input_format=self._input_format,
             summary=self.summary,
             suits_small_models=bool(self._examples or self._calibrated.is_calibrated) if suits is None else suits,
@@ -252,7 +252,7 @@ class ScoringRun(_LabelRun):
         examples = {"rows of --examples": self._examples_digest(), "--nearest": self._nearest}
         return {**self._calibrated.manifest(), **examples}
 
-    def _make(self, backend: Backend, generation: GenerationOptions) -> LabelTask:
+    def _make_task(self, backend: Backend, generation: GenerationOptions) -> LabelTask:
         flags, examples = self._flags, self._examples
         options = ClassifyOptions(
             flags.threshold,

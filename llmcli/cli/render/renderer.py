@@ -206,7 +206,7 @@ class _ResultRenderer:
     def _record_failure(self, failure: Exception) -> None:
         if self._ctx.provenance is not None:
             self._ctx.provenance.tally.failed += 1
-        if self._failure is None or (_ends_run(failure) and not _ends_run(self._failure)):
+        if self._failure is None or (_ends_job(failure) and not _ends_job(self._failure)):
             self._failure = failure
 
     def _render_record(self, end: Result, records: RecordOutput) -> None:
@@ -321,7 +321,7 @@ class _ResultRenderer:
     @property
     def exit_code(self) -> int:
         """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
-        if isinstance(self._failure, LlmError) and _ends_run(self._failure):
+        if isinstance(self._failure, LlmError) and _ends_job(self._failure):
             return self._failure.exit_code
         if self.incomplete or self._any_incomplete or (self._failure is not None and self._delivered):
             return PartialError.exit_code
@@ -330,7 +330,7 @@ class _ResultRenderer:
         return 0
 
 
-def _ends_run(error: Exception) -> bool:
+def _ends_job(error: Exception) -> bool:
     """Whether an error is the exit code, whatever was delivered or failed before."""
     return isinstance(error, TimedOut | ProcessStopped) or (isinstance(error, LlmError) and error.ends_job)
 

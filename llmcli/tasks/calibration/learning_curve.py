@@ -99,7 +99,7 @@ def measure_curve(features: FeatureSet, targets: Targets, classes: int, choice: 
     for share in _SHARES:
         right = []
         for folds in divisions:
-            parts = [Fold(_take_share(fold.train, targets, share), fold.test) for fold in folds]
+            parts = [Fold(_stratified_sample(fold.train, targets, share), fold.test) for fold in folds]
             logits = predict_folds(space, targets, classes, np.array([choice.penalty]), parts)[:, 0]
             right.append((logits.argmax(axis=1) == targets).mean())
         sizes.append(round(share * rows * (_FOLDS - 1) / _FOLDS))
@@ -107,7 +107,7 @@ def measure_curve(features: FeatureSet, targets: Targets, classes: int, choice: 
     return fit_curve(rows, sizes, accuracies)
 
 
-def _take_share(train: Targets, targets: Targets, share: float) -> Targets:
+def _stratified_sample(train: Targets, targets: Targets, share: float) -> Targets:
     """Return a part of the rows with about the same shares of the classes, one of each at least."""
     random = np.random.default_rng(0)
     parts = []

@@ -48,7 +48,7 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
     together, before a model is looked for.
     """
     if kind not in {*LongKind}:
-        raise _not_long(ctx, kind, options)
+        raise _long_options_error(ctx, kind, options)
     if not takes_text:
         raise UsageError(
             f"a {kind} that is written section by section takes no --var, no -f and no records",
@@ -60,7 +60,7 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
     return _LongTextRun(ctx, long_kind, options).run()
 
 
-def _not_long(ctx: CommandContext, kind: str, options: LongTextOptions) -> UsageError:
+def _long_options_error(ctx: CommandContext, kind: str, options: LongTextOptions) -> UsageError:
     """Return the error for options that a kind does not take. Raises ``MissingError`` for a word that is no kind."""
     prompt = find_kind(ctx.runtime.prompts, kind)
     option = options.option_names[0]

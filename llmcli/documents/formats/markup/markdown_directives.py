@@ -130,23 +130,23 @@ def _directive_lines(lines: Sequence[str]) -> dict[int, Span]:
             done = opened.pop()
             (opened[-1].lines if opened else found).update(done.lines)
             continue
-        if opened and (span := _words_of_line(opened[-1], content, indent)) is not None:
+        if opened and (span := _find_line_text(opened[-1], content, indent)) is not None:
             opened[-1].lines[number] = span
         elif len(opened) < _MAX_NESTING and (opener := _OPENER.match(content)) is not None:
             name = opener["name"]
             directive = _Directive(name, len(opener["colons"]), indent, name.rpartition(":")[2] in BODY_DIRECTIVES)
-            directive.lines[number] = _words_of_argument(name, opener.end(), content)
+            directive.lines[number] = _find_argument_text(name, opener.end(), content)
             opened.append(directive)
     return found
 
 
-def _words_of_argument(name: str, start: int, content: str) -> Span:
+def _find_argument_text(name: str, start: int, content: str) -> Span:
     from llmcli.documents.formats.markup.rst_format import ARGUMENT_IS_CONTENT, TITLE_DIRECTIVES
 
     return (start, len(content)) if name in TITLE_DIRECTIVES | ARGUMENT_IS_CONTENT else NO_WORDS
 
 
-def _words_of_line(directive: _Directive, content: str, indent: int) -> Span | None:
+def _find_line_text(directive: _Directive, content: str, indent: int) -> Span | None:
     """Return the span of a line in a directive that stands alone; None for a line of prose."""
     from llmcli.documents.formats.markup.rst_format import TEXT_OPTIONS
 
