@@ -15,13 +15,19 @@ COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
 """Other names of subcommands, which work and are not shown."""
 
 
-def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+def build_group(
+    text: str, commands: Mapping[str, Callable[..., int]], synonyms: Mapping[str, str] | None = None
+) -> typer.Typer:
     """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``.
 
-    Commands that have a synonym are added under it too, hidden. A group with the command ``list`` lists if no command
-    is named (``implied_command``).
+    Commands that have a synonym are added under it too, hidden; ``synonyms``: more of them, each with the name of its
+    command. A group with the command ``list`` lists if no command is named (``implied_command``).
     """
-    if LIST in commands:
+    hidden = {
+        **{synonym: name for name, synonym in COMMAND_SYNONYMS.items() if name in commands},
+        **(synonyms or {}),
+    }
+    if LIST in {*commands, *hidden}:
         text += "\n\nWithout a command, it lists."
     app = typer.Typer(
         **TYPER_OPTIONS, cls=HelpfulGroup, help=text, add_completion=False, context_settings=COMPLETE_HELP_SETTINGS
@@ -31,7 +37,7 @@ def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.
         decorated: Any = function
         line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
         add_command(app, name, decorated, short_help=line)
-        if (synonym := COMMAND_SYNONYMS.get(name)) is not None:
+        for synonym in (other for other, original in hidden.items() if original == name):
             add_command(app, synonym, decorated, short_help=line, hidden=True)
     return app
 

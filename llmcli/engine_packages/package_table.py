@@ -191,7 +191,7 @@ def choose_package(machine: MachineTraits, kind: str | None = None) -> EnginePac
     package = packages.get(wanted)
     if package is None:
         detail = f"for {machine.system} on {machine.processor} there is only {', '.join(packages)}"
-        raise EngineUnavailable(wanted, detail=detail)
+        raise EngineUnavailable(wanted, detail=detail, kinds=tuple(packages))
     if package.glibc is not None and (machine.glibc is None or machine.glibc < package.glibc):
         has = "another C library" if machine.glibc is None else f"glibc {machine.glibc[0]}.{machine.glibc[1]}"
         detail = f"it needs glibc {package.glibc[0]}.{package.glibc[1]} or newer, and this system has {has}"

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from llmcli.errors import CannotCreate, ConfigError, InputError, TemporaryFailure, UnavailableError, Unsupported
+from collections.abc import Sequence
+
+from llmcli.errors import (
+    CannotCreate,
+    ConfigError,
+    InputError,
+    MissingError,
+    TemporaryFailure,
+    UnavailableError,
+    Unsupported,
+)
 
 
 class NoRoomForWeights(CannotCreate):
@@ -83,4 +93,18 @@ class EngineRefused(ConfigError):
 
 
 class EngineUnavailable(Unsupported):
-    """There is no prebuilt library ``subject`` for this machine; ``detail`` gives the reason."""
+    """There is no prebuilt library ``subject`` for this machine; ``detail`` gives the reason.
+
+    ``kinds``: those that this machine can install, such as "cpu" and "vulkan".
+    """
+
+    def __init__(self, subject: str, *, detail: str = "", kinds: Sequence[str] = ()) -> None:
+        super().__init__(subject, detail=detail)
+        self.kinds = tuple(kinds)
+
+
+class EngineNotCompiled(MissingError):
+    """llama-cpp-python was installed without a llama.cpp of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("compiled", kind="engine", detail="llama-cpp-python was installed without llama.cpp")

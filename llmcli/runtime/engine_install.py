@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from llmcli import engine_library
 from llmcli.engine_library import COMPILED, CUSTOM, LIBRARY_VARIABLE, EngineLibrary
 from llmcli.errors import ConfigError, LlmError, MissingError, Offline, UsageError
-from llmcli.errors.model_errors import EngineNotInstalled, EngineUnavailable
+from llmcli.errors.model_errors import EngineNotCompiled, EngineNotInstalled, EngineUnavailable
 from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ class ListedEngine:
     package: EnginePackage | None
     used: bool
     check: LibraryCheck | None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the package is newer than the engine that llm installed from it."""
+        if self.library is None or self.package is None or not self.library.version:
+            return False
+        return _version_numbers(self.library.version) < _version_numbers(self.package.version)
+
+
+def _version_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def list_engines(config: RunConfig) -> list[ListedEngine]:
@@ -139,7 +151,7 @@ def use(config: RunConfig, name: str) -> EngineLibrary:
 def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
     """Return an engine that is here, by default the one that runs models.
 
-    Raises ``MissingError`` and ``EngineNotInstalled``.
+    Raises ``MissingError``, ``EngineNotCompiled`` and ``EngineNotInstalled``.
     """
     if name is None:
         used = engine_library.find_library(config.environ)
@@ -148,6 +160,8 @@ def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
         return used
     here = {engine.name: engine.library for engine in list_engines(config) if engine.library is not None}
     if name not in here:
+        if name == COMPILED:
+            raise EngineNotCompiled
         from llmcli.engine_packages.package_table import KINDS
 
         installable = f"it is not installed: llm engine install {name}" if name in KINDS else ""

@@ -153,5 +153,7 @@ def _example_value(default: object) -> str:
 
 
 config = build_group(
-    "Show and edit the settings.", {"path": path, "show": show, "set": set_, "unset": unset, "edit": edit}
+    "Show and edit the settings.",
+    {"path": path, "show": show, "set": set_, "unset": unset, "edit": edit},
+    synonyms={"list": "show", "get": "show"},
 )

@@ -10,7 +10,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.errors import MissingError, TemporaryFailure
+from llmcli.errors import MissingError, TemporaryFailure, UsageError
 from llmcli.types import Phase
 
 _COLUMNS = (
@@ -45,13 +45,16 @@ def show_list(ctx: CommandContext) -> int:
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm worker stop\nllm worker stop qwen3-1.7b")
+@command(*GENERAL_OPTIONS, examples="llm worker stop --all\nllm worker stop qwen3-1.7b")
 def stop(
     ctx: CommandContext,
     which: WorkersArgument = None,
     idle: Annotated[bool, Option("--idle", help="Only idle workers.")] = False,
+    everything: Annotated[bool, Option("--all", help="All workers, as without a name.")] = False,
 ) -> int:
     """Stop workers; running answers get some seconds to finish."""
+    if everything and which:
+        raise UsageError(f"--all and {which[0]} exclude each other", detail="Name the workers to stop, or none for all.")
     _stop_workers(ctx, which, only_idle=idle)
     return 0
 

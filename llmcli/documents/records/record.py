@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,10 +109,10 @@ def find_field(fields: Mapping[str, Any], path: str) -> Any:
 
 
 def value_as_text(value: Any) -> str:
-    """Return a value as a text: None is "", structures are JSON."""
+    """Return a value as a text: None, NaN and infinities are "", as JSON has null for them; structures are JSON."""
     if isinstance(value, str):
         return value
-    if value is None:
+    if value is None or (type(value) is float and not math.isfinite(value)):  # 1e400 keeps its spelling
         return ""
     if isinstance(value, bool | dict | list):
         from llmcli.documents.json_values import dump_value

@@ -75,7 +75,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name():
     ("row", "detail"),
     [
         ("1\n", "the row has 1 field, and the header has 2"),
-        ("1,2,3\n", "the row has 3 fields, and the header has 2"),
+        ("1,2,3\n", 'the row has 3 fields, and the header has 2; beyond it: "3"'),
         ('1,"x\n', "a quote is not closed"),
         ("1,x\ry\n", "a carriage return"),
     ],

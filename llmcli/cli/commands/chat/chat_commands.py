@@ -11,6 +11,20 @@ from llmcli.errors import UsageError
 
 EXIT_COMMANDS = ("/exit", "/quit", "/bye")
 """Other programs have the last two, which /help leaves out."""
+_FOREIGN_COMMANDS = {
+    "/attach": "/file PATH",
+    "/add": "/file PATH",
+    "/read": "/file PATH",
+    "/new": "/reset",
+    "/clear": "/reset",
+    "/history": "/tree",
+    "/regen": "/retry",
+    "/regenerate": "/retry",
+    "/show": "/model",
+    "/multi": "/paste",
+    "/?": "/help",
+}
+"""The commands of other programs' chats (Ollama, aichat, llama.cpp, aider), and what they are here."""
 _USAGE_COLUMNS = 26
 """Columns of the commands in /help, where the terminal has twice as many."""
 _KEYS_HELP = """\
@@ -74,8 +88,9 @@ def parse_chat_command(text: str) -> tuple[str, str]:
     sent = "start it with two slashes to send it as a message"
     command = slash_commands().get(word)
     if command is None:
-        near = difflib.get_close_matches(word, list(slash_commands()), n=1)
-        meant = f"Did you mean {near[0]}? " if near else ""
+        ours = _FOREIGN_COMMANDS.get(word, "")
+        near = [] if ours else difflib.get_close_matches(word, list(slash_commands()), n=1)
+        meant = f"Try: {ours}; " if ours else f"Did you mean {near[0]}? " if near else ""
         raise UsageError(f"{word} is not a command of a chat", detail=f"{meant}/help lists the commands; {sent}.")
     if rest and not command.arguments:
         raise UsageError(f"{word} takes no argument", detail=f"Type {word} by itself; {sent}.")

@@ -27,7 +27,7 @@ def show_list(ctx: CommandContext) -> int:
     """List the engines: the builds of llama.cpp that are here, and those that you can install.
 
     In a pipe, tab-separated: name, version, here, used, variant (the processors that its CPU code was built for),
-    devices besides the processor, bytes to download, package, directory.
+    devices besides the processor, bytes to download, package, directory, version that can be installed.
     """
     from llmcli.runtime import engine_install
 
@@ -57,6 +57,7 @@ def _engine_row(engine: ListedEngine) -> dict[str, Any]:
         "size": package.size if package is not None else None,
         "package": package.name if package is not None else None,
         "directory": str(library.directory) if library is not None else None,
+        "available": package.version if package is not None else None,
     }
 
 
@@ -64,7 +65,10 @@ def _row_for_terminal(engine: ListedEngine) -> dict[str, Any]:
     from llmcli.cli.console.messages.message_text import format_bytes
 
     row = _engine_row(engine)
-    state = "in use" if engine.used else "here" if engine.library is not None else "llm engine install " + engine.name
+    install = f"llm engine install {engine.name}"
+    state = "in use" if engine.used else "here" if engine.library is not None else install
+    if engine.is_outdated:
+        state += f", {row['available']} is newer: {install}"
     size = format_bytes(engine.package.size) if engine.package is not None else ""
     return {"name": row["name"], "version": row["version"], "variant": row["variant"], "download": size, "": state}
 
@@ -109,7 +113,10 @@ def install(
     if yes:
         ctx.console.write_note(f"downloading {what}")
     before = engine_install.used_engine(config)
-    return _report_engine(ctx, ctx.runtime.observer.show_installation(engine_install.install(config, package)), before)
+    library = ctx.runtime.observer.show_installation(engine_install.install(config, package))
+    if not (ctx.console.shows_notes or ctx.console.quiet or ctx.console.as_json):  # the log of a build shows the result
+        ctx.console.write_stdout(f"installed the engine {engine_install.describe_engine(library)}\n")
+    return _report_engine(ctx, library, before)
 
 
 @command(*GENERAL_OPTIONS, examples="llm engine use compiled\nllm engine use cpu")

@@ -263,7 +263,8 @@ class LabellingRun:
                 file.write(writer.row(record, {self._column: labels.get(record.index, "")}, ""))
             if writer is not None:
                 file.write(writer.tail())
-        self._ctx.console.write_note(f"{len(labels)} labels are in {self._output}")
+        count = "1 label is" if len(labels) == 1 else f"{len(labels)} labels are"
+        self._ctx.console.write_note(f"{count} in {self._output}")
 
     def _save_calibration(
         self, backend: Backend, records: list[Record], answers: AnswerFile, scoring: CandidateScoring

@@ -111,7 +111,11 @@ MODEL_DESCRIPTIONS: Descriptions = {
     m.EngineRefused: _describe_refused_engine,
     m.EngineUnavailable: lambda x: (
         append_detail(f"cannot install {subject_of(x)} here", x),
-        f"Compile it: {_COMPILE_COMMAND}",
+        f"Try: llm engine install {x.kinds[0]}" if x.kinds else f"Compile it: {_COMPILE_COMMAND}",
+    ),
+    m.EngineNotCompiled: lambda x: (
+        append_detail("there is no compiled engine", x),
+        f"Compile it: {_COMPILE_COMMAND}; the other engines: llm engine list",
     ),
     m.BadAdapter: _describe_bad_adapter,
     m.UnsupportedAdapter: lambda x: (

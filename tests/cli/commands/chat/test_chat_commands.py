@@ -49,7 +49,9 @@ def test_save_takes_a_name():
     [
         ("/sav work", "/sav is not a command of a chat", "Did you mean /save?"),
         ("/rest", "/rest is not a command of a chat", "Did you mean /reset?"),
-        ("/clear", "/clear is not a command of a chat", "/help lists the commands"),
+        ("/clear", "/clear is not a command of a chat", "Try: /reset; /help lists the commands"),
+        ("/attach a.txt", "/attach is not a command of a chat", "Try: /file PATH; /help lists"),
+        ("/?", "/? is not a command of a chat", "Try: /help"),
         ("/", "/ is not a command of a chat", "two slashes"),
         ("/Reset", "/Reset is not a command of a chat", "Did you mean /reset?"),
         ("/x1!\nand more", "/x1! is not a command of a chat", "two slashes"),

@@ -391,7 +391,7 @@ def test_save_and_reset_in_a_chat(person, store):
     """/save sets a name, also for a chat that was not to be saved; after /reset another chat begins."""
     shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")
     assert "This chat is saved as mine." in shown and "cannot be the name" in shown
-    assert "This chat is forgotten; it remains saved as mine." in shown
+    assert "A new chat begins; the previous one stays saved as mine." in shown
     assert contents(store, "mine")[::2] == ["one", "two"]
     with store() as sessions:
         assert [each.session.name for each in sessions.list()] == ["mine"], "--no-save holds for chats without a name"
@@ -422,7 +422,7 @@ def test_only_saved_chats_are_announced(person, store, file):
     file.write_bytes(b"no database " * 1000)
     child.sendline("/reset")
     child.expect(PROMPT)
-    assert "is forgotten." in child.before
+    assert "A new chat begins; the previous one was not saved." in child.before
 
 
 def test_alt_enter_begins_a_line(person, store):

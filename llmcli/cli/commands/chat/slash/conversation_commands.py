@@ -256,10 +256,11 @@ def load(chat: ActiveChat, argument: str) -> None:
 
 
 def reset(chat: ActiveChat, _argument: str) -> None:
-    """Begin another chat."""
-    kept = f"; it remains saved as {chat.recorder.session.name}" if chat.recorder.refresh_saved_name() else ""
+    """Start a new chat; the previous one stays saved if it was."""
+    saved = chat.recorder.refresh_saved_name()
+    previous = f"the previous one stays saved as {chat.recorder.session.name}" if saved else "the previous one was not saved"
     chat.conversation.reset()
-    chat.write_notice(f"This chat is forgotten{kept}.")
+    chat.write_notice(f"A new chat begins; {previous}.")
 
 
 def search(chat: ActiveChat, argument: str) -> None:
@@ -295,7 +296,7 @@ SESSION_COMMANDS = (
     SlashCommand("/save", "save this chat under NAME", save, "NAME"),
     SlashCommand("/rename", "the same as /save", save, "NAME"),
     SlashCommand("/load", "continue another saved chat", load, "NAME", "sessions"),
-    SlashCommand("/reset", "forget this chat and begin another one", reset),
+    SlashCommand("/reset", "start a new chat; the previous one stays saved", reset),
     SlashCommand("/search", "find words in all saved chats", search, "TEXT"),
     SlashCommand("/export", "write this chat to a file (.md or .json)", export, "FILE", "files"),
 )
