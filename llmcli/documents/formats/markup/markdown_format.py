@@ -41,6 +41,9 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _ATX = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+|\[\^[^\]]*\]:)*#{1,6}[ \t]+")
 _ATTRIBUTES = re.compile(r"[ \t]*\{[ \t]*[:#.][^{}\n]*\}\Z")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
+_TARGET = r"(?:\([^()\n]*+\)|\[[^\[\]\n]*+\])"
+_IMAGE_OR_LINK = rf"!?\[(?:!\[[^\[\]\n]*+\]{_TARGET}|[^\[\]\\\n]|\\.)*+\]{_TARGET}"
+_LINKS_ONLY = re.compile(rf"(?:(?:{_IMAGE_OR_LINK}|<[^<>\n]++>)[ \t]*+(?:[|\u00b7\u2022][ \t]*+)?)++")
 _MARKERS = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+)*")
 _SENTENCE_END = re.compile(r"[.!?:;\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019*_`]*\Z")
 _MAX_NESTING = 100
@@ -249,7 +252,7 @@ def _atx_heading_segments(source: _SourceLines, token: Token) -> Iterator[Segmen
 def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterator[Segment]:
     """Find the lines of a paragraph in the source: each is the end of its source line, after quotes and indent.
 
-    Lines that have to stand alone split it.
+    Lines that have to stand alone split it, and so do all lines where each holds nothing but images and links.
     """
     row = token.map[0] if token.map else 0
     ranges: list[tuple[int, int]] = []
@@ -267,6 +270,10 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
     if kind == "heading":
         last = _ATTRIBUTES.sub("", source.text[slice(*ranges[-1])])
         ranges[-1] = (ranges[-1][0], ranges[-1][0] + len(last))
+    if all(_LINKS_ONLY.fullmatch(source.text, *each) for each in ranges):  # badges, a list of links
+        for number, each in enumerate(ranges):
+            yield from _line_segments(source, [each], row + number, kind)
+        return
     first = 0
     for number, (start, end) in enumerate(ranges):
         line = source.text[start:end]

@@ -38,6 +38,7 @@ ARGUMENT_IS_CONTENT = frozenset(
      "highlights", "pull-quote", "compound", "header", "footer", "replace"}
 )  # fmt: skip
 """Directives whose first paragraph may begin on their line."""
+_QUOTE_DIRECTIVES = frozenset({"epigraph", "highlights", "pull-quote"})
 _VERSION_DIRECTIVES = frozenset({"versionadded", "versionchanged", "deprecated", "versionremoved"})
 TEXT_OPTIONS = frozenset({"alt", "caption"})
 _SIGNS = r"[!-/:-@\[-`{-~]"
@@ -57,6 +58,8 @@ _TABLE_BORDER = re.compile(r"=[= \t]*\Z")
 _SIMPLE_TABLE = re.compile(r"=+(?:[ \t]+=+)+[ \t]*\Z")
 _REFERENCE = re.compile(r"`([^`<>]{1,200})`_(?![\w`])|(?<![\w.:+-])([^\W_]++(?:[-_.+:][^\W_]++)*+)_(?![\w`])")
 _TARGET = re.compile(r"^[ \t]*\.\.[ \t]+_(?:`([^`\n]{1,200})`|([^`:\n]{1,200})):", re.MULTILINE)
+_ATTRIBUTION = re.compile(r"(?:---?(?!-)|\u2014)[ \t]*(?=\S)")
+"""The dashes of docutils' ``Body.attribution_pattern``."""
 _SHORTEST_UNDERLINE = 4
 """An underline of fewer signs has to be as long as its title."""
 _MAX_NESTING = 50
@@ -157,10 +160,25 @@ def _read_body(document: _RstDocument, first: int, last: int, depth: int) -> Non
             at = _read_paragraph(document, at, last)
         elif document.columns[at] > column:
             end = document.block_end(at, last, column + 1)
-            _read_body(document, at, end, depth + 1)
+            _read_quote(document, at, end, depth + 1)
             at = end
         else:
             at = _read_block(document, at, last, depth)
+
+
+def _read_quote(document: _RstDocument, first: int, last: int, depth: int) -> None:
+    """Read a block quote; its last paragraph may be an attribution, whose dashes stay."""
+    filled = [number for number in range(first, last) if not document.is_blank(number)]
+    at = next((number for number in reversed(filled) if document.is_blank(number - 1)), first)
+    quoted = filled[: filled.index(at)] if at in filled else []
+    dashes = _ATTRIBUTION.match(document.content(at)) if quoted else None
+    if dashes is None or document.columns[at] > min(document.columns[number] for number in quoted):
+        _read_body(document, first, last, depth)
+        return
+    last = filled[-1] + 1
+    _read_body(document, first, at, depth)
+    document.offsets[at] += dashes.end()
+    _add_text(document, at, last, "paragraph")
 
 
 def _read_block(document: _RstDocument, at: int, last: int, depth: int) -> int:
@@ -424,7 +442,8 @@ def _read_directive(document: _RstDocument, at: int, end: int, depth: int, found
     elif not argument:
         begins_below = own in ARGUMENT_IS_CONTENT or (own in _VERSION_DIRECTIVES and found["argument"])
         first = at + 1 if begins_below and options_end == body else max(options_end, body)
-        _read_body(document, min(first, end), end, depth + 1)
+        read = _read_quote if own in _QUOTE_DIRECTIVES else _read_body
+        read(document, min(first, end), end, depth + 1)
     elif own in TITLE_DIRECTIVES or options_end > body:
         document.offsets[at] += argument
         _add_text(document, at, body, "paragraph")

@@ -149,6 +149,20 @@ def test_wrapped_paragraphs_are_wrapped_again():
     assert translated(text, "wort " * 12) == "> wort wort wort wort wort wort wort wort\n> wort wort wort wort\n"
 
 
+@pytest.mark.parametrize("lead", ["", "> ", "  "])
+def test_lines_of_badges_and_links_stay_lines(lead):
+    """Lines that hold nothing but images and links are texts of their own; a link inside a sentence is part of it."""
+    badges = ("[![The build](b.svg)](https://b.example)", "![All docs][docs] [![x](y)](z)", "[Our blog](blog.md) |")
+    first = "- " if lead == "  " else lead
+    source = first + f"\n{lead}".join(badges) + "\n"
+    segments = markdown_format.FORMAT.split(source, "de")
+    assert [segment.text for segment in segments] == [*badges]
+    longer = segments[0].text.replace("The build", "Der Zustand des letzten Baus auf dem Server")
+    written = join_segments(source, segments, [longer, *badges[1:]])
+    assert written == source.replace("The build", "Der Zustand des letzten Baus auf dem Server")
+    assert len(texts("See\n[the page](x)\nfor more.\n")) == 1
+
+
 def test_a_line_for_each_sentence_stays_one():
     """If each line is a sentence, the translator sees the line ends, and they are kept."""
     text = "- One sentence.\n  Another one.\n"

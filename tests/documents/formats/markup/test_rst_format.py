@@ -50,7 +50,24 @@ def test_the_texts_of_a_page():
         ("paragraph", "The name of it."),
         ("paragraph", "Say more"),
         ("paragraph", "A quotation."),
+        ("paragraph", "Ann"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "attributed"),
+    [
+        ("Text\n\n  A quotation.\n\n  -- Ann Bell\n", "Text\n\n  X\n\n  -- Ann\n"),
+        ("Text\n\n  A quotation.\n\n  ---Ann,\n    a poet\n\nText\n", "Text\n\n  X\n\n  ---Ann\n\nText\n"),
+        (".. epigraph::\n\n   A quotation.\n\n   \u2014 Ann\n", ".. epigraph::\n\n   X\n\n   \u2014 Ann\n"),
+    ],
+)
+def test_an_attribution_stays_one(source, attributed):
+    """The dashes before the name under a block quote are not escaped; elsewhere they begin no attribution."""
+    quotation, name = [segment for segment in FORMAT.split(source, "de") if segment.text != "Text"]
+    written = put(source, *["Text"] * source.startswith("Text"), "X", "Ann", *["Text"] * source.endswith("Text\n"))
+    assert quotation.text == "A quotation." and name.text.startswith("Ann") and written == attributed
+    assert put("A word.\n\n-- Ann Bell\n", "Wort.", "-- Ann").endswith("\\-- Ann\n")
 
 
 def test_an_underline_is_as_long_as_its_title():
