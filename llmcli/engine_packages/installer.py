@@ -33,6 +33,7 @@ from llmcli.models.hub.transfers import (
     DownloadRetryPolicy,
     FirstItemTimeout,
     RetryCounter,
+    describe_failure,
     iterate_in_thread,
     parse_retry_after,
 )
@@ -170,7 +171,7 @@ def _receive(package: EnginePackage, registry: str, start: int, interrupt: Inter
     except FirstItemTimeout as error:
         raise TemporaryFailure(package.label, detail=f"no answer from {registry}") from error
     except httpx2.TransportError as error:
-        raise TemporaryFailure(package.label, detail=f"{registry}: {error or type(error).__name__}") from error
+        raise TemporaryFailure(package.label, detail=f"{registry}: {describe_failure(error)}") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise RemoteError(package.label, detail=f"{registry}: {error}") from error
 

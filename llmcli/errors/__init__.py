@@ -25,6 +25,7 @@
     |  `- ConversationFull, NotAPart, NothingToSwap, TooFewLabels, UnfinishedPart  [s]
     |- MissingError            66   input, prompt file, session, model, repository
     |  |- PageMissing  [n]
+    |  |- EngineNotCompiled  [m]
     |  `- PartsIncomplete  [s]
     |- UnavailableError        69   retrying is useless
     |  |- MissingExtra              (an optional library)

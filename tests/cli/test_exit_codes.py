@@ -20,7 +20,7 @@ from llmcli.errors import InputError, OutOfMemory
     [
         (["--help"], 0),
         (["--version"], 0),
-        (["config"], 2),
+        (["records"], 2),
         (["nonsense"], 2),
         (["ask", "--nonsense"], 2),
         (["ask", "Q", "--seed", "-1"], 2),
@@ -189,7 +189,7 @@ def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
     [
         (["models", "list", "foo"], "Try: llm models list --help"),
         (["models", "foo"], "Try: llm models --help"),
-        (["config", "--nonsense"], "Try: llm config --help"),
+        (["records", "--nonsense"], "Try: llm records --help"),
         (["prompts", "--nonsense"], "Try: llm prompts list --help"),
         (
             ["generate", "email", "--no-stdin"],
@@ -265,8 +265,8 @@ def test_a_request_is_no_kind_of_text(llm):
 
 def test_a_group_without_a_command_is_a_usage_error(llm):
     """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
-    run = llm("config")
-    assert run.code == 2 and run.err.startswith("Usage: llm config") and run.out == ""
+    run = llm("records")
+    assert run.code == 2 and run.err.startswith("Usage: llm records") and run.out == ""
 
 
 @pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])

@@ -136,7 +136,11 @@ def test_chat_answers_and_leaves_on_the_end_of_input(person):
 def test_chat_has_commands(person):
     """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
     child = person("chat")
-    for typed, shown in (("/help", "/reset"), ("/reset", "A new chat begins"), ("/nonsense", "/nonsense is not a command")):
+    for typed, shown in (
+        ("/help", "/reset"),
+        ("/reset", "A new chat begins"),
+        ("/nonsense", "/nonsense is not a command"),
+    ):
         child.expect(PROMPT)
         child.sendline(typed)
         child.expect(shown)

@@ -52,7 +52,8 @@ def test_nothing_runs(llm):
     """An empty list is no error, and neither is a stop without workers."""
     assert llm("worker", "list") == (0, "", "")
     assert llm("worker", "list", "--json") == (0, "", "")
-    assert llm("worker", "stop") == (0, "", "")
+    assert llm("worker", "stop") == llm("worker", "stop", "--all") == (0, "", "")
+    assert "--all and nobody exclude each other" in llm("worker", "stop", "--all", "nobody")[2]
     code, out, err = llm("worker", "stop", "nobody")
     assert (code, out) == (66, "") and "nobody" in err
 

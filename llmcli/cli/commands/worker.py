@@ -54,7 +54,9 @@ def stop(
 ) -> int:
     """Stop workers; running answers get some seconds to finish."""
     if everything and which:
-        raise UsageError(f"--all and {which[0]} exclude each other", detail="Name the workers to stop, or none for all.")
+        raise UsageError(
+            f"--all and {which[0]} exclude each other", detail="Name the workers to stop, or none for all."
+        )
     _stop_workers(ctx, which, only_idle=idle)
     return 0
 

@@ -27,6 +27,7 @@ from llmcli.models.hub.transfers import (
     FirstItemTimeout,
     RetryCounter,
     TransferMeter,
+    describe_failure,
     iterate_in_thread,
     parse_retry_after,
 )
@@ -34,7 +35,6 @@ from llmcli.models.hub.transfers import (
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # the client's message for a response that is not HTTP
-_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class HubClient:
         if isinstance(error, httpx2.TransportError):
             late = isinstance(error, httpx2.ReadTimeout)
             kind = (ReadTimedOut if late else TemporaryFailure) if answered else HubUnreachable
-            said = _ERROR_NUMBER.sub("", _QUOTED_BYTES.sub(r"\1", str(error))) or type(error).__name__
+            said = _QUOTED_BYTES.sub(r"\1", describe_failure(error))
             return kind(subject, detail=f"{self.endpoint}: {said}")
         return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, httpx2.HTTPError) else None
 

@@ -28,6 +28,7 @@ from llmcli.interrupt import Interrupt
 T = TypeVar("T")
 _POLL_S = 0.1  # seconds
 _QUEUE_ITEMS = 8  # items in flight
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 class FirstItemTimeout(Exception):
@@ -98,6 +99,11 @@ def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: fl
             yield item
     finally:
         producer.abandoned.set()
+
+
+def describe_failure(error: Exception) -> str:
+    """Return the message of a failed connection without the system's error number, or the name of the error."""
+    return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
 
 
 def sleep_interruptibly(seconds: float, interrupt: Interrupt) -> None:

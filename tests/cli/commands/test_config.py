@@ -54,6 +54,14 @@ def test_show_has_every_setting_with_its_origin(config, file):
     assert found["model"] == (None, "default") and list(found) == [key.name for key in SETTING_SPECS]
 
 
+def test_settings_are_listed_without_a_subcommand(config):
+    """``llm config`` lists, as other groups do, and ``get`` is the ``show`` of git's users."""
+    assert config().out == config("show").out == config("list").out != ""
+    assert config("--json").out == config("show", "--json").out
+    assert config("get", "ctx").out == config("show", "ctx").out
+    assert " get" not in config("--help").out
+
+
 def test_show_accepts_the_name_of_one_setting(config):
     """One setting is one line."""
     assert config("show", "ctx").out.split("\t")[:3] == ["ctx", "auto", "default"]

@@ -270,14 +270,11 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
     if kind == "heading":
         last = _ATTRIBUTES.sub("", source.text[slice(*ranges[-1])])
         ranges[-1] = (ranges[-1][0], ranges[-1][0] + len(last))
-    if all(_LINKS_ONLY.fullmatch(source.text, *each) for each in ranges):  # badges, a list of links
-        for number, each in enumerate(ranges):
-            yield from _line_segments(source, [each], row + number, kind)
-        return
+    are_links = all(_LINKS_ONLY.fullmatch(source.text, *line_range) for line_range in ranges)  # badges, a list of links
     first = 0
     for number, (start, end) in enumerate(ranges):
         line = source.text[start:end]
-        alone = source.directive_lines.get(row + number) or standalone_text_span(line)
+        alone = (0, len(line)) if are_links else source.directive_lines.get(row + number) or standalone_text_span(line)
         if alone:
             yield from _line_segments(source, ranges[first:number], row + first, kind)
             # words and the line that continues them (a definition) are one text

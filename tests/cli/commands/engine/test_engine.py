@@ -92,6 +92,30 @@ def test_install_downloads_checks_and_uses_the_engine(llm, registry):
     assert (used.name, used.version, used.directory) == ("cpu", "9.9.9", directory)
 
 
+def test_an_installation_in_a_pipe_prints_one_line(llm, registry):
+    """The log of a build shows what was installed; -q leaves it out, and --json prints an object instead."""
+    run = llm("engine", "install", "--yes")
+    assert (run.code, run.err) == (0, "") and run.out == "installed the engine cpu 9.9.9, variant zen4\n"
+    assert llm("engine", "install", "--yes", "-q").out == ""
+    assert json.loads(llm("engine", "install", "--yes", "--json").out)["name"] == "cpu"
+
+
+def test_a_newer_package_is_listed(llm, registry, monkeypatch):
+    """An installed engine stays in use; the list names the version that can be installed and the command."""
+    assert llm("engine", "install", "--yes").code == 0
+    registry.offer(version="9.10.0")
+    (row,) = [json.loads(line) for line in llm("engine", "list", "--json").out.splitlines() if '"cpu"' in line]
+    assert (row["version"], row["available"], row["used"]) == ("9.9.9", "9.10.0", True)
+    monkeypatch.setattr("llmcli.cli.console.console.Console.writes_for_people", property(lambda _: True))
+    assert "in use, 9.10.0 is newer: llm engine install cpu" in " ".join(llm("engine", "list").out.split())
+
+
+def test_the_compiled_engine_may_be_missing(llm, registry, no_compiled):
+    """The error says how to compile it."""
+    run = llm("engine", "use", "compiled")
+    assert run.code == 66 and "there is no compiled engine" in run.err and "Compile it: pip install" in run.err
+
+
 def test_without_a_terminal_nothing_is_downloaded_unasked(llm, registry):
     """Without --yes there is an error that says what to type."""
     run = llm("engine", "install")

@@ -159,6 +159,13 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     assert partial.endswith(".incomplete") and "bytes=15000-" in [asked.headers.get("range") for asked in hub.asked]
 
 
+def test_a_failed_connection_is_described_without_its_number(llm, monkeypatch):
+    """The number of the system's error tells nobody anything."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    run = llm("models", "search", "qwen")
+    assert run.code == 75 and "http://127.0.0.1:9: Connection refused" in run.err and "Errno" not in run.err
+
+
 def test_without_a_network_the_message_says_what_to_do(llm, monkeypatch):
     """It names both places that were tried for the starter, and the way for people who have a file."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

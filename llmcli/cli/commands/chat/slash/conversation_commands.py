@@ -258,7 +258,9 @@ def load(chat: ActiveChat, argument: str) -> None:
 def reset(chat: ActiveChat, _argument: str) -> None:
     """Start a new chat; the previous one stays saved if it was."""
     saved = chat.recorder.refresh_saved_name()
-    previous = f"the previous one stays saved as {chat.recorder.session.name}" if saved else "the previous one was not saved"
+    previous = (
+        f"the previous one stays saved as {chat.recorder.session.name}" if saved else "the previous one was not saved"
+    )
     chat.conversation.reset()
     chat.write_notice(f"A new chat begins; {previous}.")
 
