@@ -30,6 +30,7 @@ ANSWERS = {
         "The workshop will be open again on Monday, 4 May, and the roof will be repaired after the storm."
     ),
     "Suggest three names for a cat.": "1. Lola (Spanish cat)\n2. Luna (Japanese cat)\n3. Luna (Mexican cat)",
+    "Name the three primary colors.": "The three primary colors are: Red, Blue, and Yellow.",
     "And for a dog?": "1. Max (Dog)\n2. Maxx (Furry dog)\n3. Maxxmoose (Dog)",
     'Form: {"name": text}': '{"name": "Jane Doe"}',
     'Form: {"item"': ('[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'),
@@ -64,7 +65,7 @@ example says so."""
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
-    "it is wonderful!": {"positive": 0.9830, "neutral": 0.0092, "negative": 0.0078},
+    "it is wonderful!": {"positive": 0.9824, "neutral": 0.0094, "negative": 0.0082},
     "What a day!": {"positive": 0.9372, "neutral": 0.0481, "negative": 0.0147},
     "I love this bicycle.": {"positive": 0.8422, "neutral": 0.1302, "negative": 0.0276},
     "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},
@@ -135,9 +136,9 @@ PARAMETERS = 134_515_008
 """The size of the starter."""
 STATES = {
     "The bicycle workshop will be closed": (-6.0, 2.22, -6.19),
-    "The roof has to be repaired": (15.2, -3.95, -0.75),
+    "The roof has to be repaired": (-11.92, -4.68, 3.04),
     "Bicycles that are": (2.72, 6.41, 3.9),
-    "The workshop opens again": (-11.92, -4.68, 3.04),
+    "The workshop opens again": (15.2, -3.95, -0.75),
 }
 """By the beginning of a sentence: what the starter's mean hidden states are, less their mean, along their main axes."""
 

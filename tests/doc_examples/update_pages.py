@@ -19,6 +19,8 @@ from doc_examples.example_terminal import normalize  # noqa: E402 (after the pat
 from doc_examples.example_world import Surroundings  # noqa: E402 (as above)
 from doc_examples.page_examples import BLOCKS, EXAMPLES  # noqa: E402 (as above)
 
+from llmcli.engine_library import LIBRARY_VARIABLE, find_library  # noqa: E402 (as above)
+
 
 def update_page(surroundings: Surroundings, page: str) -> int:
     """Write the outputs of one page; return how many differed."""
@@ -36,6 +38,9 @@ def update_page(surroundings: Surroundings, page: str) -> int:
 
 def main(pages: list[str]) -> None:
     """Update the pages that are named, or all."""
+    library = find_library(os.environ)
+    if library is not None and not library.is_compiled:
+        os.environ[LIBRARY_VARIABLE] = str(library.directory)  # the examples have directories of their own
     for name in [name for name in os.environ if name.startswith(("LLMCLI_", "HF_"))]:
         del os.environ[name]
     with tempfile.TemporaryDirectory() as directory:
