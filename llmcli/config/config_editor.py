@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError
+from llmcli.errors import CannotCreate, ConfigError
+from llmcli.files import file_lock, private_files
 from llmcli.files.atomic_file import write_user_file
 from llmcli.settings import SettingSpec, parse_config, read_config, read_config_text
 
@@ -44,17 +46,32 @@ def unset_setting(file: Path, spec: SettingSpec) -> bool:
 def edit_config(file: Path, edit: Callable[[str], str]) -> None:
     """Replace the text of the configuration file by ``edit`` of it; a missing file is empty and is created.
 
+    One process edits at a time, so that no change of two commands is lost.
+
     Raises as ``read_config_text`` and ``parse_config``, ``ConfigError`` (its layout cannot be edited) and
     ``CannotCreate``.
     """
-    text = read_config_text(file)
-    parse_config(file, text)
-    try:
-        edited = edit(text)
-    except UneditableYaml as error:
-        detail = "a command cannot edit the layout of this file"
-        raise ConfigError(str(file), origin=str(file), detail=detail) from error
-    write_user_file(file, edited.encode())
+    with _hold_lock(file):
+        text = read_config_text(file)
+        parse_config(file, text)
+        try:
+            edited = edit(text)
+        except UneditableYaml as error:
+            detail = "a command cannot edit the layout of this file"
+            raise ConfigError(str(file), origin=str(file), detail=detail) from error
+        write_user_file(file, edited.encode())
+
+
+@contextmanager
+def _hold_lock(file: Path) -> Iterator[None]:
+    """Hold the lock of the configuration file, which lies beside it. Raises ``CannotCreate``."""
+    with ExitStack() as stack:
+        try:
+            private_files.make_directory(file.parent)
+            stack.enter_context(file_lock.hold_lock_if_supported(file.with_name(f".{file.name}.lock")))
+        except OSError as error:
+            raise CannotCreate(str(file), detail=error.strerror or "") from error
+        yield
 
 
 def _as_yaml(spec: SettingSpec, text: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.files.private_files import FILE_MODE
@@ -88,6 +88,22 @@ def hold_lock(
         descriptor = acquire_lock(path, removable=removable)
     try:
         yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def hold_lock_if_supported(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` if locks work; without locks, one of two concurrent changes is lost.
+
+    Raises ``OSError``.
+    """
+    descriptor = None
+    with suppress(LocksUnsupported):
+        descriptor = acquire_lock(path, wait=True)
+    try:
+        yield
     finally:
         if descriptor is not None:
             os.close(descriptor)

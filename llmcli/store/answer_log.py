@@ -52,9 +52,9 @@ class LoggedAnswer:
 class AnswerLog:
     """The log in the file ``path``, created if it does not exist; a context manager."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, busy_timeout_s: float | None = None) -> None:
-        """Raises what ``Database`` raises; the parameters are as there."""
-        self._database = Database(path, LOG_SPEC, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Raises what ``Database`` raises; ``read_only`` is as there."""
+        self._database = Database(path, LOG_SPEC, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self

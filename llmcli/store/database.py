@@ -108,11 +108,8 @@ class Database:
         *,
         read_only: bool = False,
         private: bool = True,
-        busy_timeout_s: float | None = None,
     ) -> None:
         """``read_only``: nothing is written; a missing file counts as empty. ``private``: other users have no access.
-
-        ``busy_timeout_s``: seconds to wait for another process that writes; None: ten.
 
         A file of an older version is copied to ``PATH.vN-backup`` and migrated; with ``read_only`` its contents are
         migrated in memory. Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is
@@ -121,14 +118,13 @@ class Database:
         self.path = path
         self._spec = spec
         self._read_only = read_only
-        self._busy_timeout_s = _BUSY_TIMEOUT_S if busy_timeout_s is None else busy_timeout_s
         if read_only and private:
             _restrict_existing(path)
         database = _read_only_uri(path) if read_only else _create_file(path, private=private)
         with self.translate_errors():
             self._connection = sqlite3.connect(
                 database,
-                timeout=self._busy_timeout_s,
+                timeout=_BUSY_TIMEOUT_S,
                 isolation_level=None,
                 uri=read_only,
                 check_same_thread=False,  # records are read by a thread of their own, one thread calls at a time
@@ -167,7 +163,7 @@ class Database:
 
     def _begin_immediate(self) -> None:
         """Begin a transaction. SQLite's own wait for another process that writes would not react to signals."""
-        until = time.monotonic() + self._busy_timeout_s
+        until = time.monotonic() + _BUSY_TIMEOUT_S
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             while True:
@@ -181,7 +177,7 @@ class Database:
                 check_interrupt()
                 time.sleep(_POLL_S)
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout_s * 1000:.0f}")
+            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
     def check_writable(self) -> None:
         """Raise the error that a change would raise if the file cannot be changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -135,7 +136,7 @@ def add(
         "mixed": mixed or None,
         "model": model,
         "key_env": key_env,
-        "key_file": key_file,
+        "key_file": _absolute_path(key_file) if key_file else None,
         "context": context,
         "concurrency": concurrency,
         "price": {key: value for key, value in price.items() if value is not None} or None,
@@ -148,6 +149,11 @@ def add(
         ctx.console.write_record({"backend": name, "path": str(file), **fields})
     ctx.console.write_note(f"added {name} to {file}; to try it: llm backends test {name}")
     return 0
+
+
+def _absolute_path(path: str) -> str:
+    """Return a path that means the same in every directory; ~ stays for whoever reads it."""
+    return path if path.startswith("~") else str(Path(path).absolute())
 
 
 def _complete_fields(name: str, preset: str | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,14 @@ class ModelRegistry:
 
         ``before`` runs when the new contents are on the disk; if it fails nothing is changed.
         """
+        from llmcli.files import file_lock
+
         with translate_write_errors(self.path):
             private_files.make_directory(self.path.parent)
-            with _hold_lock(self.path.with_suffix(".lock")), private_files.replacing(self.path) as beside:
+            with (
+                file_lock.hold_lock_if_supported(self.path.with_suffix(".lock")),
+                private_files.replacing(self.path) as beside,
+            ):
                 data, whole = self._read_sections()
                 change(data)
                 private_files.write_file(beside, json.dumps(data, indent=1, ensure_ascii=False).encode())
@@ -207,21 +212,6 @@ def _is_missing(path: str) -> bool:
     except (OSError, ValueError):
         return False
     return False
-
-
-@contextmanager
-def _hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` if locks work; without locks, one of two concurrent changes is lost."""
-    from llmcli.files import file_lock
-
-    descriptor = None
-    with suppress(file_lock.LocksUnsupported):
-        descriptor = file_lock.acquire_lock(path, wait=True)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 class KnownChecksums:

@@ -138,6 +138,18 @@ def test_comments_and_settings_stay(llm, file):
     assert file.read_text() == text
 
 
+def test_a_key_file_is_found_from_every_directory(llm, file, monkeypatch, tmp_path):
+    """A relative path is made absolute when it is added; ~ stays."""
+    monkeypatch.chdir(tmp_path)
+    for name, path, written in (
+        ("a", "tok", str(tmp_path / "tok")),
+        ("b", "~/tok", "~/tok"),
+        ("c", "/x/tok", "/x/tok"),
+    ):
+        assert llm("backends", "add", name, "--base-url", "http://work/v1", "--key-file", path).code == 0
+        assert yaml.safe_load(file.read_text())["backends"][name]["key_file"] == written
+
+
 def test_an_existing_name_needs_force(llm, file):
     """2 without; with it the entry is replaced."""
     assert llm("backends", "add", "work", "--base-url", "http://one/v1").code == 0

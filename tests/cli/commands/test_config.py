@@ -6,10 +6,12 @@ import errno
 import json
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmcli.settings import SETTING_SPECS
 
@@ -60,6 +62,31 @@ def test_settings_are_listed_without_a_subcommand(config):
     assert config("--json").out == config("show", "--json").out
     assert config("get", "ctx").out == config("show", "ctx").out
     assert " get" not in config("--help").out
+
+
+@pytest.mark.slow
+def test_settings_that_are_set_at_once_are_all_there(file):
+    """Each process changes what the others have written; of two commands that ran at once, one setting was lost."""
+    names = {"ctx": "2048", "max_tokens": "99", "threads": "2", "logs": "on", "offline": "on", "pull": "on"}
+    run = [sys.executable, "-m", "llmcli"]
+    commands = [[*run, "config", "set", name, value] for name, value in names.items()]
+    commands += [[*run, "backends", "add", f"b{n}", "--base-url", f"http://127.0.0.1:{n}/v1"] for n in (1, 2)]
+    running = [subprocess.Popen(command) for command in commands]
+    assert [process.wait() for process in running] == [0] * len(commands)
+    written = yaml.safe_load(file.read_text())
+    assert {*names} <= {*written} and {*written["backends"]} == {"b1", "b2"}
+    assert [path.name for path in file.parent.iterdir() if not path.name.startswith(".")] == [file.name]
+
+
+def test_a_directory_without_write_permission_is_an_error(config, file, monkeypatch):
+    """The lock of the file cannot be created there, and the message names the file."""
+
+    def fail(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("llmcli.files.file_lock.acquire_lock", lambda path, **_: fail(path))
+    run = config("set", "ctx", "2048")
+    assert run.code == 73 and f"{file}: Permission denied" in run.err and not file.exists()
 
 
 def test_show_accepts_the_name_of_one_setting(config):

@@ -7,6 +7,8 @@ import os
 import shlex
 import sqlite3
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from long_text_answers import LongTextModel
 from scripted import all_messages
 
-from llmcli.cli.commands.logs import log_recorder
+from llmcli.store import database
+from llmcli.store.answer_log import AnswerLog, LoggedAnswer
 
 ON = {"LLMCLI_LOGS": "on"}
 
@@ -133,9 +136,29 @@ def test_a_log_that_cannot_be_written_is_a_warning(llm, ask, tmp_path):
     assert (run.code, run.out, run.err.count("\n")) == (0, "HI\n", 1) and "this answer is not in the log" in run.err
 
 
+def test_many_answers_at_once_are_all_kept(tmp_path):
+    """A process waits until the others have written; it gave up after a second."""
+    path, count = tmp_path / "logs.db", 40
+
+    def write(number):
+        with AnswerLog(path) as log:
+            log.add(LoggedAnswer(time.time(), "ask", "tiny", f"question {number}", "answer"))
+
+    with AnswerLog(path), ThreadPoolExecutor(count) as pool:  # the file exists, and somebody writes to it for a while
+        with closing(sqlite3.connect(path, check_same_thread=False)) as slow:
+            slow.execute("BEGIN IMMEDIATE")
+            done = [pool.submit(write, number) for number in range(count)]
+            time.sleep(1.2)
+            slow.execute("ROLLBACK")
+        for each in done:
+            each.result()
+    with AnswerLog(path, read_only=True) as log:
+        assert {each.question for each in log.list()} == {f"question {number}" for number in range(count)}
+
+
 def test_a_locked_log_is_a_warning(ask, monkeypatch):
-    """Soon, since the command has nothing else to do."""
-    monkeypatch.setattr(log_recorder, "_BUSY_TIMEOUT_S", 0.0)
+    """The answer was shown, and the code is 0."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.0)
     ask("hi")
     with closing(sqlite3.connect(log_file())) as other:
         other.execute("BEGIN EXCLUSIVE")

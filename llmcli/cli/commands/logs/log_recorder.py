@@ -20,8 +20,6 @@ from llmcli.types import BackendInfo, BackendStats, Message, Request, Result, Ro
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
-_BUSY_TIMEOUT_S = 1.0
-"""Seconds to wait for another process that writes: the command has nothing else to do then."""
 _RUN_SETTINGS = ("lora", "backend", "base_url", "key_env", "ctx", "deterministic", "draft")
 """The settings besides the model that decide what answers; ``log_repeat`` gives them as flags."""
 
@@ -55,7 +53,7 @@ def _save(ctx: CommandContext, entry: LoggedAnswer) -> None:
     path = ctx.runtime.paths.logs
     try:
         make_parent_directory(path)
-        with AnswerLog(path, busy_timeout_s=_BUSY_TIMEOUT_S) as log:
+        with AnswerLog(path) as log:
             log.add(entry)
     except LlmError as error:
         ctx.runtime.interrupt.check()
