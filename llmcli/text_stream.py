@@ -8,15 +8,23 @@ round on the text is suspect and withheld; it is delivered if the repetition end
 
 Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such
 an answer is stopped after several pages that say, numbers aside, nothing new.
+
+Or they write a few whole lines in turn, with a word changed now and then. Lists and verse do that too, but soon say
+something new. So lines that are equal to earlier ones, their order and list numbers aside, are counted from the third
+round on, until a line has a new word.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from llmcli.fast_dataclass import frozen
 from llmcli.types import RepetitionPolicy
+
+_Counted = TypeVar("_Counted")
 
 
 def partial_match_length(text: str, needles: Sequence[str]) -> int:
@@ -69,15 +77,19 @@ class ReasoningParser:
 
 @frozen
 class RepetitionThresholds:
-    """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text."""
+    """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text.
+
+    ``line_chars``: characters after the third round of several lines in any order; of one line ``equal_chars`` count.
+    """
 
     equal_chars: int
     stale_chars: int
+    line_chars: int
 
 
 THRESHOLDS = {
-    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, stale_chars=6000),
-    RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, stale_chars=1000),
+    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, stale_chars=6000, line_chars=120),
+    RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, stale_chars=1000, line_chars=60),
 }
 _MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
@@ -97,6 +109,22 @@ _LETTER = re.compile(r"[^\W\d_]")
 _WORD_END = re.compile(r"\S+(?=\s)")
 _NUMBER_SIGN = "0"
 """Takes the place of each number."""
+_LINE_MARKER = re.compile(r"(?:[-+*#>•\s]+|\(?(?:\d{1,3}|[A-Za-z])[.)](?=\s)|\[[ xX]\](?=\s))+")
+"""Marks a list item, a quotation or a heading; its number says nothing new."""
+_MIN_LINE_WORDS = 4
+"""Words of a line that is compared with others: fewer are a name, a label or a heading."""
+_MIN_LETTER_SHARE = 0.6
+"""Share of letters in the lines of a text, as opposed to a table or code, whose rows differ in few values."""
+_REMEMBERED_LINES = 48
+_MAX_LINE_CHARS = 1000
+"""A longer line counts as new."""
+_VARIATION_WORTH = 4
+"""A character of a line that combines known words in a new way makes up for so many of equal lines."""
+_NUMBERED_LINE_WORTH = 0.25
+"""A character of several numbered lines counts for so many: they may be instructions, or the results of a series."""
+_PUNCTUATION = ".,;:!?\"'`*_()[]{}<>#|-"
+_MIN_LINE_LIKENESS = 0.75
+"""Share of words that two lines have in common, by Dice: among six words one differs, among ten three."""
 
 
 class RepetitionGuard:
@@ -107,6 +135,7 @@ class RepetitionGuard:
         self._thresholds = THRESHOLDS.get(policy)
         self._end = _PeriodicEnd()
         self._novelty = _NoveltyMeter()
+        self._lines = _LineMeter()
         self._withheld = ""
         self._last_shown = ""
 
@@ -128,11 +157,17 @@ class RepetitionGuard:
     def _feed_piece(self, piece: str, thresholds: RepetitionThresholds) -> str:
         self._end.add(piece)
         self._novelty.add(piece)
+        self._lines.add(piece)
         text, period = self._withheld + piece, self._end.period
         if self._end.extra_chars >= thresholds.equal_chars or self._novelty.stale_chars >= thresholds.stale_chars:
             self.stopped, self._withheld = True, ""
             return _finish_line(self._last_shown, text[:period])
+        least = thresholds.line_chars if self._lines.num_different > 1 else thresholds.equal_chars
+        if self._lines.stale_chars >= least:
+            self.stopped, self._withheld = True, ""
+            return _finish_line(self._last_shown, text)
         num_suspect = self._end.matched - max(period, _MIN_SUSPECT_CHARS) if period else 0
+        num_suspect = max(num_suspect, self._lines.suspect_chars)
         cut = len(text) - min(max(0, num_suspect), len(text))
         shown, self._withheld = text[:cut], text[cut:]
         self._last_shown = shown[-1:] or self._last_shown
@@ -216,3 +251,102 @@ class _NoveltyMeter:
             self.stale_chars += len(piece)
         else:
             self.stale_chars = max(0, self.stale_chars - _NEW_TEXT_WORTH * len(piece))
+
+
+class _LineMeter:
+    """Counts in ``stale_chars`` the lines after the third round of a loop of whole lines.
+
+    A round is as many lines as the loop has different ones, in any order. ``suspect_chars`` are all characters after the
+    third round. Both are 0 before its end.
+    """
+
+    def __init__(self) -> None:
+        self.stale_chars = 0.0
+        self.suspect_chars = 0
+        self._is_suspect = False
+        self._line = ""
+        self._earlier: deque[tuple[str, ...]] = deque()
+        self._num_lines: Counter[tuple[str, ...]] = Counter()  # in ``_earlier``
+        self._num_uses: Counter[str] = Counter()  # of a word, in ``_earlier``
+        self._num_repeated: Counter[tuple[str, ...]] = Counter()  # since the last new line
+
+    @property
+    def num_different(self) -> int:
+        """The number of different lines in a round."""
+        return len(self._num_repeated)
+
+    def add(self, piece: str) -> None:
+        """Add a piece of the text."""
+        *ended, last = piece.split("\n")
+        for rest in ended:
+            line, self._line = self._line + rest, ""
+            self.suspect_chars += (len(rest) + 1) * self._is_suspect
+            self._end_line(line)
+        self._line += last[: max(0, _MAX_LINE_CHARS - len(self._line))]
+        if self._is_suspect:
+            self.suspect_chars += len(last)
+            if self._has_new_word(_split_line(self._line)[1][:-1]):  # the last one may go on
+                self._reset()
+
+    def _end_line(self, line: str) -> None:
+        marker, words = _split_line(line)
+        if not words:
+            return
+        if len(line) >= _MAX_LINE_CHARS or self._has_new_word(words):
+            self._reset()
+        elif not _is_text(line, words):
+            pass  # says nothing for or against a loop
+        elif self._num_lines[words]:
+            self._num_repeated[words] += 1
+            worth = _NUMBERED_LINE_WORTH if self.num_different > 1 and _NUMBER.search(marker) else 1.0
+            self.stale_chars += worth * len(line) * self._is_suspect
+            self._is_suspect = self._num_repeated.total() >= 2 * len(self._num_repeated)
+        else:
+            self.stale_chars -= _VARIATION_WORTH * len(line)
+            if self.stale_chars <= 0:
+                self._reset()
+        if not self._is_suspect:
+            self.suspect_chars = 0
+        self._remember(words)
+
+    def _has_new_word(self, words: Sequence[str]) -> bool:
+        return not all(map(self._num_uses.__contains__, words))
+
+    def _reset(self) -> None:
+        """Record that the answer goes on."""
+        self._num_repeated.clear()
+        self.stale_chars = 0.0
+        self.suspect_chars = 0
+        self._is_suspect = False
+
+    def _remember(self, words: tuple[str, ...]) -> None:
+        self._earlier.append(words)
+        self._num_lines[words] += 1
+        self._num_uses.update(words)
+        if len(self._earlier) > _REMEMBERED_LINES:
+            oldest = self._earlier.popleft()
+            _subtract(self._num_lines, [oldest])
+            _subtract(self._num_uses, oldest)
+
+
+def _subtract(counter: Counter[_Counted], values: Iterable[_Counted]) -> None:
+    """Count values less; those that occur no more are forgotten."""
+    for value in values:
+        counter[value] -= 1
+        if not counter[value]:
+            del counter[value]
+
+
+def _split_line(line: str) -> tuple[str, tuple[str, ...]]:
+    """Return the marker of a line, and its words in lower case without punctuation."""
+    marker = _LINE_MARKER.match(line)
+    start = 0 if marker is None else marker.end()
+    tokens = line[start:].casefold().split()
+    return line[:start], tuple(word for token in tokens if (word := token.strip(_PUNCTUATION)))
+
+
+def _is_text(line: str, words: Sequence[str]) -> bool:
+    """Whether a line is a sentence or the like; the rows of tables and code are equal for good reasons."""
+    if len(words) < _MIN_LINE_WORDS or "|" in line or "\t" in line:
+        return False
+    return sum(map(str.isalpha, line)) >= _MIN_LETTER_SHARE * len(line)
