@@ -79,7 +79,7 @@ class ReasoningParser:
 class RepetitionThresholds:
     """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text.
 
-    ``line_chars``: characters after the third round of several lines in any order; of one line ``equal_chars`` count.
+    ``line_chars``: characters after the third round of whole lines that vary, or of one that is numbered each time.
     """
 
     equal_chars: int
@@ -111,20 +111,19 @@ _NUMBER_SIGN = "0"
 """Takes the place of each number."""
 _LINE_MARKER = re.compile(r"(?:[-+*#>•\s]+|\(?(?:\d{1,3}|[A-Za-z])[.)](?=\s)|\[[ xX]\](?=\s))+")
 """Marks a list item, a quotation or a heading; its number says nothing new."""
+_NUMBERED_MARKER = re.compile(r"\w[.)]")
 _MIN_LINE_WORDS = 4
 """Words of a line that is compared with others: fewer are a name, a label or a heading."""
 _MIN_LETTER_SHARE = 0.6
-"""Share of letters in the lines of a text, as opposed to a table or code, whose rows differ in few values."""
+"""Share of letters in a line of prose, as opposed to a table or code, whose rows are equal for good reasons."""
 _REMEMBERED_LINES = 48
 _MAX_LINE_CHARS = 1000
-"""A longer line counts as new."""
+"""From this length on, a line counts as new."""
 _VARIATION_WORTH = 4
 """A character of a line that combines known words in a new way makes up for so many of equal lines."""
 _NUMBERED_LINE_WORTH = 0.25
 """A character of several numbered lines counts for so many: they may be instructions, or the results of a series."""
 _PUNCTUATION = ".,;:!?\"'`*_()[]{}<>#|-"
-_MIN_LINE_LIKENESS = 0.75
-"""Share of words that two lines have in common, by Dice: among six words one differs, among ten three."""
 
 
 class RepetitionGuard:
@@ -162,7 +161,7 @@ class RepetitionGuard:
         if self._end.extra_chars >= thresholds.equal_chars or self._novelty.stale_chars >= thresholds.stale_chars:
             self.stopped, self._withheld = True, ""
             return _finish_line(self._last_shown, text[:period])
-        least = thresholds.line_chars if self._lines.num_different > 1 else thresholds.equal_chars
+        least = thresholds.line_chars if self._lines.is_varied else thresholds.equal_chars
         if self._lines.stale_chars >= least:
             self.stopped, self._withheld = True, ""
             return _finish_line(self._last_shown, text)
@@ -263,7 +262,7 @@ class _LineMeter:
     def __init__(self) -> None:
         self.stale_chars = 0.0
         self.suspect_chars = 0
-        self._is_suspect = False
+        self._is_suspect = self._is_numbered = False
         self._line = ""
         self._earlier: deque[tuple[str, ...]] = deque()
         self._num_lines: Counter[tuple[str, ...]] = Counter()  # in ``_earlier``
@@ -271,9 +270,9 @@ class _LineMeter:
         self._num_repeated: Counter[tuple[str, ...]] = Counter()  # since the last new line
 
     @property
-    def num_different(self) -> int:
-        """The number of different lines in a round."""
-        return len(self._num_repeated)
+    def is_varied(self) -> bool:
+        """Whether the lines of the loop differ, at least in their numbers."""
+        return len(self._num_repeated) > 1 or self._is_numbered
 
     def add(self, piece: str) -> None:
         """Add a piece of the text."""
@@ -285,7 +284,8 @@ class _LineMeter:
         self._line += last[: max(0, _MAX_LINE_CHARS - len(self._line))]
         if self._is_suspect:
             self.suspect_chars += len(last)
-            if self._has_new_word(_split_line(self._line)[1][:-1]):  # the last one may go on
+            is_word_complete = any(map(str.isspace, last))
+            if is_word_complete and self._has_new_word(_split_line(self._line)[1][:-1]):  # the last one may go on
                 self._reset()
 
     def _end_line(self, line: str) -> None:
@@ -295,10 +295,11 @@ class _LineMeter:
         if len(line) >= _MAX_LINE_CHARS or self._has_new_word(words):
             self._reset()
         elif not _is_text(line, words):
-            pass  # says nothing for or against a loop
+            pass  # a short line, a row or code proves nothing
         elif self._num_lines[words]:
             self._num_repeated[words] += 1
-            worth = _NUMBERED_LINE_WORTH if self.num_different > 1 and _NUMBER.search(marker) else 1.0
+            self._is_numbered = _NUMBERED_MARKER.search(marker) is not None
+            worth = _NUMBERED_LINE_WORTH if self._is_numbered and len(self._num_repeated) > 1 else 1.0
             self.stale_chars += worth * len(line) * self._is_suspect
             self._is_suspect = self._num_repeated.total() >= 2 * len(self._num_repeated)
         else:
@@ -346,7 +347,7 @@ def _split_line(line: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_text(line: str, words: Sequence[str]) -> bool:
-    """Whether a line is a sentence or the like; the rows of tables and code are equal for good reasons."""
+    """Whether a line is prose; the rows of tables and code are equal for good reasons."""
     if len(words) < _MIN_LINE_WORDS or "|" in line or "\t" in line:
         return False
     return sum(map(str.isalpha, line)) >= _MIN_LETTER_SHARE * len(line)

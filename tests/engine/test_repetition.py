@@ -19,6 +19,16 @@ def test_an_answer_that_repeats_itself_is_stopped(engines):
     assert stopped.usage.completion_tokens < found["b"].finished.usage.completion_tokens / 2
 
 
+def test_lines_that_vary_are_stopped(engines):
+    """After three rounds, in any order; an engine in a worker has the same guard."""
+    first, second = "the same line once again\n", "and one more of the lines\n"
+    block = first + second * 2 + first * 2 + second
+    escaped = block.replace("\n", "\\n")
+    grammar = f'start: "{escaped}"{{20}}'
+    found = answer(engines("chatml", ctx=4096), req("a", max_tokens=3000, grammar=grammar, repetition=ANSWER))
+    assert (found["a"].text, found["a"].finished.limit) == (block, REPETITION_LIMIT)
+
+
 def test_an_answer_that_is_too_long_is_stopped(engines):
     """At the first token beyond its characters; the request next to it goes on."""
     asked = [req("a", max_tokens=2000, grammar=LOOP, max_chars=90), req("b", max_tokens=2000, grammar=LOOP)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+import statistics
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,19 @@ from llmcli.types import RepetitionPolicy
 ANSWER, SUMMARY = RepetitionPolicy.ANSWER, RepetitionPolicy.SUMMARY
 ITEM = "The mayor was absent from the meeting.\n"
 MAX_LATE_CHARS = 400
-with gzip.open(Path(__file__).with_name("loops.jsonl.gz"), "rt", encoding="utf-8") as lines:
-    LOOPS = [json.loads(line) for line in lines]
+MAX_LINES_IN_ROUND = 6
+MARKER = re.compile(r"[\W_]*(?:\d+[.):]\s+)?")
+
+
+def read_rows(name):
+    """Return the objects of a file beside this one."""
+    with gzip.open(Path(__file__).with_name(name), "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+LOOPS = read_rows("loops.jsonl.gz")
+LINE_LOOPS = read_rows("line_loops.jsonl.gz")
+LEGITIMATE_ANSWERS = read_rows("legitimate_answers.jsonl.gz")
 
 
 def guarded(text, policy=ANSWER, size=4):
@@ -38,6 +52,81 @@ def find_loop(text):
         if len(text) - start >= 3 * period + MAX_LATE_CHARS:
             return start, period
     raise AssertionError("the text does not end with a repetition")
+
+
+def differ_in_a_word(words, other):
+    """Whether two lines are equal, or differ in at most one word of three or more."""
+    return words == other or (len(words) == len(other) >= 3 and sum(map(str.__ne__, words, other)) == 1)
+
+
+def find_line_loop(text):
+    """Return (ends of the lines, lines in a round) of the loop at the end of a text, by trying each size of a round."""
+    lines, end, loops = [], 0, []
+    for line in text.split("\n")[:-1]:
+        end += len(line) + 1
+        words = re.findall(r"\w+", MARKER.sub("", line.casefold(), count=1))
+        if words:
+            lines.append((end, words))
+    for size in range(1, MAX_LINES_IN_ROUND + 1):
+        kinds, ends = Counter(), []
+        for end, words in reversed(lines):
+            kind = next((kind for kind in kinds if differ_in_a_word(list(kind), words)), tuple(words))
+            if kind not in kinds and len(kinds) == size:
+                break
+            kinds[kind] += 1
+            ends.append(end)
+        if len(kinds) == size and min(kinds.values()) >= 3 and len(ends) >= max(8, 4 * size):
+            loops.append((ends[::-1], size))
+    return max(loops, key=lambda loop: len(loop[0]) / loop[1])
+
+
+@pytest.mark.parametrize("size", [4, 1000])
+def test_legitimate_answers_are_delivered(size):
+    """Lists, tables, verses and logs that users ask for come out whole."""
+    assert len({answer["text"] for answer in LEGITIMATE_ANSWERS}) >= 160
+    cut = [answer["kind"] for answer in LEGITIMATE_ANSWERS if guarded(answer["text"], size=size)[2]]
+    assert cut == []
+
+
+def test_the_median_loop_of_lines_is_cut_within_three_rounds():
+    """A reader sees no more of it, and the fifty include loops that vary a word, a number or two sentences."""
+    shown_rounds = []
+    for loop in LINE_LOOPS:
+        ends, size = find_line_loop(loop["text"])
+        shown, _, stopped = guarded(loop["text"])
+        assert loop["text"].startswith(shown)
+        shown_rounds.append(sum(end <= len(shown) for end in ends) / size if stopped else float("inf"))
+    assert len(LINE_LOOPS) == 50 and len({loop["model"] for loop in LINE_LOOPS}) == 2
+    assert statistics.median(shown_rounds) <= 3
+    assert sum(rounds < float("inf") for rounds in shown_rounds) >= 43  # 30 without the rule for lines
+
+
+BUG, TEST = "Fix the bug in the report of the month.\n", "Add a test for the report of the year.\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_lines_in_any_order_are_cut_after_the_third_round(size):
+    """The order does not help them, nor does a line in which a word differs."""
+    choice = random.Random(3)
+    order = [BUG, TEST, *(choice.choice((BUG, TEST)) for _ in range(60))]
+    shown, read, stopped = guarded("".join(order), size=size)
+    assert stopped and shown.count("\n") <= 7 and read <= len(BUG) * 12 + size
+
+
+def test_a_numbered_line_is_cut_after_the_third_round():
+    """A list number says nothing new."""
+    shown, read, stopped = guarded("".join(f"{n}. {BUG}" for n in range(1, 60)))
+    assert stopped and shown.count("\n") == 3 and read <= 10 * len(BUG)
+
+
+def test_a_new_word_proves_that_a_list_goes_on():
+    """What was withheld is delivered as soon as the word is complete, also if the lines before were a loop."""
+    guard = RepetitionGuard(ANSWER)
+    lines = [f"{n}. {BUG}" for n in range(1, 6)]
+    assert "".join(map(guard.feed, lines)) == "".join(lines[:3])
+    assert guard.feed("6. Remove") == ""
+    assert guard.feed(" it") == "".join(lines[3:]) + "6. Remove it"
+    assert not guard.stopped and guard.flush() == ""
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.__name__ for kind in KINDS])
@@ -64,7 +153,10 @@ def test_every_recorded_loop_is_stopped():
         assert stopped and read <= start + 3 * period + MAX_LATE_CHARS, loop
         assert text.startswith(shown)
         if read > start + 3 * period:  # no earlier repetition ended it
-            assert start + period <= len(shown) <= start + 4 * period + 60, loop
+            assert len(shown) <= start + 4 * period + 60, loop
+            lines = text[start : start + 2 * period].split("\n")[1:-1]
+            # an irregular loop of the same lines may have ended it
+            assert start + period <= len(shown) or set(lines) <= set(shown.split("\n")), loop
 
 
 @pytest.mark.parametrize("size", [1, 7, 5000])

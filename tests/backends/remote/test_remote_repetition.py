@@ -52,6 +52,18 @@ def test_an_answer_of_each_protocol_is_stopped(kind, policy):
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_lines_that_vary_are_stopped(kind):
+    """After three rounds, in any order."""
+    other = "The roof was wet after all the rain.\n"
+    with contextlib.closing(SERVERS[kind]()) as server:
+        server.usual = server.say(lambda _body: (LINE + other * 2 + LINE * 2 + other) * 20)
+        backend = RemoteBackend(ServerConfig(server.url, type=kind), ApiKey(), Interrupt(), model="big")
+        text, end = ask(backend, repetition=RepetitionPolicy.ANSWER)
+        backend.close()
+    assert (text, end.limit) == (LINE + other * 2 + LINE * 2 + other, REPETITION_LIMIT)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_a_long_answer_of_each_protocol_is_stopped(kind):
     """The rest is not read."""
     with contextlib.closing(SERVERS[kind]()) as server:

@@ -34,6 +34,15 @@ def test_a_text_that_repeats_itself_is_stopped(llm, notes, argv):
     assert REASON in run.err and "--stop-repetition off" in run.err
 
 
+def test_lines_that_vary_are_stopped_after_the_third_round(llm):
+    """A reader of the answer sees each of the two sentences three times, not seventy."""
+    lines = "- Fix the bug in the report of the month.\n", "- Add a test for the report of the year.\n"
+    order = [0, 1, 1, 0, 0, 1, *([0, 0, 1, 0, 1, 1, 1, 0] * 8)]
+    run = llm("ask", "Why?", answer=lambda _: "".join(lines[n] for n in order), stops_repetition=True)
+    assert (run.code, run.out) == (3, "".join(lines[n] for n in order[:6]))
+    assert REASON in run.err
+
+
 @pytest.mark.parametrize("argv", VERBS.values(), ids=VERBS)
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_the_user_may_let_it_go_on(llm, notes, argv, how):
