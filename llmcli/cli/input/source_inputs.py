@@ -170,7 +170,7 @@ def read_evidence(
     files are left out.
     """
     found = ReloadableInputs(ctx, _read_nonblank)
-    failed = _add_question_files(ctx, names, found.add)
+    failed = _add_question_files(ctx, names, found.add, requires_named=True)
     if failed and not found:
         raise failed[0].error
     return found, [each for each in failed if not isinstance(each.error, EmptyInput)]
@@ -191,10 +191,10 @@ def read_earlier_file(ctx: CommandContext, name: str) -> Document:
 def read_question(
     ctx: CommandContext, prompt: str | None, files: Sequence[str]
 ) -> tuple[str, list[Document], list[ItemFailed]]:
-    """Return the question, its documents, and the files of directories and patterns that cannot be read.
+    """Return the question, its documents, and the files that cannot be read.
 
     Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and
-    ``UsageError``, and what a file that is named itself raises.
+    ``UsageError``, and the error of the first file if none can be read.
     """
     found, failed = _read_question_files(ctx, files)
     question, piped = _read_piped_question(ctx, prompt, files)
@@ -220,7 +220,7 @@ def read_streamed_question(
             large.append(text)
 
     failed = _add_question_files(ctx, [name for name in files if name not in indexed], add)
-    if failed and not (found or large):
+    if failed and not (found or large or indexed):
         raise failed[0].error
     question, piped = _read_piped_question(ctx, prompt, files)
     if piped is not None:
@@ -251,14 +251,14 @@ def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequenc
 
 
 def read_texts(
-    ctx: CommandContext, files: Sequence[str], *, reads_stdin: bool
+    ctx: CommandContext, files: Sequence[str], *, reads_stdin: bool, requires_named: bool = True
 ) -> tuple[list[Document], list[ItemFailed]]:
     """Return the documents ``files`` and the text of a pipe, and the files that cannot be read.
 
-    ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises what a file
-    that is named itself raises.
+    ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises the error of
+    the first file if none can be read, and with ``requires_named`` what a file that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, files)
+    found, failed = _read_question_files(ctx, files, requires_named=requires_named)
     piped = ctx.runtime.settings["stdin"] == "on" and ctx.console.has_piped_input
     if reads_stdin and piped and STDIN not in files:
         document = _nonblank(ctx, read_source_document(ctx, STDIN))
@@ -276,16 +276,27 @@ def _nonblank(ctx: CommandContext, piped: Document) -> Document | None:
     return None
 
 
-def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
+def _read_question_files(
+    ctx: CommandContext, files: Sequence[str], *, requires_named: bool = False
+) -> tuple[list[Document], list[ItemFailed]]:
     found: list[Document] = []
-    failed = _add_question_files(ctx, files, lambda name: found.append(read_source_document(ctx, name)))
+
+    def add(name: str) -> None:
+        found.append(read_source_document(ctx, name))
+
+    failed = _add_question_files(ctx, files, add, requires_named=requires_named)
     if failed and not found:
         raise failed[0].error
     return found, failed
 
 
-def _add_question_files(ctx: CommandContext, files: Sequence[str], add: Callable[[str], None]) -> list[ItemFailed]:
-    """Call ``add`` for each file; return those of directories and patterns for which it failed."""
+def _add_question_files(
+    ctx: CommandContext, files: Sequence[str], add: Callable[[str], None], *, requires_named: bool = False
+) -> list[ItemFailed]:
+    """Call ``add`` for each file; return the files for which it failed.
+
+    ``requires_named``: a file that is named itself must be readable. Raises its error then, and ``UsageError``.
+    """
     failed: list[ItemFailed] = []
     named = set(files)
     for name in expand_names(ctx, files) if files else ():
@@ -293,7 +304,7 @@ def _add_question_files(ctx: CommandContext, files: Sequence[str], add: Callable
             add(name)
         except LlmError as error:
             ctx.runtime.interrupt.check()
-            if name in named:
+            if isinstance(error, UsageError) or (requires_named and name in named):
                 raise
             failed.append(ItemFailed(len(failed), name, error))
     return failed
@@ -324,10 +335,35 @@ def _notes_by_position(documents: Sequence[Document | StreamedFile | ItemFailed]
 
 
 def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
-    """Add the inputs that could not be read as the last items of a task."""
+    """Add the inputs that could not be read: as warnings of the results, and as the last items of a task."""
     count = 0
-    for event in events:
+    for event in add_unread_warnings(events, failed):
         count += isinstance(event, Result | ItemFailed)
         yield event
     for index, failure in enumerate(failed, count):
         yield replace(failure, item=index)
+
+
+def add_unread_warnings(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
+    """Add to the warnings of each result the inputs that could not be read, since its answer may be in one of them."""
+    unread = tuple(_describe_unread(each) for each in failed)
+    for event in events:
+        yield replace(event, warnings=(*unread, *event.warnings)) if unread and isinstance(event, Result) else event
+
+
+def warn_of_later_failures(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+    """Do the same for a task that yields its one result first, then the inputs that could not be read."""
+    later: list[TaskEvent] = []
+    for event in events:
+        if later or isinstance(event, Result):
+            later.append(event)
+        else:
+            yield event
+    yield from add_unread_warnings(iter(later), [each for each in later if isinstance(each, ItemFailed)])
+
+
+def _describe_unread(failure: ItemFailed) -> str:
+    from llmcli.cli.console.error_messages import describe
+
+    reason, _ = describe(failure.error)
+    return f"not read: {reason}" if failure.name in reason else f"not read: {failure.name}: {reason}"

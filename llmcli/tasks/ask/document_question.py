@@ -14,6 +14,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, LlmError, Unsupported
+from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import Prompt, PromptLibrary
@@ -245,7 +246,7 @@ class DocumentQuestion:
         if requests:
             try:
                 margins = await score_passages(run, requests)
-            except Unsupported:
+            except (Unsupported, NoLabelAnswered):  # the order by words stays
                 return prose_first(found), ranking
             found, ranking = [found[number] for number in fuse_margins(margins)], [*ranking, MODEL_RANKING]
         return prose_first(found), ranking

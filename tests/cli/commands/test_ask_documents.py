@@ -13,6 +13,7 @@ from llmcli.cli.commands.ask import indexed_sources
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import ReloadableInputs
 from llmcli.documents.reading import file_reader, streamed_file
+from llmcli.errors.incomplete_results import NoLabelAnswered
 
 ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n % 40}\n" for n in range(3000))
 
@@ -54,6 +55,18 @@ def test_the_passages_of_a_long_document_are_named(llm, long_text):
         "It is 4711 [1].",
         "",
     ) and reference == f'[1] {long_text}, line 3001: "The code is 4711."'
+
+
+def test_a_model_that_answers_neither_yes_nor_no_leaves_the_order_by_words(llm, long_text):
+    """The passages are not ranked by it, and the question is answered."""
+
+    def answer(request):
+        return NoLabelAnswered("the server", detail="I cannot say") if request.candidates else respond(request)
+
+    run = llm("ask", "--json", "What is the code?", "-f", long_text, answer=answer)
+    assert (run.code, run.err) == (0, "")
+    found = json.loads(run.out)
+    assert found["text"] == "It is 4711 [1]." and found["ranking"] == ["words"]
 
 
 def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_text, monkeypatch):

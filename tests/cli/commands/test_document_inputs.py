@@ -84,13 +84,45 @@ def test_a_bad_document_leaves_the_others_whole(llm, folder):
 
 
 def test_a_question_about_a_directory_survives_a_bad_file_in_it(llm, folder):
-    """The answer says nothing of it, so the exit code does; a file that is named itself has to be readable."""
+    """The answer says nothing of it, so standard error, the warnings and the exit code do."""
     (folder / "docs" / "scan.pdf").write_bytes(make_pdf("", ""))
     run = llm("ask", "Q", "-f", "docs", answer=lambda _: "A")
     assert (run.code, run.out) == (3, "A\n") and "scan.pdf" in run.err
     assert "Step one" in all_messages(run.backend.requests[0])
-    run = llm("ask", "Q", "-f", "docs/page.html", "-f", "docs/scan.pdf", answer=lambda _: "A")
+    run = llm("ask", "Q", "-f", "docs", "--json", answer=lambda _: "A")
+    (warning,) = json.loads(run.out)["warnings"]
+    assert run.code == 3 and warning.startswith("not read: ") and "docs/scan.pdf" in warning
+
+
+@pytest.mark.parametrize("verb", [("ask", "Q"), ("ask", "-p", "own.yaml", "Q"), ("ask", "--session", "s", "Q")])
+def test_a_question_about_several_files_survives_those_that_cannot_be_read(llm, folder, verb):
+    """Each is named, with 3: a damaged one, a binary one, one that is not there. Without any text left it fails."""
+    (folder / "own.yaml").write_text(
+        "description: d\nuser: '{{ text }} {{ question }}'\nvariables: {text: {}, question: {}}\n"
+    )
+    (folder / "docs" / "scan.pdf").write_bytes(b"%PDF-1.4 damaged")
+    (folder / "docs" / "data.bin").write_bytes(bytes(range(256)))
+    unread = ["docs/scan.pdf", "docs/data.bin", "none.txt"]
+    argv = [word for name in unread for word in ("-f", name)]
+    run = llm(*verb, "--json", "-f", "docs/page.html", *argv, answer=lambda _: "A")
+    found = json.loads(run.out)
+    assert (run.code, found["text"]) == (3, "A") and len(run.err.splitlines()) == 3
+    assert all(name in warning for name, warning in zip(unread, found["warnings"], strict=True))
+    run = llm(*verb, *argv, answer=lambda _: "A")
     assert (run.code, run.out, run.backend) == (65, "", None)
+
+
+def test_other_results_of_several_documents_name_those_that_were_not_read(llm, folder):
+    """A check and one summary of all, in their warnings."""
+    (folder / "docs" / "scan.pdf").write_bytes(b"%PDF-1.4 damaged")
+    (folder / "answer.txt").write_text("The key is red.\n")
+
+    def respond(request):
+        return dict.fromkeys(request.candidates, -1.0) if request.candidates else "A summary of the words."
+
+    for verb in (("check", "answer.txt", "--against", "docs"), ("summarize", "--combine", "docs")):
+        run = llm(*verb, "--json", answer=respond)
+        assert run.code == 3 and any("docs/scan.pdf" in each for each in json.loads(run.out)["warnings"]), run.err
 
 
 def test_a_text_in_another_encoding_is_not_left_out_of_a_directory(llm, folder):

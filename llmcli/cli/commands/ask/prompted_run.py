@@ -35,13 +35,13 @@ def make_prompted_task(
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
     """Read the inputs, and return the task that answers with the prompt called ``name``.
 
-    Raises as ``find_own_prompt``, ``read_variables`` and ``fill_variables``, and what a file that is named raises.
+    Raises as ``find_own_prompt``, ``read_variables``, ``fill_variables`` and ``read_texts``.
     """
     prompt = find_own_prompt(ctx.runtime.prompts, name)
     given, read = read_variables(ctx, variables)
     question = None if words in {None, STDIN} else decode_argument(words or "")
     named = [*files, *([STDIN] if words == STDIN else [])]
-    documents, failed = source_inputs.read_texts(ctx, named, reads_stdin=not read)
+    documents, failed = source_inputs.read_texts(ctx, named, reads_stdin=not read, requires_named=False)
     values = fill_variables(prompt, given, question, documents)
     options = wanted.generation_options(ctx)
     try:

@@ -57,7 +57,7 @@ def run_check(
     def task(backend: Backend) -> Iterator[TaskEvent]:
         options = ctx.generation_options()
         events = check(backend, ctx.runtime.prompts, text, sources, options, threshold=threshold, passages=passages)
-        for event in add_scoring_notices(events):
+        for event in source_inputs.add_unread_warnings(add_scoring_notices(events), failed):
             if isinstance(event, Result):
                 verdicts.append(event.fields["passed"])
                 shown = annotate_text(text, event) if on_terminal else format_lines(text.name, event)

@@ -169,7 +169,8 @@ def _combine(
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         events = summarize_together(backend, ctx.runtime.prompts, documents, generation, wanted)
-        return source_inputs.add_source_notes(events, documents, one_answer=True)
+        noted = source_inputs.add_source_notes(events, documents, one_answer=True)
+        return source_inputs.warn_of_later_failures(noted)
 
     return _show_summaries(ctx, wanted, (), task)
 
