@@ -39,8 +39,8 @@ _PASSAGE_CHARS = 360
 _LOOKUPS = 10_000
 _PROGRESS_STEP = 50
 _SCHEMAS = (
-    ("name, version, year int, released date", False),
-    ("product: what it is, size number, free bool, tags list", False),
+    ("name, version, year int, released (date)", False),
+    ("product: what it is, size (number), free bool, tags list", False),
     ("feature, count int", True),
 )
 

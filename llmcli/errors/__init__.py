@@ -4,6 +4,7 @@
     |- EmptyAnswer         [r]      the answer was empty, also after a retry
     |- UsageError               2   arguments that make no sense together
     |  |- BadVariables              (of a prompt)
+    |  |- CommaInDescription        (of a field of a schema)
     |  `- JobMismatch, PartMismatch, RetryRefused  [s]
     |- PartialError             3   something was delivered and something failed
     |  |- AnswerTruncated, CostLimitReached, DoubtfulTranslations, ExtractionFailed, IncompleteOutput,
@@ -120,6 +121,14 @@ class BadVariables(UsageError):
         super().__init__(subject)
         self.prompt = prompt
         self.missing = tuple(missing)
+
+
+class CommaInDescription(UsageError, type_name="UsageError"):
+    """A part of a schema after a comma in a description is no field; ``lines``: the schema with a field a line."""
+
+    def __init__(self, subject: str, *, detail: str, lines: Sequence[str]) -> None:
+        super().__init__(subject, detail=detail)
+        self.lines = tuple(lines)
 
 
 class PartialError(LlmError):

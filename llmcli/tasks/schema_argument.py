@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import BadDocument, MissingExtra, UsageError
+from llmcli.errors import BadDocument, CommaInDescription, MissingExtra, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 
@@ -112,6 +112,11 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 _OTHER_NAMES = {"string": "text", "str": "text", "integer": "int", "float": "number", "boolean": "bool"}
 FIELD_TYPES = tuple(_SCHEMAS)
+_NOUN_TYPES = frozenset({"number", "date"})
+"""Types that end many names ("order number"), so that they stand in brackets."""
+_TYPE_IN_BRACKETS = re.compile(r"([^()]*?) ?\(([^()]*)\)")
+_MIN_TYPE_SIMILARITY = 0.8
+"""Of an unknown type to the type that an error suggests."""
 
 
 @frozen
@@ -124,22 +129,55 @@ class SchemaField:
 
 
 def parse_shorthand(text: str) -> list[SchemaField]:
-    """Return the fields of a short form such as ``name, age int, due date: when to pay``.
+    """Return the fields of a short form such as ``name, age int, due (date): when to pay``.
 
     Fields are separated by commas, or stand in a line each, so that a description may hold commas. A field is a name, a
-    type (``text`` without one), and a description after a colon. Raises ``UsageError``.
+    type (``text`` without one) and a description after a colon. A type stands in brackets, or bare if it is none of
+    ``_NOUN_TYPES``. Raises ``UsageError``, and ``CommaInDescription`` for a part after a description that is no field.
     """
-    parts = text.strip().splitlines() if "\n" in text.strip() else text.split(",")
-    fields = [_parse_field(part.strip().removesuffix(",")) for part in parts if part.strip()]
+    lines = text.strip().splitlines()
+    is_separated = len(lines) < 2  # noqa: PLR2004 (lines)
+    parts = [part.strip().removesuffix(",") for part in (text.split(",") if is_separated else lines) if part.strip()]
+    fields: list[SchemaField] = []
+    for index, part in enumerate(parts):
+        try:
+            fields.append(_parse_field(part))
+            _check_last_name(fields)
+        except UsageError as error:
+            described = next((before for before in reversed(range(index)) if ":" in parts[before]), None)
+            if not is_separated or described is None:
+                raise
+            lines = _lines_with_comma(parts, described, index)
+            raise CommaInDescription(error.subject, detail=error.detail, lines=lines) from error
     if not fields:
         raise UsageError("the schema names no field", detail=_advice())
     if len(fields) > MAX_FIELDS:
         raise UsageError(f"the schema has {len(fields)} fields, more than {MAX_FIELDS}")
-    names = [field.name for field in fields]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"the schema names the field {twice!r} twice")
     return fields
+
+
+def _check_last_name(fields: Sequence[SchemaField]) -> None:
+    if any(field.name == fields[-1].name for field in fields[:-1]):
+        raise UsageError(f"the schema names the field {fields[-1].name!r} twice")
+
+
+def _lines_with_comma(parts: Sequence[str], described: int, index: int) -> list[str]:
+    """Return the fields of ``parts``, one a line, if the parts ``described`` to ``index`` are one field.
+
+    The parts after them that are no fields belong to it as well.
+    """
+    end = index + 1
+    while end < len(parts) and not _is_field(parts[end]):
+        end += 1
+    return [*parts[:described], ", ".join(parts[described:end]), *parts[end:]]
+
+
+def _is_field(part: str) -> bool:
+    try:
+        _parse_field(part)
+    except UsageError:
+        return False
+    return True
 
 
 def shorthand_schema(fields: Sequence[SchemaField], *, nullable: bool = False) -> dict[str, Any]:
@@ -166,21 +204,60 @@ def _field_schema(field: SchemaField, *, nullable: bool) -> dict[str, Any]:
 
 def _parse_field(text: str) -> SchemaField:
     declared, _, description = text.partition(":")
-    words = declared.split()
-    if not words or len(words) > 2 or not _NAME.fullmatch(words[0]):  # noqa: PLR2004 (a name and a type)
-        raise UsageError(f"the schema has no field of this form: {text!r}", detail=_advice())
-    kind = words[1].lower() if len(words) > 1 else "text"
+    declared, description = " ".join(declared.split()), " ".join(description.split())
+    in_brackets = _TYPE_IN_BRACKETS.fullmatch(declared)
+    if in_brackets:
+        name, written = in_brackets.groups()
+    else:
+        name, _, written = declared.rpartition(" ")
+    if not name and not in_brackets:
+        name, written = declared, "text"
+    kind = written.lower()
     kind = _OTHER_NAMES.get(kind, kind)
-    if kind not in _SCHEMAS:
-        import difflib
+    if kind in _SCHEMAS and _NAME.fullmatch(name) and (in_brackets or written.lower() not in _NOUN_TYPES):
+        return SchemaField(name, kind, description)
+    raise _refuse_field(text, declared, name, written, in_brackets=in_brackets is not None)
 
-        near = difflib.get_close_matches(kind, [*_SCHEMAS, *_OTHER_NAMES], 1)
-        meant = f"Did you mean {near[0]}? " if near else ""
-        raise UsageError(
-            f"unknown type {words[1]!r} of the field {words[0]!r}", detail=f"{meant}Types: {', '.join(FIELD_TYPES)}"
+
+def _refuse_field(text: str, declared: str, name: str, written: str, *, in_brackets: bool) -> UsageError:
+    """Return the error of a field that is not a name and a type; it shows the forms that may be meant."""
+    import difflib
+
+    as_name, whole = _as_name(name), _as_name(declared)
+    if "," in declared:
+        return UsageError(
+            f"the schema has no field of this form: {text!r}", detail="Write each field on a line of its own"
         )
-    return SchemaField(words[0], kind, " ".join(description.split()))
+    if not as_name or not whole:
+        return UsageError(f"the schema has no field of this form: {text!r}", detail=_advice())
+    kind = written.lower()
+    if kind in _SCHEMAS or kind in _OTHER_NAMES:
+        if kind in _NOUN_TYPES and not in_brackets:
+            return UsageError(
+                f"{declared!r} in the schema may be a name, or a name and a type",
+                detail=f"Write {whole} (a name), or {as_name} ({kind}) (with the type {kind})",
+            )
+        typed = f"{as_name} ({kind})" if in_brackets else f"{as_name} {written}"
+        return UsageError(
+            f"the schema has no field of this form: {text!r}", detail=f"Write a name as one word: {typed}"
+        )
+    near = difflib.get_close_matches(kind, [*_SCHEMAS, *_OTHER_NAMES], 1, _MIN_TYPE_SIMILARITY)
+    types = f"types: {', '.join(FIELD_TYPES)}"
+    if in_brackets or near:
+        meant = f"Did you mean {near[0]}? Write {as_name} ({near[0]})" if near else f"Write {as_name}: {written}"
+        return UsageError(
+            f"unknown type {written!r} of the field {name!r}", detail=f"{meant}, or {whole} for a name ({types})"
+        )
+    return UsageError(
+        f"the schema has no field of this form: {text!r}", detail=f"Write a name as one word: {whole} ({types})"
+    )
+
+
+def _as_name(words: str) -> str:
+    """Return words as one name, with underscores; "" if they give none."""
+    name = re.sub(r"[^\w-]+", "_", words).strip("_")
+    return name if _NAME.fullmatch(name) else ""
 
 
 def _advice() -> str:
-    return f"Write it as in: 'name, amount number, due date: when to pay' (types: {', '.join(FIELD_TYPES)})"
+    return f"Write it as in: 'name, amount (number), due (date): when to pay' (types: {', '.join(FIELD_TYPES)})"

@@ -89,7 +89,7 @@ VERBS = {
     "filter --files": (["filter", "it is about money", "--files", "notes.txt", "--threshold", "0"], "notes.txt"),
     "audit sentiment": (["audit", "sentiment", "--swap", "pronouns", "people.txt"], "negative\tthey\t1\t"),
     "audit ask": (["audit", "ask", "When?", "--swap", "pronouns", "-f", "people.txt"], "refused\tthey\t1\t0.0000"),
-    "extract": (["extract", "--schema", "day, price number", "notes.txt"], '"day": "Monday",\n  "price": 4'),
+    "extract": (["extract", "--schema", "day, price (number)", "notes.txt"], '"day": "Monday",\n  "price": 4'),
     "extract --free": (["extract", "--free", "--schema", "day", "notes.txt"], '"day": "Monday"'),
     "extract --many": (["extract", "--many", "--schema", "day", "notes.txt"], '"day": "Monday"'),
     "check": (["check", "answer.txt", "--against", "notes.txt"], "answer.txt:1: supported"),

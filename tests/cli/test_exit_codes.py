@@ -247,7 +247,7 @@ def test_a_text_that_is_not_read_is_named_on_a_terminal(llm, terminal):
         ("classify", "llm classify --labels billing,bug,praise tickets.txt"),
         ("label", "llm label --labels billing,bug,praise tickets.csv --column text"),
         ("check", "llm check answer.md --against report.txt"),
-        ("extract", "llm extract --schema 'name, amount number, due date' invoice.txt"),
+        ("extract", "llm extract --schema 'name, amount (number), due (date)' invoice.txt"),
     ],
 )
 def test_a_missing_option_is_shown_in_an_example(llm, command, example):

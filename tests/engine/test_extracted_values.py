@@ -37,7 +37,7 @@ def test_whatever_the_model_would_say_values_stand_in_the_document(engines, many
     """Sampled at a high temperature; results fit the schema, and quotes are parts of the document at their offsets."""
     choice = random.Random(3)
     texts = [" ".join(choice.choices(WORDS, k=8)) for _ in range(4)]
-    schema = shorthand_schema(parse_shorthand("n, size number, due date, ok bool"), nullable=True)
+    schema = shorthand_schema(parse_shorthand("n, size (number), due (date), ok bool"), nullable=True)
     (tmp_path / "extract.yaml").write_text('description: short\nuser: "{{ text }}"\n')
     prompt = PromptLibrary(tmp_path).get(PROMPT)
     node = read_extraction_schema(schema, free=False)

@@ -33,7 +33,7 @@ def test_anything_else_is_the_short_form(read, tmp_path):
     """Also if a file of that name exists, and if a description holds a slash."""
     (tmp_path / "name").write_text(SCHEMA)
     assert list(read("name")["properties"]) == ["name"]
-    assert read("price number: in EUR/kg")["properties"]["price"]["description"] == "in EUR/kg"
+    assert read("price (number): in EUR/kg")["properties"]["price"]["description"] == "in EUR/kg"
     assert read("name", nullable=True)["properties"]["name"]["type"] == ["string", "null"]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.errors import UsageError
+from llmcli.errors import CommaInDescription, UsageError
 from llmcli.tasks.schema_argument import SchemaField, parse_shorthand, shorthand_schema
 
 
 def test_a_field_has_a_name_a_type_and_a_description():
     """The type is text unless it is given; a type may be written as in JSON Schema or Python."""
-    fields = parse_shorthand("name, age int, price float: with tax ,due date, tags list")
+    fields = parse_shorthand("name, age int, price float: with tax ,due (date), total(Number), tags list")
     assert fields == [
         SchemaField("name"),
         SchemaField("age", "int"),
         SchemaField("price", "number", "with tax"),
         SchemaField("due", "date"),
+        SchemaField("total", "number"),
         SchemaField("tags", "list"),
     ]
 
@@ -51,6 +52,10 @@ def test_values_may_be_null_on_request():
         ("", "no field"),
         (" , ,", "no field"),
         ("first name text", "'first name text'"),
+        ("first name", "'first name'"),
+        ("total (foo)", "unknown type 'foo'"),
+        ("(number)", "'(number)'"),
+        ("name, age int\ncity", "'name, age int'"),
         ("2nd", "'2nd'"),
         (": x", "': x'"),
         ("a, b, a int", "'a' twice"),
@@ -70,3 +75,43 @@ def test_a_misspelled_type_gets_a_suggestion():
     with pytest.raises(UsageError) as caught:
         parse_shorthand("a nubmer")
     assert "Did you mean number?" in caught.value.detail and "date" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("order number", ["order_number (a name)", "order (number)"]),
+        ("Order DATE: of the invoice", ["Order_DATE (a name)", "Order (date)"]),
+        ("invoice order number", ["invoice_order_number (a name)", "invoice_order (number)"]),
+        ("first name", ["first_name"]),
+        ("first name text", ["first_name text"]),
+        ("first name (date)", ["first_name (date)"]),
+        ("amount (in EUR)", ["amount: in EUR", "amount_in_EUR"]),
+    ],
+)
+def test_a_name_of_several_words_is_refused_with_forms_that_work(text, forms):
+    """A last word number or date could be the end of the name or a type, so both forms are shown."""
+    with pytest.raises(UsageError) as caught:
+        parse_shorthand(text)
+    for form in forms:
+        assert form in caught.value.detail
+        assert parse_shorthand(form.removesuffix(" (a name)"))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("seller, due (date): when, at the latest, tax int", ["seller", "due (date): when, at the latest", "tax int"]),
+        ("due: day, month and year, if known, tax int", ["due: day, month and year, if known", "tax int"]),
+        ("name: first, name", ["name: first, name"]),
+        ("a: first, second, 3rd", ["a: first, second, 3rd"]),
+        ("a: with tax, b number", ["a: with tax, b number"]),
+    ],
+)
+def test_an_error_after_a_comma_in_a_description_shows_a_line_for_each_field(text, lines):
+    """That form works as it is shown."""
+    with pytest.raises(CommaInDescription) as caught:
+        parse_shorthand(text)
+    assert list(caught.value.lines) == lines
+    fields = parse_shorthand("\n".join([*lines, "last"]))
+    assert [field.name for field in fields] == [line.split(":")[0].split()[0] for line in lines] + ["last"]

@@ -1,7 +1,7 @@
 """The numbers and dates that stand in a text, as values of JSON.
 
 A mark between digits is read by its place: "1,234.50" and "1.234,50" are the same number. Where only one mark could be
-either, the other numbers of the text decide. Dates without a year are no values. Month names are those of English,
+either, the other numbers of the text decide. Dates without a year are no values, nor are pieces of longer words. Month names are those of English,
 German, French, Spanish, Italian, Portuguese and Dutch.
 """
 
@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from datetime import date
 
 from llmcli.fast_dataclass import frozen
+from llmcli.tasks.extract.enclosing_words import EnclosingWords
 
 MAX_DIGITS = 15
 """Digits of a number that is a value: more would not survive as a floating-point number."""
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]])[-\u2212+])?(?<!\d)(?<!\d[.,'\u2019])"
+    r"(?P<sign>(?<![\w)\]\-\u2010-\u2013\u2212])[-\u2212+])?(?<!\d)(?<!\d[.,'\u2019])"
     r"(?P<digits>\d{1,3}(?P<mark>[.,'\u2019\u00a0\u202f])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     r"(?!\d|[.,'\u2019]\d)"
 )
@@ -77,14 +78,19 @@ class Candidate:
 def find_numbers(text: str) -> list[Candidate]:
     """Return the numbers in a text, in its order; those in words up to twelve are English."""
     decimal_mark = "," if len(_DECIMAL_COMMA.findall(text)) > len(_DECIMAL_POINT.findall(text)) else "."
+    words = EnclosingWords(text)
     found = []
     for match in _NUMBER.finditer(text):
+        if not words.has_whole_number(*match.span("digits")):
+            continue
         plain = _normalize_number(match["digits"], match["mark"], decimal_mark)
         if len(plain.replace(".", "")) <= MAX_DIGITS:
             sign = "-" if match["sign"] in {"-", "\u2212"} else ""
             start = match.start() if sign else match.start("digits")
             found.append(_number_candidate(sign + plain, start, match.end()))
     for match in _NUMBER_WORD.finditer(text):
+        if not words.has_whole_number_word(*match.span()):
+            continue
         number = _NUMBER_WORDS[match[0].lower()]
         found.append(Candidate(number, *match.span(), (str(number),)))
     return sorted(found, key=lambda each: each.start)
@@ -98,7 +104,9 @@ def find_dates(text: str) -> list[Candidate]:
         *_read_dates(_MONTH_DAY, text),
         *_read_ordered_dates(text),
     ]
-    return sorted(found, key=lambda each: each.start)
+    words = EnclosingWords(text)
+    whole = (each for each in found if words.has_whole_date(each.start, each.end))
+    return sorted(whole, key=lambda each: each.start)
 
 
 def _normalize_number(digits: str, mark: str | None, decimal_mark: str) -> str:

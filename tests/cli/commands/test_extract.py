@@ -14,7 +14,7 @@ from scripted import last_message
 from llmcli.documents.reading import file_reader, streamed_file
 
 TEXT = "Acme Corp. owes 12.50 EUR."
-SHORT = "name, amount number"
+SHORT = "name, amount (number)"
 
 
 def answer(request):
@@ -79,7 +79,7 @@ def with_tags(request):
 
 def test_the_name_of_the_file_chooses_the_format(llm, invoices):
     """TSV and Parquet too, whose columns have the types of the schema."""
-    short = "name, amount number, tags list"
+    short = "name, amount (number), tags list"
     tsv = llm("extract", "--schema", short, "a.txt", "-o", "x.tsv", answer=with_tags)
     assert tsv.code == 0 and (invoices / "x.tsv").read_text().splitlines()[1].startswith("Acme\t12.5\t")
     done = llm("extract", "--schema", short, "b.txt", "a.txt", "-o", "x.parquet", answer=with_tags)
@@ -96,7 +96,7 @@ def test_the_name_of_the_file_chooses_the_format(llm, invoices):
 
 def test_a_table_with_two_columns_of_one_name_is_refused(llm, invoices):
     """The column ``file`` names the document; of one document there is none, and JSON Lines hold the values alone."""
-    schema = ("extract", "--schema", "file, amount number")
+    schema = ("extract", "--schema", "file, amount (number)")
     for name in ("x.csv", "x.parquet"):
         run = llm(*schema, "a.txt", "b.txt", "-o", name, answer=answer)
         assert (run.code, run.backend) == (2, None) and "the field file" in run.err
@@ -214,6 +214,8 @@ def test_a_large_table_is_read_as_it_is(llm, invoices):
     [
         (["--schema", "a strng"], 2, "unknown type 'strng'"),
         (["--schema", ""], 2, "names no field"),
+        (["--schema", "order number"], 2, "Write order_number (a name), or order (number)"),
+        (["--schema", "due (date): when to pay, at the latest"], 2, "\n  due (date): when to pay, at the latest\n"),
         (["--schema", "@none.json"], 66, "none.json"),
         (["--schema", '{"type": "object"'], 65, "not valid JSON"),
         (["--schema", '{"type": "object", "properties": {"x": {}}}'], 2, "--free"),

@@ -16,7 +16,7 @@ from llmcli.documents.reading import file_reader
 
 ROWS = 700
 """Of more than 100 bytes: a file of this many is read in two parts."""
-SCHEMA = "name, amount number"
+SCHEMA = "name, amount (number)"
 
 
 def truncate(file):

@@ -17,7 +17,7 @@ SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
 FEW, MANY = 3, 100
 MAX_CALLS = 60
 """About how often a run of these changes files."""
-SCHEMA = "name, amount number"
+SCHEMA = "name, amount (number)"
 
 
 def answer_with(scores):

@@ -25,7 +25,7 @@ LENGTH, TIMEOUT = FinishReason.LENGTH, FinishReason.TIMEOUT
 
 TEXT = "Acme Corp. owes $1,234.50\nuntil 3 May 2024."
 FOUND = {"name": "Acme Corp.", "amount": 1234.5, "due": "2024-05-03"}
-SHORT = "name, amount number, due date"
+SHORT = "name, amount (number), due (date)"
 REQUIRED = {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}, "required": ["n"]}
 
 
@@ -267,7 +267,7 @@ def test_values_of_examples_do_not_leak(run, free):
 
 def test_a_date_that_may_be_another_is_noted(run):
     """The model has chosen by its own reading."""
-    _, events = run({"due": "2024-04-03"}, "due 03/04/2024", "due date")
+    _, events = run({"due": "2024-04-03"}, "due 03/04/2024", "due (date)")
     assert any("may also mean another day" in note for note in notices(events))
 
 

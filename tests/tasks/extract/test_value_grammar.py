@@ -14,7 +14,7 @@ from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.schema_argument import parse_shorthand, shorthand_schema
 
 TEXT = 'Invoice No.:12345 from "Acme Corp." dated 3 March 2024.\nTotal: $1,234.50 (due 04/15/2024).\n\nTags: red, a\\b, caf\u00e9'
-SHORT = "name, amount number, n int, due date, ok bool, tags list"
+SHORT = "name, amount (number), n int, due (date), ok bool, tags list"
 VALUES = {
     "name": "Acme",
     "amount": 1234.5,

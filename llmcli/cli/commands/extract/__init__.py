@@ -23,8 +23,8 @@ class ValueFormat(StrEnum):
 @command(
     without=("mark",),
     examples="""
-      llm extract --schema 'name, amount number, due date' invoice.txt
-      llm extract --schema 'sender, due date' letter.txt invoice.txt -o due.csv
+      llm extract --schema 'name, amount (number), due (date)' invoice.txt
+      llm extract --schema 'sender, due (date)' letter.txt invoice.txt -o due.csv
       llm extract --schema person.json --json letter.txt
       llm extract --many --schema 'person, role' report.txt --html found.html
       cat letter.txt | llm extract --schema 'sender, order int, complaint bool'
@@ -39,7 +39,7 @@ def extract(
         Option(
             "--schema",
             metavar="SCHEMA",
-            help="The values: 'name, age int, due date: when to pay' (types: text, int, number, bool, date, list), a "
+            help="The values: 'name, age int, due (date): when to pay' (types: text, int, number, bool, date, list), a "
             "JSON Schema (FILE.json, @FILE), or a Pydantic class (MODULE:CLASS).",
         ),
     ],

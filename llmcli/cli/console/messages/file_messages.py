@@ -20,7 +20,7 @@ from llmcli.errors.network_errors import BadBatchRequest
 from llmcli.errors.saved_state_errors import NewerSchema
 
 _MAX_SHOWN_MODELS = 9
-_SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due date'"
+_SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due (date)'"
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
     "sessions": "Move it away: llm creates a new one.",
