@@ -15,6 +15,7 @@ from llmcli.documents.delimited_table import DelimitedTable
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.tasks.quiz.card import DECK, GAP, LEVELS, Card, CardKind, Level, order_card, read_card
 
+ANKI_PACKAGE_SUFFIX = ".apkg"
 LIST_SEPARATOR = "|"
 """Separates choices, or the items of an order, in a field of a table."""
 _ANKI_HEAD = "#separator:tab\n#html:true\n#columns:Front\tBack\tTags\n#tags column:3\n"
@@ -27,12 +28,18 @@ def anki_text(cards: Iterable[Card]) -> str:
     output = io.StringIO()
     writer = csv.writer(output, delimiter="\t", lineterminator="\n")
     for card in cards:
-        back = "<br>".join([f"<b>{html.escape(card.solution)}</b>", *map(html.escape, _source_lines(card))])
-        front = "<br>".join([html.escape(card.question), *map(html.escape, numbered(card))])
+        front, back = card_sides(card)
         if front.startswith("#"):
             front = f"&#35;{front[1:]}"  # Anki skips a line that begins with # as a comment
         writer.writerow([front, back, f"{card.kind} {card.level}"])
     return _ANKI_HEAD + output.getvalue()
+
+
+def card_sides(card: Card) -> tuple[str, str]:
+    """Return front and back of a card in HTML: the question with its choices, and the answer with its source."""
+    front = [card.question, *numbered(card)]
+    back = [f"<b>{html.escape(card.solution)}</b>", *map(html.escape, _source_lines(card))]
+    return "<br>".join(map(html.escape, front)), "<br>".join(back)
 
 
 def markdown_text(cards: Sequence[Card]) -> str:

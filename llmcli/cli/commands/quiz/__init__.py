@@ -117,13 +117,15 @@ def rm(ctx: CommandContext, deck: DeckArgument, state: StateOption = None, yes: 
 @command(
     *GENERAL_OPTIONS,
     "output",
-    examples="llm quiz export deck.jsonl --anki deck.txt\nllm quiz export deck.jsonl --markdown -o deck.md",
+    examples="llm quiz export deck.jsonl --anki deck.apkg\nllm quiz export deck.jsonl --markdown -o deck.md",
 )
 def export(
     ctx: CommandContext,
     deck: DeckArgument,
     *,
-    anki: Annotated[str | None, Option("--anki", metavar="FILE", help="Write a text file that Anki imports.")] = None,
+    anki: Annotated[
+        str | None, Option("--anki", metavar="FILE", help="Write a package (FILE.apkg) or a text file for Anki.")
+    ] = None,
     markdown: Annotated[bool, Option("--markdown", help="Print questions, then answers with their sources.")] = False,
 ) -> int:
     """Write a deck for Anki, or as Markdown to read and print."""

@@ -173,9 +173,25 @@ def remove_state(ctx: CommandContext, deck: str, state: str | None, *, yes: bool
 def export_deck(ctx: CommandContext, deck: str, anki: str | None) -> int:
     """Write a deck for Anki into the file ``anki``, or as Markdown."""
     cards = read_cards(ctx, deck)
-    text = deck_exchange.markdown_text(cards) if anki is None else deck_exchange.anki_text(cards)
-    _write_cards(ctx, deck, text, ctx.flags.output if anki is None else anki, len(cards))
+    content: str | bytes
+    if anki is None:
+        content = deck_exchange.markdown_text(cards)
+    elif anki.lower().endswith(deck_exchange.ANKI_PACKAGE_SUFFIX):
+        content = _make_package(cards, deck, anki)
+    else:
+        content = deck_exchange.anki_text(cards)
+    _write_cards(ctx, deck, content, ctx.flags.output if anki is None else anki, len(cards))
     return 0
+
+
+def _make_package(cards: Sequence[Card], deck: str, anki: str) -> bytes:
+    """Return an Anki package with the name and date of the deck's file; without a file, of the package and of now."""
+    from llmcli.tasks.quiz.anki_package import anki_package
+
+    path = Path(deck)
+    if not path.is_file():
+        return anki_package(cards, Path(anki).stem, int(datetime.now(UTC).timestamp()))
+    return anki_package(cards, path.stem, int(path.stat().st_mtime))
 
 
 def import_table(ctx: CommandContext, file: str) -> int:
@@ -186,20 +202,21 @@ def import_table(ctx: CommandContext, file: str) -> int:
     return 0
 
 
-def _write_cards(ctx: CommandContext, source: str, text: str, output: str | None, count: int) -> None:
+def _write_cards(ctx: CommandContext, source: str, content: str | bytes, output: str | None, count: int) -> None:
     """Write cards to a file or to standard output; ``--json`` says which file has how many."""
-    write_output(ctx, source, text, output)
+    write_output(ctx, source, content, output)
     if ctx.console.as_json and output not in {None, STDIN}:
         ctx.console.write_record({"path": output, "cards": count})
 
 
-def write_output(ctx: CommandContext, source: str, text: str, output: str | None) -> None:
-    """Write a text to a file, complete or not at all, or to standard output."""
+def write_output(ctx: CommandContext, source: str, content: str | bytes, output: str | None) -> None:
+    """Write a text or a package to a file, complete or not at all, or a text to standard output."""
     from llmcli.files.atomic_file import atomic_write
 
-    if output is None or output == STDIN:
-        ctx.console.write_stdout(text)
+    if isinstance(content, str) and (output is None or output == STDIN):
+        ctx.console.write_stdout(content)
         return
+    assert output is not None  # a package is made for a file
     inputs.check_distinct([("the input", source)], [("the output", output)])
     with atomic_write(output, interrupt=ctx.runtime.interrupt) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
+        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)

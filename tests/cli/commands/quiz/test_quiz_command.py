@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import sys
+import zipfile
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from scripted import last_message, score_words
 from source_files import make_pdf
 from terminal import ended
 
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, order_card, read_deck
+from llmcli.tasks.quiz.deck_exchange import card_sides
 from llmcli.tasks.quiz.review_log import reviews_path
 
 TEXT = """Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno.
@@ -246,6 +254,63 @@ def test_export_and_import(llm, deck, write, tmp_path):
     run = llm("quiz", "import", write("words.csv", "question,answer\nHaus,house\n"))
     (card,) = read_deck("deck", run.out)
     assert (run.code, card.kind, card.answer) == (0, CardKind.SHORT, "house")
+
+
+def read_notes(path):
+    """Return the deck names, and per GUID the fields and the date, of an Anki package."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["collection.anki2", "media"] and json.loads(archive.read("media")) == {}
+        path.with_suffix(".anki2").write_bytes(archive.read("collection.anki2"))
+    with closing(sqlite3.connect(path.with_suffix(".anki2"))) as collection:
+        assert collection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        decks = json.loads(collection.execute("SELECT decks FROM col").fetchone()[0])
+        notes = collection.execute("SELECT guid, flds, tags, mod FROM notes").fetchall()
+        assert collection.execute("SELECT count(*) FROM cards").fetchone() == (len(notes),)
+    return {each["name"] for each in decks.values()}, {
+        guid: (flds.split("\x1f"), tags, mod) for guid, flds, tags, mod in notes
+    }
+
+
+def test_a_package_for_anki_is_a_zip_archive_with_a_collection(llm, deck, tmp_path):
+    """Its notes have the sides of the cards; the same deck gives the same bytes, and a name in capitals counts too."""
+    package = tmp_path / "deck.apkg"
+    made = llm("quiz", "export", deck, "--anki", str(package), "--json")
+    assert made.code == 0 and json.loads(made.out) == {"path": str(package), "cards": 3}
+    names, notes = read_notes(package)
+    assert Path(deck).stem in names and len(notes) == 3
+    assert [fields for fields, _, _ in notes.values()] == [list(card_sides(card)) for card in CARDS]
+    assert notes[next(iter(notes))][1].split() == [str(CARDS[0].kind), str(CARDS[0].level)]
+    assert llm("quiz", "export", deck, "--anki", str(tmp_path / "again.APKG")).code == 0
+    assert (tmp_path / "again.APKG").read_bytes() == package.read_bytes()
+
+
+def test_a_second_package_updates_the_notes_of_the_first(llm, deck, tmp_path):
+    """A card whose level changed has the same GUID and a later date, so that Anki takes it."""
+    os.utime(deck, (1_700_000_000, 1_700_000_000))
+    llm("quiz", "export", deck, "--anki", str(tmp_path / "a.apkg"))
+    Path(deck).write_text("".join(replace(card, level=Level.EASY).to_line() for card in CARDS), encoding="utf-8")
+    llm("quiz", "export", deck, "--anki", str(tmp_path / "b.apkg"))
+    (_, first), (_, second) = read_notes(tmp_path / "a.apkg"), read_notes(tmp_path / "b.apkg")
+    assert first.keys() == second.keys() and first != second
+    assert all(second[guid][2] > first[guid][2] == 1_700_000_000 for guid in first)
+
+
+def test_a_card_with_separators_and_lone_surrogates_becomes_one_note(llm, write, tmp_path):
+    """Anki separates fields by a control character."""
+    card = Card(CardKind.SHORT, "What\x1fis \ud800 {{Back}} <b>?", "a\x1fb\0")
+    run = llm(
+        "quiz", "export", write("odd.jsonl", json.dumps(card.to_json()) + "\n"), "--anki", str(tmp_path / "odd.apkg")
+    )
+    assert run.code == 0
+    ((fields, _, _),) = read_notes(tmp_path / "odd.apkg")[1].values()
+    assert fields == ["What is ? {{Back}} &lt;b&gt;?", "<b>a b </b>"]
+
+
+def test_without_genanki_the_extra_is_named(llm, deck, tmp_path, monkeypatch):
+    """No file is written."""
+    monkeypatch.setitem(sys.modules, "genanki", None)
+    run = llm("quiz", "export", deck, "--anki", str(tmp_path / "a.apkg"))
+    assert run.code == 69 and "llmcli[anki]" in run.err and not (tmp_path / "a.apkg").exists()
 
 
 def test_a_broken_deck_is_refused_with_its_line(llm, write):
