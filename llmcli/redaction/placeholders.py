@@ -116,20 +116,41 @@ _TOKEN = (
     r"|&(?:#0{0,3}95|#[xX]0{0,3}5[fF]|lowbar|UnderBar|#45|#[xX]2[dD]|shy);)"
 )
 """An underscore or hyphen, plain or as an escape, markup, or an invisible character."""
-_SEPARATOR = rf"(?:{_TOKEN}{{1,4}}|[ ])"
-_KIND = rf"[^\W\d_](?:(?:\\?[_-]|[{INVISIBLE}])?[^\W\d_]){{1,19}}"
+_SPACES = r"[ \t\r\n]{0,8}"
+_SEPARATOR = rf"(?:{_SPACES}(?:{_TOKEN}{_SPACES}){{1,4}}|[ ]{{1,2}})"
+_TAG_PATTERN = rf"(?i:P[{INVISIBLE}]{{0,2}}I[{INVISIBLE}]{{0,2}}I)"
+_KIND = rf"[^\W\d_](?:(?:\\?[_-]|[{INVISIBLE}]{{1,2}})?[^\W\d_]){{1,19}}"
 _NUMBER = r"[0-9]{1,9}(?![0-9])"
-LITERAL = re.compile(rf"(?i:{TAG})(?:{_SEPARATOR}?{_KIND}{_SEPARATOR}?|{_TOKEN}{{1,4}}){_NUMBER}")
+LITERAL = re.compile(rf"{_TAG_PATTERN}(?:{_SEPARATOR}?{_KIND}{_SEPARATOR}?|{_TOKEN}{{1,4}}){_NUMBER}")
 """Folded text of a request that would be taken for a placeholder."""
 PLACEHOLDER = re.compile(
     r"(?P<open>\*{1,3}|~~|`{1,2}|<[A-Za-z]{1,6}>)?"
-    rf"(?P<code>(?i:{TAG})(?P<first>{_SEPARATOR}?)(?:(?:(?P<kind>{_KIND})(?P<second>{_SEPARATOR}?))?(?P<number>{_NUMBER})"
+    rf"(?P<code>{_TAG_PATTERN}(?P<first>{_SEPARATOR}?)(?:(?:(?P<kind>{_KIND})(?P<second>{_SEPARATOR}?))?(?P<number>{_NUMBER})"
     rf"|(?<=[^Ii])(?P<name>{_KIND})))"
     r"(?P<close>\*{1,3}|~~|`{1,2}|</[A-Za-z]{1,6}>)?"
 )
 """A placeholder in folded text, possibly with small changes, and the markup around it."""
+TAG_START = re.compile(rf"(?:\*{{1,3}}|~~|`{{1,2}}|<[A-Za-z]{{1,6}}>)?{_TAG_PATTERN}")
+TAG_BEGUN = re.compile(
+    rf"(?:\*{{1,3}}|~{{1,2}}|`{{1,2}}|<[A-Za-z]{{0,6}}>?)?(?i:P[{INVISIBLE}]{{0,2}}(?:I[{INVISIBLE}]{{0,2}}I?)?)?\Z"
+)
+"""The end of a text that may be the beginning of a tag, with the markup before it."""
 MAX_PLACEHOLDER_CHARS = 160
 LITERAL_KIND = "text"
+_LOOKALIKES = {  # Cyrillic and Greek letters too
+    "P": "[Pp\u0420\u03a1]",
+    "I": "[Iil1|\u0406\u0399]",
+}
+_BETWEEN = r"(?:&#?\w{1,20};|%[0-9A-Fa-f]{2}|[\W_]){0,8}"
+
+
+def disfigured_pattern(kinds: Collection[str]) -> re.Pattern[str]:
+    """Return the pattern of placeholders of these kinds with anything between their characters, in folded text."""
+    names = "|".join(_BETWEEN.join(kind.upper()) for kind in sorted(kinds))
+    tag = _BETWEEN.join(_LOOKALIKES[letter] for letter in TAG)
+    return re.compile(rf"(?<![^\W_]){tag}{_BETWEEN}(?i:{names}){_BETWEEN}{_NUMBER}")
+
+
 _MIN_KNOWN_CHARS = 4
 """A known value of at least this length is replaced everywhere, not only where a detector finds it."""
 _NUMBER_KINDS = frozenset({"card", "iban", "phone"})

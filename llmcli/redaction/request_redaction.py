@@ -10,7 +10,15 @@ from typing import Any
 
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.redaction.normalization import fold
-from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
+from llmcli.redaction.placeholders import (
+    MAX_PLACEHOLDER_CHARS,
+    PLACEHOLDER,
+    TAG,
+    TAG_BEGUN,
+    TAG_START,
+    Placeholder,
+    disfigured_pattern,
+)
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 from llmcli.types import Message, Request, Role
 
@@ -151,15 +159,15 @@ def _with_note(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return (replace(first, content=f"{first.content}\n\n{NOTE}"), *rest)
 
 
-_TAG_BEGUN = re.compile(r"(?:\*{1,3}|~{1,2}|`{1,2}|<[A-Za-z]{0,6}>?)?(?i:PII?|P)?\Z")
-"""The end of a text that may be the beginning of a tag, with the markup before it."""
-_TAG = re.compile(rf"(?:\*{{1,3}}|~~|`{{1,2}}|<[A-Za-z]{{1,6}}>)?(?i:{TAG})")
 _MAX_CLOSING_CHARS = 9
 _DIGITS_BEGUN = re.compile(r"[0-9]+\Z")
 _MAX_HELD_CHARS = MAX_PLACEHOLDER_CHARS
 _WITH_DIGITS = re.compile(rf"{PLACEHOLDER.pattern}|(?P<digits>[0-9]+)")
 _MARKUP = re.compile(r"\*{1,3}|~~|`{1,2}|</?[A-Za-z]{1,6}>")
 _LETTERS = re.compile(r"[^\W\d_]+")
+_SPACE = re.compile(r"\s")
+_RESTORED = "\0"
+"""Stands for a restored value where disfigured placeholders are searched."""
 
 
 class Restorer:
@@ -172,6 +180,7 @@ class Restorer:
         self._pattern = _WITH_DIGITS if used.by_digits else PLACEHOLDER
         self._held = ""
         self._cut = False
+        self._unrestored: list[str] = []
         self.restored: Counter[int] = Counter()
         """How often each placeholder was restored, by number."""
         self.damaged: list[str] = []
@@ -187,11 +196,11 @@ class Restorer:
     def _final_chars(self, text: str) -> int:
         """Return how many characters of a folded text belong to no placeholder that may go on."""
         start = max(0, len(text) - _MAX_HELD_CHARS)
-        for tag in _TAG.finditer(text, start):
+        for tag in TAG_START.finditer(text, start):
             match = PLACEHOLDER.match(text, tag.start())
             if match is None or not match["number"] or match.end() + _MAX_CLOSING_CHARS > len(text):
                 return tag.start()
-        begun = (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or _TAG_BEGUN.search(text, start)
+        begun = (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or TAG_BEGUN.search(text, start)
         return begun.start() if begun else len(text)
 
     def finish(self, *, cut: bool = False) -> str:
@@ -201,14 +210,27 @@ class Restorer:
         """
         self._cut = cut
         text, self._held = self._held, ""
-        return self._restore(text)
+        restored = self._restore(text)
+        self._report_disfigured()
+        return restored
+
+    def _report_disfigured(self) -> None:
+        """Add what remains of the text and has the characters of a placeholder, with others between them."""
+        remains, self._unrestored = fold("".join(self._unrestored)), []
+        for match in disfigured_pattern(self._kinds).finditer(remains) if self._kinds else ():
+            written = match.group()
+            is_code = "_" in written or written.isupper()
+            if is_code and not any(damaged in written or written in damaged for damaged in map(fold, self.damaged)):
+                self.damaged.append(written)
 
     def restore_json(self, value: Any) -> Any:
         """Return a JSON value that is complete, with the values restored in its strings, keys and numbers."""
         if isinstance(value, str):
-            return self._restore(value)
+            restored = self._restore(value)
+            self._report_disfigured()
+            return restored
         if isinstance(value, Mapping):
-            return {self._restore(key): self.restore_json(inner) for key, inner in value.items()}
+            return {self.restore_json(key): self.restore_json(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [self.restore_json(inner) for inner in value]
         if isinstance(value, int) and str(value) in self._used.by_digits:
@@ -219,15 +241,19 @@ class Restorer:
         pieces: list[str] = []
         at = 0
         for match in self._pattern.finditer(fold(text)):
-            pieces += [text[at : match.start()], self._replacement(match, text[match.start() : match.end()])]
+            said = text[match.start() : match.end()]
+            replacement = self._replacement(match, said)
+            pieces += [text[at : match.start()], said if replacement is None else replacement]
+            self._unrestored += [text[at : match.start()], said if replacement is None else _RESTORED]
             at = match.end()
+        self._unrestored.append(text[at:])
         return "".join([*pieces, text[at:]])
 
-    def _replacement(self, match: re.Match[str], said: str) -> str:
-        """Return what to write for a match, which stands in the answer as ``said``."""
+    def _replacement(self, match: re.Match[str], said: str) -> str | None:
+        """Return the value for a match, which stands in the answer as ``said``; None if it stays."""
         placeholder = self._meant(match, said)
         if placeholder is None:
-            return said
+            return None
         self.restored[placeholder.number] += 1
         value = _as_json_text(placeholder.value) if self._in_json else placeholder.value
         return value if "digits" in match.re.groupindex and match["digits"] else _with_markup(match, value)
@@ -239,11 +265,13 @@ class Restorer:
         words = _LETTERS.findall(match["kind"] or match["name"] or "")
         kind = "".join(words).upper()
         number, code, separator = match["number"], match["code"], match["first"]
-        is_ours, joined = kind in self._kinds or (not number and words[0].upper() in self._kinds), " " not in code
+        is_ours = kind in self._kinds or (not number and words[0].upper() in self._kinds)
+        joined = not _SPACE.search(code)
         is_code = joined and bool(separator) and (bool(kind) or "-" not in separator)
         placeholder = self._used.by_number.get(int(number)) if number else None
         if placeholder is not None and (
-            placeholder.kind.upper() == kind or (is_code and not is_ours and (match["second"] or not kind))
+            (placeholder.kind.upper() == kind and ("\n" not in code or "_" in code))
+            or (is_code and not is_ours and (match["second"] or not kind))
         ):
             return placeholder
         is_incomplete = self._cut and match.end() == len(match.string)

@@ -142,6 +142,80 @@ def test_markup_inside_of_a_placeholder_goes_with_it(written, restored):
         assert text.removesuffix(", now") == f"to {restored}" and not restorer.damaged
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "PII _EMAIL_1",
+        "PII_ EMAIL_ 1",
+        "PII _ EMAIL _ 1",
+        "PII  EMAIL  1",
+        "PII - EMAIL - 1",
+        "pii _email_ 1",
+        "P\u200bII_EMAIL_1",
+        "P\u200bI\u200bI\u200b_\u200bE\u200bM\u200bA\u200bI\u200bL\u200b_\u200b1",
+        "PII\u2060_\ufeffEMAIL_1",
+        "PII\u200b EMAIL\u200b 1",
+        "PII_\u00a0EMAIL_1",
+        "PII\u2009_\u2009EMAIL\u2009_\u20091",
+        "PII\\_\nEMAIL\\_1",
+        "PII_\r\n  EMAIL_1",
+        "PII_EMAIL\n_1",
+        "PII_EMAIL\t_1",
+    ],
+)
+def test_blanks_and_invisible_characters_in_a_placeholder_are_read_over(written):
+    """Wherever the answer is split."""
+    _, used = send("jane@example.org +49 30 1234567")
+    said = f"Write to {written}, now."
+    for pieces in ([said], list(said), *([said[:at], said[at:]] for at in range(len(said)))):
+        text, restorer = restore(pieces, used)
+        assert text == "Write to jane@example.org, now." and not restorer.damaged
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "P II_EMAIL_1",
+        "PII_EM AIL_1",
+        "P I I _ E M A I L _ 1",
+        "[PII]_EMAIL_1",
+        "PII[EMAIL]1",
+        "PII_EMAIL_[1]",
+        "PII(EMAIL)1",
+        "PII_EMA\nIL_1",
+        "PII.EMAIL.1",
+        "PII/EMAIL/1",
+        "PII, EMAIL, 1",
+        "PII%20EMAIL%201",
+        "PII\u203fEMAIL\u203f1",
+        "PII_&ZeroWidthSpace;EMAIL_1",
+        "PII_EMAIL_&nbsp;1",
+        "\u0420II_EMAIL_1",
+        "Pll_EMAIL_1",
+        "PII_EMAIL _2",
+        "PII _EMAIL_9",
+        "PII EMAIL 9",
+    ],
+)
+def test_a_disfigured_placeholder_that_is_not_restored_is_reported(written):
+    """Once, with the characters that the model wrote, wherever the answer is split; and in JSON."""
+    _, used = send("jane@example.org +49 30 1234567")
+    said = f"Write to {written}, now."
+    text, whole = restore([said], used)
+    _, split = restore(list(said), used)
+    assert text == said and len(whole.damaged) == 1 and split.damaged == whole.damaged
+    restorer = Restorer(used)
+    assert restorer.restore_json({"text": [said]}) == {"text": [said]} and restorer.damaged == whole.damaged
+
+
+def test_a_list_after_a_word_is_no_placeholder():
+    """Lines join the parts of a placeholder only with an underscore."""
+    _, used = send("jane@example.org")
+    for said in ("PII email\n- 1 person", "PII email\n\n1. first", "PII _and_ 1 more", "the PII (email) of 1"):
+        text, restorer = restore([said], used)
+        assert text == said and not restorer.damaged
+
+
 def test_other_words_are_no_placeholders():
     """PII is an abbreviation as well."""
     _, used = send("jane@example.org")

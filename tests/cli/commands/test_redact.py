@@ -173,6 +173,9 @@ def test_a_damaged_placeholder_is_reported(llm, server):
         "PII_E-MAIL_1",
         "PII&#95;EMAIL&#95;1",
         "PII%5FEMAIL%5F1",
+        "PII _EMAIL_ 1",
+        "P\u200bII_EMAIL_\u200b1",
+        "PII_\u2009EMAIL_1",
         "\uff30\uff29\uff29\uff3f\uff25\uff2d\uff21\uff29\uff2c\uff3f\uff11",
     ],
 )
