@@ -108,7 +108,7 @@ class Request:
     log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``;
     candidates then continue this text.
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
-    does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
+    does not read the text before its end, so it may arrive in one piece (``TaskRun.ask`` sets it). ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
     ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last
@@ -228,8 +228,7 @@ class HiddenStates:
     Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some:
     the states after these layers, one layer after another, each token's divided by its root mean square, and the mean
     is that over the tokens that follow the messages before the last one, or over all but the first one of a plain text.
-    With candidates, the prompt ends where the first of them differs from it. Scores and text follow; after a crash of a
-    worker, they may come twice, equal within rounding.
+    With candidates, the prompt ends where the first of them differs from it. Scores and text follow.
     """
 
     id: str
@@ -257,6 +256,17 @@ class TokenLogprobs:
     token: bytes
     logprob: float
     top: tuple[tuple[bytes, float], ...] = ()
+
+
+@frozen
+class AnswerRestarted:
+    """The worker ended while it answered a request, and another one answers it: its events so far are void.
+
+    ``error`` says why the worker ended. A consumer that cannot begin anew cancels the request.
+    """
+
+    id: str
+    error: Exception
 
 
 REPETITION_LIMIT = "repetition"
@@ -333,6 +343,7 @@ Event = (
     | Embeddings
     | TokenLogprobs
     | RequestProgress
+    | AnswerRestarted
     | Finished
 )
 

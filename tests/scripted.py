@@ -11,12 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from llmcli.errors import ContextOverflow
+from llmcli.errors import ContextOverflow, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.text_stream import RepetitionGuard
 from llmcli.types import (
     CHARS_LIMIT,
     REPETITION_LIMIT,
+    AnswerRestarted,
     BackendInfo,
     BackendStats,
     CandidateScores,
@@ -43,6 +44,7 @@ class Reply:
 
     ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
     comes, then nothing more until the request is cancelled or its deadline passes. ``calls``: calls of tools.
+    ``restarts_after``: so many pieces of the text come, then the worker ends, and the answer begins again.
     """
 
     text: str = ""
@@ -51,6 +53,7 @@ class Reply:
     reason: FinishReason = FinishReason.STOP
     stalls: bool = False
     calls: tuple[ToolCall, ...] = ()
+    restarts_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,7 @@ class ScriptedJob:
         if request.reasoning:
             for piece in split_words(reply.reasoning):
                 yield ReasoningDelta(request.id, piece)
+        yield from self._restart(request, reply)
         text, stop_string = _cut_at_stop(request, reply.text) if backend.obeys_stops else (reply.text, None)
         done, which = yield from self._write(request, text, self._limit(request, context - prompt))
         if which is not None:
@@ -311,6 +315,14 @@ class ScriptedJob:
         if rest:
             yield TextDelta(request.id, rest)
         return done, which
+
+    @staticmethod
+    def _restart(request: Request, reply: Reply) -> Iterator[Event]:
+        """Yield the pieces that come before the worker ends, if it does."""
+        if reply.restarts_after is not None:
+            for piece in split_words(reply.text)[: reply.restarts_after]:
+                yield TextDelta(request.id, piece)
+            yield AnswerRestarted(request.id, WorkerCrashed("the worker", detail="it was killed"))
 
     def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
         """Yield the progress of a request until its prompt is evaluated, if it asks for that."""

@@ -12,6 +12,7 @@ from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, Restorer, StopFilter, redact_request, restore_error
 from llmcli.types import (
+    AnswerRestarted,
     BackendInfo,
     BackendStats,
     CandidateScores,
@@ -128,7 +129,13 @@ class RedactingJob(DelegatingJob):
         for event in self._job:
             request_id = self._outer_ids.get(event.id, event.id)
             opened = self._open[request_id]
-            if isinstance(event, Finished):
+            if isinstance(event, AnswerRestarted):
+                again = _open_request(opened.original, opened.sent)
+                again.attempt, again.usage = opened.attempt, opened.usage
+                with self._lock:
+                    self._open[request_id] = again
+                yield replace(event, id=request_id)
+            elif isinstance(event, Finished):
                 yield from self._finish(opened, event)
                 self._close_when_done()
             else:

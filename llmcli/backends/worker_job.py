@@ -16,7 +16,7 @@ from llmcli.errors import LlmError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
-from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
+from llmcli.types import AnswerRestarted, Event, Finished, FinishReason, Request, RequestProgress
 from llmcli.worker import protocol
 from llmcli.worker.client.channel import WorkerGone, WorkerLauncher
 
@@ -63,7 +63,7 @@ class Disconnected:
 
 
 class Reconnect:
-    """The ends of requests that a crash ended were yielded; the others may be sent to a new worker."""
+    """All requests that ended with the worker have been reported; the others may be sent to a new worker."""
 
 
 class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
@@ -79,7 +79,8 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
         self._consumed = threading.Event()  # the consumer has taken an item, or takes no more
         self._pending: collections.deque[Request] = collections.deque()
         self._recovery = CrashRecovery()
-        self._next_items: collections.deque[Finished | Reconnect] = collections.deque()  # they come before the queue
+        self._next_items: collections.deque[AnswerRestarted | Finished | Reconnect] = collections.deque()
+        """They come before the queue."""
         self._num_exchanges_lost = self._num_losses_handled = 0
 
     def __enter__(self) -> Self:
@@ -95,6 +96,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
                 self._pending.remove(request)
                 self._items.put(Finished(request_id, FinishReason.CANCELLED))
             if request_id in self._recovery.in_flight_ids:
+                self._recovery.mark_cancelled(request_id)
                 self._send_cancel([request_id])
 
     def close_input(self) -> None:
@@ -221,7 +223,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
                 self._backend.send_if_connected([protocol.encode_message(cancel=self._wire_id(name)) for name in names])
 
     def _recover_from_disconnect(self, lost: Disconnected) -> None:
-        """Yield the ends of the requests that fail; the remaining ones are sent afterwards."""
+        """Report the requests that fail and the answers that begin again; then the remaining requests are sent."""
         from llmcli.worker.client.worker_process import STOP_REQUESTED
 
         with self._lock:
@@ -236,39 +238,46 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
                 stale=not lost.heard and not launcher.spawned,
             )
             self._pending.extendleft(reversed(recovery.retry))
+        self._next_items.extend(Finished(name, FinishReason.CANCELLED) for name in recovery.cancelled)
         self._next_items.extend(Finished(name, FinishReason.ERROR, error=cause) for name in recovery.failed)
+        self._next_items.extend(AnswerRestarted(name, cause) for name in recovery.restarted)
         self._next_items.append(Reconnect())
 
 
 _MAX_IN_FLIGHT = 256
 """Most requests in flight: the worker schedules no more, and after a crash fewer are suspect."""
 _MAX_CRASHES = 8
-"""Crashes that a job survives; each may identify one request that crashes the worker."""
+"""Successive crashes without an answer in between that a job survives; two identify a request that crashes the worker."""
 _MAX_STALE_WORKERS = 3
 """How often a worker may turn out to be ending when it is found."""
 
 
 @frozen
 class Recovery:
-    """The requests to send again, in order, and the ids of those that fail."""
+    """The requests to send again, in order, and the ids of the others.
+
+    ``restarted``: the ids of the retried requests whose answer had begun. ``cancelled``: they were cancelled before.
+    """
 
     retry: tuple[Request, ...]
     failed: tuple[str, ...]
+    restarted: tuple[str, ...] = ()
+    cancelled: tuple[str, ...] = ()
 
 
 class CrashRecovery:
     """The requests in flight, and what earlier crashes revealed about them.
 
-    If a worker is asked to end, or turns out to be ending, its unanswered requests go to the next worker. If it
-    crashes, streamed requests fail. Gathered requests are retried; those in flight during the crash one at a time, to
+    Unanswered requests go to the next worker. After a crash, those that were in flight are sent one at a time, to
     identify the request that crashes the worker. That request fails the second time it was alone in flight: the first
-    time, the worker may have been killed.
+    time, the worker may have been killed. A worker that was asked to end, or turns out to be ending, has not crashed.
     """
 
     def __init__(self, *, max_in_flight: int = _MAX_IN_FLIGHT) -> None:
         self._max_in_flight = max_in_flight
         self._in_flight: dict[str, Request] = {}
         self._started_ids: set[str] = set()  # a part of the answer has arrived
+        self._cancelled_ids: set[str] = set()
         self._suspect_ids: set[str] = set()
         self._crashed_alone_ids: set[str] = set()
         self._num_crashes = self._num_stale_workers = 0
@@ -296,34 +305,44 @@ class CrashRecovery:
         """Record that a part of the answer has arrived; prompt progress does not count."""
         self._started_ids.add(request_id)
 
+    def mark_cancelled(self, request_id: str) -> None:
+        """Record that a request in flight was cancelled: it is not sent again."""
+        self._cancelled_ids.add(request_id)
+
     def mark_finished(self, request_id: str) -> None:
         """Record that the worker has finished a request."""
         self._started_ids.discard(request_id)
+        self._cancelled_ids.discard(request_id)
         self._in_flight.pop(request_id, None)
         self._suspect_ids.discard(request_id)
+        self._num_crashes = self._num_stale_workers = 0
 
     def disconnect(self, *, stop_requested: bool, stale: bool) -> Recovery:
         """Decide about all requests in flight; afterwards none is.
 
         ``stop_requested``: the worker was asked to end. ``stale``: another process had started it, and it sent nothing.
         """
-        lost, self._in_flight = self._in_flight, {}
+        cancelled = tuple(name for name in self._in_flight if name in self._cancelled_ids)
+        lost = {name: request for name, request in self._in_flight.items() if name not in cancelled}
+        started, retry = self._started_ids, tuple(lost.values())
+        self._in_flight, self._started_ids, self._cancelled_ids = {}, set(), set()
         if (stop_requested or stale) and self._num_stale_workers < _MAX_STALE_WORKERS:
             self._num_stale_workers += 1
-            retry = [each for each in lost.values() if each.gathered or each.id not in self._started_ids]
         else:
             self._num_crashes += 1
-            retry = self._retryable_after_crash(lost)
+            if not self._may_retry_after_crash(lost):
+                retry = ()
             self._suspect_ids = {request.id for request in retry}
-        retried_ids = {request.id for request in retry}
-        return Recovery(tuple(retry), tuple(name for name in lost if name not in retried_ids))
+        if not retry:
+            return Recovery((), tuple(lost), (), cancelled)
+        return Recovery(retry, (), tuple(name for name in lost if name in started), cancelled)
 
-    def _retryable_after_crash(self, lost: dict[str, Request]) -> list[Request]:
+    def _may_retry_after_crash(self, lost: dict[str, Request]) -> bool:
         if self._num_crashes > _MAX_CRASHES:
-            return []
+            return False
         if len(lost) == 1 and self._suspect_ids:  # it was alone
             (name,) = lost
             if name in self._crashed_alone_ids:
-                return []
+                return False
             self._crashed_alone_ids.add(name)
-        return [request for request in lost.values() if request.gathered]
+        return True

@@ -130,7 +130,10 @@ class CommandContext:
             if option.name in names
         }
         options = GenerationOptions(
-            **typed, deadline=self.runtime.interrupt.deadline, progress=self.console.status_line.enabled
+            **typed,
+            deadline=self.runtime.interrupt.deadline,
+            progress=self.console.status_line.enabled,
+            shows_deltas=not self.console.as_json,
         )
         return fast_dataclass.replace(options, **changes)
 

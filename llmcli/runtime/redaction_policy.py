@@ -13,7 +13,7 @@ from llmcli.errors import InternalError
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.redaction.normalization import normalize
 from llmcli.settings import Settings
-from llmcli.types import Finished, FinishReason, Request, Sampling, TextDelta
+from llmcli.types import AnswerRestarted, Finished, FinishReason, Request, Sampling, TextDelta
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelLibrary
@@ -111,6 +111,8 @@ class LocalNameFinder:
         for event in run_requests(self._backend, requests) if requests else ():
             if isinstance(event, TextDelta):
                 answers[event.id] += event.text
+            elif isinstance(event, AnswerRestarted):
+                answers[event.id] = ""
             elif isinstance(event, Finished) and event.reason in {FinishReason.ERROR, FinishReason.CANCELLED}:
                 raise event.error or InternalError("names", detail="the search for names was cancelled")
         return list(answers.values())

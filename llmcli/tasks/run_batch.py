@@ -146,27 +146,20 @@ class BatchTask(RecordProcessor):
 
         Raises ``Unsupported`` for an answer without the log-probabilities that were asked for.
         """
-        reasoning: list[str] = []
-
-        def keep(delta: TextDelta | ReasoningDelta) -> None:
-            if isinstance(delta, ReasoningDelta):
-                reasoning.append(delta.text)
-
         sent = replace(
             request,
             id=f"{record.index}.{request.id}",
             priority=self._options.priority or Priority.BULK,
             deadline=self._options.deadline,
             progress=self._options.progress,
-            gathered=True,
         )
-        answer = await run.ask(sent, on_delta=keep)
+        answer = await run.ask(sent)
         if answer.text and request.logprobs is not None and not answer.tokens:
             raise Unsupported("logprobs", detail="the server reports none")
         if answer.text and request.logprobs and not any(token.top for token in answer.tokens):
             raise Unsupported("top_logprobs", detail="the server reports none")
         return [
-            *([ReasoningDelta(request.id, "".join(reasoning))] if reasoning else []),
+            *([ReasoningDelta(request.id, answer.reasoning)] if answer.reasoning else []),
             *(replace(token, id=request.id) for token in answer.tokens),
             *([TextDelta(request.id, answer.text)] if answer.text else []),
             replace(answer.finished, id=request.id),

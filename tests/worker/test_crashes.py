@@ -105,7 +105,7 @@ def test_a_job_that_only_crashes_ends(backend):
     assert len(found) == 40 and {event.reason for event in found.values()} == {FinishReason.ERROR}
 
 
-def test_an_interactive_request_is_not_retried(backend):
+def test_an_interactive_request_that_crashes_each_worker_fails(backend):
     """Its command ends with 70 and the cause; the next request is answered."""
     found = ends(backend, [bulk(0, "killer", Priority.INTERACTIVE)])
     assert "GGML_ASSERT" in found["r0"].error.detail

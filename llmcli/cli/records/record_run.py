@@ -177,7 +177,13 @@ class _RecordRun:
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
         """Return everything that the results depend on, apart from the input."""
         flags, settings = self._flags, asdict(generation)
-        for name in ("deadline", "progress", "priority", "stop_condition"):  # they do not change results of records
+        for name in (
+            "deadline",
+            "progress",
+            "priority",
+            "stop_condition",
+            "shows_deltas",
+        ):  # they do not change results of records
             del settings[name]
         return {
             "verb": self._ctx.verb,

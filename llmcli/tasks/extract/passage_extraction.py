@@ -69,7 +69,7 @@ async def extract_passage(
     Raises errors that end the whole document: time-out, interruption, a limit of cost.
     """
     constraints = _constraints_for(plan, passage)
-    request: Request | None = replace(plan.request(request_id, passage.text), gathered=True)
+    request: Request | None = plan.request(request_id, passage.text)
     attempts: list[PassageValues] = []
     while request is not None and len(attempts) < MAX_ATTEMPTS:
         found = await _attempt(run, plan, passage, request, constraints)

@@ -222,7 +222,6 @@ class SectionRequests:
             replace(self._options, max_tokens=None),
             max_tokens=limit,
             conversation=True,
-            gathered=False,
             repetition=RepetitionPolicy.SUMMARY,
         )
 
@@ -324,22 +323,28 @@ class SectionWriter:
     async def _ask(self, number: int, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
         """Add the usable paragraphs of an answer to the draft; return whether there are any."""
         self._budget.spend(number, words)
-        limit = None if self._plan.form.is_list else AnswerLimit(words)
-        if limit is None:
+        limit = AnswerLimit(words)
+
+        def begin_answer() -> Callable[[str], bool]:
+            nonlocal limit
+            limit = AnswerLimit(words)
+            return limit.is_reached
+
+        if self._plan.form.is_list:
             bullets = max(1, round(words / self._plan.form.point_words))
             grammar = f'start: bullet{{{bullets}}}\nbullet: "- " LINE "\\n"\n{_BULLET_LINE}\n'
             answer, _ = await ask_constrained(
                 self._run, request, [lambda each: replace(each, grammar=grammar), unconstrained]
             )
         else:
-            answer = await self._run.ask(request, may_end=limit.is_reached)
+            answer = await self._run.ask(request, stop_condition=begin_answer)
         generated = count_words(answer.text)
         draft.generated += generated
         self._measure(answer.finished.usage.completion_tokens, generated)
         self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
-        text = answer.text if limit is None else answer.text[: limit.end]
+        text = answer.text[: limit.end]
         cleaned = self._cleaner.clean(replace(answer, text=text), said)
         draft.repeated += cleaned.repeated
         draft.remarks += cleaned.remarks

@@ -79,7 +79,7 @@ async def generate_quote(
         )
         return replace(request, grammar=grammar)
 
-    request = replace(request, gathered=True, max_tokens=request.max_tokens or QUOTE_TOKENS)
+    request = replace(request, max_tokens=request.max_tokens or QUOTE_TOKENS)
     answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
     is_constrained = constraint == 0
     for attempt in range(options.max_attempts):

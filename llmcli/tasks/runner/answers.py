@@ -20,6 +20,7 @@ from llmcli.types import (
     ItemFailed,
     Phase,
     Progress,
+    ReasoningDelta,
     RequestProgress,
     Result,
     Score,
@@ -81,8 +82,8 @@ class Answer:
     """The answer to a request that has not failed: a text, scores, or hidden states, and how it ended.
 
     ``method`` says how a remote server scored (``CandidateScores.method``). ``tokens``: those of the text, if the
-    request set ``logprobs``. ``vectors``: those of the texts that it ``embeds``. ``was_ended``: the task ended it
-    (``may_end``), so it may not be complete.
+    request set ``logprobs``. ``vectors``: those of the texts that it ``embeds``. ``was_ended``: the task's stop condition
+    ended it, so it may not be complete. ``reasoning``: what the model wrote before the text, if it reasons.
     """
 
     finished: Finished
@@ -93,6 +94,7 @@ class Answer:
     tokens: tuple[TokenLogprobs, ...] = ()
     vectors: tuple[array.array[float], ...] = ()
     was_ended: bool = False
+    reasoning: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -105,6 +107,7 @@ class AnswerBuffer:
 
     def __init__(self) -> None:
         self._parts: list[str] = []
+        self._reasoning: list[str] = []
         self._scores: tuple[Score, ...] = ()
         self._method = ""
         self._states: HiddenStates | None = None
@@ -115,6 +118,8 @@ class AnswerBuffer:
         """Add an event of this request."""
         if isinstance(event, TextDelta):
             self._parts.append(event.text)
+        elif isinstance(event, ReasoningDelta):
+            self._reasoning.append(event.text)
         elif isinstance(event, CandidateScores):
             self._scores, self._method = event.scores, event.method
         elif isinstance(event, HiddenStates):
@@ -126,9 +131,16 @@ class AnswerBuffer:
 
     def complete(self, finished: Finished, *, was_ended: bool = False) -> Answer:
         """Return the answer, which has ended."""
-        text = "".join(self._parts)
         return Answer(
-            finished, text, self._scores, self._method, self._states, tuple(self._tokens), self._vectors, was_ended
+            finished,
+            "".join(self._parts),
+            self._scores,
+            self._method,
+            self._states,
+            tuple(self._tokens),
+            self._vectors,
+            was_ended,
+            "".join(self._reasoning),
         )
 
 

@@ -156,7 +156,7 @@ class _RecordReader(threading.Thread):
         self._records = records
         self._processor = processor
         self._options = options
-        self._runner = TaskRunner(backend, lambda: job, self._end_task, max_watched=1)
+        self._runner = TaskRunner(backend, lambda: job, self._end_task, shows_deltas=False, max_watched=1)
         self._window = threading.Semaphore(options.window)
         self._lock = threading.Lock()
         self._changed = threading.Condition()

@@ -30,7 +30,7 @@ class GenerationOptions:
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
     ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its
-    pieces and returns whether it may end there. ``stop_repetition``: an answer that repeats itself over and over is
+    pieces and returns whether it may end there. ``shows_deltas``: text is shown as it comes. ``stop_repetition``: an answer that repeats itself over and over is
     stopped.
     """
 
@@ -50,6 +50,7 @@ class GenerationOptions:
     schema: Mapping[str, Any] | None = None
     stop_condition: Callable[[], Callable[[str], bool]] | None = None
     stop_repetition: bool = True
+    shows_deltas: bool = True
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
@@ -75,14 +76,12 @@ def make_request(
     conversation: bool = False,
     session: str | None = None,
     document_chars: int = 0,
-    gathered: bool = True,
     repetition: RepetitionPolicy = RepetitionPolicy.ANSWER,
 ) -> Request:
     """Return a request for at most ``max_tokens`` tokens (None: until the context is full).
 
     ``conversation``: the earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is the id of
-    a saved chat. ``document_chars`` is as in ``Request``. ``gathered``: the text of a bulk request is delivered in one
-    piece. ``repetition`` applies unless the options let answers repeat themselves.
+    a saved chat. ``document_chars`` is as in ``Request``. ``repetition`` applies unless the options let answers repeat themselves.
     """
     priority = options.priority or priority
     return Request(
@@ -99,7 +98,6 @@ def make_request(
         public_prefix=prompt.public_prefix and not conversation and not options.system,
         session=session,
         document_chars=document_chars,
-        gathered=gathered and priority is Priority.BULK,
         progress=options.progress,
         repetition=RepetitionPolicy.OFF if candidates or not options.stop_repetition else repetition,
     )

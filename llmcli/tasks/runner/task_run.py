@@ -19,13 +19,13 @@ from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import (
     Answer,
-    AnswerBuffer,
     StepProgress,
     UsageTally,
     raise_request_error,
     renumber_failure,
 )
-from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Pending, Spawned, gather
+from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Spawned, gather
+from llmcli.tasks.runner.pending_request import DeltaSink, PendingRequest, StopCondition
 from llmcli.types import (
     Event,
     Finished,
@@ -34,12 +34,10 @@ from llmcli.types import (
     Notice,
     Phase,
     Progress,
-    ReasoningDelta,
     Request,
     RequestProgress,
     Result,
     TaskEvent,
-    TextDelta,
 )
 
 T = TypeVar("T")
@@ -63,7 +61,7 @@ class TaskRun:
         self.usage = UsageTally()
         self.warnings: list[str] = []
         self._runner = runner
-        self._open: set[_TaskRequest] = set()
+        self._open: set[PendingRequest] = set()
         self._loops: list[ConcurrentMap[Any, Any]] = []
 
     @property
@@ -71,21 +69,27 @@ class TaskRun:
         """The backend that answers, to count tokens and to ask what it can do."""
         return self._runner.backend
 
+    @property
+    def shows_deltas(self) -> bool:
+        """Whether anyone reads an answer of this task before its result."""
+        return self._runner.shows_deltas
+
     async def ask(
         self,
         request: Request,
         *,
-        on_delta: Callable[[TextDelta | ReasoningDelta], object] | None = None,
-        may_end: Callable[[str], bool] | None = None,
+        on_delta: DeltaSink | None = None,
+        stop_condition: StopCondition | None = None,
         unit_text: str = "",
     ) -> Answer:
         """Return the answer to a request, whose id is unlike all others. Raises the error of a failed request.
 
-        ``on_delta`` gets the pieces of the text and of the reasoning as they come. ``may_end`` gets the pieces of the
-        text and ends the answer by returning True; ``Answer.was_ended`` then says so. ``unit_text`` is the text of the
-        unit that the request is about, for the progress.
+        ``on_delta`` gets the pieces of the text and of the reasoning as they come. If ``stop_condition`` ends the
+        answer, ``Answer.was_ended`` is set. ``unit_text`` is the text of the unit that the request is about, for the
+        progress. If a worker ends before the answer does, the answer begins again; it fails if ``on_delta`` cannot.
         """
-        opened = _TaskRequest(self, request, on_delta, may_end, unit_text)
+        request = replace(request, gathered=on_delta is None and stop_condition is None)
+        opened = PendingRequest(request, self.step, self.usage, on_delta, stop_condition, unit_text)
         self._open.add(opened)
         self._runner.submit(opened)
         try:
@@ -165,47 +169,12 @@ class TaskRun:
                 self._runner.abandon(opened)
 
 
-class _TaskRequest:
-    """A request of a task and what has come of its answer."""
-
-    def __init__(
-        self,
-        run: TaskRun,
-        request: Request,
-        on_delta: Callable[[TextDelta | ReasoningDelta], object] | None,
-        may_end: Callable[[str], bool] | None,
-        unit_text: str,
-    ) -> None:
-        self.run = run
-        self.request = request
-        self.unit_text = unit_text
-        self.step = run.step
-        self.buffer = AnswerBuffer()
-        self.finished: Pending[Finished] = Pending()
-        self.was_ended = self.is_thinking = self.abandoned = False
-        self._on_delta = on_delta
-        self._may_end = may_end
-
-    def add_event(self, event: Event) -> bool:
-        """Add an event; return whether the answer has to end now."""
-        if self.was_ended or self.abandoned:  # it came before the request was cancelled
-            return False
-        self.buffer.add_event(event)
-        if not isinstance(event, TextDelta | ReasoningDelta):
-            return False
-        self.is_thinking = isinstance(event, ReasoningDelta)
-        if isinstance(event, TextDelta) and self._may_end is not None:
-            self.was_ended = self._may_end(event.text)
-        if self._on_delta is not None:
-            self._on_delta(event)
-        return self.was_ended
-
-
 class TaskRunner:
     """The tasks that run, and their requests. Used by one thread at a time; ``flush`` submits, which may block.
 
     ``open_job`` opens the job at the first request. ``on_end`` gets each task that has ended, and its result or error.
-    ``limits_pending``: loops wait while many requests are pending. With ``max_watched``, so many requests report their
+    ``limits_pending``: loops wait while many requests are pending. ``shows_deltas``: what tasks report is shown, not
+    only their results. With ``max_watched``, so many requests report their
     progress if they ask for it. Of requests with a grammar, which takes about 1 MB
     in the engine, at most ``MAX_PENDING_REQUESTS`` are submitted at a time.
     """
@@ -217,8 +186,10 @@ class TaskRunner:
         on_end: Callable[[TaskRun, Result | LlmError], object],
         *,
         limits_pending: bool = False,
+        shows_deltas: bool = True,
         max_watched: int | None = None,
     ) -> None:
+        self.shows_deltas = shows_deltas
         self.backend = backend
         self.loop = CoroutineLoop()
         self.reports: deque[TaskEvent] = deque()
@@ -230,9 +201,9 @@ class TaskRunner:
         self._limits_pending = limits_pending
         self._max_watched = max_watched
         self._tasks: dict[TaskRun, Spawned[Result]] = {}
-        self._open: dict[str, _TaskRequest] = {}
-        self._unsent: deque[_TaskRequest] = deque()
-        self._held: deque[_TaskRequest] = deque()
+        self._open: dict[str, PendingRequest] = {}
+        self._unsent: deque[PendingRequest] = deque()
+        self._held: deque[PendingRequest] = deque()
         self._cancelled: list[str] = []
         self._num_constrained = 0
         self._waiting: deque[ConcurrentMap[Any, Any]] = deque()
@@ -302,7 +273,7 @@ class TaskRunner:
             self._waiting.popleft().resume()
             self.loop.run()
 
-    def submit(self, opened: _TaskRequest) -> None:
+    def submit(self, opened: PendingRequest) -> None:
         """Submit a request at the next ``flush``, or hold it back while too many have grammars."""
         check_interrupt()
         self.num_asked += 1
@@ -315,13 +286,13 @@ class TaskRunner:
             self._num_constrained += 1
         self._send(opened)
 
-    def _send(self, opened: _TaskRequest) -> None:
+    def _send(self, opened: PendingRequest) -> None:
         if opened.request.id in self._open:
             raise InternalError("job", detail=f"request {opened.request.id} submitted twice")
         self._open[opened.request.id] = opened
         self._unsent.append(opened)
 
-    def abandon(self, opened: _TaskRequest) -> None:
+    def abandon(self, opened: PendingRequest) -> None:
         """Cancel a request that its task no longer awaits. Its usage counts if it ends before the task does."""
         opened.abandoned = True
         if opened in self._held:
@@ -333,7 +304,7 @@ class TaskRunner:
         else:
             self._cancelled.append(opened.request.id)
 
-    def cancel(self, opened: _TaskRequest) -> None:
+    def cancel(self, opened: PendingRequest) -> None:
         """Cancel a request whose end is awaited."""
         if opened in self._held:
             self._held.remove(opened)
@@ -357,7 +328,7 @@ class TaskRunner:
             opened.finished.fail(error)
             self.loop.run()
 
-    def _forget(self, opened: _TaskRequest) -> None:
+    def _forget(self, opened: PendingRequest) -> None:
         del self._open[opened.request.id]
         self.num_done += 1
         if opened.request.grammar is not None:
@@ -407,8 +378,8 @@ class TaskRunner:
             return
         self._forget(opened)
         self.num_tokens += event.usage.completion_tokens if opened.unit_text else 0
-        opened.run.usage.add(event)
-        opened.finished.resolve(event)
+        opened.usage.add(event)
+        opened.finish(event)
         self.loop.run()
 
     def is_thinking(self, request_id: str) -> bool:

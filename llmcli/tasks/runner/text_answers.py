@@ -50,9 +50,9 @@ async def ask_for_text(
     """
 
     async def stream(request: Request) -> Answer:
-        may_end = None if options.stop_condition is None else options.stop_condition()
-        report = delta_reporter(run, shows_text=shows_text, on_text=on_text)
-        return await run.ask(request, on_delta=report, may_end=may_end)
+        shows = shows_text and options.shows_deltas
+        reporter = DeltaReporter(run, shows_text=shows, on_text=on_text) if run.shows_deltas else None
+        return await run.ask(request, on_delta=reporter, stop_condition=options.stop_condition)
 
     require_fit(run.backend, request, run.name)
     answer = await stream(request)
@@ -67,32 +67,40 @@ async def ask_for_text(
     return answer
 
 
-def delta_reporter(
-    run: TaskRun, *, shows_text: bool, on_text: Callable[[str], object] | None = None
-) -> Callable[[TextDelta | ReasoningDelta], None]:
-    """Return a function that reports the pieces of one answer, from its first visible character on.
+class DeltaReporter:
+    """Reports the pieces of one answer, from its first visible character on (a ``DeltaSink``).
 
     ``shows_text`` False: only those of its reasoning. ``on_text`` gets the pieces of the text first.
     """
-    held: list[str] | None = []
 
-    def report(event: TextDelta | ReasoningDelta) -> None:
-        nonlocal held
-        if isinstance(event, ReasoningDelta):
-            run.report(Delta(event.text, run.item, reasoning=True))
+    def __init__(self, run: TaskRun, *, shows_text: bool, on_text: Callable[[str], object] | None = None) -> None:
+        self._run = run
+        self._shows_text = shows_text
+        self._on_text = on_text
+        self._held: list[str] | None = []
+
+    def __call__(self, delta: TextDelta | ReasoningDelta) -> None:
+        """Report a piece."""
+        run, text = self._run, delta.text
+        if isinstance(delta, ReasoningDelta):
+            run.report(Delta(text, run.item, reasoning=True))
             return
-        text = event.text
-        if held is not None:
-            held.append(text)
+        if self._held is not None:
+            self._held.append(text)
             if not text.strip():
                 return
-            text, held = "".join(held), None
-        if on_text is not None:
-            on_text(text)
-        if shows_text:
+            text, self._held = "".join(self._held), None
+        if self._on_text is not None:
+            self._on_text(text)
+        if self._shows_text:
             run.report(Delta(text, run.item))
 
-    return report
+    def restart(self) -> bool:
+        """Expect the answer from its beginning; return False if a part of its text has been reported."""
+        if self._held is None and (self._shows_text or self._on_text is not None):
+            return False
+        self._held = []
+        return True
 
 
 def text_result(

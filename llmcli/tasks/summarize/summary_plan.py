@@ -123,7 +123,6 @@ class SummaryPlan:
             prompt,
             self.options,
             max_tokens=limit,
-            gathered=not is_last or self.row is not None,
             repetition=RepetitionPolicy.SUMMARY,
         )
 

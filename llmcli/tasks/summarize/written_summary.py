@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from llmcli.documents.reading.document import Document
@@ -21,11 +21,11 @@ from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrain
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.runner.text_answers import delta_reporter
+from llmcli.tasks.runner.text_answers import DeltaReporter
 from llmcli.tasks.summarize.summary_form import clean_summary, form_grammar
 from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
-from llmcli.types import REPETITION_LIMIT, Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
+from llmcli.types import REPETITION_LIMIT, Delta, FinishReason, Request, Result
 
 MERGE_STEP = "merging"
 """The step that summarizes summaries."""
@@ -34,8 +34,6 @@ MAX_STALLS = 4  # after this many stalled stages, each with half the answer leng
 
 _MAX_SHOWN_CHARS = 400
 """Of a summary that was cut at its limit: as much as shows the model what was wrong, so that the context has room."""
-
-_OnDelta = Callable[[TextDelta | ReasoningDelta], object]
 
 
 def write_summary(
@@ -123,7 +121,7 @@ class _WrittenSummary:
         return SummaryPart(number, covered, answer)
 
     async def _ask_or_none(
-        self, request: Request, on_delta: _OnDelta | None = None, *, grammar: str | None = None
+        self, request: Request, on_delta: DeltaReporter | None = None, *, grammar: str | None = None
     ) -> Answer | None:
         """Return a second answer, under a grammar if the backend has them; None if it fails: there is a first one."""
         try:
@@ -189,9 +187,10 @@ class _WrittenSummary:
             run.report(Delta(answer.text, run.item))
         return answer, length_warning(answer.text, plan.words)
 
-    def _on_delta(self) -> _OnDelta:
+    def _on_delta(self) -> DeltaReporter:
         """Return what reports the pieces of the summary; of one that may be written again only the reasoning."""
-        return delta_reporter(self._run, shows_text=self._shows_text and not self._plan.may_rewrite)
+        shows = self._shows_text and self._plan.options.shows_deltas and not self._plan.may_rewrite
+        return DeltaReporter(self._run, shows_text=shows)
 
     async def _rewrite(self, request: Request, draft: Answer) -> Answer:
         """Return a summary that meets form and length better than the draft, else the draft."""

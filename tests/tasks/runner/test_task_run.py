@@ -6,9 +6,10 @@ import pytest
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, run_work
 
-from llmcli.errors import EmptyInput, InternalError, TemporaryFailure
+from llmcli.errors import EmptyInput, InternalError, TemporaryFailure, WorkerCrashed
 from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS, TaskRun, TaskRunner, ask_all, run_inputs
-from llmcli.types import Finished, FinishReason, ItemFailed, Message, Progress, Request, Result, Role
+from llmcli.tasks.runner.text_answers import DeltaReporter
+from llmcli.types import Delta, Finished, FinishReason, ItemFailed, Message, Progress, Request, Result, Role
 
 REQUESTS_EACH = 40
 GRAMMARS_EACH = 3 * MAX_PENDING_REQUESTS
@@ -221,9 +222,63 @@ def test_a_waiting_loop_of_a_failed_task_ends():
 def test_a_task_may_end_an_answer():
     """It is then complete as far as it came, and its request is cancelled."""
     backend = ScriptedBackend(lambda _: Reply("one two three four"))
-    answer = run_work(backend, lambda task_run: task_run.ask(make("a"), may_end=lambda piece: "two" in piece))
+    answer = run_work(
+        backend, lambda task_run: task_run.ask(make("a"), stop_condition=lambda: lambda piece: "two" in piece)
+    )
     assert answer.was_ended and answer.text.split() == ["one", "two"] and answer.finished.reason is FinishReason.STOP
     assert backend.cancelled == ["a"]
+
+
+LOST = Reply("one two three four", reasoning="well", restarts_after=3)
+"""The worker ends after three words, and another one gives the whole answer."""
+
+
+def ask_lost(make_sink=lambda _run: None, **how):
+    """Return the answer whose worker ended, and what was reported."""
+    backend, answers = ScriptedBackend(lambda _: LOST), []
+
+    async def task(task_run, _):
+        answers.append(await task_run.ask(make("a", reasoning=True), on_delta=make_sink(task_run), **how))
+        return task_run.result(None)
+
+    events = [*run_inputs(backend, ["a"], task)]
+    return backend, events, answers
+
+
+@pytest.mark.parametrize(
+    "make_sink", [lambda _: None, lambda run: DeltaReporter(run, shows_text=False)], ids=["unread", "reasoning"]
+)
+def test_an_answer_whose_worker_ended_begins_again(make_sink):
+    """Where no part of its text was shown, what had come before counts no more."""
+    _, _, (answer,) = ask_lost(make_sink)
+    assert answer.text == "one two three four" and answer.finished.error is None
+
+
+def test_a_shown_answer_whose_worker_ended_fails():
+    """With the cause, after what was shown; the request is not answered twice."""
+    backend, events, answers = ask_lost(lambda run: DeltaReporter(run, shows_text=True))
+    (failed,) = of(ItemFailed, events)
+    assert isinstance(failed.error, WorkerCrashed) and not answers
+    assert "".join(each.text for each in of(Delta, events) if not each.reasoning) == "one two three"
+    assert backend.cancelled == ["a"]
+
+
+def test_a_stop_condition_begins_again_with_its_answer():
+    """It counts no piece twice."""
+
+    def fourth_piece():
+        pieces = []
+        return lambda piece: pieces.append(piece) or len(pieces) == 4
+
+    _, _, (answer,) = ask_lost(stop_condition=fourth_piece)
+    assert answer.text == "one two three four"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_only_answers_that_are_read_as_they_come_are_streamed(streams):
+    """The runner knows who reads them."""
+    backend, _, _ = ask_lost((lambda run: DeltaReporter(run, shows_text=False)) if streams else (lambda _: None))
+    assert [request.gathered for request in backend.requests] == [not streams]
 
 
 def test_usage_sums_up_all_requests_of_an_input():
@@ -267,7 +322,7 @@ def test_leaving_the_events_ends_the_tasks():
 
     async def task(task_run, _):
         try:
-            await task_run.ask(make("a"), on_delta=lambda event: task_run.report(Progress(1, 1, event.text)))
+            await task_run.ask(make("a"), on_delta=DeltaReporter(task_run, shows_text=True))
         finally:
             ended.append(task_run.item)
         return task_run.result(None)
