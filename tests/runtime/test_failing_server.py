@@ -28,6 +28,7 @@ NUM_RECORDS = 40
 usual_init = Interrupt.__init__
 FAILING = {
     "500": (error_answer(500, "it broke"), 75),
+    "402": (error_answer(402, "Insufficient Balance"), 69),
     "401": (error_answer(401, "the key has expired"), 77),
     "404": (error_answer(404, "Not Found"), 75),
     "quota": (error_answer(429, "no credit", code="insufficient_quota"), 69),
@@ -90,7 +91,7 @@ def test_a_server_that_fails_for_a_while_costs_no_record(job, server, way):
     assert (ended.code, ended.err) == (0, "") and statuses(out) == [200] * NUM_RECORDS
 
 
-@pytest.mark.parametrize("way", ["500", "401", "404", "quota", "busy", "no JSON", "web page"])
+@pytest.mark.parametrize("way", ["500", "401", "402", "404", "quota", "busy", "no JSON", "web page"])
 def test_bad_records_do_not_end_a_job(job, server, way):
     """However many follow each other, as long as the server answers one word."""
     run, out = job

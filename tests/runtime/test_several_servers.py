@@ -196,6 +196,41 @@ def test_different_models_are_refused(llm, servers, farm):
     assert (run.code, json.loads(run.out)["model"]) == (0, "big and small")
 
 
+UNUSABLE_LISTS = {
+    "no JSON": (send_content("application/json", b"[{"), 76),
+    "web page": (send_content("text/html", b"<html>Sign in</html>"), 76),
+    "no credit": (error_answer(402, "Insufficient Balance"), 69),
+}
+
+
+@pytest.mark.parametrize("way", UNUSABLE_LISTS)
+def test_a_server_without_a_list_of_models_is_set_aside(llm, servers, farm, way):
+    """The other one does the whole work, and --stats says why; a farm of nothing else ends at once."""
+    listing, code = UNUSABLE_LISTS[way]
+    servers[0].paths["/v1/models"] = listing
+    servers[1].usual = stream_answer("positive")
+    run = llm("sentiment", *farm(), "--stats", stdin=b"good\nbad\nfine\n" * 10)
+    assert run.code == 0 and len(run.out.splitlines()) == 30, run.err
+    assert f"{servers[0].url} answered 0, failed" in run.err and "set aside: " in run.err and servers[0].chats() == []
+    servers[1].paths["/v1/models"] = listing
+    assert llm("sentiment", *farm(), stdin=b"good\n").code == code
+
+
+def test_a_server_without_credit_is_set_aside_in_a_job(llm, servers, farm, tmp_path):
+    """Its records go to the other server; once none is left, the job ends at once."""
+    path, out = write_lines(tmp_path, [chat(f"r{number}", f"text {number}") for number in range(60)]), tmp_path / "out"
+    argv = ("run-batch", "-i", path, "-o", str(out), *farm(concurrency=4))
+    servers[0].usual = error_answer(402, "Insufficient Balance")
+    run = llm(*argv)
+    assert run.code == 0 and len(out.read_text().splitlines()) == 60, run.err
+    assert len(servers[0].chats()) <= 16  # two servers with four requests at once, and a word for each of these
+    servers[1].usual = servers[0].usual
+    servers[1].asked.clear()
+    out.unlink()
+    run = llm(*argv)
+    assert run.code == 69 and "Insufficient Balance" in run.err and len(servers[1].chats()) <= 16, run.err
+
+
 def test_max_cost_is_for_all_servers_together(llm, servers, farm, tmp_path):
     """The job ends before they cost more, with what is done and 3."""
     chosen = farm(price={"input": 10.0, "cached_input": 1.0, "output": 100.0}, model="big", context=4096)

@@ -63,6 +63,8 @@ _POLL_S = 0.05
 _PERMANENT_PROBLEMS = Unauthorized | MissingError | UnavailableError | UntrustedServer | ConfigError
 """A refused key, a model that does not exist, a quota that is used up, a certificate, another model."""
 _SERVER_PROBLEMS = TemporaryFailure | RemoteError | _PERMANENT_PROBLEMS
+_STARTUP_FAILURES = TemporaryFailure | RemoteError | UnavailableError
+"""What a server may answer at the start while the others do the work: nothing, a web page, that its quota is used up."""
 
 T = TypeVar("T")
 
@@ -364,16 +366,19 @@ class LoadBalancingBackend:
                     models[server] = model
                 for server in self._router.servers:
                     if server not in found:
-                        self._router.record_failure(server, errors.get(server) or self._startup_error(server))
-                        self._start_recovery(server)
+                        error = errors.get(server) or self._startup_error(server)
+                        is_dropped = isinstance(error, _PERMANENT_PROBLEMS)
+                        self._router.record_failure(server, error, is_dropped=is_dropped)
+                        if not is_dropped:
+                            self._start_recovery(server)
                 self._models = models
             return self._models
 
-    def _ask_models(self) -> tuple[dict[RoutedServer, ServerModel], dict[RoutedServer, TemporaryFailure]]:
-        """Return the models of the servers, and the failures of others. Raises every other error."""
+    def _ask_models(self) -> tuple[dict[RoutedServer, ServerModel], dict[RoutedServer, LlmError]]:
+        """Return the models of the servers, and ``_STARTUP_FAILURES`` of others. Raises every other error."""
         answers: queue.SimpleQueue[tuple[RoutedServer, ServerModel | Exception]] = queue.SimpleQueue()
         found: dict[RoutedServer, ServerModel] = {}
-        errors: dict[RoutedServer, TemporaryFailure] = {}
+        errors: dict[RoutedServer, LlmError] = {}
         asking = CancelToken(self._interrupt.deadline)
         until: float | None = None
 
@@ -397,7 +402,7 @@ class LoadBalancingBackend:
                 if isinstance(answer, ServerModel):
                     found[server] = answer
                     until = until or time.monotonic() + _STARTUP_GRACE_S
-                elif isinstance(answer, TemporaryFailure):
+                elif isinstance(answer, _STARTUP_FAILURES) and not isinstance(answer, UntrustedServer):
                     errors[server] = answer
                 else:
                     self._interrupt.check()

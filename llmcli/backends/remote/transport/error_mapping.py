@@ -110,7 +110,8 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if 300 <= status < 400:  # noqa: PLR2004 (redirections)
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
         return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
-    by_code = _map_code(server, key, code, said)
+    means_no_credit = status == 402  # noqa: PLR2004 (Payment Required; the code is often one of a bad request)
+    by_code = _map_code(server, key, "billing_error" if means_no_credit else code, said)
     if by_code is not None:
         return by_code
     if status in (401, 403):
