@@ -140,7 +140,7 @@ def _load_library() -> Any:
     library = _unchecked or find_library(os.environ)
     if library is None:
         raise EngineNotInstalled
-    check = None if library.is_compiled or _unchecked else library_check.require_check(library)
+    check = None if library.is_compiled or _unchecked else library_check.require_intact(library)
     module = _import_low_level_module(library)
 
     @module.llama_log_callback  # type: ignore[untyped-decorator]  # the binding has no types

@@ -51,6 +51,18 @@ def require_check(library: EngineLibrary) -> LibraryCheck:
     return load_check(library) or run_check(library)
 
 
+def require_intact(library: EngineLibrary) -> LibraryCheck:
+    """Return as ``require_check`` after reading all files, before they are loaded: damage may keep size and time.
+
+    A library of the user's that was replaced is checked again. Raises ``EngineRefused``.
+    """
+    check = require_check(library)
+    try:
+        return check if check.digest == library.digest() else run_check(library)
+    except OSError as error:
+        raise EngineRefused(library.label, detail=error.strerror or str(error)) from error
+
+
 def load_check(library: EngineLibrary) -> LibraryCheck | None:
     """Return what an earlier check of this library on this processor found; None if there was none, or if it failed."""
     try:

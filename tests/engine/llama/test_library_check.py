@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -66,6 +67,29 @@ def test_another_content_is_checked_again(library, child):
     library.main_file.write_bytes(b"replaced")
     assert library_check.require_check(library).digest != first.digest
     assert len(child.checked) == 2
+
+
+def damage(file):
+    """Change a byte of a file, which keeps its size and time."""
+    status, content = file.stat(), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_damage_that_keeps_size_and_time_is_found_before_a_library_is_loaded(library, child):
+    """An installed one is refused; one of the user's is checked again."""
+    library_check.require_check(library)
+    assert library_check.require_intact(library) == library_check.require_check(library) and len(child.checked) == 1
+    damage(library.main_file)
+    library_check.require_intact(library)
+    assert len(child.checked) == 2
+    manifest = {"kind": "cpu", "version": "1", "package": "p", "digest": library.digest()}
+    (library.directory / engine_library.MANIFEST).write_text(json.dumps(manifest))
+    assert library_check.require_intact(library) == library_check.require_check(library)
+    damage(library.main_file)
+    with pytest.raises(EngineRefused, match="changed since it was installed"):
+        library_check.require_intact(library)
 
 
 def test_another_processor_or_binding_is_checked_again(library, child, monkeypatch):

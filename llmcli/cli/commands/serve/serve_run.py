@@ -40,8 +40,10 @@ class ServeOptions:
 def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     """Serve until a signal arrives.
 
-    Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``find_token`` raises, and the signal's error.
+    Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``require_engine`` and ``find_token`` raise, and
+    the signal's error.
     """
+    from llmcli.runtime.backend_factory import require_engine
     from llmcli.runtime.run_config import engine_options
     from llmcli.serve import api_server, middleware
     from llmcli.serve.api_server import ApiServer
@@ -50,6 +52,7 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     origins = _parse_origins(options)
     given = middleware.find_token(options.token_file, ctx.runtime.environ)
     secret = given or middleware.generate_token()
+    require_engine(ctx.runtime.config)
     where = (
         api_server.listen_unix(Path(options.socket))
         if options.socket

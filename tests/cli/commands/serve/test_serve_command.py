@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmcli.runtime import backend_factory
 from llmcli.serve import api_server
 
 
@@ -61,6 +62,14 @@ def announced(llm, monkeypatch):
 
     monkeypatch.setattr(api_server.ApiServer, "run_until", at_once)
     return lambda *argv, **how: (llm("serve", *argv, **how), seen)
+
+
+def test_a_machine_without_an_engine_serves_nothing(announced, monkeypatch):
+    """69 and the command that installs one, instead of a server that answers 501."""
+    monkeypatch.setattr(backend_factory, "find_library", lambda _environ: None)
+    run, seen = announced("--port", "0")
+    assert run.code == 69 and not seen and "listening" not in run.err
+    assert run.err.startswith("llm: ") and "llm engine install" in run.err
 
 
 def test_the_announcement(announced):
