@@ -373,7 +373,8 @@ class BackendInfo:
     answers, so the common beginning of prompts is evaluated once, and ``Finished.stop_string`` is known.
     ``parameters``: the number of the model's weights, None if unknown. ``layers``: the number of the model's layers,
     None if only the states of the last one can be read.
-    ``measured_layers``: those that ``llm models tune`` chose.
+    ``measured_layers``: those that ``llm models tune`` chose. ``weights``: the type of those that answer, None if
+    unknown.
     """
 
     model: str
@@ -387,6 +388,7 @@ class BackendInfo:
     parameters: int | None = None
     layers: int | None = None
     measured_layers: StateLayers | None = None
+    weights: str | None = None
 
 
 @frozen

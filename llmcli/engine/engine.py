@@ -117,6 +117,7 @@ class Engine:
             parameters=self._setup.model.header.n_params,
             layers=self._setup.model.header.readable_layers,
             measured_layers=None if cache is None else load_layers(cache, model_id),
+            weights=self._options.weights,
         )
 
     def count(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.openai_api import tool_calls
 from llmcli.openai_api.fields import (
-    MAX_CANDIDATES,
     MAX_CHOICES,
     MAX_PROMPTS,
     MAX_STOP_STRINGS,
@@ -112,17 +111,9 @@ def parse_completion(fields: Fields) -> ParsedRequest:
     return parsed
 
 
-def parse_score(fields: Fields) -> ParsedRequest:
-    """``POST /v1/score``."""
-    candidates = fields.strings("candidates", MAX_CANDIDATES)
-    if not candidates:
-        raise FieldError("candidates", "candidates is not a list of strings")
-    base = Request("0", fields.messages(), candidates=candidates, priority=Priority.INTERACTIVE)
-    return ParsedRequest((base,), fields.string("model"))
-
-
 def parse_count(fields: Fields) -> ParsedRequest:
     """``POST /v1/count``: of a conversation, or of a prompt without a chat template."""
+    fields.boolean("labels")  # it has chosen the weights (see ``scoring``)
     box, prompt = tool_calls.parse_tool_choice(fields), fields.string("prompt")
     if prompt is not None:
         if fields.get("messages") is not None or box.tools:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from llmcli.openai_api.http_errors import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolCallParser
-from llmcli.types import Event, Finished, ReasoningDelta, Score, TextDelta, TokenLogprobs, ToolCall, Usage
+from llmcli.types import Event, Finished, ReasoningDelta, TextDelta, TokenLogprobs, ToolCall, Usage
 
 _MIN_LOGPROB = -9999.0  # JSON has no infinity
 
@@ -268,16 +268,3 @@ def dump_model(name: str, created: int, digest: str = "", weights: str = "") -> 
     """
     loaded = {"digest": digest, "weights": weights} if digest else {}
     return {"id": name, "object": "model", "created": created, "owned_by": "llmcli", **loaded}
-
-
-def _dump_score(score: Score) -> dict[str, Any]:
-    return {"candidate": score.candidate, "logprob": score.logprob, "tokens": score.tokens}
-
-
-def dump_scores(model: str, event: Any, end: Finished) -> dict[str, Any]:
-    """Return the answer of ``/v1/score``."""
-    return {
-        "model": model,
-        "scores": [_dump_score(score) for score in event.scores] if event is not None else [],
-        "usage": dump_usage([end]),
-    }

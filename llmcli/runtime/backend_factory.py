@@ -12,7 +12,7 @@ from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
-from llmcli.machine_needs import SERVER
+from llmcli.machine_needs import SERVER, MachineNeeds
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig, engine_options
 from llmcli.types import Phase, Progress
@@ -99,11 +99,18 @@ def _build_worker_backend(
 
 
 def build_remote(
-    config: RunConfig, server: ServerConfig, origin: str, model_name: str | None, budget: CostBudget | None = None
+    config: RunConfig,
+    server: ServerConfig,
+    origin: str,
+    model_name: str | None,
+    budget: CostBudget | None = None,
+    *,
+    labels: bool = False,
 ) -> Backend:
     """Return the backend on a server, or on several, that has the user's consent; ``origin`` says where it was chosen.
 
-    ``budget`` limits what its requests cost. Sends nothing. Raises as ``find_key``.
+    ``budget`` limits what its requests cost. ``labels``: see ``RemoteBackend``; servers with different models give
+    labels of one machine as little as those of others. Sends nothing. Raises as ``find_key``.
     """
     from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalancingBackend
     from llmcli.backends.remote.remote_backend import DEFAULT_RETRY_POLICY, RemoteBackend
@@ -124,6 +131,7 @@ def build_remote(
             proxy=find_proxy(member, config.environ),
             cache=config.paths.cache,
             retry_policy=SINGLE_TRY,
+            labels=labels and not server.mixed,
         )
         for member in server.members
     ]
@@ -178,15 +186,17 @@ def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> N
         worker_launcher(config, models, model).connect().close()
 
 
-def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
-    """Return the launcher of the worker for a verified model; its ``config.weights`` are those that answer.
+def worker_launcher(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, needs: MachineNeeds = SERVER
+) -> WorkerLauncher:
+    """Return the launcher of the worker for a verified model; its ``config.weights`` are those that answer ``needs``.
 
     Raises as ``check_memory``, ``check_context`` and ``resolve_weights``.
     """
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    weights = resolve_weights(config, models, model, SERVER)
+    weights = resolve_weights(config, models, model, needs)
     options = engine_options(config.settings, config.paths.cache, model, weights.weights)
     return build_launcher(config, models, model, options, weights)
 

@@ -358,11 +358,17 @@ def note_engine(config: RunConfig, model: ModelFile) -> None:
 def note_weights(config: RunConfig, model: ModelFile, weights: str) -> None:
     """Keep the ``weights`` that label, if llm chose them first; say so if earlier labels came from others."""
     settings, cache, model_id = config.settings, config.paths.cache, model.weights_sha256
-    kept = load_choice(cache, model_id) if model_id else None
-    if kept not in {None, weights} and not settings.origin("weights").startswith(CALIBRATION_ORIGIN):
-        config.observer.warn(describe_change(model.name, str(kept), weights))
-    elif model_id and kept is None and settings["weights"] == AUTO_WEIGHTS and not settings["deterministic"]:
+    kept = warn_of_change(config, model.name, model_id, weights)
+    if model_id and kept is None and settings["weights"] == AUTO_WEIGHTS and not settings["deterministic"]:
         save_choice(cache, model_id, weights)
+
+
+def warn_of_change(config: RunConfig, name: str, model_id: str | None, weights: str) -> str | None:
+    """Say so if earlier labels of a model came from others than ``weights``; return the type that is kept, if any."""
+    kept = load_choice(config.paths.cache, model_id) if model_id else None
+    if kept not in {None, weights} and not config.settings.origin("weights").startswith(CALIBRATION_ORIGIN):
+        config.observer.warn(describe_change(name, str(kept), weights))
+    return kept
 
 
 def describe_change(model: str, kept: str, weights: str) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime.model_weights import ChosenWeights
     from llmcli.runtime.run_config import RunObserver
-    from llmcli.types import BackendStats
+    from llmcli.types import BackendInfo, BackendStats
 
 
 class Runtime:
@@ -78,7 +78,7 @@ class Runtime:
         self.adapters: tuple[LoraAdapter, ...] = ()
         """The adapters of the model that answers."""
         self.weights: str | None = None
-        """The weights that answer: "original" or a type; None for a server, and until it is known."""
+        """The weights that answer: "original" or a type; None until it is known, and for a server that does not say."""
         self.model: ModelFile | None = None
         """The model of this machine that answers, with its adapters and draft model; None for a server."""
         self.weights_copy: DerivedCopy | None = None
@@ -204,6 +204,8 @@ class Runtime:
         """
         if self._backend is None:
             self._backend = (self._build_remote() if self.is_remote else None) or self._build_local()
+            if self._server is not None and self.needs.labels:
+                self._take_weights(self._server, self._backend.info())
         return self._backend
 
     def _build_local(self) -> Backend:
@@ -300,10 +302,28 @@ class Runtime:
         budget = consent.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server
-        backend = backend_factory.build_remote(self.config, server, origin, self.model_name, budget)
+        backend = backend_factory.build_remote(
+            self.config, server, origin, self.model_name, budget, labels=self.needs.labels
+        )
         if not server.is_loopback:
             self.observer.server_used(server)
         return self._without_private_values(backend, server)
+
+    def _take_weights(self, server: ServerConfig, info: BackendInfo) -> None:
+        """Note which weights label on a server, if it says so; say so if earlier labels of the model had others.
+
+        Raises ``Unsupported`` if the user asked for others.
+        """
+        weights = info.weights
+        if weights is None:
+            return
+        requested = self.settings["weights"]
+        if requested not in {AUTO_WEIGHTS, weights} and self.settings.origin("weights").startswith("--"):
+            raise Unsupported(
+                f"--weights {requested}", detail=f"{server.label} labels with {weights} weights; its own option chooses"
+            )
+        self.weights = weights
+        model_weights.warn_of_change(self.config, info.model, info.model_id, weights)
 
     def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
         """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""

@@ -21,6 +21,7 @@ from llmcli.errors import LlmError, MissingError, ModelNotDownloaded, TemporaryF
 from llmcli.openai_api.event_builder import encode_named_event
 from llmcli.openai_api.http_errors import dump_exception, error_response
 from llmcli.openai_api.responses import dump_model
+from llmcli.openai_api.scoring import LABELS_FIELD
 from llmcli.serve import openapi
 from llmcli.serve.batch_endpoints import BATCHES_PATH, FILES_PATH, BatchEndpoints
 from llmcli.serve.batch_queue import BatchQueue
@@ -31,8 +32,10 @@ _RESPONSES_PATH = "/v1/responses"
 FORWARDED_PATHS = (
     "/v1/chat/completions", "/v1/completions", _RESPONSES_PATH, f"{_RESPONSES_PATH}/input_tokens",
     MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens",
-    "/v1/embeddings", "/v1/score", "/v1/count",
+    "/v1/embeddings", "/v1/score", "/v1/count", "/v1/info",
 )  # fmt: skip
+_LABEL_PATHS = frozenset({"/v1/score", "/v1/count", "/v1/info"})
+"""Paths whose requests may ask for the weights that label."""
 
 _OWN_HEADERS = frozenset({b"connection", b"transfer-encoding", b"date"})
 """Headers of a worker's answer that this server writes itself."""
@@ -113,7 +116,9 @@ class _ForwardEndpoint:
         router = self._router
         try:
             name, fields = _parse_model_name(body)
-            launcher = await router.launcher_for(name)
+            labels = self._path in _LABEL_PATHS and fields.get(LABELS_FIELD) is True
+            route = await router.route_for(name, labels=labels)
+            launcher = route.launcher
             if name not in (
                 None,
                 "",
@@ -121,7 +126,7 @@ class _ForwardEndpoint:
                 launcher.config.model_id,
             ):  # an alias, which workers do not know
                 body = json.dumps({**fields, "model": launcher.config.name}).encode()
-            connection, status, headers = await router.send_request(launcher, self._path, body)
+            connection, status, headers = await router.send_request(route, self._path, body)
         except ValueError as problem:
             refusal = error_response(400, f"the body is not JSON: {str(problem).partition(';')[0]}")
             await adapt_error(refusal, scope)(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,20 @@ class ModelProvider(Protocol):
     def list_models(self) -> Sequence[ListedModel]:
         """Return the models on this machine."""
 
-    def launcher_for(self, name: str | None) -> WorkerLauncher:
-        """Return the launcher of a model's worker (None: the default model). Raises ``LlmError``."""
+    def launcher_for(self, name: str | None, *, labels: bool) -> WorkerLauncher:
+        """Return the launcher of a model's worker (None: the default model), with the weights that answer.
+
+        ``labels``: those that label here. Raises ``LlmError``.
+        """
+
+
+@frozen
+class WorkerRoute:
+    """How a request is sent: the worker that answers it, and the type of the weights in it."""
+
+    launcher: WorkerLauncher
+    weights: str
+    drafts: bool
 
 
 class WorkerRouter:
@@ -55,36 +68,44 @@ class WorkerRouter:
     def __init__(self, models: ModelProvider, options: dict[str, Any]) -> None:
         self._model_provider = models
         self._options = options
-        self._weights: dict[str, str] = {}  # of each worker, as they were chosen at its first request
+        # of each worker, for answers and for labels, as they were chosen at the first request
+        self._weights: dict[tuple[str, bool], str] = {}
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="models")
         self._connections = WorkerConnectionPool()
         self._launchers: dict[str, WorkerLauncher] = {}
         self._start_locks: dict[str, asyncio.Lock] = {}
+        self._label_lock = asyncio.Lock()
         self._responsive_keys: set[str] = set()
 
     async def list_models(self) -> Sequence[ListedModel]:
         """Return the models on this machine."""
         listed: Sequence[ListedModel] = await self._run_in_pool(self._model_provider.list_models)
-        used = {launcher.served_name: launcher for launcher in self._launchers.values()}
+        used = {each.served_name: each for key, each in self._launchers.items() if (key, False) in self._weights}
         return [self._with_weights(model, used[model.name]) if model.name in used else model for model in listed]
 
     def _with_weights(self, model: ListedModel, launcher: WorkerLauncher) -> ListedModel:
         config = launcher.config
         digest = adapted_model_id(config.model_id, load_adapters(config.adapters))
-        return replace(model, digest=digest, weights=self._weights[launcher.paths.key])
+        return replace(model, digest=digest, weights=self._weights[launcher.paths.key, False])
 
     async def _run_in_pool(self, function: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
 
-    async def launcher_for(self, name: str | None) -> WorkerLauncher:
-        """Return the launcher of the worker for a model: one for each worker. Raises ``LlmError``."""
-        found: WorkerLauncher = await self._run_in_pool(self._model_provider.launcher_for, name)
+    async def route_for(self, name: str | None, *, labels: bool = False) -> WorkerRoute:
+        """Return the way to a model; each worker has one launcher. ``labels``: on the weights that label.
+
+        Raises ``LlmError``.
+        """
+        find = functools.partial(self._model_provider.launcher_for, name, labels=labels)
+        async with self._label_lock if labels else contextlib.nullcontext():  # a copy of the weights is made once
+            found: WorkerLauncher = await self._run_in_pool(find)
+        key = found.paths.key, labels
         if found.config.weights == ORIGINAL_WEIGHTS:  # also after a copy was removed
-            self._weights[found.paths.key] = ORIGINAL_WEIGHTS
-        self._weights.setdefault(found.paths.key, found.config.weights)
+            self._weights[key] = ORIGINAL_WEIGHTS
+        weights = self._weights.setdefault(key, found.config.weights)
         launcher = self._launchers.setdefault(found.paths.key, found)
         launcher.served_name = found.served_name  # an alias may be new
-        return launcher
+        return WorkerRoute(launcher, weights, drafts=not labels)
 
     async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:
         """Return an idle or a new connection to a worker, which is started if need be."""
@@ -106,18 +127,19 @@ class WorkerRouter:
             return await WorkerConnection.from_socket(connected)
 
     async def send_request(
-        self, launcher: WorkerLauncher, path: str, body: bytes
+        self, route: WorkerRoute, path: str, body: bytes
     ) -> tuple[WorkerConnection, int, list[tuple[bytes, bytes]]]:
         """Send a request to a worker; return the connection with the answer's body, its status and its headers.
 
         An idle connection that has just ended is replaced. Raises the cause if the worker ends instead of answering,
         and ``TemporaryFailure`` if it does not respond.
         """
+        launcher = route.launcher
         for _ in range(_MAX_TRIES):
             connection = await self.connect_worker(launcher)
             watch = self.monitor_connection(launcher, connection)
             try:
-                status, headers = await connection.send_request(path, self._request_headers(launcher), body)
+                status, headers = await connection.send_request(path, self._request_headers(route), body)
             except ConnectionLost:
                 connection.close()
                 if not connection.reused or watch.unresponsive:
@@ -132,9 +154,9 @@ class WorkerRouter:
                 watch.stop()
         raise TemporaryFailure("the worker", detail="it ends before it answers")
 
-    def _request_headers(self, launcher: WorkerLauncher) -> str:
-        options = {**self._options, "weights": self._weights.get(launcher.paths.key, launcher.config.weights)}
-        if launcher.draft is not None:
+    def _request_headers(self, route: WorkerRoute) -> str:
+        launcher, options = route.launcher, {**self._options, "weights": route.weights}
+        if launcher.draft is not None and route.drafts:
             options["draft"] = str(launcher.draft)
         ours = {OPTIONS_HEADER: options, MODEL_HEADER: launcher.served_name}
         lines = [f"{name}: {json.dumps(value)}\r\n" for name, value in ours.items()]

@@ -10,17 +10,17 @@ import math
 from collections.abc import Iterable, Sequence
 
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities, join_text
-from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
-from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
+from llmcli.backends.remote.label_server import score_request
+from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLMCLI, ProtocolRequest, ServerModel
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.error_mapping import shorten_message
-from llmcli.errors import RemoteError, RequestRejected
+from llmcli.errors import RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest
 from llmcli.fast_dataclass import frozen, replace
+from llmcli.openai_api.scoring import SCORE_PATH
 from llmcli.types import CandidateScores, Event, Finished, Request, Score, TokenLogprobs, Usage
 
-_SCORE_PATH = "/score"
 _MAX_LABEL_TOKENS = 4
 """Tokens of an answer that are considered: labels that begin alike differ in a later one."""
 _TOP_LOGPROBS = 20
@@ -44,13 +44,14 @@ class TokenAlternatives:
 
 
 class CandidateScorer:
-    """Scores requests; remembers what the server does not support. ``ours``: the server is ``llm serve``."""
+    """Scores requests; remembers what the server does not support."""
 
-    def __init__(self, chat_client: ChatClient, model: str, capabilities: ServerCapabilities, *, ours: bool) -> None:
+    def __init__(self, chat_client: ChatClient, model: ServerModel, capabilities: ServerCapabilities) -> None:
         self._chat_client = chat_client
         self._model = model
         self._capabilities = capabilities
-        self._has_score_endpoint = ours and _SCORE_PATH not in capabilities.refused_fields
+        ours = model.owner == OWNER_LLMCLI
+        self._has_score_endpoint = ours and SCORE_PATH not in capabilities.refused_fields
         self._has_logprobs = chat_client.protocol.offers_logprobs
 
     def score_candidates(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
@@ -62,7 +63,7 @@ class CandidateScorer:
                 raise
             except RequestRejected:  # no such path: a proxy does not forward it
                 self._has_score_endpoint = False
-                self._capabilities.add_refused_path(_SCORE_PATH)
+                self._capabilities.add_refused_path(SCORE_PATH)
         if self._has_logprobs and not _LOGPROBS_FIELDS & self._capabilities.refused_fields:
             found, usage = self._score_by_logprobs(call, request)
             if found is not None:
@@ -70,18 +71,9 @@ class CandidateScorer:
         return self._score_by_sampling(call, request)
 
     def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
-        fields = {
-            "model": self._model,
-            "messages": dump_messages(request.messages),
-            "candidates": list(request.candidates),
-        }
-        answer = self._chat_client.post_json(call, _SCORE_PATH, fields, model=self._model)
-        try:
-            given = {str(each["candidate"]): (float(each["logprob"]), int(each["tokens"])) for each in answer["scores"]}
-            scores = tuple(Score(candidate, *given[candidate]) for candidate in request.candidates)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RemoteError(self._chat_client.server.label, detail="its answer has no scores") from error
-        return CandidateScores(request.id, scores, "score"), parse_usage(answer)
+        (scores,), usage = score_request(self._chat_client, call, request, self._model, labels=False)
+        assert isinstance(scores, CandidateScores)
+        return replace(scores, method="score"), usage
 
     # ---- by logprobs ----------------------------------------------------------------------------------------------
 
@@ -107,7 +99,7 @@ class CandidateScorer:
     def _collect_events(self, call: CancelToken, request: Request, *, stream: bool) -> tuple[list[Event], Finished]:
         def build() -> ProtocolRequest:
             refused = self._capabilities.refused_fields
-            return self._chat_client.protocol.build_request(request, self._model, refused, stream=stream)
+            return self._chat_client.protocol.build_request(request, self._model.name, refused, stream=stream)
 
         return self._chat_client.collect_events(call, request, self._capabilities, build)
 

@@ -38,12 +38,11 @@ from llmcli.errors import (
 )
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest, RateLimited, ServerStalled, ServerUnreachable
-from llmcli.fast_dataclass import field, slotted
+from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
     BackendInfo,
     BackendStats,
-    CandidateScores,
     Embeddings,
     Event,
     Finished,
@@ -89,6 +88,7 @@ class LoadBalancingBackend:
         """
         self.server = server
         self.budget = budget
+        self.labels = any(member.labels for member in members)
         self.max_concurrency = sum(member.max_concurrency for member in members)
         self._members = members
         self._interrupt = interrupt
@@ -112,10 +112,13 @@ class LoadBalancingBackend:
         if not self.server.base_urls:
             return self._members[0].info()
         infos = [self._members[server.number].info() for server in models]
+        context = min(info.context for info in infos)
+        if self.labels and all(model.details is not None for model in models.values()):
+            return replace(infos[0], context=context)
         names = sorted({info.model for info in infos})
         weights = sorted({model.weights for model in models.values() if model.weights})
         model_id = "#".join([self.server.identity, *names, *weights])
-        return BackendInfo(" and ".join(names), model_id, min(info.context for info in infos))
+        return BackendInfo(" and ".join(names), model_id, context)
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
         """Return the prompt lengths in tokens, as a server that answers counts them; see ``RemoteBackend.count``."""
@@ -191,8 +194,8 @@ class LoadBalancingBackend:
 
         return self._route(call, request, send)
 
-    def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
-        """Return the scores of candidates; see ``RemoteBackend.score``."""
+    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+        """Return the scores of candidates, and hidden states; see ``RemoteBackend.score``."""
         return self._route(call, request, lambda member, attempt: _with_usage(member.score(attempt, request)))
 
     def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
@@ -419,9 +422,13 @@ class LoadBalancingBackend:
 
     def _check_model(self, server: RoutedServer, model: ServerModel, known: Mapping[RoutedServer, ServerModel]) -> None:
         """Raise ``ConfigError`` if the model of a server differs from a ``known`` one, also from its own before."""
-        other = next((other for other, has in known.items() if model.differs_from(has)), None)
+        other = next((other for other, has in known.items() if self._differ(model, has)), None)
         if other is not None and not self.server.mixed:
             raise different_models(self._members[other.number], known[other], self._members[server.number], model)
+
+    def _differ(self, model: ServerModel, other: ServerModel) -> bool:
+        """Whether two models differ; for labels also if only one of the servers gives those of its own machine."""
+        return model.differs_from(other) or (self.labels and (model.details is None) is not (other.details is None))
 
 
 def different_models(

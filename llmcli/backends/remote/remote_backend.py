@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import threading
@@ -13,6 +14,7 @@ from typing import TypeVar
 from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
+from llmcli.backends.remote.label_server import add_details, count_prompt, score_request
 from llmcli.backends.remote.protocols.openai_chat import parse_context, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import (
     OWNER_LLAMA_CPP,
@@ -23,7 +25,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     clean_text,
     parse_count,
 )
-from llmcli.backends.remote.remote_job import RemoteJob, with_progress
+from llmcli.backends.remote.remote_job import RemoteJob, hidden_states_missing, with_progress
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
@@ -47,7 +49,6 @@ from llmcli.openai_api.embeddings import parse_embedding_response
 from llmcli.types import (
     BackendInfo,
     BackendStats,
-    CandidateScores,
     Embeddings,
     Event,
     Finished,
@@ -84,13 +85,16 @@ class RemoteBackend:
         proxy: Proxy | None = None,
         cache: Path | None = None,
         retry_policy: RetryPolicy | None = None,
+        labels: bool = False,
     ) -> None:
         """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
 
-        ``retry_policy``: None for the usual one.
+        ``retry_policy``: None for the usual one. ``labels``: scores and hidden states come from the weights that label
+        at our own server (see ``label_server``).
         """
         self.server = server
         self.max_concurrency = server.concurrency
+        self.labels = labels
         self._interrupt = interrupt
         self._requested_model = model or server.model
         self._context = context or server.context
@@ -117,13 +121,20 @@ class RemoteBackend:
         model = self.configured_model or self._model or self._run_interruptible(self._find_model)
         usual = OLLAMA_CONTEXT_TOKENS if model.owner == OWNER_OLLAMA else self._protocol.default_context
         context = self._context or model.context or usual
+        if self.labels and model.details is not None:
+            return replace(model.details, model=model.name, context=context)
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
         """Return the prompt lengths in tokens: estimates, but near the context the server counts, if it can.
 
-        They are exact if the server counted all of them.
+        They are exact if the server counted all of them, as our own does for labels.
         """
+        model = self._model
+        if self.labels and model is not None and model.details is not None:
+            return [
+                self._run_interruptible(functools.partial(self._count_exactly, request)) for request in requests
+            ], True
         context, exact, counts = self.info().context, True, []
         for request in requests:
             size, counted = estimate_tokens(request), None
@@ -178,7 +189,9 @@ class RemoteBackend:
 
     @property
     def configured_model(self) -> ServerModel | None:
-        """The model if it was named with its context, so that the server need not be asked."""
+        """The model if it was named with its context, so that the server need not be asked; for labels it is."""
+        if self.labels:
+            return None
         return ServerModel(self._requested_model) if self._requested_model and self._context else None
 
     @property
@@ -189,16 +202,9 @@ class RemoteBackend:
     def identify(self, call: CancelToken) -> ServerModel:
         """Ask the server which model it has now, with its weights if it knows them. Raises as ``info``.
 
-        Requests go on naming the one that it had before until ``use_model``. ``llm serve`` knows its weights once they
-        are loaded, so it is asked to load them.
+        Requests go on naming the one that it had before until ``use_model``.
         """
         model = self._ask_model(call)
-        if model.owner == OWNER_LLMCLI and not model.weights:
-            with self._lock:
-                capabilities = self._load_capabilities(model.name)
-            word = Request("identify", (Message(Role.USER, _WORD),))
-            self._token_counter.count(call, word, model, capabilities)
-            model = self._ask_model(call)
         if self._model is None:
             self.use_model(model)
         return model
@@ -209,7 +215,7 @@ class RemoteBackend:
             self._model = model
 
     def answer_word(self, call: CancelToken, request: Request) -> Usage:
-        """Let the server answer one word in the way of ``request``: an embedding, a prompt, or else a chat.
+        """Let the server answer one word in the way of ``request``: an embedding, a prompt, a score, or else a chat.
 
         Raises as ``stream``.
         """
@@ -218,6 +224,8 @@ class RemoteBackend:
                 return self.embed(call, Request("word", (), embeds=(_WORD,)))[1]
             if request.prompt is not None:
                 return self.stream(call, Request("word", (), prompt=_WORD, max_tokens=1), lambda _event: None).usage
+        if self._gives_labels:
+            return self.score(call, Request("word", (Message(Role.USER, _WORD),), candidates=(_WORD,)))[1]
         chat = Request("word", (Message(Role.USER, _WORD),), max_tokens=1)
         return self.stream(call, chat, lambda _event: None).usage
 
@@ -249,18 +257,32 @@ class RemoteBackend:
             lambda name, known: structured_output.generate_json(self._chat_client, call, request, name, known),
         )
 
-    def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
-        """Return the scores of candidates; see ``CandidateScorer.score_candidates``."""
-        model = self._find_model(call)
+    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+        """Return the scores of candidates, and hidden states; see ``label_server`` and ``CandidateScorer``.
 
-        def score_by(name: str, capabilities: ServerCapabilities) -> tuple[CandidateScores, Usage]:
+        Raises ``NotOnServers`` for hidden states where the server gives none.
+        """
+        model = self._find_model(call)
+        if self._gives_labels:
+            return self._request_answer(
+                call, lambda _name, _known: score_request(self._chat_client, call, request, model, labels=True)
+            )
+        if request.hidden_states:
+            raise hidden_states_missing(self.server)
+
+        def score_by(name: str, capabilities: ServerCapabilities) -> tuple[list[Event], Usage]:
             with self._lock:
                 if self._scorer is None:
-                    ours = model.owner == OWNER_LLMCLI
-                    self._scorer = CandidateScorer(self._chat_client, name, capabilities, ours=ours)
-            return self._scorer.score_candidates(call, request)
+                    self._scorer = CandidateScorer(self._chat_client, replace(model, name=name), capabilities)
+            scores, usage = self._scorer.score_candidates(call, request)
+            return [scores], usage
 
         return self._request_answer(call, score_by)
+
+    @property
+    def _gives_labels(self) -> bool:
+        """Whether the server gives the labels of its own machine, as far as it is known."""
+        return self.labels and self._model is not None and self._model.details is not None
 
     def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
         """Return the vectors that the server computes of texts.
@@ -328,7 +350,10 @@ class RemoteBackend:
         name = self._requested_model
         with self._lock:
             capabilities = self._load_capabilities(name) if name else None
-        return query_model(self._chat_client, self._protocol, call, name, capabilities)
+        model = query_model(self._chat_client, self._protocol, call, name, capabilities)
+        if model.owner != OWNER_LLMCLI:
+            return model
+        return add_details(self._chat_client, call, model, labels=self.labels)
 
     # ---- counting -------------------------------------------------------------------------------------------------
 
@@ -342,6 +367,9 @@ class RemoteBackend:
             return self._token_counter.count(call, request, model, capabilities)
 
         return self._run_interruptible(ask)
+
+    def _count_exactly(self, request: Request, call: CancelToken) -> int:
+        return count_prompt(self._chat_client, call, request, self._find_model(call))
 
     def _run_interruptible(self, question: Callable[[CancelToken], T]) -> T:
         """Run ``question`` in a thread and return its result, so that an interrupt ends the wait."""
@@ -381,10 +409,15 @@ def query_model(
         return ServerModel(requested)  # some servers have no such path, or refuse it to this key
     models = {model.name: model for model in listed}
     name = requested or _require_single_model(list(models), client.server.label)
-    model = models.get(name, ServerModel(name))
+    model = models.get(name) or ServerModel(name, _common_owner(listed))
     if model.owner == OWNER_LLAMA_CPP:
         return replace(model, context=_query_llama_server_context(client, call) or model.context)
     return model
+
+
+def _common_owner(listed: Sequence[ServerModel]) -> str:
+    """Return that our own server has listed the models, since it knows others by aliases; "" for another server."""
+    return OWNER_LLMCLI if {model.owner for model in listed} == {OWNER_LLMCLI} else ""
 
 
 def _list_model_names(client: ChatClient, protocol: WireProtocol, call: CancelToken) -> list[str]:

@@ -16,7 +16,6 @@ from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
-    CandidateScores,
     Embeddings,
     Event,
     Finished,
@@ -42,6 +41,8 @@ class RemoteHost(JobHost, Protocol):
 
     server: ServerConfig
     max_concurrency: int
+    labels: bool
+    """Whether hidden states may be asked for, which our own server gives for labels."""
     budget: CostBudget | None
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
@@ -52,8 +53,8 @@ class RemoteHost(JobHost, Protocol):
         """Return JSON of the request's schema, or one of its labels."""
         ...
 
-    def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
-        """Return the scores of candidates."""
+    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+        """Return the scores of candidates, and hidden states."""
         ...
 
     def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
@@ -150,17 +151,14 @@ class RemoteJob(BaseJob[Event]):
             raise NotOnServers("a grammar", detail=f"{backend.server.label} does not support grammars")
         if request.tools and (request.candidates or request.labels or request.schema is not None):
             raise Unsupported("tools", detail="an answer with tools cannot be constrained on a server elsewhere")
-        if request.hidden_states:
-            raise NotOnServers("hidden states", detail=f"{backend.server.label} does not give them")
+        if request.hidden_states and not backend.labels:
+            raise hidden_states_missing(backend.server)
         if request.prompt is not None and (request.schema is not None or request.labels):
             raise NotOnServers("a schema", detail=f"{backend.server.label} constrains answers to messages only")
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
-        if request.candidates or request.embeds:
-            started = time.monotonic()
-            computed, usage = (backend.score if request.candidates else backend.embed)(call, request)
-            self._enqueue(computed, call)
-            return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
+        if request.candidates or request.hidden_states or request.embeds:
+            return self._compute(request, call)
         if request.schema is not None or request.labels:
             events, finished = backend.generate_structured(call, request)
             for event in events:
@@ -168,6 +166,18 @@ class RemoteJob(BaseJob[Event]):
             return finished
 
         return backend.stream(call, request, lambda event: self._enqueue(event, call))
+
+    def _compute(self, request: Request, call: CancelToken) -> Finished:
+        """Answer a request with numbers: scores, hidden states, embeddings."""
+        started, computed = time.monotonic(), list[Event]()
+        if request.embeds:
+            embeddings, usage = self._backend.embed(call, request)
+            computed.append(embeddings)
+        else:
+            computed, usage = self._backend.score(call, request)
+        for event in computed:
+            self._enqueue(event, call)
+        return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
 
     def _enqueue(self, event: Event, call: CancelToken | None) -> None:
         """Queue an event; wait while the consumer is behind. Raises as ``call.check``."""
@@ -179,6 +189,11 @@ class RemoteJob(BaseJob[Event]):
             except queue.Full:
                 continue
             return
+
+
+def hidden_states_missing(server: ServerConfig) -> NotOnServers:
+    """Return the error for a request for hidden states to a server without them."""
+    return NotOnServers("hidden states", detail=f"{server.label} does not give them")
 
 
 def with_progress(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:

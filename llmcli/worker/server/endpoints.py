@@ -1,9 +1,10 @@
 """The endpoints of a worker's protocols: a body is read, an engine answers it, and errors become responses.
 
 OpenAI's protocol: completions, chat and Responses, whole and streamed, embeddings. Source: the OpenAI API reference,
-"Chat Completions", "Completions", "Responses", "Embeddings", "Streaming" and "Models". Two paths are our own: ``POST
-/v1/score`` takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn; ``POST
-/v1/count`` takes ``messages`` and returns their number of tokens with the chat template, or takes a ``prompt``.
+"Chat Completions", "Completions", "Responses", "Embeddings", "Streaming" and "Models". Three paths are our own: ``POST
+/v1/score`` takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn, and hidden
+states; ``POST /v1/count`` takes ``messages`` and returns their number of tokens with the chat template, or takes a
+``prompt``; ``POST /v1/info`` describes the model.
 
 Anthropic's Messages API, whole and streamed, and its counting of tokens. Source: the Claude API reference, "Messages",
 "Streaming Messages", "Count tokens in a Message" and "Errors".
@@ -33,13 +34,14 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
 from llmcli.fast_dataclass import replace
-from llmcli.openai_api import embeddings, requests, responses, responses_request
+from llmcli.openai_api import embeddings, requests, responses, responses_request, scoring
 from llmcli.openai_api.event_builder import EventBuilder, build_whole, iter_named_events
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER, FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.response_builder import ResponseBuilder
-from llmcli.types import CandidateScores, Event, Finished
+from llmcli.types import BackendInfo, Event, Finished
+from llmcli.types import Request as LlmRequest
 from llmcli.worker import protocol
 from llmcli.worker.server.embedding_queue import EmbeddingVectors
 from llmcli.worker.server.engine_pool import EnginePool
@@ -49,6 +51,8 @@ from llmcli.worker.server.metrics import WorkerMetrics, run_counted, wait_counte
 MAX_BODY_BYTES = 32 << 20
 """Bytes: more than the largest context of a model holds."""
 _CLIENT_CLOSED_STATUS = 499  # never received
+_MAX_LAYER_SETS = 16
+"""Sets of layers whose hidden states clients may ask for: each has a context of its own."""
 
 _Answer = Callable[[ParsedRequest, Engine, contextlib.AsyncExitStack], Coroutine[Any, Any, Response]]
 """Answers a request with an engine; the stack is closed when the response was sent, or the client left before."""
@@ -125,6 +129,13 @@ class _EngineEndpoints:
         stack.callback(gone.set)
         counts, _ = await run_counted(self._metrics, self._pool, engine.count, [parsed.base_request], gone.is_set)
         return int(counts[0])
+
+    async def _describe_engine(self, engine: Engine, stack: contextlib.AsyncExitStack) -> BackendInfo:
+        """Return what a loaded engine can do."""
+        gone = threading.Event()
+        stack.callback(gone.set)
+        info: BackendInfo = await run_counted(self._metrics, self._pool, engine.info, gone.is_set)
+        return info
 
     def _shown_model_name(self, request: HttpRequest, model: str | None) -> str:
         """Return the name of the model for the answer to a request for ``model``. Raises ``_ErrorResponse``."""
@@ -234,6 +245,7 @@ class OpenAIEndpoints(_EngineEndpoints):
     ) -> None:
         super().__init__(engines, metrics, pool, names)
         self._created = int(time.time())
+        self._layer_sets: set[tuple[int, ...]] = set()
 
     async def list_models(self, _request: HttpRequest) -> Response:
         """``GET /v1/models``."""
@@ -304,21 +316,38 @@ class OpenAIEndpoints(_EngineEndpoints):
 
     async def score_candidates(self, request: HttpRequest) -> Response:
         """``POST /v1/score``."""
-        parse = functools.partial(parse_body, requests.parse_score)
+        parse = functools.partial(parse_body, scoring.parse_score)
         return await self._handle_request(request, parse, self._answer_score)
 
     async def _answer_score(self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
+        info = await self._describe_engine(engine, stack)
+        self._check_layers(parsed.base_request, info)
         events = self._open_events(parsed, engine, stack)
         await events.submit()
-        scores: CandidateScores | None = None
-        async for event in events:
-            if isinstance(event, CandidateScores):
-                scores = event
-            elif isinstance(event, Finished):
-                if event.error is not None:
-                    raise event.error
-                return JSONResponse(responses.dump_scores(parsed.shown_model, scores, event))
-        raise AssertionError("a request ends")
+        answered = [event async for event in events]
+        end = answered[-1]
+        assert isinstance(end, Finished)
+        if end.error is not None:
+            raise end.error
+        return JSONResponse(scoring.dump_scores(parsed.shown_model, info, answered, responses.dump_usage([end])))
+
+    def _check_layers(self, request: LlmRequest, info: BackendInfo) -> None:
+        """Raise ``FieldError`` for layers that the model lacks, and for more sets of layers than have a context."""
+        layers = request.state_layers
+        if layers and layers[-1] >= (info.layers or 0):
+            readable = f"of layers 1 to {info.layers - 1}" if info.layers else "of the last layer alone"
+            raise FieldError("state_layers", f"state_layers: this model gives states {readable}")
+        if layers not in self._layer_sets and len(self._layer_sets) >= _MAX_LAYER_SETS:
+            raise FieldError("state_layers", f"state_layers: more than {_MAX_LAYER_SETS} sets of layers were asked for")
+        self._layer_sets.add(layers)
+
+    async def describe_model(self, request: HttpRequest) -> Response:
+        """``POST /v1/info``."""
+        parse = functools.partial(parse_body, scoring.parse_info)
+        return await self._handle_request(request, parse, self._answer_info)
+
+    async def _answer_info(self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
+        return JSONResponse(scoring.dump_info(parsed.shown_model, await self._describe_engine(engine, stack)))
 
     async def count_tokens(self, request: HttpRequest) -> Response:
         """``POST /v1/count``."""

@@ -63,6 +63,7 @@ class WorkerApp:
                 Route("/v1/embeddings", endpoints.create_embeddings, methods=["POST"]),
                 Route("/v1/score", endpoints.score_candidates, methods=["POST"]),
                 Route("/v1/count", endpoints.count_tokens, methods=["POST"]),
+                Route("/v1/info", endpoints.describe_model, methods=["POST"]),
                 Route("/llm/status", self.status),
                 Route("/llm/stop", self.stop, methods=["POST"]),
                 Route(STREAM_PATH, self.stream_endpoint, methods=["POST"]),

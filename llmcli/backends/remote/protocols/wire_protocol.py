@@ -17,7 +17,7 @@ from llmcli.backends.remote.transport.error_mapping import ErrorFields
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors.network_errors import BadRequest
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.types import Message, Request, Role
+from llmcli.types import BackendInfo, Message, Request, Role
 
 DEFAULT_CONTEXT_TOKENS = 8192
 """Tokens of context assumed for a server that does not report them."""
@@ -60,13 +60,15 @@ class TokenCountCall:
 class ServerModel:
     """What the server reports about the model: its name, its owner (which server it is), and the context in tokens.
 
-    ``weights``: what tells its weights from others, as far as the server says; "" for nothing.
+    ``weights``: what tells its weights from others, as far as the server says; "" for nothing. ``details``: what our
+    own server says about its model; None for others.
     """
 
     name: str
     owner: str = ""
     context: int | None = None
     weights: str = ""
+    details: BackendInfo | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.weights})" if self.weights else self.name

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded
 from llmcli.fast_dataclass import replace
+from llmcli.machine_needs import LABELS, SERVER
 from llmcli.models.files.paths import is_path
+from llmcli.runtime import model_weights
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
@@ -27,6 +29,7 @@ class ServedModels:
         """Raises what finding and checking the models raises, if there is a draft model."""
         self._ctx = ctx
         self._files: dict[str, str] = {}  # paths by the names that clients use for them
+        self._labelled_with: set[tuple[str, str]] = set()  # models, with the types of their weights
         self._drafted: ModelFile | None = None
         if ctx.runtime.wants_draft:
             self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
@@ -56,10 +59,11 @@ class ServedModels:
         served = {self._served_name(library, model): model for model in models.values()}
         return [ListedModel(name, int(model.path.stat().st_mtime)) for name, model in sorted(served.items())]
 
-    def launcher_for(self, name: str | None) -> WorkerLauncher:
+    def launcher_for(self, name: str | None, *, labels: bool = False) -> WorkerLauncher:
         """Return the launcher of a model's worker; a path named by a client is not accepted.
 
-        The adapters of the settings belong to the default model.
+        The adapters of the settings belong to the default model. ``labels``: on the weights that label here, which are
+        kept as by a command.
 
         Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
@@ -73,9 +77,19 @@ class ServedModels:
             model = self._ctx.runtime.add_adapters(model, registry=library.registry)
         if self._drafted is not None and model.path == self._drafted.path:
             model = replace(model, draft=self._drafted.draft)
-        launcher = worker_launcher(self._ctx.runtime.config, library, model)
+        config = self._ctx.runtime.config
+        launcher = worker_launcher(config, library, model, LABELS if labels else SERVER)
+        if labels:
+            self._note_labels(model, launcher.config.weights)
         launcher.served_name = self._served_name(library, model)
         return launcher
+
+    def _note_labels(self, model: ModelFile, weights: str) -> None:
+        """Keep the weights that label, and say once if earlier labels came from others, or from another engine."""
+        if (model.name, weights) not in self._labelled_with:
+            self._labelled_with.add((model.name, weights))
+            model_weights.note_weights(self._ctx.runtime.config, model, weights)
+            model_weights.note_engine(self._ctx.runtime.config, model)
 
     def batch_options(self, name: str | None) -> list[str]:
         """Return the options of ``llm run-batch`` that choose the model and the weights of requests for ``name``.
