@@ -150,7 +150,8 @@ class _BatchCallable(ABC):
         kinds = {**task.columns, ERROR_COLUMN: str}
         columns: dict[str, list[Any]] = {name: [] for name in kinds}
         choice = self._choice.resolve(RecordSchema("batch", tuple(batch)))
-        for event in add_scoring_notices(run_records(self._runtime.backend(), _read_records(batch, choice), task)):
+        events = run_records(self._runtime.backend(), _read_records(batch, choice), task)
+        for event in add_scoring_notices(events, labels=self._needs.labels):
             if isinstance(event, Notice):
                 self._note(event.text)
             if not isinstance(event, Result | ItemFailed):
@@ -226,7 +227,7 @@ class Classify(_BatchCallable):
                 "verb": self._verb,
                 "set of --examples": rows_digest(()),
             }
-            stored.require_identity(self._calibration or "", identity)
+            stored.require_identity(self._calibration or "", identity, is_remote=runtime.is_remote)
             options = replace(options, calibrator=self._make_calibrator(stored))
         return make_label_task(backend, prompt, self._labels, generation, options)
 

@@ -75,11 +75,14 @@ class EarlierFailures(PartialError):
 class CalibrationMismatch(ConfigError):
     """The calibration ``subject`` was made with other settings: those named in ``differences``."""
 
-    def __init__(self, subject: str, differences: tuple[str, ...], *, weights: str | None = None) -> None:
-        """``weights``: those that it needs, if only these differ."""
+    def __init__(
+        self, subject: str, differences: tuple[str, ...], *, weights: str | None = None, is_remote: bool = False
+    ) -> None:
+        """``weights``: those that it needs, if only these differ; ``is_remote``: a server chooses them."""
         super().__init__(subject)
         self.differences = differences
         self.weights = weights
+        self.is_remote = is_remote
 
 
 class DamagedCalibration(ConfigError):

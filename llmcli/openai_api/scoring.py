@@ -39,7 +39,7 @@ def parse_score(fields: Fields) -> ParsedRequest:
     candidates = fields.strings("candidates", MAX_CANDIDATES)
     hidden_states, layers = fields.boolean("hidden_states"), _parse_layers(fields)
     if not (candidates or hidden_states):
-        raise FieldError("candidates", "candidates is not a list of strings")
+        raise FieldError("candidates", "candidates, a list of strings, or hidden_states: true is required")
     if layers and not hidden_states:
         raise FieldError("state_layers", "state_layers requires hidden_states: true")
     base = Request(

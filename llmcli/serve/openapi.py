@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli import __version__
 from llmcli.anthropic_api.anthropic_http_errors import MESSAGES_PATH, speaks_anthropic
-from llmcli.openai_api import fields, responses_request, tool_calls
+from llmcli.openai_api import fields, responses_request, scoring, tool_calls
 from llmcli.openai_api.batches import BATCH_URLS
 
 _JsonObject = dict[str, Any]
@@ -156,8 +156,19 @@ _EMBEDDINGS: _JsonObject = {
     "dimensions": {"type": "integer", "minimum": 1},
     "pooling": {"enum": ["mean", "last"]},
 }
-_SCORE: _JsonObject = {**_MODEL, **_MESSAGES, "candidates": _strings(fields.MAX_CANDIDATES)}
-_COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _STRING}
+_LABELS: _JsonObject = {
+    scoring.LABELS_FIELD: {**_BOOLEAN, "description": "Use the weights that label on this machine (default: false)."}
+}
+_SCORE: _JsonObject = {
+    **_MODEL,
+    **_MESSAGES,
+    **_LABELS,
+    "candidates": _strings(fields.MAX_CANDIDATES),
+    "hidden_states": _BOOLEAN,
+    "state_layers": {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": scoring.MAX_STATE_LAYERS},
+}
+_COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, **_LABELS, "prompt": _STRING}
+_INFO: _JsonObject = {**_MODEL, **_LABELS}
 
 POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
     "/v1/chat/completions": ("Answer a conversation, as server-sent events if stream is true.", _CHAT, ["messages"]),
@@ -167,8 +178,13 @@ POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
     MESSAGES_PATH: ("Answer a conversation over Anthropic's Messages API.", _MESSAGE, ["max_tokens", "messages"]),
     f"{MESSAGES_PATH}/count_tokens": ("Count the tokens of a conversation.", _MESSAGE_PROMPT, ["messages"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),
-    "/v1/score": ("Return each candidate's log-probability as the next turn.", _SCORE, ["messages", "candidates"]),
+    "/v1/score": (
+        "Return each candidate's log-probability as the next turn, and hidden states; one of both is required.",
+        _SCORE,
+        ["messages"],
+    ),
     "/v1/count": ("Count the tokens of a conversation or a prompt.", _COUNT, []),
+    "/v1/info": ("Return the context, the layers and the weights of a model, which is loaded.", _INFO, []),
 }
 """Paths that take a body: what they do, their fields, and the required fields."""
 _GET_PATHS = {

@@ -8,7 +8,7 @@ from row_table import all_rows
 from llmcli.openai_api.fields import FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.requests import parse_chat as _parse_chat
 from llmcli.openai_api.requests import parse_count as _count_wish
-from llmcli.openai_api.requests import parse_score as _parse_score
+from llmcli.openai_api.scoring import parse_score as _parse_score
 from llmcli.types import Message, Role, Sampling
 
 HELLO = [{"role": "user", "content": "hello"}]

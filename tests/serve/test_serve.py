@@ -19,7 +19,7 @@ import pytest
 from waiting import wait_until
 
 from llmcli.anthropic_api import messages_request
-from llmcli.openai_api import embeddings, requests, responses_request
+from llmcli.openai_api import embeddings, requests, responses_request, scoring
 from llmcli.openai_api.fields import Fields
 from llmcli.serve import gateway, openapi
 
@@ -421,15 +421,16 @@ def test_the_openapi_document_matches_the_server(served):
     document = served.ask("GET", "/openapi.json")[1]
     assert document == openapi.build_document() and set(openapi.POST_PATHS) == set(gateway.FORWARDED_PATHS)
     readers = {
-        "/v1/chat/completions": requests.parse_chat, "/v1/completions": requests.parse_completion, "/v1/score": requests.parse_score,
-        "/v1/count": requests.parse_count, "/v1/embeddings": embeddings.parse_embedding_request,
+        "/v1/chat/completions": requests.parse_chat, "/v1/completions": requests.parse_completion, "/v1/score": scoring.parse_score,
+        "/v1/info": scoring.parse_info, "/v1/count": requests.parse_count, "/v1/embeddings": embeddings.parse_embedding_request,
         "/v1/responses": responses_request.parse_response_request, "/v1/messages": messages_request.read_message_fields,
         "/v1/responses/input_tokens": responses_request.parse_input_count,
         "/v1/messages/count_tokens": messages_request.read_count_fields,
     }  # fmt: skip
     least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x", "max_tokens": 1}
     for path, (_, described, required) in openapi.POST_PATHS.items():
-        fields = Fields({name: least[name] for name in required or ["messages"]})
+        needed = [*required, "candidates"] if path == "/v1/score" else required or ["messages"]
+        fields = Fields({name: least[name] for name in needed})
         known = set(fields._read_names)
         readers[path](fields)
         assert set(described) == fields._read_names - known, path

@@ -173,6 +173,8 @@ def _probe_tools(backend: RemoteBackend) -> tuple[bool | None, str]:
 
 def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:
     instead = "labels are counted from several answers"
+    if backend.describe_model().details is not None:
+        instead = "labels are those of a command on its machine"
     if not backend.offers_logprobs:
         return False, f"the protocol has none; {instead}"
     try:
@@ -180,7 +182,7 @@ def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:
     except BadRequest:  # it refuses the fields
         return False, instead
     if any(isinstance(event, TokenLogprobs) for event in events):
-        return True, "labels are scored by them"
+        return True, instead if backend.describe_model().details is not None else "labels are scored by them"
     return False, instead
 
 

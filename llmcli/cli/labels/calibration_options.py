@@ -164,11 +164,12 @@ class CalibrationOptions:
     def report(self, backend: Backend, scorer: LabelScorer) -> int:
         """Print the figures of the calibration, or those of --eval with ``scorer``; return the exit code."""
         from llmcli.cli.labels.calibration_report import write_calibration, write_evaluation
-        from llmcli.cli.labels.fitted_calibration import score_labelled
+        from llmcli.cli.labels.fitted_calibration import score_labelled, warn_of_scoring
 
         flags, rows = self._flags, self._evaluation
         if rows is not None:
             scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
+            warn_of_scoring(self._ctx, scored)
             figures = self._make_problem().evaluate(scored, rows.rows, scorer)
             write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot)
         else:

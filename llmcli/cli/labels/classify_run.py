@@ -122,7 +122,7 @@ class _LabelRun(ABC):
 
     def _add_notices(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from self._calibrated.notices(self.summary)
-        yield from add_scoring_notices(events)
+        yield from add_scoring_notices(events, labels=True)
 
 
 class _MultiLabelRun(_LabelRun):

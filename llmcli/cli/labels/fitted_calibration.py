@@ -131,7 +131,8 @@ class FittedCalibration:
                 path = self._store.save(self._name, self.stored)
                 self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
         elif self.stored is not None:
-            self.stored.require_identity(self._name or "", identity)
+            is_remote = self._ctx.runtime.server is not None
+            self.stored.require_identity(self._name or "", identity, is_remote=is_remote)
         if self.stored is None:
             return None
         answering = self.answering_problems()
@@ -146,6 +147,7 @@ class FittedCalibration:
         if count < _MIN_LABELLED_ROWS:
             raise TooFewLabels(labelled.path, detail=f"{count}, at least {_MIN_LABELLED_ROWS} are needed")
         scored = score_labelled(backend, scorer, labelled.rows, hidden_states=True)
+        warn_of_scoring(self._ctx, scored)
         problems = self._problem.fit(scored, labelled, scorer)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return StoredCalibration(problems, identity, scorer.model, created, self._keep)
@@ -174,6 +176,14 @@ def score_labelled(
         if not hidden_states:
             raise
         return list(score_records(backend, scorer, records))
+
+
+def warn_of_scoring(ctx: CommandContext, scored: Sequence[ScoredRecord]) -> None:
+    """Say if a server has scored labelled rows in another way than a model on this machine does."""
+    from llmcli.tasks.labels.label_scorer import describe_scoring
+
+    for sentence in describe_scoring(each.scores.method for each in scored):
+        ctx.console.write_note(sentence)
 
 
 LABEL = "label"

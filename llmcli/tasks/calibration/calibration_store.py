@@ -90,12 +90,16 @@ class StoredCalibration:
         answering = self.answering()
         return {name: each.figures if name in answering else each.gain.before for name, each in self.problems.items()}
 
-    def require_identity(self, name: str, identity: Mapping[str, Any]) -> None:
-        """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``."""
+    def require_identity(self, name: str, identity: Mapping[str, Any], *, is_remote: bool = False) -> None:
+        """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``.
+
+        ``is_remote``: a server has chosen the weights of ``identity``.
+        """
         own, other = (json.loads(json.dumps(dict(each))) for each in (self.identity, identity))
         differences = tuple(key for key in {**own, **other} if own.get(key) != other.get(key))
         if differences:
-            raise CalibrationMismatch(name, differences, weights=self.weights if differences == ("weights",) else None)
+            weights = self.weights if differences == ("weights",) else None
+            raise CalibrationMismatch(name, differences, weights=weights, is_remote=is_remote)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the coefficients, as JSON values; several problems are an object by name."""

@@ -321,17 +321,35 @@ def _save_prior(file: Path | None, key: str, prior: Mapping[str, float]) -> None
 
 
 _METHOD_NOTICES = {
-    "logprobs": "the server cannot score whole labels: the probabilities are those of the first tokens of an answer",
-    "samples": "the server cannot score labels and reports no log-probabilities: answers were sampled and counted",
+    "logprobs": "the server cannot score whole labels: the model's own scores are used, the probabilities of the first "
+    "tokens of an answer",
+    "samples": "the server cannot score labels and reports no log-probabilities: the model's own answers are used, "
+    "sampled and counted",
+}
+_LABEL_NOTICES = {
+    **_METHOD_NOTICES,
+    "score": "the server gives no hidden states, or has several models: the model's own scores of whole labels are used",
 }
 
 
-def add_scoring_notices(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-    """Add a Notice before the first result of each way of scoring that only estimates."""
+def describe_scoring(methods: Iterable[str]) -> list[str]:
+    """Return a sentence for each way of scoring labels whose results are not those of this machine."""
+    return [_LABEL_NOTICES[method] for method in dict.fromkeys(methods) if method in _LABEL_NOTICES]
+
+
+def add_scoring_notices(events: Iterable[TaskEvent], *, labels: bool = False) -> Iterator[TaskEvent]:
+    """Add a Notice before the first result of each way of scoring that only estimates, and a warning to each result.
+
+    ``labels``: the results are labels, which a model on this machine gives by more than its scores.
+    """
+    notices = _LABEL_NOTICES if labels else _METHOD_NOTICES
     told = set()
     for event in events:
-        method = event.fields.get("scoring", "") if isinstance(event, Result) else ""
-        if isinstance(event, Result) and method in _METHOD_NOTICES and method not in told:
-            told.add(method)
-            yield Notice(_METHOD_NOTICES[method], event.item)
-        yield event
+        notice = notices.get(event.fields.get("scoring", "")) if isinstance(event, Result) else None
+        if notice is None or not isinstance(event, Result):
+            yield event
+            continue
+        if notice not in told:
+            told.add(notice)
+            yield Notice(notice, event.item)
+        yield replace(event, warnings=(*event.warnings, notice))

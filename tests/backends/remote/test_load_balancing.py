@@ -58,11 +58,12 @@ def running(count):
 
 
 @contextmanager
-def balancing(servers, *, budget=None, policy=QUICK, **fields):
+def balancing(servers, *, budget=None, policy=QUICK, labels=False, **fields):
     """Give a backend on the servers."""
     urls = tuple(getattr(server, "url", server) for server in servers)
     config = ServerConfig(urls[0], "farm", base_urls=urls, **{"concurrency": 4, "timeout": 5.0, **fields})
-    members = [RemoteBackend(each, ApiKey(), Interrupt(), retry_policy=SINGLE_TRY) for each in config.members]
+    options = {"retry_policy": SINGLE_TRY, "labels": labels}
+    members = [RemoteBackend(each, ApiKey(), Interrupt(), **options) for each in config.members]
     backend = LoadBalancingBackend(config, members, Interrupt(), policy, budget=budget)
     try:
         yield backend
@@ -381,19 +382,39 @@ def test_what_does_not_tell_weights_apart_is_accepted(servers, one, other):
         assert backend.info().context
 
 
+def describe_weights(server, weights, digest="0f" * 32, **more):
+    """Let a server be ours, with a model of these weights."""
+    server.models = [{"id": "m", "owned_by": "llmcli"}]
+    details = {"model": "m", "digest": digest, "weights": weights, "context": 512, "layers": 4, **more}
+    server.paths["/v1/info"] = lambda handler, _body: handler.give(200, details)
+
+
 def test_llm_serve_is_asked_to_load_its_model(servers):
     """It knows the weights then; the type that it chooses differs between machines."""
     for server, weights in zip(servers, ("bf16", "original"), strict=True):
-        server.models = [{"id": "m", "owned_by": "llmcli"}]
-
-        def count(handler, _body, server=server, weights=weights):
-            server.models = [{**server.models[0], "digest": "0f" * 32, "weights": weights}]
-            handler.give(200, {"tokens": 3})
-
-        server.paths["/v1/count"] = count
+        describe_weights(server, weights)
     with balancing(servers) as backend, pytest.raises(ConfigError) as caught:
         backend.info()
     assert "m (0f0f0f0f0f0f bf16)" in caught.value.detail
+
+
+def test_labels_of_several_of_our_servers_are_those_of_one_model(servers):
+    """Its digest and weights identify it, so a probe and a calibration fit; the shortest context counts."""
+    for server, context in zip(servers, (512, 256), strict=True):
+        describe_weights(server, "bf16", context=context)
+    with balancing(servers, labels=True) as backend:
+        info = backend.info()
+    assert (info.model_id, info.weights, info.layers, info.context) == ("0f" * 32, "bf16", 4, 256)
+
+
+def test_labels_do_not_mix_our_server_with_another(servers):
+    """The other one has no such weights, and would score in another way."""
+    describe_weights(servers[0], "bf16")
+    servers[1].models = [{"id": "m", "owned_by": "somebody", "max_model_len": 512}]
+    with balancing(servers, labels=True) as backend, pytest.raises(ConfigError):
+        backend.info()
+    with balancing(servers) as backend:
+        assert backend.info().model == "m"
 
 
 def test_a_server_with_another_model_after_a_restart_is_not_used_again(servers):

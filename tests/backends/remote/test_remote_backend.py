@@ -61,7 +61,7 @@ def test_a_prompt_close_to_the_context_is_counted_by_our_server(server, backend)
     server.paths["/v1/count"] = lambda handler, _body: handler.give(200, {"tokens": 1234})
     (small, large), exact = backend.count([request(), long_request()])
     assert not exact and small < 64 and large == 1234
-    assert [asked.path for asked in server.asked] == ["/v1/models", "/v1/count"]
+    assert [asked.path for asked in server.asked] == ["/v1/models", "/v1/info", "/v1/count"]
 
 
 @pytest.mark.parametrize(

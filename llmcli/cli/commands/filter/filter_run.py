@@ -252,4 +252,4 @@ class FilterRun:
         if not self.calibrated.thresholds:
             self._summary.details["threshold"] = self._query.threshold
         yield from self.calibrated.notices(self._summary)
-        yield from add_scoring_notices(events)
+        yield from add_scoring_notices(events, labels=True)

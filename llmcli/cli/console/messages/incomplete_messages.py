@@ -275,7 +275,8 @@ JOB_DESCRIPTIONS: Descriptions = {
 def _describe_other_calibration(error: CalibrationMismatch) -> ErrorText:
     what = f"the calibration {subject_of(error)} was made with another {_name_differences(error.differences)}"
     if error.weights is not None:
-        return what, f"Try: --weights {error.weights}"
+        start = "On the server's machine: llm serve" if error.is_remote else "Try:"
+        return what, f"{start} --weights {error.weights}"
     return what, "Use what it was made with, or make a new one: --calibrate FILE --calibration NAME"
 
 
