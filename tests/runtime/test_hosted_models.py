@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 
@@ -65,9 +66,9 @@ def test_every_verb_works(llm, hosted, tmp_path):
     assert sent.index('"one"') < sent.index('"Bonjour"') < sent.index('"two"')
 
 
-def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted):
-    """The output says so."""
-    answers = iter(["positive", "Positive.", "negative", "**positive**", "It is positive"] * 4)
+def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted, terminal):
+    """The output says so: a warning of each record, and a line on a terminal."""
+    answers = itertools.cycle(["positive", "Positive.", "negative", "**positive**", "It is positive"])
     hosted.fields_refused = {"logprobs", "top_logprobs", "include"}
     hosted.usual = hosted.say(lambda _body: next(answers))
     run = llm("sentiment", "--backend", "there", "--json", stdin=b"What a day\n")
@@ -75,6 +76,11 @@ def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted):
     assert run.code == 0, run.err
     assert (found["label"], found["scoring"]) == ("positive", "samples")
     assert found["usage"]["prompt_tokens"] >= 5 * 7
+    assert len(found["warnings"]) == 1 and "the model's own answers are used" in found["warnings"][0]
+    assert run.err == ""
+    screen = terminal(columns=200)
+    llm("sentiment", "--backend", "there", "--no-prior", stdin=b"What a day\n\nWhat a night\n", err=screen.slave)
+    assert screen.close().count(found["warnings"][0]) == 1
 
 
 def test_answers_that_are_no_label(llm, hosted):

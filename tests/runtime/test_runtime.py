@@ -37,7 +37,9 @@ def built(monkeypatch):
     made = []
 
     def build(kind):
-        return lambda *given, **_options: made.append((kind, given)) or SimpleNamespace(close=lambda: made.append(("closed", ())))
+        return lambda *given, **_options: (
+            made.append((kind, given)) or SimpleNamespace(close=lambda: made.append(("closed", ())))
+        )
 
     monkeypatch.setattr(backend_factory, "build_remote", build("remote"))
     monkeypatch.setattr(backend_factory, "build_local", build("local"))

@@ -211,7 +211,64 @@ PLACES = {
     "embeddings": {"input": "x"},
     "score": {"messages": HELLO, "candidates": ["x"]},
     "count": {"messages": HELLO},
+    "info": {},
 }
+
+
+def test_info_says_what_the_model_can_do(served):
+    """Its context, its layers, and which file and weights answer, as scores and the list of models say."""
+    status, info = served.post("info", labels=True)
+    scores = served.post("score", messages=HELLO, candidates=["x"], labels=True)[1]
+    digest = hashlib.sha256(Path(served.environ["LLMCLI_MODEL"]).read_bytes()).hexdigest()
+    assert status == 200 and info["context"] > 0 and info["layers"] > 1 and info["model"] == served.models()[0]
+    assert (info["digest"], info["weights"]) == (scores["digest"], scores["weights"]) == (digest, "original")
+
+
+def test_hidden_states_come_alone_or_with_scores(served):
+    """After the layers of the request, as 32-bit floats; the same bits in both cases and in each request."""
+    (vector,) = served.post("embeddings", input="x")[1]["data"]
+    wide = len(vector["embedding"])
+    asked = {"messages": HELLO, "hidden_states": True, "state_layers": [1]}
+    alone, again = (served.post("score", **asked, labels=True)[1] for _ in range(2))
+    both = served.post("score", **asked, candidates=["x", "yes"], labels=True)[1]
+    assert alone["hidden_states"] == again["hidden_states"] and not alone["scores"]
+    assert [score["candidate"] for score in both["scores"]] == ["x", "yes"]
+    for states in (alone["hidden_states"], both["hidden_states"]):
+        assert states["layers"] == [1] and len(base64.b64decode(states["mean"])) == 4 * wide
+    assert len(served.post("score", messages=HELLO, hidden_states=True)[1]["hidden_states"]["layers"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("score", {"hidden_states": True, "state_layers": [99]}, "state_layers"),
+        ("score", {"hidden_states": True, "state_layers": [2, 1]}, "state_layers"),
+        ("score", {"hidden_states": True, "state_layers": [0]}, "state_layers"),
+        ("score", {"hidden_states": True, "state_layers": [True]}, "state_layers"),
+        ("score", {"hidden_states": True, "state_layers": "1"}, "state_layers"),
+        ("score", {"hidden_states": True, "state_layers": [*range(1, 40)]}, "state_layers"),
+        ("score", {"candidates": ["x"], "state_layers": [1]}, "state_layers"),
+        ("score", {"candidates": ["x"], "hidden_states": "yes"}, "hidden_states"),
+        ("score", {"candidates": ["x"], "labels": 1}, "labels"),
+        ("score", {}, "candidates"),
+        ("count", {"labels": "x"}, "labels"),
+        ("chat/completions", {"labels": True}, "labels"),
+    ],
+)
+def test_a_wrong_field_for_labels_is_named(served, path, body, param):
+    """400, as every other field; no context is made for it."""
+    status, answer = served.post(path, messages=HELLO, **body)
+    assert (status, answer["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("path", ["info", "score"])
+def test_labels_have_the_access_rules_of_answers(served, path):
+    """A token (401), a model of this machine (404), and none by its path."""
+    body = {"messages": HELLO, "candidates": ["x"]} if path == "score" else {}
+    assert served.ask("POST", f"/v1/{path}", {**body, "labels": True}, token="wrong")[0] == 401
+    for name in ("other", served.environ["LLMCLI_MODEL"]):
+        status, answer = served.post(path, **body, labels=True, model=name)
+        assert (status, answer["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -219,7 +276,7 @@ PLACES = {
 def test_no_answer_shows_a_path(served, path, stream):
     """The model has the name of its file, whatever the client calls it, and no path of this machine."""
     directory = str(Path(served.environ["LLMCLI_MODEL"]).parent)
-    streams = {"stream": True} if stream and path not in {"embeddings", "score", "count"} else {}
+    streams = {"stream": True} if stream and path not in {"embeddings", "score", "count", "info"} else {}
     for model in ({}, {"model": served.models()[0]}):
         status, body = served.post(path, **PLACES[path], **model, **streams)
         text = body.decode() if isinstance(body, bytes) else json.dumps(body)
