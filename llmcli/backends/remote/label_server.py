@@ -1,4 +1,4 @@
-"""What only our own server has: its model's details, and scores and hidden states from the weights that label there.
+"""Details of a model, scores and hidden states that only our own server gives, from the weights that label there.
 
 Labels from them are those of a command on the server's machine, bit by bit. Each answer says which weights it comes
 from, so that none is mixed with others after a restart. Other servers have neither path.
