@@ -1,6 +1,7 @@
 """The batches of ``llm serve --batches``: checked and run one after another, each by a process of ``llm run-batch``.
 
-That process is a job over records: what it has answered survives a kill, and goes on when the server is started again.
+That process is a job over records: what it has answered survives a kill. A process that was killed is started again, by
+this server or the next one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _MAX_ERRORS = 100
 """Errors of one input that are listed."""
 _RETRY_S = 10.0
 """Seconds until batches go on after a failure that may pass."""
+_MAX_KILLS = 3
+"""Successive kills of a batch's process without progress in between after which the batch fails."""
 _EXPIRY_INTERVAL_S = 60
 
 
@@ -82,6 +85,7 @@ class BatchQueue:
         self._process: BatchProcess | None = None
         self._batch_id = ""
         self._is_finishing = False
+        self._kills = _Kills()
         self._pause_until = self._retry_at = self._expiry_at = 0.0
         self._is_idle = False
         self._lock = threading.Lock()
@@ -189,6 +193,9 @@ class BatchQueue:
             self._complete(batch, "expired" if expired else "cancelled")
         elif code == TemporaryFailure.exit_code:
             self._retry_at = self.store.now + _RETRY_S
+        elif code < 0 and self._kills.count(batch["id"], sum(process.count())) < _MAX_KILLS:
+            self._write_line(f"batches: {batch['id']}: {process.failure()}: it is started again")
+            self._retry_at = self.store.now + _RETRY_S
         else:
             self._complete(batch, "failed", [_dump_error("internal_error", process.failure())])
 
@@ -237,6 +244,21 @@ class BatchQueue:
                 for number, line in enumerate(each for each in file if each.strip()):
                     if number >= count:
                         yield _expired_line(line), False
+
+
+class _Kills:
+    """Kills of the process of one batch since it last made progress."""
+
+    def __init__(self) -> None:
+        self._batch_id, self._num_done, self._count = "", 0, 0
+
+    def count(self, batch_id: str, num_done: int) -> int:
+        """Count a kill after ``num_done`` answered requests; return how many there were without progress."""
+        if batch_id == self._batch_id and num_done <= self._num_done:
+            self._count += 1
+        else:
+            self._batch_id, self._num_done, self._count = batch_id, num_done, 1
+        return self._count
 
 
 def _expired_line(request: bytes) -> bytes:

@@ -251,6 +251,68 @@ def test_a_temporary_failure_is_tried_again(store, queue, runner, submit, clock)
     assert len(runner.started) == 2
 
 
+def kill_repeatedly(queue, runner, clock, counts):
+    """Let the process be killed after each of these numbers of answered requests, and the queue go on."""
+    for done in counts:
+        clock.time += 11
+        queue.advance()
+        runner.process.counts = (done, 0)
+        runner.process.end(-9)
+        queue.advance()
+
+
+def test_a_killed_process_is_started_again(store, queue, runner, submit, clock):
+    """After a pause, as long as each process makes progress."""
+    batch_id = submit("".join(line(f"r{number}") for number in range(9)))
+    queue.advance()
+    kill_repeatedly(queue, runner, clock, [2, 2, 4, 5, 5, 8])
+    assert store.find_batch(batch_id)["status"] == "in_progress" and len(runner.started) == 6
+    clock.time += 11
+    queue.advance()
+    runner.process.answer(*(f"r{number}" for number in range(9)))
+    runner.process.end()
+    queue.advance()
+    batch = store.find_batch(batch_id)
+    assert batch["status"] == "completed" and batch["request_counts"]["completed"] == 9
+
+
+def test_a_process_that_is_killed_again_and_again_fails_the_batch(store, queue, runner, submit, clock):
+    """The third time without progress; the next batch then gets its own three."""
+    first, second = submit(line("a") + line("b")), submit(line("c"))
+    queue.advance()
+    kill_repeatedly(queue, runner, clock, [1, 1, 1])
+    batch = store.find_batch(first)
+    assert batch["status"] == "failed" and batch["errors"]["data"][0]["message"] == "it broke"
+    queue.advance()
+    kill_repeatedly(queue, runner, clock, [0, 0])
+    assert store.find_batch(second)["status"] == "in_progress"
+
+
+def test_a_batch_whose_process_was_killed_goes_on_with_the_next_server(tmp_path, store, queue, runner, submit, clock):
+    """The server ends before it has started the process again."""
+    batch_id = submit(line("a") + line("b"))
+    queue.advance()
+    kill_repeatedly(queue, runner, clock, [1])
+    queue.close()
+    later = BatchQueue(BatchStore(tmp_path / "batches", clock), runner)
+    later.advance()
+    runner.process.answer("a", "b")
+    runner.process.end()
+    later.advance()
+    assert store.find_batch(batch_id)["status"] == "completed"
+
+
+def test_a_cancelled_batch_whose_process_is_killed_is_cancelled(store, queue, runner, submit):
+    """It is not started again."""
+    batch_id = submit(line())
+    queue.advance()
+    queue.advance()
+    queue.cancel(batch_id)
+    runner.process.end(-9)
+    queue.advance()
+    assert store.find_batch(batch_id)["status"] == "cancelled" and len(runner.started) == 1
+
+
 def test_cancelling_finishes_what_runs(store, queue, runner, submit):
     """The answers so far are there; to cancel twice, or what has ended, changes nothing."""
     batch_id = submit(line("a") + line("b"))

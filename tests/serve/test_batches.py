@@ -332,3 +332,26 @@ def test_a_batch_goes_on_when_the_server_is_started_again(tiny, tmp_path):
         answers = client.files.content(batch.output_file_id).read()
     assert answers.startswith(before) and 0 < before.count(b"\n") < count
     assert [json.loads(line)["custom_id"] for line in answers.splitlines()] == [f"r{n}" for n in range(count)]
+
+
+@pytest.mark.slow
+def test_a_batch_whose_process_is_killed_is_resumed(tiny, tmp_path):
+    """As by the system for lack of memory: no answer is lost or doubled."""
+    data, count = {"LLMCLI_DATA_DIR": str(tmp_path / "data")}, 400
+    asked = [chat(f"r{n}", max_tokens=300, ignore_eos=True) for n in range(count)]
+    with serving(tiny("chatml"), "--batches", **data) as server, connect(server) as client:
+        batch = wait_for(client, submit(client, *asked), "in_progress")
+        wait_until(lambda: any(path.stat().st_size for path in (tmp_path / "data" / "batches").glob("*.partial")))
+        os.kill(find_writer(tmp_path / "data" / "batches"), signal.SIGKILL)
+        batch = wait_for(client, batch, "completed")
+        answers = client.files.content(batch.output_file_id).read()
+    assert [json.loads(line)["custom_id"] for line in answers.splitlines()] == [f"r{n}" for n in range(count)]
+
+
+def find_writer(directory):
+    """Return the process that writes the answers of a batch in a directory."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if link.readlink().parent == directory and link.readlink().name.endswith(".partial"):
+                return int(link.parts[2])
+    raise AssertionError("no process writes answers")

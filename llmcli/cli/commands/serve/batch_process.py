@@ -126,4 +126,7 @@ class RunBatchProcess:
         lines = self._log.read_bytes().splitlines()
         with suppress(IndexError, ValueError, KeyError, TypeError):
             return str(json.loads(lines[-1])["error"]["message"])
-        return f"llm run-batch ended with exit code {self._process.returncode}"
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"llm run-batch was ended by signal {-code} ({signal.strsignal(-code)})"
+        return f"llm run-batch ended with exit code {code}"
