@@ -22,11 +22,13 @@
     |  |- BadModelFile              (not a GGUF file, or a broken one)
     |  |- BadAdapter  [m]
     |  |- BadGrammar  [m]       2   (a schema, labels or a grammar from the command line)
+    |  |- DamagedState  [s]    78   (a file that llm keeps)
     |  |- AnswerRefused  [r]        (by the model, or a filter)
     |  `- ConversationFull, NotAPart, NothingToSwap, TooFewLabels, UnfinishedPart  [s]
     |- MissingError            66   input, prompt file, session, model, repository
     |  |- PageMissing  [n]
     |  |- EngineNotCompiled  [m]
+    |  |- UnreadableState  [s]  77   (no permission for what llm keeps)
     |  `- PartsIncomplete  [s]
     |- UnavailableError        69   retrying is useless
     |  |- MissingExtra              (an optional library)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.errors import CannotCreate, ConfigError, InputError, MissingError, PartialError, UsageError
+from llmcli.errors import BadDocument, CannotCreate, ConfigError, InputError, MissingError, PartialError, UsageError
 
 
 class JobMismatch(UsageError):
@@ -87,6 +87,21 @@ class CalibrationMismatch(ConfigError):
 
 class DamagedCalibration(ConfigError):
     """The file of the calibration ``subject`` cannot be read; ``detail`` says why."""
+
+
+class UnreadableState(MissingError):
+    """The file or directory ``subject``, which llm keeps, cannot be read; ``detail`` is the system's message."""
+
+    exit_code = 77
+
+    def __init__(self, subject: str, *, detail: str = "") -> None:
+        super().__init__(subject, kind="place", detail=detail)
+
+
+class DamagedState(BadDocument):
+    """The file ``subject``, which llm keeps (a log, chats, an index), is damaged; ``detail`` gives the reason."""
+
+    exit_code = 78
 
 
 class TooFewLabels(InputError):

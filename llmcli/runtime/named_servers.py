@@ -12,6 +12,7 @@ from llmcli.config import backend_config
 from llmcli.config.backend_config import find_preset, preset_names
 from llmcli.config.config_editor import edit_config, remove_entry, set_entry
 from llmcli.errors import CannotCreate, LlmError, MissingError, Unauthorized, UsageError
+from llmcli.errors.saved_state_errors import UnreadableState
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 from llmcli.runtime import consent
@@ -148,7 +149,7 @@ class KeyStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise MissingError(str(self._directory), kind="place", detail=error.strerror or "") from error
+            raise UnreadableState(str(self._directory), detail=error.strerror or "") from error
 
     def store(self, name: str, secret: str) -> Path:
         """Store a key in the place of an earlier one, and return its file. Raises ``CannotCreate``."""

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
-from llmcli.errors.saved_state_errors import NewerSchema
+from llmcli.errors import BadDocument, CannotCreate, OutputError, TemporaryFailure
+from llmcli.errors.saved_state_errors import DamagedState, NewerSchema, UnreadableState
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
 from llmcli.interrupt import check_interrupt, stop_requested
@@ -117,6 +117,7 @@ class Database:
         """
         self.path = path
         self._spec = spec
+        self._damage = DamagedState if private else BadDocument
         self._read_only = read_only
         if read_only and private:
             _restrict_existing(path)
@@ -226,11 +227,11 @@ class Database:
         if version == 0 and not tables:
             return None
         if not tables >= self._spec.tables:
-            raise BadDocument(str(self.path), detail="it is another program's database", kind=self._spec.kind)
+            raise self._damage(str(self.path), detail="it is another program's database", kind=self._spec.kind)
         if version > self._spec.version:
             raise NewerSchema(str(self.path), version=version, known=self._spec.version)
         if version != self._spec.version and version not in self._spec.migrations:
-            raise BadDocument(str(self.path), detail="it is of an unknown version", kind=self._spec.kind)
+            raise self._damage(str(self.path), detail="it is of an unknown version", kind=self._spec.kind)
         return int(version)
 
     @contextmanager
@@ -246,7 +247,7 @@ class Database:
             # without an error code: the module cannot decode data of the file
             if code in _DAMAGED_CODES or whole is None:
                 damaged = f"the file is not {self._spec.description}, or is damaged"
-                raise BadDocument(str(self.path), detail=damaged, kind=self._spec.kind) from error
+                raise self._damage(str(self.path), detail=damaged, kind=self._spec.kind) from error
             if code == sqlite3.SQLITE_INTERRUPT:
                 check_interrupt()
             if code in _BUSY_CODES:
@@ -301,7 +302,7 @@ def _read_only_uri(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise MissingError(str(path), kind="place", detail=_NOT_A_FILE)
+            raise UnreadableState(str(path), detail=_NOT_A_FILE)
         if not status.st_size:
             return "file::memory:"
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -309,7 +310,7 @@ def _read_only_uri(path: Path) -> str:
         return "file::memory:"
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not os.access(path, os.R_OK):
-            raise MissingError(str(path), kind="place", detail=error.strerror or "") from error
+            raise UnreadableState(str(path), detail=error.strerror or "") from error
         return f"{address}?mode=ro"
     return f"{address}?mode=rw"
 

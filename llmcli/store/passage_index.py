@@ -11,13 +11,14 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from llmcli.errors import BadDocument, LlmError
+from llmcli.errors.saved_state_errors import DamagedState
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.store.database import Database, DatabaseSpec, make_parent_directory
@@ -144,7 +145,7 @@ class PassageIndex:
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             database.execute("INSERT INTO words (words) VALUES ('integrity-check')")
         if found != "ok":
-            raise BadDocument(str(self.path), detail=f"the file is damaged: {found}", kind=_SPEC.kind)
+            raise DamagedState(str(self.path), detail=f"the file is damaged: {found}", kind=_SPEC.kind)
 
     def files(self) -> dict[str, FileState]:
         """Return the files by their paths."""
@@ -387,11 +388,16 @@ class IndexFiles:
         """Open the index of a directory; one that does not exist is empty. Raises what ``Database`` raises."""
         return PassageIndex(self.path_of(directory), read_only=True)
 
-    def summaries(self) -> Iterator[IndexSummary]:
-        """Yield what each index contains; files that are no index of this version are left out."""
+    def summaries(self, report: Callable[[LlmError], object] = lambda _: None) -> Iterator[IndexSummary]:
+        """Yield what each index contains; ``report`` gets the error of each file that cannot be read."""
         for file in sorted(self._cache.glob(f"*{_SUFFIX}")):
-            with suppress(LlmError), PassageIndex(file, read_only=True) as index:
-                yield index.summary()
+            try:
+                with PassageIndex(file, read_only=True) as index:
+                    summary = index.summary()
+            except LlmError as error:
+                report(error)
+            else:
+                yield summary
 
     def remove(self, directory: str) -> bool:
         """Delete the index of a directory; return whether there was one. Raises ``OSError``."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmcli.errors import BadModelFile, MissingError, OutputError
+from llmcli.errors.saved_state_errors import UnreadableState
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
@@ -30,11 +31,11 @@ def translate_write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def translate_read_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to read ``path`` into ``MissingError`` (kind "place")."""
+    """Turn the operating system's refusal to read ``path`` into ``UnreadableState``."""
     try:
         yield
     except OSError as error:
-        raise MissingError(str(error.filename or path), kind="place", detail=error.strerror or str(error)) from error
+        raise UnreadableState(str(error.filename or path), detail=error.strerror or str(error)) from error
 
 
 def unreadable_error(path: Path, error: OSError) -> MissingError:

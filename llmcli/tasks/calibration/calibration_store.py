@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from llmcli.errors import CannotCreate, MissingError, UsageError
-from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
+from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration, UnreadableState
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 from llmcli.tasks.calibration.calibration import Calibration, Cascade
@@ -30,7 +32,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "use letters A to Z, digits and ._- only, 100 at most, and do not begin with . or -"
 _COEFFICIENTS = "coefficients."
 _CASCADE = "cascade."
-_FORMAT_ERRORS = (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
+_FORMAT_ERRORS = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, MemoryError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError, SyntaxError),
+)
+"""What json, zipfile and numpy raise for damaged content, and what the types of a calibration raise for other values."""
 
 
 def is_calibration_name(text: str) -> bool:
@@ -128,7 +134,7 @@ class CalibrationStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise MissingError(str(self._directory), kind="place", detail=error.strerror or "") from error
+            raise UnreadableState(str(self._directory), detail=error.strerror or "") from error
 
     def save(self, name: str, stored: StoredCalibration) -> Path:
         """Save a calibration in the place of an earlier one, atomically; return its file. Raises ``CannotCreate``."""
@@ -140,12 +146,13 @@ class CalibrationStore:
         return path
 
     def load(self, name: str) -> StoredCalibration:
-        """Return a calibration. Raises ``MissingError`` and ``DamagedCalibration``."""
+        """Return a calibration. Raises ``MissingError``, ``UnreadableState`` and ``DamagedCalibration``."""
         try:
             return decode_calibration(self.path(name).read_bytes())
+        except FileNotFoundError as error:
+            raise MissingError(name, kind="calibration", suggestions=self.names()) from error
         except OSError as error:
-            detail = "" if isinstance(error, FileNotFoundError) else error.strerror or ""
-            raise MissingError(name, kind="calibration", suggestions=self.names(), detail=detail) from error
+            raise UnreadableState(str(self.path(name)), detail=error.strerror or "") from error
         except _FORMAT_ERRORS as error:
             raise DamagedCalibration(name, detail=str(error)) from error
 
@@ -211,7 +218,7 @@ def decode_calibration(content: bytes) -> StoredCalibration:
         head = f"{number}."
         own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
         problems[str(problem["name"])] = _decode_problem(problem, own)
-    return StoredCalibration(problems, text["identity"], text["model"], text["created"], bool(text["keep"]))
+    return StoredCalibration(problems, {**text["identity"]}, text["model"], text["created"], bool(text["keep"]))
 
 
 def _encode_scores(scores: LinearScores) -> dict[str, Any]:

@@ -219,6 +219,23 @@ def test_a_damaged_index_is_built_again(llm, docs):
         assert llm("index", "search", "notice period").out == found, start
 
 
+def test_a_damaged_index_is_called_damaged(llm, docs, tmp_path):
+    """By list and search, which show what the other indexes have; nothing is found in a damaged one."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.txt").write_text("The parrot speaks.\n")
+    llm("index", "add", "docs")
+    (path,) = Path(os.environ["LLMCLI_CACHE_DIR"], "indexes").glob("*.sqlite")
+    path.write_bytes(b"damaged" * 1000)
+    for words in (["list"], ["search", "notice"]):
+        run = llm("index", *words)
+        assert (run.code, run.out) == (78, "") and "or is damaged" in run.err and "no indexed passage" not in run.err
+    llm("index", "add", "other")
+    for words, shown in ((["list"], str(other)), (["search", "parrot"], "parrot speaks")):
+        run = llm("index", *words)
+        assert run.code == 3 and shown in run.out and "or is damaged" in run.err
+
+
 def test_the_repair_of_an_index_is_told(llm, docs):
     """In a note, and an intact index is not built again."""
     llm("index", "add", "docs")

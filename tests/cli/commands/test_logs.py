@@ -166,6 +166,17 @@ def test_a_locked_log_is_a_warning(ask, monkeypatch):
     assert (run.code, run.out) == (0, "HO\n") and "another process" in run.err
 
 
+def test_a_damaged_log_is_one_line(llm, ask):
+    """With the code of what llm keeps, and the way on; another user's log with the code of permissions."""
+    ask("hi")
+    log_file().write_bytes(b"damaged" * 1000)
+    run = llm("logs", "list")
+    assert run.code == 78 and "or is damaged" in run.err and "Move it away" in run.err
+    log_file().unlink()
+    log_file().mkdir()
+    assert llm("logs", "list").code == 77
+
+
 def test_a_newer_log_stays_as_it_is(llm, ask):
     """Writing to it is a warning, reading an error."""
     ask("hi")

@@ -42,6 +42,22 @@ def test_a_calibration_corrects_the_model(llm, label_scores, calibrated):
     assert [line.split("\t")[0] for line in run.out.splitlines()] == ["idea", "bug"]
 
 
+def test_a_damaged_calibration_hides_no_other(llm, calibrated):
+    """The list names it, says why it cannot be read, and shows the others; one without permission as well."""
+    path = Path(os.environ["LLMCLI_DATA_DIR"], "calibrations", "tickets.npz")
+    whole = path.read_bytes()
+    path.with_name("cut.npz").write_bytes(whole[:-40])
+    path.with_name("flipped.npz").write_bytes(whole[:300] + bytes([whole[300] ^ 255]) + whole[301:])
+    run = llm("calibrations", "list")
+    names = [line.split("\t")[0] for line in run.out.splitlines()]
+    assert (run.code, names) == (78, ["cut", "flipped", "tickets"]) and "\tclassify\tbug,idea\t" in run.out
+    assert run.err.count("cannot be read") == 2 and "llm calibrations rm cut" in run.err
+    assert llm("calibrations", "show", "cut").code == 78
+    path.with_name("closed.npz").mkdir()
+    assert llm("calibrations", "show", "closed").code == 77
+    assert llm("calibrations", "list").code == 77  # of the first that cannot be read
+
+
 def test_records_are_labelled_at_once(llm, label_scores, labelled, write):
     """With input, --calibrate is used for it; without a name nothing is saved."""
     run = llm("classify", *LABELS, "--calibrate", labelled, write("in.txt", "a bug\n"), answer=label_scores)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import stat
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -206,6 +208,26 @@ def test_a_damaged_file(tmp_path, fitted):
     for content in (b"", b"x" * 50, whole[: len(whole) // 2], whole[:-30], later[:100]):
         store.path("one").write_bytes(content)
         with pytest.raises(DamagedCalibration):
+            store.load("one")
+
+
+def test_random_damage_is_an_error_of_its_own(tmp_path, fitted):
+    """Errors of zip files, of their compression and of numpy's headers are not internal errors."""
+    store, stored = store_of(tmp_path, fitted)
+    whole, random = encode_calibration(stored), Random(3)
+    for _ in range(300):
+        content, at = bytearray(whole), random.randrange(len(whole))
+        match random.randrange(4):
+            case 0:
+                content[at] ^= 1 << random.randrange(8)
+            case 1:
+                content[at : at + 300] = bytes(300)
+            case 2:
+                content[at:at] = random.randbytes(20)
+            case 3:
+                content[at:at] = content[at : at + 500]
+        store.path("one").write_bytes(bytes(content))
+        with suppress(DamagedCalibration):  # a changed date of an archive's member damages nothing
             store.load("one")
 
 

@@ -26,20 +26,22 @@ def show_list(ctx: CommandContext) -> int:
     """List the calibrations with their labels and how good they are.
 
     In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One
-    that cannot be read has only a name; llm calibrations show NAME says why. The figures are those of what answers: of
-    the model alone where the calibration gains nothing. With several labels for a record, they are means over the
-    labels.
+    that cannot be read has only a name; standard error says why, and the exit code is 77 or 78. The figures are those
+    of what answers: of the model alone where the calibration gains nothing. With several labels for a record, they are
+    means over the labels.
     """
     from statistics import fmean
 
-    from llmcli.errors.saved_state_errors import DamagedCalibration
+    from llmcli.errors.saved_state_errors import DamagedCalibration, UnreadableState
 
-    store, rows = _open_store(ctx), []
+    store, rows, code = _open_store(ctx), [], 0
     for name in store.names():
         row: dict[str, object] = {"name": name}
         try:
             stored = store.load(name)
-        except DamagedCalibration:
+        except (DamagedCalibration, UnreadableState) as error:
+            ctx.console.write_error(error, name=name)
+            code = code or error.exit_code
             row |= dict.fromkeys(("verb", "labels", "model", "rows", "accuracy", "ece", "created"))
         else:
             figures = [*stored.answering_figures().values()]
@@ -52,7 +54,7 @@ def show_list(ctx: CommandContext) -> int:
     if ctx.console.writes_for_people and not rows:
         ctx.console.write_stdout("No calibrations. To make one: llm classify --calibrate FILE --calibration NAME\n")
     ctx.console.write_table(rows)
-    return 0
+    return code
 
 
 @command(
@@ -107,10 +109,10 @@ def _remove_states(ctx: CommandContext, store: CalibrationStore, name: str) -> N
     """Remove what llm label keeps for this calibration. A damaged one names none; then its age removes it."""
     from contextlib import suppress
 
-    from llmcli.errors.saved_state_errors import DamagedCalibration
+    from llmcli.errors.saved_state_errors import DamagedCalibration, UnreadableState
     from llmcli.tasks.label.state_store import remove_states
 
-    with suppress(DamagedCalibration):
+    with suppress(DamagedCalibration, UnreadableState):
         remove_states(ctx.runtime.paths.label_states, store.load(name).identity)
 
 

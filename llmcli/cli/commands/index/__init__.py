@@ -40,14 +40,17 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: directory, files, passages, vectors, size in bytes, date of the last change.
     """
-    from llmcli.cli.commands.index.index_run import summary_rows
+    from llmcli.cli.commands.index.index_run import Outcome, summary_rows
     from llmcli.store.passage_index import IndexFiles
 
-    rows = summary_rows(IndexFiles(ctx.runtime.paths.indexes).summaries(), people=ctx.console.writes_for_people)
-    if not rows and ctx.console.writes_for_people:
+    outcome = Outcome()
+    summaries = IndexFiles(ctx.runtime.paths.indexes).summaries(lambda error: outcome.fail(ctx, error, ""))
+    rows = summary_rows(summaries, people=ctx.console.writes_for_people)
+    if not rows and outcome.failure is None and ctx.console.writes_for_people:
         ctx.console.write_stdout("No directory has an index. Try: llm index add DIRECTORY\n")
     ctx.console.write_table(rows)
-    return 0
+    outcome.delivered = bool(rows)
+    return outcome.exit_code
 
 
 @command(*GENERAL_OPTIONS, examples="llm index rm docs")
@@ -92,9 +95,9 @@ def search(
     from llmcli.cli.commands.index.index_run import passage_rows, search_indexes
     from llmcli.cli.input.inputs import decode_argument
 
-    found = search_indexes(ctx, decode_argument(query), inside, limit, embed=embed)
+    found, code = search_indexes(ctx, decode_argument(query), inside, limit, embed=embed)
     ctx.console.write_table(passage_rows(found, as_json=ctx.console.as_json), preview="text")
-    return 0
+    return code
 
 
 index = build_group(

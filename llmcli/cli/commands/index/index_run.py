@@ -26,7 +26,7 @@ _KIND = "index"
 def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: bool) -> int:
     """Index directories; return the exit code: 3 if some of their files cannot be read."""
     files = IndexFiles(ctx.runtime.paths.indexes)
-    outcome = _Outcome()
+    outcome = Outcome()
     for directory, name in {real_path(each): each for each in directories}.items():
         if not private_files.exists(Path(directory)):
             outcome.fail(ctx, MissingError(name, kind="input"), "")
@@ -56,8 +56,8 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
 
 
 @slotted
-class _Outcome:
-    """``failure`` is the first failed file; ``delivered``: another one was indexed."""
+class Outcome:
+    """``failure`` is the first failed file or index; ``delivered``: another one was indexed, listed or searched."""
 
     failure: LlmError | None = None
     delivered: bool = False
@@ -88,16 +88,18 @@ class _Outcome:
 
 def search_indexes(
     ctx: CommandContext, query: str, directories: Sequence[str] | None, limit: int, *, embed: bool
-) -> list[IndexedPassage]:
-    """Return the passages of indexes (None: of all) that match a query best.
+) -> tuple[list[IndexedPassage], int]:
+    """Return the passages of indexes (None: of all) that match a query best, and the exit code.
 
-    Raises ``EmptyInput``, and ``MissingError`` for a directory without an index and if nothing was found.
+    Of all indexes, those that cannot be read are reported. Raises ``EmptyInput``, ``MissingError`` for a directory
+    without an index and if nothing was found, and the error of an index that cannot be read if no other one matches.
     """
     if not query.strip():
         raise EmptyInput("the query")
     files = IndexFiles(ctx.runtime.paths.indexes)
+    unreadable: list[LlmError] = []
     if directories is None:
-        directories = [each.directory for each in files.summaries()]
+        directories = [each.directory for each in files.summaries(unreadable.append)]
     for directory in directories:
         if not files.exists(directory):
             raise MissingError(directory, kind=_KIND)
@@ -110,8 +112,11 @@ def search_indexes(
                 found.append(_search_one(index, query, limit, embedder))
     ranked = [each for same_rank in _zip_ranks(found) for each in same_rank]
     if not ranked:
-        raise MissingError(query, kind="passage")
-    return ranked[:limit]
+        raise unreadable[0] if unreadable else MissingError(query, kind="passage")
+    outcome = Outcome(delivered=True)
+    for error in unreadable:
+        outcome.fail(ctx, error, "")
+    return ranked[:limit], outcome.exit_code
 
 
 def _search_one(index: PassageIndex, query: str, limit: int, embedder: PassageEmbedder | None) -> list[IndexedPassage]:
