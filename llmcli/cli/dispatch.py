@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from llmcli import fast_dataclass
 from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
-from llmcli.errors import InternalError, LlmError, MissingError, OutOfMemory, UsageError
+from llmcli.errors import HungUp, InternalError, LlmError, MissingError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -239,10 +240,25 @@ def _current_directory_is_gone() -> bool:
     return False
 
 
+def _terminal_hung_up() -> bool:
+    """Return whether a standard stream is a terminal that was closed, as at the end of a connection."""
+    import select
+    import stat
+
+    poll = select.poll()
+    for descriptor in range(3):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                poll.register(descriptor, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+
 def _internal_error(error: Exception, words: Sequence[str], environment: Environment) -> LlmError:
     """Return the error that the user sees for an unknown exception; with -v its traceback goes to a log file."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
+    if isinstance(error, OSError) and error.errno == errno.EIO and _terminal_hung_up():
+        return HungUp()  # a question was open, and SIGHUP is ignored, or comes later
     if isinstance(error, FileNotFoundError) and _current_directory_is_gone():
         return MissingError("the current directory", kind="current directory", detail=error.strerror or "")
     what = f"{type(error).__name__}: {error}"

@@ -125,7 +125,7 @@ class BadVariables(UsageError):
         self.missing = tuple(missing)
 
 
-class CommaInDescription(UsageError, type_name="UsageError"):
+class CommaInDescription(UsageError):
     """A part of a schema after a comma in a description is no field; ``lines``: the schema with a field a line."""
 
     def __init__(self, subject: str, *, detail: str, lines: Sequence[str]) -> None:

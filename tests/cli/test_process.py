@@ -136,6 +136,26 @@ def test_a_signal_ends_an_answer_at_once(long_answer, signum):
     assert time.monotonic() - start < 5  # on a machine under load; the answer alone would take far longer
 
 
+@pytest.mark.skipif(not hasattr(os, "forkpty"), reason="needs pseudo-terminals")
+def test_a_hang_up_at_a_question_is_no_internal_error(tiny, tmp_path):
+    """The terminal goes away while a question is open and SIGHUP is ignored: 129, as if the signal had come."""
+    code, script = tmp_path / "code", 'trap "" HUP; "$@"; echo $? > "$CODE"'
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        words = ["chat", "--no-save", "-m", str(tiny("llama"))]
+        environment = {**os.environ, "CODE": str(code)}
+        os.execvpe("sh", ["sh", "-c", script, "sh", sys.executable, "-m", "llmcli", *words], environment)
+    try:
+        shown = b""
+        while b"/help" not in shown:
+            shown += os.read(terminal, 1024)
+        time.sleep(0.2)  # the prompt is open
+    finally:
+        os.close(terminal)
+    os.waitpid(pid, 0)
+    assert code.read_text() == "129\n"
+
+
 def test_a_signal_ends_the_waiting_for_stdin(process):
     """A signal ends a process that waits for input."""
     child = process("ask", stdin=subprocess.PIPE, env={"PYTHONUNBUFFERED": "1"})

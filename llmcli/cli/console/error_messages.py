@@ -58,10 +58,10 @@ _DESCRIPTIONS: Descriptions = {
 def describe(error: Exception) -> ErrorText:
     """Return what happened and what to do next, each one clean line; the form of a schema has a line for each field."""
     if isinstance(error, e.CommaInDescription):
-        advice = [error.detail] if error.detail else []
-        advice.append("If the comma belongs to the description before it, write each field on its own line:")
+        reasons = [error.detail] if error.detail else []
+        reasons.append("If the comma belongs to the description before it, write each field on its own line:")
         form = (f"  {sanitize.single_line(line)}" for line in error.lines)
-        return sanitize.single_line(error.subject), "\n".join((sanitize.single_line(". ".join(advice)), *form))
+        return sanitize.single_line(error.subject), "\n".join((sanitize.single_line(". ".join(reasons)), *form))
     for kind in type(error).__mro__:
         if kind in _DESCRIPTIONS:
             happened, advice = _DESCRIPTIONS[kind](error)

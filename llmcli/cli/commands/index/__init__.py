@@ -40,10 +40,10 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: directory, files, passages, vectors, size in bytes, date of the last change.
     """
-    from llmcli.cli.commands.index.index_run import Outcome, summary_rows
+    from llmcli.cli.commands.index.index_run import IndexOutcome, summary_rows
     from llmcli.store.passage_index import IndexFiles
 
-    outcome = Outcome()
+    outcome = IndexOutcome()
     summaries = IndexFiles(ctx.runtime.paths.indexes).summaries(lambda error: outcome.fail(ctx, error, ""))
     rows = summary_rows(summaries, people=ctx.console.writes_for_people)
     if not rows and outcome.failure is None and ctx.console.writes_for_people:

@@ -26,7 +26,7 @@ _KIND = "index"
 def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: bool) -> int:
     """Index directories; return the exit code: 3 if some of their files cannot be read."""
     files = IndexFiles(ctx.runtime.paths.indexes)
-    outcome = Outcome()
+    outcome = IndexOutcome()
     for directory, name in {real_path(each): each for each in directories}.items():
         if not private_files.exists(Path(directory)):
             outcome.fail(ctx, MissingError(name, kind="input"), "")
@@ -56,7 +56,7 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
 
 
 @slotted
-class Outcome:
+class IndexOutcome:
     """``failure`` is the first failed file or index; ``delivered``: another one was indexed, listed or searched."""
 
     failure: LlmError | None = None
@@ -113,7 +113,7 @@ def search_indexes(
     ranked = [each for same_rank in _zip_ranks(found) for each in same_rank]
     if not ranked:
         raise unreadable[0] if unreadable else MissingError(query, kind="passage")
-    outcome = Outcome(delivered=True)
+    outcome = IndexOutcome(delivered=True)
     for error in unreadable:
         outcome.fail(ctx, error, "")
     return ranked[:limit], outcome.exit_code

@@ -223,11 +223,11 @@ def test_a_session_removed_during_a_chat_is_saved_again(llm, store):
 
 
 def test_a_named_session_that_cannot_be_saved_is_an_error_before_the_talk(llm, file):
-    """Damaged: 65; no directory can be created: 74. No model is asked."""
+    """Damaged: 78; no directory can be created: 74. No model is asked."""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
     run = llm("chat", "--session", "a", stdin=b"x\n")
-    assert (run.code, run.out, run.backend) == (65, "", None) and "Move it away" in run.err
+    assert (run.code, run.out, run.backend) == (78, "", None) and "Move it away" in run.err
     run = llm("chat", "--session", "a", stdin=b"x\n", env={"LLMCLI_DATA_DIR": str(file / "below")})
     assert (run.code, run.out, run.backend) == (74, "", None) and run.err.count("\n") == 2
 
@@ -325,14 +325,14 @@ def test_nothing_to_answer(llm):
 
 
 def test_a_damaged_file_is_one_error_for_each_command(llm, file):
-    """With the code of bad input and a next step; the file does not change."""
+    """With the code of what llm keeps and a next step; the file does not change."""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
     commands = ["list", "show a", "rm --yes a", "rm --yes --all", "export a", "search a", "rename a b"]
     for argv in commands:
         run = llm("sessions", *argv.split())
-        assert (run.code, run.out) == (65, "") and run.err.count("\n") == 2 and "Move it away" in run.err
-        assert json.loads(llm("sessions", *argv.split(), "--json").err)["error"]["code"] == 65
+        assert (run.code, run.out) == (78, "") and run.err.count("\n") == 2 and "Move it away" in run.err
+        assert json.loads(llm("sessions", *argv.split(), "--json").err)["error"]["code"] == 78
     assert file.read_bytes() == b"no database " * 100
 
 

@@ -132,7 +132,7 @@ def record():
     ],
 )
 def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, record, argv):
-    """66 with the next step: it contains the user's choices, which come back once it can be read."""
+    """77 with the next step: it contains the user's choices, which come back once it can be read."""
     models("alias", "small", here)
     models("default", "small")
     read = Path.read_bytes
@@ -145,7 +145,7 @@ def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, reco
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
         run = llm(*argv, env={"LLMCLI_MODEL": None})
-    assert (run.code, run.out) == (66, "")
+    assert (run.code, run.out) == (77, "")
     assert run.err == f"llm: cannot read {record}: Permission denied\nCheck its permissions: ls -ld {record}\n"
     assert models("alias", "small").out == models("default").out == f"{here}\n"
 
@@ -314,7 +314,7 @@ def test_rm_removes_an_incomplete_import(models, parts, tmp_path):
     ],
 )
 def test_an_unreadable_cache_is_reported(llm, hub, monkeypatch, argv):
-    """66, one line and a next step, not a message that there is nothing."""
+    """77, one line and a next step, not a message that there is nothing."""
     cache = Path(os.environ["HF_HOME"]) / "hub"
     look = Path.iterdir
 
@@ -325,7 +325,7 @@ def test_an_unreadable_cache_is_reported(llm, hub, monkeypatch, argv):
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     run = llm(*argv, env={"LLMCLI_MODEL": None})
-    assert (run.code, run.out, len(run.err.splitlines())) == (66, "", 2)
+    assert (run.code, run.out, len(run.err.splitlines())) == (77, "", 2)
     assert run.err.startswith(f"llm: cannot read {cache}") and "Permission denied\n" in run.err
 
 
