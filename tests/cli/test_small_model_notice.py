@@ -137,3 +137,34 @@ def test_a_read_only_home_is_fine(ask, monkeypatch):
     """Without a place to record the notice it is not shown, and the answer is as usual."""
     monkeypatch.setenv("LLMCLI_CACHE_DIR", "/proc/none")
     assert ask() == ""
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("verb", ["filter", "classify", "classify --multi"])
+def test_labels_that_nothing_corrects_are_warned_about_in_pipes(show, verb):
+    """In one line: how many margins were low, and how to measure the labels; not with -q, and for larger models not."""
+    Path("words.txt").write_text("sure one\nunsure two\nunsure three\n\n")
+
+    def unsure(request):
+        lead = 0.05 if "unsure" in last_message(request) else 5.0
+        return {name: -lead * number for number, name in enumerate(request.candidates)}
+
+    def run(*argv, **how):
+        return show(*UNSUITED[verb], "--no-prior", *argv, answer=unsure, on_terminal=False, **how)
+
+    said = "2 of 3 margins were below 0.2, and labels of a model as small as smollm2-135m are often wrong"
+    assert run() == f"llm: warning: {said}; to measure them: --eval LABELLED_FILE\n"
+    assert run("-q") == run(parameters=5 * 10**8) == run(parameters=None) == ""
+    assert said in json.loads(run("--json"))["warning"]
+    run("--summary", "summary.json")
+    assert said in json.loads(Path("summary.json").read_text())["warning"]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("verb", ["classify with examples", "classify with a calibration"])
+def test_labels_that_rows_correct_are_not_warned_about(show, verb):
+    """Nor those of a report on labelled rows, nor an input without records."""
+    assert "margins" not in show(*SUITED[verb], answer=answer, on_terminal=False)
+    assert "margins" not in show(*UNSUITED["classify"][:3], "--eval", "labelled.csv", answer=answer, on_terminal=False)
+    Path("words.txt").write_text("")
+    assert show(*UNSUITED["classify"], answer=answer, on_terminal=False) == ""

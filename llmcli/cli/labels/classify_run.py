@@ -94,6 +94,7 @@ class _LabelRun(ABC):
         self._flags = scoring_flags(ctx)
         self.summary = LabelSummary()
         self._calibrated: CalibrationOptions
+        self._task: LabelTask | MultiLabelTask | None = None
 
     @abstractmethod
     def _make_task(self, backend: Backend, generation: GenerationOptions) -> LabelTask | MultiLabelTask:
@@ -113,12 +114,20 @@ class _LabelRun(ABC):
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make_task(backend, ctx.generation_options()).scorer)
         code = run_records(ctx, files, self.spec())
+        if self._task is not None and self._flags.examples is None and not self._calibrated.is_calibrated:
+            from llmcli.cli.labels.unsure_labels import warn_of_unsure_labels
+
+            warn_of_unsure_labels(ctx, self._task.scorer, self.summary)
         if self._flags.summary is not None or ctx.console.stderr_is_terminal:
             from llmcli.cli.labels.summary_view import write_summary
 
             write_summary(ctx, self.summary, self._flags.summary)
         self._calibrated.draw_plot()
         return code
+
+    def _open_task(self, backend: Backend, generation: GenerationOptions) -> LabelTask | MultiLabelTask:
+        self._task = self._make_task(backend, generation)
+        return self._task
 
     def _add_notices(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from self._calibrated.notices(self.summary)
@@ -165,7 +174,7 @@ class _MultiLabelRun(_LabelRun):
 
     def spec(self) -> RecordRunSpec:
         return RecordRunSpec(
-            self._make_task,
+            self._open_task,
             lambda: {**_labels_manifest(self._prompt, self._labels, multi=True), **self._calibrated.manifest()},
             self._add_notices,
             summary=self.summary,
@@ -240,7 +249,7 @@ class ScoringRun(_LabelRun):
     def spec(self) -> RecordRunSpec:
         suits = self._suits_small_models
         return RecordRunSpec(
-            self._make_task,
+            self._open_task,
             lambda: {**self._manifest(), **self._flags_manifest()},
             self._add_notices,
             input_format=self._input_format,

@@ -149,6 +149,11 @@ class LabelScorer:
         return Result(record.index, record.name, None, whole, model=self.model, prompt=self.prompt.name, blank=True)
 
     @property
+    def has_examples(self) -> bool:
+        """Whether labelled texts stand before each text."""
+        return bool(self._options.examples)
+
+    @property
     def calibrator(self) -> LabelCalibrator | None:
         """The calibrator of the options, or the linear probe if it fits; None without one."""
         return self.probe if self._options.calibrator is None else self._options.calibrator

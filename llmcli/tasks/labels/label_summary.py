@@ -9,14 +9,16 @@ from typing import Any
 from llmcli.types import ItemFailed, Result
 
 _DIGITS = 4
-_COUNTS = ("records", "blank", "failed", "abstained", "scored", "rated")
+_COUNTS = ("records", "blank", "failed", "abstained", "scored", "rated", "unsure")
+LOW_MARGIN = 0.2
+"""The lead of a label, in probability, below which a record is unsure."""
 
 
 class LabelSummary:
     """Counts the results of a run; ``labels`` come in the user's order.
 
     ``mean_probability`` of a label is over all records with probabilities: the expected share of the label, which
-    counting labels over- or underestimates. ``to_state`` and ``restore`` carry the counts of a job to its next run.
+    counting labels over- or underestimates. ``unsure`` counts the records with a margin below ``LOW_MARGIN``. ``to_state`` and ``restore`` carry the counts of a job to its next run.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class LabelSummary:
         self.failed = 0
         self.abstained = 0
         self.scored = 0
+        self.unsure = 0
         self.counts: Counter[str] = Counter()
         self._sums: dict[str, float] = {}
         self._score_sum = 0.0
@@ -48,6 +51,7 @@ class LabelSummary:
             self.blank += 1
             return
         self.scored += 1
+        self.unsure += _margin_of(fields, probabilities) < LOW_MARGIN
         self.abstained += bool(fields.get("abstain"))
         if "match" not in fields:
             self.counts.update(fields.get("labels") or ([fields["label"]] if fields["label"] else []))
@@ -112,3 +116,10 @@ class LabelSummary:
             **score,
             **self.details,
         }
+
+
+def _margin_of(fields: Mapping[str, Any], probabilities: Mapping[str, float]) -> float:
+    """Return the lead of a label; of labels that do not exclude each other, the least lead over its absence."""
+    if "margin" in fields:
+        return float(fields["margin"])
+    return min(abs(2 * share - 1) for share in probabilities.values())

@@ -15,6 +15,7 @@ from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.labels.calibration_options import CalibrationOptions
 from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.labels.summary_view import write_summary
+from llmcli.cli.labels.unsure_labels import warn_of_unsure_labels
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.documents.format_registry import LINES
@@ -184,6 +185,7 @@ class FilterRun:
         self._flags, self._prompt = _filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
         self._summary = LabelSummary()
         self._outputs: list[_FilterOutput] = []
+        self._task: FilterTask | None = None
         self.calibrated = CalibrationOptions(ctx, self._make_problem, self._label_reader, self._identity)
 
     def _make_problem(self) -> CalibrationProblem:
@@ -220,7 +222,8 @@ class FilterRun:
             # what is printed with --invert are probabilities below the threshold
             least = math.nextafter(1 - chosen.threshold, 2.0) if query.invert else chosen.threshold
             query = replace(query, threshold=least)
-        return FilterTask(backend, prompt, query, generation, replace(options, calibrator=calibrator))
+        self._task = FilterTask(backend, prompt, query, generation, replace(options, calibrator=calibrator))
+        return self._task
 
     def spec(self) -> RecordRunSpec:
         """Return how records are matched and printed."""
@@ -236,6 +239,8 @@ class FilterRun:
     def print_matches(self, files: Sequence[str]) -> int:
         """Print the records that match; return the exit code."""
         code = run_records(self._ctx, files, self.spec())
+        if self._task is not None and not self.calibrated.is_calibrated:
+            warn_of_unsure_labels(self._ctx, self._task.scorer, self._summary)
         write_summary(self._ctx, self._summary, self._flags.summary)
         self.calibrated.draw_plot()
         return _exit_code(code, self._outputs[0])
