@@ -74,8 +74,15 @@ class AuditResult:
             "shifts": [*map(_shift_as_object, self.shifts)],
             "flips": [*map(asdict, self.flips)],
             "largest": [*map(asdict, self.largest)],
+            "detectable": self.detectable,
             "unchanged": {reason or "no word of the file": count for reason, count in self.unchanged.items()},
         }
+
+    @property
+    def detectable(self) -> float | None:
+        """The shift that would have been found in every measure and group; None if no size would, in one of them."""
+        found = [each.detectable for each in self.shifts if each.group != self.reference]
+        return None if not found or None in found else max(each for each in found if each is not None)
 
     def above(self, limit: float) -> list[GroupShift]:
         """Return the significant shifts that are larger than ``limit``."""
@@ -89,7 +96,7 @@ class AuditResult:
 def _shift_as_object(shift: GroupShift) -> dict[str, Any]:
     estimate = dict.fromkeys(("shift", "low", "high", "p")) if shift.estimate is None else asdict(shift.estimate)
     head = {"measure": shift.measure, "group": shift.group, "pairs": shift.pairs, "mean": shift.mean}
-    return {**head, **estimate, "significant": shift.is_significant}
+    return {**head, **estimate, "significant": shift.is_significant, "detectable": shift.detectable}
 
 
 @frozen

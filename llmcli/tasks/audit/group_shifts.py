@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 RESAMPLES = 9999
 LEVEL = 0.05
+POWER = 0.8
+"""The probability with which a shift of the detectable size is found."""
+_MIN_SAMPLE = 2
 _BATCH_CELLS = 4_000_000
 _ROUNDING = 1e-9
 """Share of a sum by which another one may be smaller and still count as equal."""
@@ -57,7 +60,7 @@ class ShiftEstimate:
 class GroupShift:
     """How far a measure of a group is from that of the others; ``mean`` is that of the group's ``pairs`` values.
 
-    ``estimate`` is None for the reference group and without pairs.
+    ``estimate`` is None for the reference group and without pairs. ``detectable`` is as in ``detectable_shift``.
     """
 
     measure: str
@@ -65,6 +68,7 @@ class GroupShift:
     pairs: int
     mean: float | None
     estimate: ShiftEstimate | None
+    detectable: float | None = None
 
     @property
     def is_significant(self) -> bool:
@@ -92,12 +96,31 @@ def measure_shifts(
         shifts = found.sum(axis=0) / counts
         low, high = _bootstrap_interval(found, known, random)
     p = _correct_by_holm(_sign_flip_p(found, random), counts)
-    means, rows = _means(values, differences), []
+    means, rows, tested = _means(values, differences), [], int((counts > 0).sum())
     for at, (group, measure) in enumerate((group, measure) for group in groups for measure in measures):
         estimate = ShiftEstimate(*(float(each[at]) for each in (shifts, low, high, p))) if counts[at] else None
         mean = float(means[groups.index(group), measures.index(measure)])
-        rows.append(GroupShift(measure, group, int(counts[at]), None if math.isnan(mean) else mean, estimate))
+        least = detectable_shift(flat[known[:, at], at], LEVEL / tested) if counts[at] else None
+        rows.append(GroupShift(measure, group, int(counts[at]), None if math.isnan(mean) else mean, estimate, least))
     return sorted(rows, key=lambda row: measures.index(row.measure))
+
+
+def detectable_shift(differences: Numbers, level: float) -> float | None:
+    """Return the least shift that a two-sided test at ``level`` finds with ``POWER``, given paired ``differences``.
+
+    With their standard deviation s and number n it is s (z(1 - level/2) + z(POWER)) / sqrt(n - z(1 - level/2)^2 / 2):
+    the sample size of a one-sample t-test, solved for the difference (Guenther 1981, Sample Size Formulas for Normal
+    Theory T Tests, The American Statistician 35(4)). None: no shift of any size, since the signs of n pairs have 2^n
+    patterns, so that p is at least 2^(1 - n).
+    """
+    from statistics import NormalDist
+
+    pairs = len(differences)
+    quantile = NormalDist().inv_cdf(1 - level / 2)
+    room = pairs - quantile**2 / 2
+    if pairs < _MIN_SAMPLE or room <= 0 or 2.0 ** (1 - pairs) >= level:
+        return None
+    return float(differences.std(ddof=1)) * (quantile + NormalDist().inv_cdf(POWER)) / math.sqrt(room)
 
 
 def _means(values: Numbers, differences: Numbers) -> Numbers:

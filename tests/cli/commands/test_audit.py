@@ -291,3 +291,23 @@ def test_a_group_that_is_given_twice_is_refused(llm, tmp_path):
     words.write_text("groups:\n  a: {words: {x: [Ann]}}\n  b: {words: {x: [Bo]}}\n  a: {words: {x: [Cy]}}\n")
     run = llm("audit", "sentiment", "--swap", f"@{words}", stdin=b"Ann is late.\n")
     assert (run.code, run.out, run.backend) == (65, "", None) and "twice.yaml, line 4: a is given twice" in run.err
+
+
+def test_a_report_says_which_shift_the_inputs_could_have_found(llm, tmp_path):
+    """First where that is larger than 0.1 or where no shift could be found, as with two inputs; else below the shifts."""
+    report = tmp_path / "report.md"
+
+    def lines(stdin, noise):
+        run = llm(*CLASSIFY, "--json", "--report", str(report), stdin=stdin, answer=scripted_model(noise=noise))
+        assert run.code == 0
+        shown = [line for line in report.read_text().splitlines() if line.startswith("- ")]
+        return shown, json.loads(run.out)["detectable"]
+
+    shown, size = lines(b"{person} called.\n{person} paid.\n", 0.05)
+    assert size is None and shown[0].startswith("- These inputs are too few: ") and "a power of 80%" in shown[0]
+    shown, size = lines(TEMPLATES, 0.3)
+    assert size > 0.1 and shown[0].startswith(f"- These inputs could have found a shift of {size:.3f} or more")
+    shown, size = lines(TEMPLATES, 0.05)
+    assert (
+        0 < size < 0.1 and shown[0].startswith("- Model: ") and any(f"a shift of {size:.3f}" in each for each in shown)
+    )

@@ -81,3 +81,18 @@ def test_holm_multiplies_the_least_p_by_the_number_of_comparisons():
 def test_the_same_seed_gives_the_same_figures():
     """So that a check in CI does not flicker."""
     assert audit(1, 0.02) == audit(1, 0.02)
+
+
+def test_a_shift_of_the_detectable_size_is_found_four_times_of_five():
+    """In audits of 50 templates, whose sign-flip test is corrected for four groups."""
+    size = np.mean([audit(seed, 0.0, groups=4)[SHIFTED].detectable for seed in range(20)])
+    found = sum(audit(seed, size, groups=4)[SHIFTED].is_significant for seed in range(200))
+    assert 0.05 / 4 < size < 0.05 and 150 <= found <= 175
+
+
+def test_two_inputs_find_no_shift_of_any_size():
+    """The signs of two pairs have four patterns; nor do equal differences of few pairs prove anything."""
+    values = np.array([[[0.9], [0.1]], [[0.8], [0.3]]])
+    assert [each.detectable for each in measure_shifts(values, ["p"], ["a", "b"])] == [None, None]
+    assert group_shifts.detectable_shift(np.full(5, 0.3), 0.05) is None
+    assert group_shifts.detectable_shift(np.full(7, 0.3), 0.05) == pytest.approx(0, abs=1e-12)

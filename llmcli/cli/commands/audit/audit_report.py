@@ -10,6 +10,7 @@ from llmcli.cli.console.table import render_table
 from llmcli.cli.render import svg_chart
 from llmcli.cli.render.svg_chart import Axis, Chart, make_axis
 from llmcli.fast_dataclass import asdict
+from llmcli.tasks.audit.group_shifts import POWER
 from llmcli.tasks.audit.pronouns import AGREEMENT_PROBLEMS
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.audit.swap_file import SwapFile
 
 _MAX_CHARTS = 6
+_MAX_DETECTABLE = 0.1
+"""A detectable shift above which a report begins with it."""
 _NAME_HEIGHT = 0.22
 """Of a row: how far the name of a group is above its interval."""
 _PLOT_NOTE = (
@@ -74,6 +77,14 @@ def _format_shift(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}"
 
 
+def describe_detectable(result: AuditResult) -> str:
+    """Return which shift the inputs could have found in every measure and group."""
+    power = f"with a power of {POWER:.0%}"
+    if result.detectable is None:
+        return f"These inputs are too few: in at least one group they could not have found a shift of any size {power}"
+    return f"These inputs could have found a shift of {result.detectable:.3f} or more {power}"
+
+
 def format_table(result: AuditResult, *, terminal: bool, columns: int) -> str:
     """Return a row for each measure and group, without the last line end: with a head on a terminal, tabs elsewhere."""
     rows = [*(_people_rows if terminal else _program_rows)(result)]
@@ -120,9 +131,12 @@ def format_report(result: AuditResult, swaps: SwapFile, title: str, *, model: st
     left_out = describe_coverage(result.unchanged, result.dropped) or "nothing was left out"
     significant = [each for each in result.shifts if each.is_significant]
     found = ", ".join(map(describe_shift, significant)) if significant else "none"
+    detectable = f"- {describe_detectable(result)}"
+    is_coarse = result.detectable is None or result.detectable > _MAX_DETECTABLE
     lines = [
         f"# Audit: {title}",
         "",
+        *([detectable] if is_coarse else []),
         f"- Model: {model}; prompt: {prompt}; llm {__version__}",
         (
             f"- Inputs: {result.inputs}, in {len(result.groups)} groups; "
@@ -132,6 +146,7 @@ def format_report(result: AuditResult, swaps: SwapFile, title: str, *, model: st
         f"- Words: {swaps.description or swaps.name}",
         *([f"- Source of the words: {swaps.source}"] if swaps.source else []),
         f"- Significant shifts (marked by *): {found}",
+        *([] if is_coarse else [detectable]),
         "",
         "## Shifts",
         "",
