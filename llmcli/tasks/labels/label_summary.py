@@ -18,7 +18,8 @@ class LabelSummary:
     """Counts the results of a run; ``labels`` come in the user's order.
 
     ``mean_probability`` of a label is over all records with probabilities: the expected share of the label, which
-    counting labels over- or underestimates. ``unsure`` counts the records with a margin below ``LOW_MARGIN``. ``to_state`` and ``restore`` carry the counts of a job to its next run.
+    counting labels over- or underestimates. ``unsure`` counts the records with a margin below ``LOW_MARGIN``.
+    ``to_state`` and ``restore`` carry the counts of a job to its next run.
     """
 
     def __init__(self) -> None:
