@@ -130,7 +130,9 @@ def write(backend: Backend, words: int) -> tuple[Result | None, LongTextPlan | N
         made = _last(outline_task(backend, prompts, options, LongKind.REPORT, TOPIC, shape, words=words, facts=noted))
         if made is None or made.text is None:
             return None, None, [], 0
-        plan = LongTextPlan(LongKind.REPORT, parse_outline(made.text, "outline").with_lengths(form, words))
+        plan = LongTextPlan(
+            LongKind.REPORT, parse_outline(made.text, "outline").with_lengths(form, words), given=(TOPIC,)
+        )
         latest: list[Sequence[SectionDraft]] = []
         found = _last(write_long_text(backend, prompts, plan, facts, options, on_change=latest.append))
         generated = sum(draft.generated for draft in latest[-1]) if latest else 0

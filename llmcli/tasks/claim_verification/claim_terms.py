@@ -1,18 +1,25 @@
-"""The parts of a sentence that can be compared by rule: its numbers, its names, and whether it denies."""
+"""The parts of a sentence that can be compared by rule: its numbers and dates, its names, and whether it denies.
+
+A date is one figure, not the numbers that it is written with.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.fast_dataclass import frozen
+from llmcli.tasks.written_dates import WrittenDate, find_written_dates
 
 _TERM = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\W_{UNSPACED_CHARACTERS}]+")
 _SUFFIXES = ("ing", "ed", "es", "s")
 _MIN_STEM = 4
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_DATE = re.compile(r"(\d{4}|-)-(\d\d)(?:-(\d\d))?")
+_OR = "|"
+"""Between the readings of a date of which day and month are not told apart."""
 _WORD = re.compile(r"[^\W\d_][\w.+#-]*\w|[^\W\d_]")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nothing|nobody|neither|nor|without|cannot|unable|lacks?|instead of|fails? to)\b|n['\u2019]t\b",
@@ -65,20 +72,78 @@ def read_terms(text: str) -> ClaimTerms:
     words = find_terms(text)
     return ClaimTerms(
         find_numbers(text) | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS},
-        frozenset(find_names(text)),
+        frozenset(find_names(_blank(text, find_written_dates(text)))),
         frozenset(words),
         len(_NEGATION.findall(text)) % 2 == 1,
     )
 
 
 def find_numbers(text: str) -> frozenset[str]:
-    """Return the numbers of a text that are written in digits, without separators of thousands."""
-    return frozenset(_GROUPED.sub("", match).rstrip(".,").lstrip("+") for match in _NUMBER.findall(text))
+    """Return the numbers of a text that are written in digits, without separators of thousands, and its dates.
+
+    Dates are as ``find_written_dates`` has them, and their digits are no numbers; ``missing_figures`` compares both.
+    """
+    return frozenset(figure for figure, _ in iter_figures(text))
+
+
+def iter_figures(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the dates of a text, then its other numbers, each with the words that it is written with."""
+    dates = find_written_dates(text)
+    for each in dates:
+        yield _OR.join(each.readings), text[each.start : each.end]
+    for match in _NUMBER.finditer(_blank(text, dates)):
+        yield _GROUPED.sub("", match[0]).rstrip(".,").lstrip("+"), match[0]
+
+
+def _blank(text: str, dates: Iterable[WrittenDate]) -> str:
+    """Return a text with blanks in place of its dates."""
+    for each in dates:
+        text = text[: each.start] + " " * (each.end - each.start) + text[each.end :]
+    return text
+
+
+def is_date(figure: str) -> bool:
+    """Whether one of ``find_numbers`` is a date."""
+    return _DATE.match(figure) is not None
+
+
+def figure_forms(figure: str) -> frozenset[str]:
+    """Return what a figure of a source says: of a date with all its parts also its day, its month and its year."""
+    forms = {figure}
+    for reading in figure.split(_OR):
+        date = _DATE.fullmatch(reading)
+        if date is not None:
+            year, month, day = date.groups()
+            forms |= {reading} | ({f"--{month}-{day}"} if day else set())
+            forms |= {year, f"{year}-{month}"} if year != "-" else set()
+    return frozenset(forms)
+
+
+def missing_figures(figures: Iterable[str], known: frozenset[str]) -> frozenset[str]:
+    """Return the figures that do not stand among the ``known`` ones.
+
+    A date stands there with the same day and month, and the same year where both have one.
+    """
+    missing = frozenset(figures) - known
+    if not missing:
+        return missing
+    forms = frozenset[str]().union(*map(figure_forms, known))
+    return frozenset(
+        figure
+        for figure in missing
+        if not any(reading in forms or without_year(reading) in known for reading in figure.split(_OR))
+    )
+
+
+def without_year(figure: str) -> str:
+    """Return a date with a day as it is without its year; any other figure as it is."""
+    date = _DATE.fullmatch(figure)
+    return figure if date is None or not date[3] else f"--{date[2]}-{date[3]}"
 
 
 def missing_numbers(claim: ClaimTerms, evidence: Iterable[ClaimTerms]) -> int:
     """Return how many numbers of a claim stand in none of the texts."""
-    return len(claim.numbers - frozenset[str]().union(*(each.numbers for each in evidence)))
+    return len(missing_figures(claim.numbers, frozenset[str]().union(*(each.numbers for each in evidence))))
 
 
 def missing_names(claim: ClaimTerms, evidence: Iterable[ClaimTerms]) -> int:

@@ -38,7 +38,7 @@ from llmcli.tasks.generate.sentence_forms import (
     strip_item,
     strip_marks,
 )
-from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms
+from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms, describe_figure
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
@@ -243,7 +243,7 @@ class _LongTextWriter:
     def _result(self) -> Result:
         plan, quotes = self._plan, NumberedQuotes()
         names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
-        known = find_numbers("\n".join(plan.outline.texts))
+        known = find_numbers("\n".join(plan.given))
         sections = [
             self._finish_section(number, draft, quotes, names, known) for number, draft in enumerate(self._drafts)
         ]
@@ -292,7 +292,7 @@ class _LongTextWriter:
             plain = strip_marks(sentence).strip()
             marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
             found = cite_sentence(strip_item(plain), marked, facts, self._sources, known)
-            return add_marks(plain, [quotes.number(quote) for quote in found.quotes]), describe_numbers(found)
+            return add_marks(plain, [quotes.number(quote) for quote in found.quotes]), describe_numbers(found, plain)
 
         paragraphs = [names.correct(each) for each in trim_paragraphs(draft.paragraphs, section.words or 0)]
         if self._sources:
@@ -351,11 +351,11 @@ def find_unknown_addresses(text: str, known: Iterable[str]) -> list[str]:
     return [f"the address {address} stands in no source" for address in addresses if address not in places]
 
 
-def describe_numbers(cited: CitedSentence) -> list[str]:
-    """Return what is wrong with the numbers of a sentence."""
+def describe_numbers(cited: CitedSentence, sentence: str) -> list[str]:
+    """Return what is wrong with the numbers and dates of a sentence."""
     return [
-        *(f"the number {number} stands in no source" for number in cited.unfounded),
-        *(f'the number {number} is another one in "{quote.line}"' for number, quote in cited.misplaced),
+        *(f"{describe_figure(figure, sentence)} stands in no source" for figure in cited.unfounded),
+        *(f'{describe_figure(figure, sentence)} is another one in "{quote.line}"' for figure, quote in cited.misplaced),
     ]
 
 

@@ -125,12 +125,16 @@ class SectionDraft:
 
 @frozen
 class LongTextPlan:
-    """What is to be written: the outline, each section with its length. ``names``: how names are spelled."""
+    """What is to be written: the outline, each section with its length. ``names``: how names are spelled.
+
+    ``given``: the texts of the user. What they say needs no source, unlike an outline that a model made.
+    """
 
     kind: LongKind
     outline: Outline
     language: str = ""
     names: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def form(self) -> TextForm:

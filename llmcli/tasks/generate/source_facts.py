@@ -15,7 +15,15 @@ from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.store.passage_index import searched_text
 from llmcli.store.word_ranking import STOP_WORDS, WordRanking
-from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
+from llmcli.tasks.claim_verification.claim_terms import (
+    figure_forms,
+    find_numbers,
+    find_terms,
+    is_date,
+    iter_figures,
+    missing_figures,
+    without_year,
+)
 from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.quotes.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.quotes.quote_grammar import MAX_QUOTATION_CHARACTERS, MIN_QUOTATION_WORDS, count_quoted_words
@@ -50,8 +58,8 @@ class SourceFacts:
         number = len(self._quotes)
         self._quotes.append(quote)
         self._terms.append(content_terms(quote.text))
-        for found in find_numbers(quote.text):
-            self._with_number.setdefault(found, []).append(number)
+        for form in frozenset[str]().union(*map(figure_forms, find_numbers(quote.text))):
+            self._with_number.setdefault(form, []).append(number)
         if _is_fact(quote.text):
             self._ranking.add(number, searched_text(quote.text, headings))
 
@@ -74,7 +82,10 @@ class SourceFacts:
     def find_number(self, number: str, sentence: str) -> Quote | None:
         """Return the sentence with a number that has most words in common with ``sentence``; None if none has any."""
         terms = content_terms(sentence)
-        best = max(self._with_number.get(number, ()), key=lambda each: len(terms & self._terms[each]), default=None)
+        forms = frozenset(form for each in figure_forms(number) for form in (each, without_year(each)))
+        places = {place for form in forms for place in self._with_number.get(form, ())}
+        fitting = [place for place in sorted(places) if has_figure(self._quotes[place].text, number)]
+        best = max(fitting, key=lambda each: len(terms & self._terms[each]), default=None)
         return None if best is None or not terms & self._terms[best] else self._quotes[best]
 
     def texts(self) -> Iterator[str]:
@@ -96,6 +107,18 @@ def _is_fact(text: str) -> bool:
         and count_quoted_words(text) >= MIN_QUOTATION_WORDS
         and len(text) <= MAX_QUOTATION_CHARACTERS
     )
+
+
+def has_figure(text: str, figure: str) -> bool:
+    """Whether a number or date of a sentence stands in a text."""
+    return not missing_figures([figure], find_numbers(text))
+
+
+def describe_figure(figure: str, sentence: str) -> str:
+    """Return a number or date of a sentence in words, a date as it is written there."""
+    if not is_date(figure):
+        return f"the number {figure}"
+    return f"the date {next(words for each, words in iter_figures(sentence) if each == figure)}"
 
 
 def content_terms(text: str) -> frozenset[str]:
@@ -128,9 +151,9 @@ def cite_sentence(
     unfounded: list[str] = []
     misplaced: list[tuple[str, Quote]] = []
     for number in sorted(numbers):
-        if any(number in find_numbers(quote.text) for quote in chosen.values()):
+        if any(has_figure(quote.text, number) for quote in chosen.values()):
             continue
-        near = [quote for quote in [*marked, *facts] if number in find_numbers(quote.text)]
+        near = [quote for quote in [*marked, *facts] if has_figure(quote.text, number)]
         related = [quote for quote in near if terms & content_terms(quote.text)]
         quote = max(related, key=lambda each: len(terms & content_terms(each.text)), default=None)
         quote = quote or sources.find_number(number, sentence)
@@ -138,7 +161,7 @@ def cite_sentence(
             chosen[quote.source, quote.start] = quote
             rival = _find_rival(terms, numbers, quote, facts)
             misplaced += [(number, rival)] if rival is not None else []
-        elif number not in known:
+        elif missing_figures([number], known):
             unfounded.append(number)
     if not numbers:
         for quote in marked:
@@ -153,7 +176,11 @@ def cite_sentence(
 
 def _find_rival(terms: frozenset[str], numbers: frozenset[str], quote: Quote, facts: Sequence[Quote]) -> Quote | None:
     """Return the fact with other numbers that says much more of a sentence than the quote with its number, or None."""
-    others = [each for each in facts if find_numbers(each.text) and not numbers & find_numbers(each.text)]
+    others = [
+        each
+        for each in facts
+        if find_numbers(each.text) and missing_figures(numbers, find_numbers(each.text)) == numbers
+    ]
     best = max(others, key=lambda each: len(terms & content_terms(each.text)), default=None)
     if best is None:
         return None

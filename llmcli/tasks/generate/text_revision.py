@@ -15,7 +15,7 @@ from llmcli.errors import UsageError
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.claim_verification.claim_terms import find_numbers
+from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.long_text import (
     OWN_FACTS,
@@ -263,20 +263,20 @@ class _SectionReviser:
         kept = [
             mark
             for mark, line in self._known_quotes.items()
-            if numbers & find_numbers(_quoted(line)) and terms & content_terms(_quoted(line))
+            if missing_figures(numbers, find_numbers(_quoted(line))) != numbers and terms & content_terms(_quoted(line))
         ]
         covered = frozenset[str]().union(*(find_numbers(_quoted(lines[mark])) for mark in kept))
-        if numbers and numbers <= covered:
-            whole = [mark for mark in kept if numbers <= find_numbers(_quoted(lines[mark]))]
+        if numbers and not missing_figures(numbers, covered):
+            whole = [mark for mark in kept if not missing_figures(numbers, find_numbers(_quoted(lines[mark])))]
             return add_marks(plain, whole[:1] or kept), ()
         known = find_numbers(
             f"{self._revision.change}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
         )
         given = [self._facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(self._facts)]
         found = cite_sentence(strip_item(plain), given, self._facts, self._sources, known | covered)
-        marks = [*kept] if numbers & covered else []
+        marks = [*kept] if missing_figures(numbers, covered) != numbers else []
         marks += [_number_of(quote, lines) for quote in found.quotes]
-        return add_marks(plain, [*dict.fromkeys(marks)]), describe_numbers(found)
+        return add_marks(plain, [*dict.fromkeys(marks)]), describe_numbers(found, plain)
 
 
 def _number_of(quote: Quote, lines: dict[int, str]) -> int:

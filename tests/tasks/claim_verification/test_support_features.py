@@ -71,3 +71,36 @@ def test_a_word_that_the_passage_makes_less_likely_is_the_least_informed():
     assert found.information == pytest.approx((1.0 - 5.0 + 8.0) / 3)
     assert (found.likelihood, found.affirmation) == (-9.0, 8.0)
     assert compare_scores([Score("a", -1.0, 1)], [Score("a", -1.0, 1)]) is None
+
+
+DATED = "The warehouse opens on 3 February 2026. It was planned in June 2024, and the roof was done by May 5."
+
+
+@pytest.mark.parametrize(
+    ("figure", "stands"),
+    [
+        ("February 3rd", True),
+        ("3. Februar 2026", True),
+        ("2026-02-03", True),
+        ("03/02/2026", True),
+        ("February 2026", True),
+        ("2026", True),
+        ("June 2024", True),
+        ("le 5 mai 2025", True),
+        ("March 3rd", False),
+        ("3 February 2025", False),
+        ("el 4 de febrero", False),
+        ("3 June 2024", False),
+        ("3 doors", False),
+        ("2025", False),
+    ],
+)
+def test_dates_are_compared_whole(figure, stands):
+    """A day and a month in any form and language; the year where both have one. The digits of a date are no numbers."""
+    claim = features_of_dates(f"The warehouse opens {figure}.")
+    assert claim.foreign == (0 if stands else 1)
+
+
+def features_of_dates(claim):
+    """Return what a claim and a text with dates have in common."""
+    return compare_terms(read_terms(claim), read_evidence(DATED))

@@ -29,7 +29,8 @@ OUTLINE = (
 def write(answer, words=900, *, outline=OUTLINE, documents=(), on_change=len, **scripting):
     """Return the last event of a text, and the backend."""
     backend = ScriptedBackend(answer, context=scripting.pop("context", 8192), **scripting)
-    plan = LongTextPlan(LongKind.REPORT, parse_outline(outline, "x").with_lengths(FORMS[LongKind.REPORT], words))
+    parsed = parse_outline(outline, "x").with_lengths(FORMS[LongKind.REPORT], words)
+    plan = LongTextPlan(LongKind.REPORT, parsed, given=tuple(parsed.texts))
     prompts = PromptLibrary(Path("/nowhere"))
     events = write_long_text(
         backend, prompts, plan, SourceFacts(documents), GenerationOptions(seed=1), on_change=on_change

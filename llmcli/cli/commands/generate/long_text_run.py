@@ -199,7 +199,9 @@ class _LongTextRun:
         outline = outline.with_lengths(FORMS[self._kind], self._options.words)
         texts = [outline.to_markdown(), *(document.text for document in self._sources.documents)]
         names = run_interruptible(NameGlossary, [line for text in texts for line in text.splitlines()])
-        return LongTextPlan(self._kind, outline, self._language, names.most_frequent)
+        is_own = self._outline is not None or self._options.edit
+        given = (self._topic, *(outline.texts if is_own else ()))
+        return LongTextPlan(self._kind, outline, self._language, names.most_frequent, given)
 
     def _text_events(self, backend: Backend) -> Iterator[TaskEvent]:
         """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""

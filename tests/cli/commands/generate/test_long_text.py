@@ -563,3 +563,44 @@ def test_another_language_than_the_wanted_one(llm, write):
         llm("generate", "report", "--outline", outline, "--language", "en", answer=lambda _: said, context=8192).code
         == 0
     )
+
+
+MINUTES = """\
+# Minutes
+
+The new warehouse in Bergen opens on 3 February 2026. It has room for 1,400 pallets and cost 2,5 million kroner.
+
+Anna Larsen leads the work at the warehouse with 12 people.
+"""
+BERGEN_OUTLINE = "# The Bergen warehouse\n\n## Opening\n- March 3rd, 950 pallets\n\n## People\n- who leads the work\n"
+
+
+def write_bergen(llm, write, said, *argv):
+    """Write a report about the minutes with an outline of the model; return the run and its problems."""
+    minutes = write("minutes.txt", MINUTES)
+
+    def answer(request):
+        return said if "outline" not in last_message(request).casefold() else BERGEN_OUTLINE
+
+    run = llm(
+        *["generate", "report", "The Bergen warehouse", "--from", minutes, "--words", "80", "--json", *argv],
+        answer=answer,
+        context=8192,
+    )
+    return run, [each["problem"] for each in json.loads(run.out)["problems"]]
+
+
+def test_a_date_and_a_number_of_the_outline_of_the_model(llm, write):
+    """Need a source as those of a section do; a date is compared with its month, not by its digits."""
+    said = "The warehouse in Bergen opens on March 3rd. It has room for 950 pallets at the warehouse."
+    run, problems = write_bergen(llm, write, said)
+    assert run.code == 3
+    assert {"the date March 3rd stands in no source", "the number 950 stands in no source"} <= {*problems}
+    assert "Opening: the date March 3rd stands in no source" in json.loads(run.out)["warnings"]
+
+
+def test_a_date_that_is_written_otherwise(llm, write):
+    """Cites the sentence that has its day and month, with or without the year."""
+    run, problems = write_bergen(llm, write, "The new warehouse in Bergen opens on February 3rd.")
+    assert "opens on February 3rd [1]." in json.loads(run.out)["text"]
+    assert not any("February" in each for each in problems)

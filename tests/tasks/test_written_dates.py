@@ -1,0 +1,37 @@
+"""The dates that are found in a text."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.tasks.written_dates import find_written_dates
+
+
+@pytest.mark.parametrize(
+    ("text", "readings"),
+    [
+        ("on 3 February 2026", ["2026-02-03"]),
+        ("on the 3rd of February", ["--02-03"]),
+        ("on March 3rd, and on April 4.", ["--03-03", "--04-04"]),
+        ("am 3. Februar", ["--02-03"]),
+        ("le 1er mars", ["--03-01"]),
+        ("el 3 de marzo de 2026", ["2026-03-03"]),
+        ("in June 2024", ["2024-06"]),
+        ("03/04/2024", ["2024-04-03", "2024-03-04"]),
+        ("they march 3 miles, and may 5 people set 3 tables", []),
+        ("May 40", []),
+        ("February 30", []),
+        ("version 3 Marble", []),
+        ("", []),
+    ],
+)
+def test_dates_with_and_without_a_year(text, readings):
+    """Words that are no months there, and days that do not exist, are none."""
+    assert [reading for each in find_written_dates(text) for reading in each.readings] == readings
+
+
+def test_the_place_of_a_date():
+    """Is that of all its words."""
+    text = "It opens on March 3rd."
+    (found,) = find_written_dates(text)
+    assert text[found.start : found.end] == "March 3rd"
