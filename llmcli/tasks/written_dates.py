@@ -58,6 +58,11 @@ class WrittenDate:
     end: int
 
 
+def month_number(word: str) -> int:
+    """Return the number of a month from one of its names, 0 for another word."""
+    return _MONTHS.get(word.casefold(), 0)
+
+
 def find_full_dates(text: str) -> list[WrittenDate]:
     """Return the dates of a text that have a day, a month and a year, in their order."""
     found = [
@@ -87,14 +92,14 @@ def find_written_dates(text: str) -> list[WrittenDate]:
 def _read_dates(pattern: re.Pattern[str], text: str) -> Iterator[WrittenDate]:
     for match in pattern.finditer(text):
         month = match["month"]
-        number = int(month) if month.isdigit() else _MONTHS.get(month.casefold(), 0)
+        number = int(month) if month.isdigit() else month_number(month)
         yield from _written_dates(match, [(int(match["year"]), number, int(match["day"]))])
 
 
 def _read_partial_dates(pattern: re.Pattern[str], text: str) -> Iterator[WrittenDate]:
     for match in pattern.finditer(text):
         word, parts = match["month"], match.groupdict()
-        month = _MONTHS.get(word.casefold(), 0)
+        month = month_number(word)
         if (
             not _is_month(word, follows_day=pattern is _DAY_MONTH_ALONE)
             or next(_iso_date(_LEAP_YEAR, month, int(parts.get("day") or 1)), None) is None

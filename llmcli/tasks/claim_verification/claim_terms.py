@@ -72,7 +72,7 @@ def read_terms(text: str) -> ClaimTerms:
     words = find_terms(text)
     return ClaimTerms(
         find_numbers(text) | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS},
-        frozenset(find_names(_blank(text, find_written_dates(text)))),
+        frozenset(find_names(blank_dates(text))),
         frozenset(words),
         len(_NEGATION.findall(text)) % 2 == 1,
     )
@@ -95,8 +95,12 @@ def iter_figures(text: str) -> Iterator[tuple[str, str]]:
         yield _GROUPED.sub("", match[0]).rstrip(".,").lstrip("+"), match[0]
 
 
-def _blank(text: str, dates: Iterable[WrittenDate]) -> str:
+def blank_dates(text: str) -> str:
     """Return a text with blanks in place of its dates."""
+    return _blank(text, find_written_dates(text))
+
+
+def _blank(text: str, dates: Iterable[WrittenDate]) -> str:
     for each in dates:
         text = text[: each.start] + " " * (each.end - each.start) + text[each.end :]
     return text

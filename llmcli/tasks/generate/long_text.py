@@ -14,7 +14,7 @@ from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.claim_verification.claim_terms import find_numbers
+from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
 from llmcli.tasks.generate.section_writing import (
@@ -39,6 +39,7 @@ from llmcli.tasks.generate.sentence_forms import (
     strip_marks,
 )
 from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms, describe_figure
+from llmcli.tasks.generate.source_names import SourceNames
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
@@ -244,13 +245,18 @@ class _LongTextWriter:
         plan, quotes = self._plan, NumberedQuotes()
         names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
         known = find_numbers("\n".join(plan.given))
+        source_names = SourceNames([*plan.given, *self._sources.texts()])
         sections = [
-            self._finish_section(number, draft, quotes, names, known) for number, draft in enumerate(self._drafts)
+            self._finish_section(number, draft, quotes, names, source_names, known)
+            for number, draft in enumerate(self._drafts)
         ]
         words = sum(section.words for section in sections)
         if not words:
             raise EmptyAnswer(self._run.name)
-        problems = [(section.section.title, problem) for section in sections for problem in section.problems]
+        problems = [
+            *self._check_titles(),
+            *((section.section.title, problem) for section in sections for problem in section.problems),
+        ]
         if abs(words - plan.words) > LENGTH_TOLERANCE * plan.words:
             problems.append(("", f"the text has {words:,} words, not about {plan.words:,}"))
         for title, problem in problems:
@@ -273,12 +279,22 @@ class _LongTextWriter:
             incomplete=ProblemsInText(self._run.name, count=len(problems)) if problems else None,
         )
 
+    def _check_titles(self) -> Iterator[tuple[str, str]]:
+        """Yield the titles that the model has given to sections, with what is wrong with their numbers and dates."""
+        if not self._sources:
+            return
+        known = find_numbers("\n".join([*self._plan.given, *self._sources.texts()]))
+        for title in (each.title for each in self._plan.outline.sections):
+            for figure in sorted(missing_figures(find_numbers(title), known)):
+                yield title, f"{describe_figure(figure, title)} stands in no source"
+
     def _finish_section(
         self,
         number: int,
         draft: SectionDraft,
         quotes: NumberedQuotes,
         names: NameGlossary,
+        source_names: SourceNames,
         known: frozenset[str],
     ) -> WrittenSection:
         """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it.
@@ -307,7 +323,7 @@ class _LongTextWriter:
             *find_wrong_language(text, self._plan.language),
             *wrong_numbers,
             *unrestored_warnings(draft.unrestored),
-            *names.find_misspelled(text),
+            *(find_unknown_names(text, names, source_names) if self._sources else names.find_misspelled(text)),
         )
         return WrittenSection(section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), problems)
 
@@ -349,6 +365,17 @@ def find_unknown_addresses(text: str, known: Iterable[str]) -> list[str]:
     addresses = dict.fromkeys(address.rstrip(".,;:") for address in _ADDRESS.findall(text))
     places = "\n".join(known) if addresses else ""
     return [f"the address {address} stands in no source" for address in addresses if address not in places]
+
+
+def find_unknown_names(text: str, names: NameGlossary, known: SourceNames) -> list[str]:
+    """Return what is wrong with the names of a text: they stand in no source, or are misspelled."""
+    misspelled = names.find_misspelled(text)
+    unknown = [
+        f"the name {name} stands in no source"
+        for name in known.find_unknown(text)
+        if not any(each.startswith(f"{name} may be") for each in misspelled)
+    ]
+    return [*unknown, *misspelled]
 
 
 def describe_numbers(cited: CitedSentence, sentence: str) -> list[str]:

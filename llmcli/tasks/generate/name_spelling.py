@@ -31,15 +31,14 @@ class NameGlossary:
         for text in texts:
             words = _WORD.findall(text)
             lower.update(word for word in words if word.islower())
-            capitals = sum(word[:1].isupper() for word in words)
-            is_title = len(words) > 1 and capitals > _MAX_TITLE_SHARE * len(words)
-            counts.update(name for name in find_names(text) if _has_form(name) or not is_title)
+            is_title = is_title_case(text)
+            counts.update(name for name in find_names(text) if has_form(name) or not is_title)
         self._spelling: dict[str, str] = {}
         for name, count in counts.most_common():
             key = name.casefold()
             if key in self._spelling or key in STOP_WORDS or not name.isalnum():
                 continue
-            if _has_form(name) or (
+            if has_form(name) or (
                 count >= _MIN_COUNT and len(name) >= _MIN_LETTERS and key not in lower and not name.isupper()
             ):
                 self._spelling[key] = name
@@ -56,7 +55,7 @@ class NameGlossary:
         def spell(match: re.Match[str]) -> str:
             word = match[0]
             name = self._spelling.get(word.casefold(), word)
-            return word if word.isupper() and not _has_form(name) else name
+            return word if word.isupper() and not has_form(name) else name
 
         return _WORD.sub(spell, text) if self._spelling else text
 
@@ -73,7 +72,13 @@ class NameGlossary:
         return problems
 
 
-def _has_form(name: str) -> bool:
+def is_title_case(text: str) -> bool:
+    """Whether most words of a line have a capital, as in a title, so that a capital makes no name."""
+    words = _WORD.findall(text)
+    return len(words) > 1 and sum(word[:1].isupper() for word in words) > _MAX_TITLE_SHARE * len(words)
+
+
+def has_form(name: str) -> bool:
     """Whether a name has a form of its own: a small letter with a capital inside, or letters and digits."""
     letters = any(map(str.isalpha, name))
     inner = any(map(str.isupper, name[1:])) and any(map(str.islower, name))

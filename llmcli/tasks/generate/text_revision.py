@@ -25,6 +25,7 @@ from llmcli.tasks.generate.long_text import (
     cite_paragraphs,
     describe_numbers,
     find_unknown_addresses,
+    find_unknown_names,
     find_wrong_language,
     format_entry,
     format_quote,
@@ -43,6 +44,7 @@ from llmcli.tasks.generate.sentence_forms import (
     strip_marks,
 )
 from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
+from llmcli.tasks.generate.source_names import SourceNames
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.answers import Answer, is_truncated, unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
@@ -168,6 +170,7 @@ class _SectionReviser:
         answer, paragraphs = await self._write()
         outside = revision.text[: self._section.start] + revision.text[self._section.end :]
         names = NameGlossary([outside, revision.change, *self._sources.texts()])
+        known = SourceNames([revision.text, revision.change, *self._sources.texts()])
         marked = [read_marks(names.correct(paragraph), len(self._facts)) for paragraph in paragraphs]
         cited, wrong_numbers = cite_paragraphs(marked, lambda sentence: self._cite(sentence, lines))
         body = ("\n" if self._is_list else "\n\n").join(cited)
@@ -178,7 +181,7 @@ class _SectionReviser:
             *find_unknown_addresses(body, [revision.text, revision.change, *self._sources.texts()]),
             *find_wrong_language(body, revision.language),
             *unrestored_warnings(answer.finished.unrestored),
-            *names.find_misspelled(body),
+            *(find_unknown_names(body, names, known) if self._sources else names.find_misspelled(body)),
         ]
         for problem in problems:
             self._run.warn(f"{self._section.title}: {problem}")

@@ -604,3 +604,20 @@ def test_a_date_that_is_written_otherwise(llm, write):
     run, problems = write_bergen(llm, write, "The new warehouse in Bergen opens on February 3rd.")
     assert "opens on February 3rd [1]." in json.loads(run.out)["text"]
     assert not any("February" in each for each in problems)
+
+
+def test_a_name_and_a_title_that_no_source_has(llm, write):
+    """Are named; the names of the sources are not."""
+    outline = BERGEN_OUTLINE.replace("## Opening", "## Opening of 2031")
+    minutes = write("minutes.txt", MINUTES)
+
+    def answer(request):
+        is_outline = "outline" in last_message(request).casefold()
+        return outline if is_outline else "Kari Holm leads the work at the Bergen warehouse, and Anna Larsen helps."
+
+    argv = ["generate", "report", "The Bergen warehouse", "--from", minutes, "--words", "80"]
+    run = llm(*argv, answer=answer, context=8192)
+    assert run.code == 3
+    assert "llm: warning: Opening of 2031: the number 2031 stands in no source\n" in run.err
+    assert "the name Kari Holm stands in no source\n" in run.err
+    assert "Larsen" not in run.err and "Bergen stands" not in run.err

@@ -1,0 +1,35 @@
+"""Names of a text that stand in no source."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.tasks.generate.source_names import SourceNames
+
+NAMES = SourceNames(
+    ["The warehouse in Bergen opens on 3 February 2026. Anna Larsen leads the work, with Django and CO2 sensors."]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("The warehouse in Bergen is led by Anna Larsen.", []),
+        ("It is led by John Smith in Oslo.", ["John Smith", "Oslo"]),
+        ("It is led by Anna Smith.", ["Smith"]),
+        ("John Smith leads the work.", ["John Smith"]),
+        ("Oslo's warehouse is closed.", ["Oslo"]),
+        ("Oslo is far. Oslo opened the doors.", ["Oslo"]),
+        ("Kari and Ola lead it.", ["Kari", "Ola"]),
+        ("However, the work goes on. They said the doors open. Heating is cheap. Energy costs rise.", []),
+        ("Water is cheap, and the water is clean.", []),
+        ("It has NH3 sensors and CO2 sensors of GmbH.", ["NH3", "GmbH"]),
+        ("It opens in February, and not on May 4 or in June.", ["June"]),
+        ("- Key Points of Interest", []),
+        ("Das Lager in Bergen wird von der Firma mit dem Bagger und der Schaufel am Morgen gebaut.", []),
+        ("", []),
+    ],
+)
+def test_names_that_stand_in_no_source(text, unknown):
+    """Also as the first word of a sentence, if what follows shows that it is a name; words of dates are none."""
+    assert NAMES.find_unknown(text) == unknown
