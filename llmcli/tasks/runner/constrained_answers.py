@@ -8,6 +8,7 @@ from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.instruction_echo import ask_again
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Request
 
@@ -20,8 +21,12 @@ def unconstrained(request: Request) -> Request:
     return request
 
 
-async def ask_constrained(run: TaskRun, request: Request, constraints: Sequence[Constraint]) -> tuple[Answer, int]:
+async def ask_constrained(
+    run: TaskRun, request: Request, constraints: Sequence[Constraint], *, instructions: str = ""
+) -> tuple[Answer, int]:
     """Return the answer under the first of the constraints that the backend has, and the number of that constraint.
+
+    ``instructions`` are as in ``ask_again``.
 
     A server may not know grammars, and that of a text with many equal parts may be too large (``BadGrammar``). A schema
     that is refused is the user's mistake. The caller checks an answer under a weaker constraint. Raises the failure of
@@ -30,9 +35,9 @@ async def ask_constrained(run: TaskRun, request: Request, constraints: Sequence[
     for number, constrain in enumerate(constraints[:-1]):
         constrained = constrain(request)
         try:
-            return await run.ask(constrained), number
+            return await ask_again(run, constrained, instructions), number
         except (Unsupported, BadGrammar) as error:
             if isinstance(error, BadGrammar) and constrained.grammar is None:
                 raise
             request = replace(request, id=f"{request.id}.free")
-    return await run.ask(constraints[-1](request)), len(constraints) - 1
+    return await ask_again(run, constraints[-1](request), instructions), len(constraints) - 1

@@ -126,6 +126,10 @@ class SummaryPlan:
             repetition=RepetitionPolicy.SUMMARY,
         )
 
+    def instructions(self, stage: int) -> str:
+        """Return what the last request of a stage says apart from the text."""
+        return self.request("instructions", stage, "", 1, is_last=True).messages[-1].content
+
     def rewrite_request(self, request: Request, summary: str) -> Request | None:
         """Return the request for a summary of the wanted length and form after ``request`` had another answer.
 

@@ -19,6 +19,7 @@ from llmcli.tasks.runner.answers import (
 )
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.context_budget import ContextBudget
+from llmcli.tasks.runner.instruction_echo import ask_again
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import DeltaReporter
@@ -79,7 +80,7 @@ class _WrittenSummary:
             if len(placed) == 1 and (fits or not plan.earlier):
                 request = plan.request(f"{run.item}.{stage}.1", stage, source.text, limit, is_last=True)
                 del source
-                return self._result(*await self._write_last(request), coverage)
+                return self._result(*await self._write_last(request, plan.instructions(stage)), coverage)
             previous_chars = len(source.text)
             requests = self._part_requests(stage, source.text, placed, plan.part_limit(stage, stalls))
             del source  # when all parts are requested, the next document may be read: this one is not kept
@@ -121,14 +122,19 @@ class _WrittenSummary:
         return SummaryPart(number, covered, answer)
 
     async def _ask_or_none(
-        self, request: Request, on_delta: DeltaReporter | None = None, *, grammar: str | None = None
+        self,
+        request: Request,
+        on_delta: DeltaReporter | None = None,
+        *,
+        grammar: str | None = None,
+        instructions: str = "",
     ) -> Answer | None:
         """Return a second answer, under a grammar if the backend has them; None if it fails: there is a first one."""
         try:
             if grammar is None:
-                return await self._run.ask(request, on_delta=on_delta)
+                return await ask_again(self._run, request, instructions, on_delta=on_delta)
             constraints = [lambda free: replace(free, grammar=grammar), unconstrained]
-            return (await ask_constrained(self._run, request, constraints))[0]
+            return (await ask_constrained(self._run, request, constraints, instructions=instructions))[0]
         except (TimedOut, ProcessStopped):
             raise
         except LlmError:
@@ -158,8 +164,8 @@ class _WrittenSummary:
 
     # ---- the last stage -------------------------------------------------------------------------------------------
 
-    async def _write_last(self, request: Request) -> tuple[Answer, str]:
-        """Return the summary, and what is wrong with its length.
+    async def _write_last(self, request: Request, instructions: str) -> tuple[Answer, str]:
+        """Return the summary, and what is wrong with its length. ``instructions``: the request without the text.
 
         One that misses the length or the form is written again.
 
@@ -182,7 +188,7 @@ class _WrittenSummary:
         # in the wrong form some models go on to the limit; if that is the user's, the next answer would be cut, too
         runs_on = answer.finished.reason is FinishReason.LENGTH and wrong_form and plan.options.max_tokens is None
         if runs_on or (answer.finished.reason is FinishReason.STOP and missed):
-            answer = await self._rewrite(request, answer)
+            answer = await self._rewrite(request, answer, instructions)
         if self._shows_text:
             run.report(Delta(answer.text, run.item))
         return answer, length_warning(answer.text, plan.words)
@@ -192,7 +198,7 @@ class _WrittenSummary:
         shows = self._shows_text and self._plan.options.shows_deltas and not self._plan.may_rewrite
         return DeltaReporter(self._run, shows_text=shows)
 
-    async def _rewrite(self, request: Request, draft: Answer) -> Answer:
+    async def _rewrite(self, request: Request, draft: Answer, instructions: str) -> Answer:
         """Return a summary that meets form and length better than the draft, else the draft."""
         cut = draft.finished.reason is FinishReason.LENGTH
         shown = draft.text[:_MAX_SHOWN_CHARS] if cut else draft.text
@@ -200,7 +206,8 @@ class _WrittenSummary:
         if again is None:
             return draft
         grammar = form_grammar(draft.text, self._plan.style) if self._plan.form_problem(draft.text) else None
-        found = await self._ask_or_none(again, self._on_delta(), grammar=grammar)
+        instructions = f"{instructions}\n{again.messages[-1].content}"
+        found = await self._ask_or_none(again, self._on_delta(), grammar=grammar, instructions=instructions)
         if found is None:
             return draft
         answer = self._clean(found)

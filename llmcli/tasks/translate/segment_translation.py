@@ -14,6 +14,7 @@ from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, is_truncated
+from llmcli.tasks.runner.instruction_echo import ask_again
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate.answer_checks import (
     REPETITION_PROBLEM,
@@ -215,14 +216,21 @@ class _SegmentAttempts:
             one_paragraph=PARAGRAPH_END not in piece.text
             and {NO_PARAGRAPH_MESSAGE, EMPTY_ANSWER_MESSAGE}.isdisjoint(problems),
         )
-        answer, translation, new = await self._ask(piece, request)
+        answer, translation, new = await self._ask(piece, request, problems)
         if new:
             self._problems = list(dict.fromkeys([*self._problems, *new]))
             self._last_invalid = translation
         return answer, translation, new
 
-    async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
-        answer = await self._run.ask(request, unit_text=self._masked.unmask(piece.text))
+    async def _ask(
+        self, piece: _Piece, request: Request, problems: Sequence[str] = ()
+    ) -> tuple[Answer, str, list[str]]:
+        """Ask for a translation; ``problems`` are those of an earlier answer, which the request names."""
+        named = "; ".join(problems)
+        lines = request.messages[-1].content.splitlines() if named else ()
+        instructions = "\n".join([*problems, *(line for line in lines if named in line)])
+        unit_text = self._masked.unmask(piece.text)
+        answer = await ask_again(self._run, request, instructions, unit_text=unit_text)
         translation = clean_answer(piece.text, answer.text)
         is_cut = answer.finished.reason is FinishReason.LENGTH and answer.text.rstrip().endswith(translation)
         if self._counts_emphasis:
@@ -285,7 +293,7 @@ class _SegmentAttempts:
             problems=self._problems,
         )
         try:
-            _, corrected, problems = await self._ask(piece, request)
+            _, corrected, problems = await self._ask(piece, request, self._problems)
         except AnswerRefused:
             return translation
         return translation if problems else corrected

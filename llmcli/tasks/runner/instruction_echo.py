@@ -1,0 +1,96 @@
+"""Asks again with what was wrong: sentences of the answer that repeat that request are removed.
+
+A small model answers "The summary is no list." when it is told so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+
+from llmcli.documents.sentences import find_sentences
+from llmcli.fast_dataclass import replace
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import ReasoningDelta, Request, Role, TextDelta
+
+_MIN_COMMON_WORDS = 4
+"""Words in a row that a sentence of an answer shares with one of the instructions."""
+_MIN_COMMON_SHARE = 0.75
+"""Share of the words in a row, of the shorter sentence."""
+_WORD = re.compile(r"\w+")
+_DETERMINERS = frozenset(["a", "an", "the", "that", "this", "these", "those", "my", "your", "its"])
+_LIST_MARK = re.compile(r"[ \t]*(?:[-*+\u2022>#]|\d{1,3}[.)])*[ \t]*")
+
+
+async def ask_again(
+    run: TaskRun,
+    request: Request,
+    instructions: str,
+    *,
+    on_delta: Callable[[TextDelta | ReasoningDelta], object] | None = None,
+    unit_text: str = "",
+) -> Answer:
+    """Return an answer without what it repeats of ``instructions``, the words of the request around its text.
+
+    The other arguments and errors are as in ``TaskRun.ask``. ``on_delta`` gets what is removed, too.
+    """
+    answer = await run.ask(request, on_delta=on_delta, unit_text=unit_text)
+    sources = [message.content for message in request.messages if message.role is not Role.ASSISTANT]
+    return replace(answer, text=remove_instructions(answer.text, instructions, sources))
+
+
+def remove_instructions(text: str, instructions: str, sources: Iterable[str] = ()) -> str:
+    """Return a text without the sentences that repeat a sentence of ``instructions``, and without lines so emptied.
+
+    A sentence may differ in determiners, in its first words, or in how it goes on. One that stands in one of the
+    ``sources``, apart from the instructions in them, is a quotation and stays.
+    """
+    repeated = [words for words in map(_split_words, _split_sentences(instructions)) if words]
+    if not repeated:
+        return text
+    quotable = "\n".join(_without(source, instructions) for source in sources).casefold()
+    lines = [_clean_line(line, repeated, quotable) for line in text.splitlines(keepends=True)]
+    return "".join(line for line in lines if line is not None)
+
+
+def _clean_line(line: str, repeated: Sequence[Sequence[str]], quotable: str) -> str | None:
+    """Return a line without the sentences that repeat one; None if nothing is left of it."""
+    spans = [(start, end) for start, end in find_sentences(line) if _repeats(line[start:end], repeated, quotable)]
+    if not spans:
+        return line
+    for start, end in reversed(spans):
+        line = line[:start] + line[end:].lstrip(" ")
+    return None if _LIST_MARK.fullmatch(line.rstrip("\r\n")) else line
+
+
+def _repeats(sentence: str, repeated: Sequence[Sequence[str]], quotable: str) -> bool:
+    words = _split_words(sentence)
+    return any(_shares_words(words, other) for other in repeated) and sentence.casefold() not in quotable
+
+
+def _shares_words(words: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether enough words in a row are the same."""
+    shorter = min(len(words), len(other))
+    if shorter < _MIN_COMMON_WORDS:
+        return False
+    common = SequenceMatcher(None, words, other, autojunk=False).find_longest_match().size
+    return common >= max(_MIN_COMMON_WORDS, _MIN_COMMON_SHARE * shorter)
+
+
+def _split_words(text: str) -> list[str]:
+    """Return the words without determiners; "not a list" is "no list"."""
+    words = ("no" if word == "not" else word for word in _WORD.findall(text.casefold()))
+    return [word for word in words if word not in _DETERMINERS]
+
+
+def _split_sentences(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        yield from (line[start:end] for start, end in find_sentences(line))
+
+
+def _without(text: str, instructions: str) -> str:
+    for line in filter(str.strip, instructions.splitlines()):
+        text = text.replace(line, "")
+    return text

@@ -1,0 +1,65 @@
+"""What an answer repeats of the request in which the model was told what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.tasks.runner.instruction_echo import remove_instructions
+
+AGAIN = (
+    'That summary is no list. Write it again as a list, each point on a line that starts with "- ". '
+    "Answer with the summary alone."
+)
+MINUTES = "That summary has no sections: headings with list items below them. Write it again as minutes."
+POINTS = "- The roof leaks.\n- The workshop is closed on Monday.\n"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "The summary is no list.\n",
+        "- That summary is not a list.\n",
+        "1. The summary is no list. Write it again as a list.\n",
+        '- Write it again as a list, each point on a line that starts with "- ".\n',
+        "## Answer with the summary alone.\n\n",
+    ],
+)
+def test_a_repeated_sentence_is_removed(echo):
+    """Also with another determiner, in a list, or as a heading; the rest stays as it is."""
+    left = remove_instructions(echo + POINTS, AGAIN)
+    assert left.lstrip("\n") == POINTS
+    assert remove_instructions(POINTS + echo, AGAIN).rstrip("\n") + "\n" == POINTS
+
+
+def test_a_sentence_that_goes_on_is_removed():
+    """It begins with the words of the request."""
+    answer = "This sentence has no sections: headings with list items below them, and the summary in a language."
+    assert remove_instructions(answer, MINUTES) == ""
+
+
+def test_a_sentence_in_the_middle_of_a_line_is_removed():
+    """The sentences around it stay."""
+    answer = "It leaks. The summary is no list. It is closed."
+    assert remove_instructions(answer, AGAIN) == "It leaks. It is closed."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POINTS,
+        "- The list has 12 points.\n- The summary of the year is on page 3.\n",
+        "The library is no museum.\r\nIt has a list of its books.\r\n",
+        "",
+        "no sentence",
+    ],
+)
+def test_other_sentences_stay(text):
+    """A few common words are no repetition."""
+    assert remove_instructions(text, AGAIN) == text == remove_instructions(text, "")
+
+
+def test_what_the_document_says_stays():
+    """It is a quotation, unless it stands only in the instructions themselves."""
+    answer = "- The summary is no list.\n"
+    assert remove_instructions(answer, AGAIN, ["Rules of the house: the summary is no list."]) == answer
+    assert remove_instructions(answer, AGAIN, [AGAIN]) == ""
