@@ -21,7 +21,7 @@ _MIN_COMMON_SHARE = 0.75
 """Share of the words in a row, of the shorter sentence."""
 _WORD = re.compile(r"\w+")
 _DETERMINERS = frozenset(["a", "an", "the", "that", "this", "these", "those", "my", "your", "its"])
-_LIST_MARK = re.compile(r"[ \t]*(?:[-*+\u2022>#]|\d{1,3}[.)])*[ \t]*")
+_LIST_MARK = re.compile(r"[ \t]*(?:(?:[-*+\u2022>]|#{1,6}|\d{1,3}[.)])[ \t]+)*")
 
 
 async def ask_again(
@@ -51,8 +51,20 @@ def remove_instructions(text: str, instructions: str, sources: Iterable[str] = (
     if not repeated:
         return text
     quotable = "\n".join(_without(source, instructions) for source in sources).casefold()
-    lines = [_clean_line(line, repeated, quotable) for line in text.splitlines(keepends=True)]
-    return "".join(line for line in lines if line is not None)
+    kept: list[str] = []
+    skips_blank = False  # of the blank lines around a line that is removed, those above it stay
+    for line in text.splitlines(keepends=True):
+        cleaned = _clean_line(line, repeated, quotable)
+        if cleaned is None:
+            skips_blank = not kept or not kept[-1].strip()
+        elif cleaned.strip() or not skips_blank:
+            kept.append(cleaned)
+            skips_blank = False
+    left = "".join(kept)
+    if left == text:
+        return text
+    words = left.rstrip()
+    return words + left[len(words) :].splitlines(keepends=True)[0] if words != left else words
 
 
 def _clean_line(line: str, repeated: Sequence[Sequence[str]], quotable: str) -> str | None:
@@ -60,9 +72,13 @@ def _clean_line(line: str, repeated: Sequence[Sequence[str]], quotable: str) -> 
     spans = [(start, end) for start, end in find_sentences(line) if _repeats(line[start:end], repeated, quotable)]
     if not spans:
         return line
+    words = line.rstrip("\r\n")
+    mark = _LIST_MARK.match(words)[0]  # type: ignore[index]  # it matches everything
+    end_of_line = line[len(words) :]
     for start, end in reversed(spans):
-        line = line[:start] + line[end:].lstrip(" ")
-    return None if _LIST_MARK.fullmatch(line.rstrip("\r\n")) else line
+        words = words[:start] + words[end:].lstrip(" ")
+    words = _LIST_MARK.sub("", words, count=1)
+    return f"{mark}{words.rstrip()}{end_of_line}" if any(map(str.isalnum, words)) else None
 
 
 def _repeats(sentence: str, repeated: Sequence[Sequence[str]], quotable: str) -> bool:

@@ -44,6 +44,26 @@ def test_a_sentence_in_the_middle_of_a_line_is_removed():
 
 
 @pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        ("- The summary is no list. - It leaks.\n", "- It leaks.\n"),
+        ("1. The summary is no list. It leaks.\n", "1. It leaks.\n"),
+        ("- - The summary is no list.\n- It leaks.", "- It leaks."),
+        ("- It leaks. The summary is no list.\n- It is closed.", "- It leaks.\n- It is closed."),
+        ("- It leaks.\r\n- The summary is no list.\r\n", "- It leaks.\r\n"),
+        ("**The summary is no list.** It leaks.", "It leaks."),
+        ("*The summary is no list.*\n\n- It leaks.\n", "- It leaks.\n"),
+        ("It leaks.\n\nThe summary is no list.\n\nIt is closed.", "It leaks.\n\nIt is closed."),
+        ("It leaks.\n\nThe summary is no list.\n", "It leaks.\n"),
+        ("The summary is no list.\n\n", ""),
+    ],
+)
+def test_nothing_is_left_of_the_sentence(answer, left):
+    """No second mark of a list item, no empty item and no blank end."""
+    assert remove_instructions(answer, AGAIN) == left
+
+
+@pytest.mark.parametrize(
     "text",
     [
         POINTS,
