@@ -1,4 +1,4 @@
-"""Asks again with what was wrong: sentences of the answer that repeat that request are removed.
+"""What an answer repeats of its request is removed, above all where a model was told what was wrong.
 
 A small model answers "The summary is no list." when it is told so.
 """
@@ -19,6 +19,8 @@ _MIN_COMMON_WORDS = 4
 """Words in a row that a sentence of an answer shares with one of the instructions."""
 _MIN_COMMON_SHARE = 0.75
 """Share of the words in a row, of the shorter sentence."""
+_MIN_FIRST_WORDS = 3
+"""Words of a sentence that is the beginning of one of the instructions."""
 _WORD = re.compile(r"\w+")
 _DETERMINERS = frozenset(["a", "an", "the", "that", "this", "these", "those", "my", "your", "its"])
 _LIST_MARK = re.compile(r"[ \t]*(?:(?:[-*+\u2022>]|#{1,6}|\d{1,3}[.)])[ \t]+)*")
@@ -37,6 +39,11 @@ async def ask_again(
     The other arguments and errors are as in ``TaskRun.ask``. ``on_delta`` gets what is removed, too.
     """
     answer = await run.ask(request, on_delta=on_delta, unit_text=unit_text)
+    return without_instructions(answer, request, instructions)
+
+
+def without_instructions(answer: Answer, request: Request, instructions: str) -> Answer:
+    """Return an answer to ``request`` without what it repeats of ``instructions``, as in ``ask_again``."""
     sources = [message.content for message in request.messages if message.role is not Role.ASSISTANT]
     return replace(answer, text=remove_instructions(answer.text, instructions, sources))
 
@@ -87,8 +94,10 @@ def _repeats(sentence: str, repeated: Sequence[Sequence[str]], quotable: str) ->
 
 
 def _shares_words(words: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether enough words in a row are the same."""
+    """Whether enough words in a row are the same, or few words are those with which the other sentence begins."""
     shorter = min(len(words), len(other))
+    if len(words) >= _MIN_FIRST_WORDS and words == other[: len(words)]:
+        return True
     if shorter < _MIN_COMMON_WORDS:
         return False
     common = SequenceMatcher(None, words, other, autojunk=False).find_longest_match().size

@@ -36,7 +36,7 @@ def summarize_document(
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
-    row: object = None,
+    row: Row | None = None,
     earlier: str = "",
     combined: CombinedText | None = None,
 ) -> Coroutine[Any, Any, Result]:

@@ -28,6 +28,7 @@ _PREAMBLE = re.compile(
     rf"{_NAME}\b[^\n:]{{0,80}}|(?:the )?{_NAME}(?: of (?:the|this) \w+)?):[ \t]*",
     re.IGNORECASE,
 )
+_QUOTING = re.compile(r"has (?:text outside of|a section that)[^:]*: ")
 _LAST_HEADING = re.compile(r"\n[ \t]*#{1,6}[ \t][^\n]*\Z")
 
 
@@ -186,6 +187,12 @@ def _is_english(text: str) -> bool:
 
     language = detect_language(text)
     return language is None or language.code.startswith("en")
+
+
+def quoted_words(problem: str) -> str:
+    """Return the words of a summary that ``find_form_problem`` quotes; "" if it quotes none."""
+    found = _QUOTING.match(problem)
+    return problem[found.end() :] if found else ""
 
 
 def _shorten(line: str) -> str:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 
 from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Row
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarize.joined_documents import CombinedText
-from llmcli.tasks.summarize.summary_form import CHECKED_STYLES, find_form_problem
+from llmcli.tasks.summarize.summary_form import CHECKED_STYLES, find_form_problem, quoted_words
 from llmcli.tasks.summarize.summary_options import FACTS, HEADLINE, SummaryOptions, count_words, length_warning
 from llmcli.types import Message, RepetitionPolicy, Request, Role
 
@@ -48,7 +49,7 @@ class SummaryPlan:
     options: GenerationOptions
     wanted: SummaryOptions
     style: str
-    row: object = None
+    row: Row | None = None
     earlier: str = ""
     combined: CombinedText | None = None
     checks_form: bool = True
@@ -126,14 +127,23 @@ class SummaryPlan:
             repetition=RepetitionPolicy.SUMMARY,
         )
 
-    def instructions(self, stage: int) -> str:
-        """Return what the last request of a stage says apart from the text."""
-        return self.request("instructions", stage, "", 1, is_last=True).messages[-1].content
+    def instructions(self, stage: int, *, is_last: bool) -> str:
+        """Return what the requests of a stage say apart from texts, wishes and values of the user."""
+        plan = replace(self, wanted=replace(self.wanted, focus="", audience=""))
+        asked = plan.request("instructions", stage, "", 1, is_last=is_last).messages[-1].content
+        values = [] if self.row is None else [str(self.row[name]) for name in self.row]
+        return "\n".join(
+            line
+            for line in asked.splitlines()
+            if line.strip() not in self.earlier or not self.earlier
+            if not any(value and value in line for value in values)
+        )
 
-    def rewrite_request(self, request: Request, summary: str) -> Request | None:
+    def rewrite_request(self, request: Request, summary: str, problem: str) -> tuple[Request, str] | None:
         """Return the request for a summary of the wanted length and form after ``request`` had another answer.
 
-        None if there is no room for it in the context.
+        ``problem`` is what is wrong with it apart from the length. Also returns what the request says without the words
+        of the summary that the problem quotes. None if there is no room for it in the context.
         """
         words, length = self.words, count_words(summary)
         missed = bool(length_warning(summary, words))
@@ -143,13 +153,15 @@ class SummaryPlan:
             "length": str(length),
             "longer": words is not None and words > length,
             "style": self.style,
-            "problem": self.form_problem(summary),
+            "problem": problem,
         }
         asked = [each for each in prompt.render(values) if each.role is Role.USER]
         messages = (*request.messages, Message(Role.ASSISTANT, summary), *asked)
         again = replace(request, id=f"{request.id}.length", messages=messages, public_prefix=False)
         (tokens,), _ = self.backend.count([again])
-        return again if tokens + (again.max_tokens or 0) <= self.context else None
+        if tokens + (again.max_tokens or 0) > self.context:
+            return None
+        return again, again.messages[-1].content.replace(quoted_words(problem) or "\0", "")
 
     def budget(self, stage: int, limit: int, *, is_last: bool, subject: str) -> ContextBudget:
         """Return how much text fits a request of a stage whose answer has at most ``limit`` tokens."""

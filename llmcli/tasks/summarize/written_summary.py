@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from llmcli.documents.reading.document import Document
@@ -19,7 +20,7 @@ from llmcli.tasks.runner.answers import (
 )
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.context_budget import ContextBudget
-from llmcli.tasks.runner.instruction_echo import ask_again
+from llmcli.tasks.runner.instruction_echo import ask_again, without_instructions
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import DeltaReporter
@@ -33,6 +34,8 @@ MERGE_STEP = "merging"
 MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
 MAX_STALLS = 4  # after this many stalled stages, each with half the answer length of the last, the document fails
 
+REPEATS_REQUEST = "repeats the words of the request"
+"""What is wrong with a summary that is about the request instead of the text, as the end of "the summary ..."."""
 _MAX_SHOWN_CHARS = 400
 """Of a summary that was cut at its limit: as much as shows the model what was wrong, so that the context has room."""
 
@@ -80,11 +83,12 @@ class _WrittenSummary:
             if len(placed) == 1 and (fits or not plan.earlier):
                 request = plan.request(f"{run.item}.{stage}.1", stage, source.text, limit, is_last=True)
                 del source
-                return self._result(*await self._write_last(request, plan.instructions(stage)), coverage)
+                return self._result(await self._write_last(request, plan.instructions(stage, is_last=True)), coverage)
             previous_chars = len(source.text)
             requests = self._part_requests(stage, source.text, placed, plan.part_limit(stage, stalls))
+            summarize_part = partial(self._summarize_part, plan.instructions(stage, is_last=False))
             del source  # when all parts are requested, the next document may be read: this one is not kept
-            parts = [part async for part in run.each(requests, self._summarize_part, total=len(placed))]
+            parts = [part async for part in run.each(requests, summarize_part, total=len(placed))]
             for part in parts:
                 self._note_problem(part, stage, len(parts))
             if stage == 0:
@@ -105,16 +109,22 @@ class _WrittenSummary:
             request = self._plan.request(name, stage, text[where], limit, part=number, parts=len(placed))
             yield number, covered, request
 
-    async def _summarize_part(self, part: tuple[int, DocumentRange, Request]) -> SummaryPart:
-        """Ask for a part, and once more if the answer is empty or cut; the better of both answers counts."""
+    async def _summarize_part(self, instructions: str, part: tuple[int, DocumentRange, Request]) -> SummaryPart:
+        """Ask for a part, and once more if the answer is empty or cut; the better of both answers counts.
+
+        One that only repeats the ``instructions`` is empty.
+        """
         number, covered, request = part
         del part
-        answer = await self._run.ask(request)
+        answer = await ask_again(self._run, request, instructions)
         again = retry_part(request, answer, self._plan.options) if part_problem(answer) else None
         del request
         second = None
         if again is not None:
-            second = await (self._run.ask(again) if answer.is_empty else self._ask_or_none(again))
+            if answer.is_empty:
+                second = await ask_again(self._run, again, instructions)
+            else:
+                second = await self._ask_or_none(again, instructions)
         # if both are cut, the first one: the longer one may be no shorter than the text that it summarizes
         if second is not None and PROBLEM_RANKS[part_problem(second)] < PROBLEM_RANKS[part_problem(answer)]:
             answer = second
@@ -124,10 +134,10 @@ class _WrittenSummary:
     async def _ask_or_none(
         self,
         request: Request,
+        instructions: str,
         on_delta: DeltaReporter | None = None,
         *,
         grammar: str | None = None,
-        instructions: str = "",
     ) -> Answer | None:
         """Return a second answer, under a grammar if the backend has them; None if it fails: there is a first one."""
         try:
@@ -164,12 +174,11 @@ class _WrittenSummary:
 
     # ---- the last stage -------------------------------------------------------------------------------------------
 
-    async def _write_last(self, request: Request, instructions: str) -> tuple[Answer, str]:
-        """Return the summary, and what is wrong with its length. ``instructions``: the request without the text.
+    async def _write_last(self, request: Request, instructions: str) -> tuple[Answer, str, str]:
+        """Return the summary, what is wrong with its length, and ``REPEATS_REQUEST`` if it is no summary.
 
-        One that misses the length or the form is written again.
-
-        Of both the better one is delivered, without what stands around it. Raises ``EmptyAnswer``.
+        One that misses the length or the form, or repeats the ``instructions``, is written again. Of both the better
+        one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """
         run, plan = self._run, self._plan
         answer = await run.ask(request, on_delta=self._on_delta())
@@ -180,51 +189,58 @@ class _WrittenSummary:
                 answer = await run.ask(request, on_delta=self._on_delta())
         if answer.is_empty:
             raise EmptyAnswer(run.name, limit=answer.finished.limit)
-        if not plan.may_rewrite:
-            return answer, ""
-        answer = self._clean(answer)
-        wrong_form = plan.form_problem(answer.text)
-        missed = wrong_form or length_warning(answer.text, plan.words)
+        own = without_instructions(answer, request, instructions)
+        repeats = REPEATS_REQUEST if own.text != answer.text else ""
+        if not plan.may_rewrite:  # it has been shown already
+            return answer, "", repeats
+        shown = answer.text if own.is_empty else own.text
+        answer = self._clean(own)
+        wrong = repeats or plan.form_problem(answer.text)
+        missed = wrong or length_warning(answer.text, plan.words)
         # in the wrong form some models go on to the limit; if that is the user's, the next answer would be cut, too
-        runs_on = answer.finished.reason is FinishReason.LENGTH and wrong_form and plan.options.max_tokens is None
+        runs_on = answer.finished.reason is FinishReason.LENGTH and wrong and plan.options.max_tokens is None
         if runs_on or (answer.finished.reason is FinishReason.STOP and missed):
-            answer = await self._rewrite(request, answer, instructions)
+            answer = await self._rewrite(request, answer, shown, wrong, instructions)
         if self._shows_text:
             run.report(Delta(answer.text, run.item))
-        return answer, length_warning(answer.text, plan.words)
+        return answer, length_warning(answer.text, plan.words), REPEATS_REQUEST if answer.is_empty else ""
 
     def _on_delta(self) -> DeltaReporter:
         """Return what reports the pieces of the summary; of one that may be written again only the reasoning."""
         shows = self._shows_text and self._plan.options.shows_deltas and not self._plan.may_rewrite
         return DeltaReporter(self._run, shows_text=shows)
 
-    async def _rewrite(self, request: Request, draft: Answer, instructions: str) -> Answer:
-        """Return a summary that meets form and length better than the draft, else the draft."""
-        cut = draft.finished.reason is FinishReason.LENGTH
-        shown = draft.text[:_MAX_SHOWN_CHARS] if cut else draft.text
-        again = self._plan.rewrite_request(request, shown)
-        if again is None:
+    async def _rewrite(self, request: Request, draft: Answer, shown: str, problem: str, instructions: str) -> Answer:
+        """Return a summary that meets form and length better than the draft, else the draft.
+
+        ``shown``: the draft as the model sees it. ``problem``: what is wrong with it apart from the length.
+        """
+        plan, cut = self._plan, draft.finished.reason is FinishReason.LENGTH
+        rewrite = plan.rewrite_request(request, shown[:_MAX_SHOWN_CHARS] if cut else shown, problem)
+        if rewrite is None:
             return draft
-        grammar = form_grammar(draft.text, self._plan.style) if self._plan.form_problem(draft.text) else None
-        instructions = f"{instructions}\n{again.messages[-1].content}"
-        found = await self._ask_or_none(again, self._on_delta(), grammar=grammar, instructions=instructions)
+        again, said = rewrite
+        grammar = form_grammar(shown, plan.style) if problem else None
+        found = await self._ask_or_none(again, f"{instructions}\n{said}", self._on_delta(), grammar=grammar)
         if found is None:
             return draft
         answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
-        return answer if complete and (cut or self._plan.is_better(answer.text, draft.text)) else draft
+        mended = problem == REPEATS_REQUEST and not plan.form_problem(answer.text)
+        return answer if complete and (cut or mended or plan.is_better(answer.text, draft.text)) else draft
 
     def _clean(self, answer: Answer) -> Answer:
         return replace(answer, text=clean_summary(answer.text, self._plan.style)) if self._plan.checks_form else answer
 
-    def _result(self, answer: Answer, wrong_length: str, coverage: float) -> Result:
+    def _result(self, written: tuple[Answer, str, str], coverage: float) -> Result:
+        answer, wrong_length, repeats = written
         run, plan = self._run, self._plan
         finished, missing = answer.finished, tuple(self._missing)
         self._unrestored += finished.unrestored
         cut = is_truncated(finished, plan.options)
         if cut and missing:
             run.warn("the summary was cut at a limit")
-        wrong_form = plan.form_problem(answer.text)
+        wrong_form = repeats or plan.form_problem(answer.text)
         if wrong_length and plan.row is None and not wrong_form:
             run.warn(wrong_length)
         elif wrong_length:  # of many records: only in the result

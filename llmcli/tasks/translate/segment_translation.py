@@ -5,6 +5,7 @@ The whole segment is masked once; its pieces are pieces of the masked text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from llmcli.documents.formats.markup.message_markdown import lost_lines
@@ -44,6 +45,8 @@ RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer is incomplete"
 NO_PARAGRAPH_MESSAGE = "the answer does not begin with the whole translation"
 UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
+
+_QUOTED = re.compile(r"""(?<!\w)(['"])[^\n]*?\1(?!\w)""")
 
 
 @frozen
@@ -228,7 +231,8 @@ class _SegmentAttempts:
         """Ask for a translation; ``problems`` are those of an earlier answer, which the request names."""
         named = "; ".join(problems)
         lines = request.messages[-1].content.splitlines() if named else ()
-        instructions = "\n".join([*problems, *(line for line in lines if named in line)])
+        said = "\n".join([*problems, *(line for line in lines if named in line)])
+        instructions = _QUOTED.sub("", said)  # terms of a glossary may be whole sentences
         unit_text = self._masked.unmask(piece.text)
         answer = await ask_again(self._run, request, instructions, unit_text=unit_text)
         translation = clean_answer(piece.text, answer.text)
