@@ -128,6 +128,14 @@ def test_a_text_is_an_earlier_summary_too(llm, write):
     assert run.code == 0 and "All was well." in sent and "Day 40" in sent
 
 
+def test_an_updated_summary_keeps_sentences_of_the_earlier_one(llm, write):
+    """They are no words of the request."""
+    old = "- The pump ran well all through the year."
+    files = write("new.txt", "Day 40: it broke.\n"), "--update", write("old.txt", f"{old}\n")
+    run = llm("summarize", "--style", "bullets", *files, answer=lambda _: f"{old}\n- It broke on day 40.")
+    assert (run.code, run.out, len(run.backend.requests)) == (0, f"{old}\n- It broke on day 40.\n", 1)
+
+
 def test_much_that_is_new_is_summarized_in_parts(llm, write):
     """Until it fits beside the earlier summary."""
     old = write("old.txt", "All was well. " * 8)

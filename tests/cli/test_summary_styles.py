@@ -150,3 +150,32 @@ def test_bullets_are_asked_for_again(llm):
     answers = iter(["::", "Here are the main points:\n\n- The roof leaks.\n\n- The workshop stays closed."])
     run = llm("summarize", "--style", "bullets", stdin=TEXT.encode(), answer=lambda _: next(answers))
     assert (run.code, run.out, run.err) == (0, "- The roof leaks.\n- The workshop stays closed.\n", "")
+
+
+AGAIN = "The summary is no list.\n"
+QUESTION = "List its main points, at most 5:\n"
+GOOD = "- The roof leaks.\n- The workshop stays closed.\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "out"),
+    [
+        ([FIRST, f"{AGAIN}{GOOD}"], GOOD),
+        ([FIRST, "- The summary is no list. - The roof leaks."], "- The roof leaks.\n"),
+        ([f"{QUESTION}{GOOD}", f"{AGAIN}{GOOD}"], GOOD),
+        ([f"- What is this text about?\n{GOOD}", "::"], GOOD),
+    ],
+)
+def test_bullets_do_not_repeat_their_request(llm, answers, out):
+    """Neither the question nor the sentence with which they were asked for again."""
+    left = iter(answers)
+    run = llm("summarize", "--style", "bullets", stdin=TEXT.encode(), answer=lambda _: next(left))
+    assert (run.code, run.out, run.err) == (0, out, "")
+
+
+def test_bullets_that_are_only_the_request_end_with_3(llm):
+    """None of it is printed."""
+    answers = iter([QUESTION, AGAIN])
+    run = llm("summarize", "--style", "bullets", stdin=TEXT.encode(), answer=lambda _: next(answers))
+    assert (run.code, run.out.strip()) == (3, "")
+    assert run.err.splitlines()[0] == "llm: the summary repeats the words of the request"

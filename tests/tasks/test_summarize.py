@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from dataclasses import asdict
 
@@ -188,6 +189,23 @@ def test_a_bad_answer_about_a_part_is_retried(prompts, bad):
         FinishReason.STOP,
     )
     assert gist(first) in last_message(backend.requests[-1])
+
+
+def test_a_part_does_not_repeat_its_request(tmp_path):
+    """What is left of the answer is merged; without anything it is asked for again."""
+    question = "List the facts of this text that matter most:\n"
+    answers = {1: [f"{question}- The pump ran."], 2: [question, "- It broke."]}
+
+    def answer(request):
+        found = re.match(r"Text, part (\d+) of", last_message(request))
+        left = answers.get(int(found[1])) if found else None
+        return left.pop(0) if left else "A summary."
+
+    backend = ScriptedBackend(answer, context=700)
+    text = "\n\n".join(f"Day {day}: the pump ran well, and Anna oiled it." for day in range(200))
+    answer = result(run(backend, PromptLibrary(tmp_path), text))
+    merged = "".join(last_message(each) for each in backend.requests if "Summaries of the" in last_message(each))
+    assert "- The pump ran.\n\n- It broke." in merged and question not in merged and not answer.cut
 
 
 @pytest.mark.parametrize(

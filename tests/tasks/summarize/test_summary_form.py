@@ -201,3 +201,80 @@ def test_a_cut_summary_is_not_written_again(builtin):
     assert result(events).text == TEXT and isinstance(result(events).incomplete, AnswerTruncated)
     events, backend = run(builtin, Reply(f"{TEXT} " * 200, reason=FinishReason.LENGTH), LIST)
     assert len(backend.requests[1].messages[-2].content) == 400 and result(events).text == LIST
+
+
+QUESTION = "What is this text about?\n"
+SAID_AGAIN = "The summary is no list.\n"
+REPEATED = "That summary repeats the words of the request. Write it again as a list"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "delivered"),
+    [
+        (TEXT, f"{SAID_AGAIN}{LIST}", LIST),
+        (TEXT, f"- {SAID_AGAIN}{LIST}\n- Answer with the summary alone.", LIST),
+        (f"{QUESTION}{LIST}", "- The roof has to be repaired.", "- The roof has to be repaired."),
+        (f"- {QUESTION}{LIST}", TEXT, LIST),  # what is left is a list
+        (f"- {QUESTION}{LIST}", "", LIST),
+        (f"- {QUESTION}{LIST}", Reply(error=RequestRejected("m")), LIST),
+        (QUESTION, LIST, LIST),
+    ],
+)
+def test_a_summary_does_not_repeat_its_request(builtin, first, second, delivered):
+    """Neither the question nor the correction; a first answer that does is asked for again."""
+    events, backend = run(builtin, first, second)
+    assert result(events).text == delivered == streamed(events) and not result(events).cut
+    assert len(backend.requests) == 2
+    assert last_message(backend.requests[1]).startswith(REPEATED) is (first != TEXT)
+
+
+@pytest.mark.parametrize("style", ["bullets", "headline", "minutes"])
+@pytest.mark.parametrize("second", [QUESTION, "- The summary repeats the words of the request.", "Write it again:"])
+def test_a_summary_that_only_repeats_its_request_is_incomplete(builtin, style, second):
+    """Nothing of it is shown."""
+    first = "Answer with a headline, in one line.\nList its main points, at most 5:\nWrite minutes of what this text reports"
+    first = {"headline": first.splitlines()[0], "bullets": first.splitlines()[1]}.get(style, first.splitlines()[2])
+    events, _ = run(builtin, first, second, style=style)
+    found = result(events)
+    assert found.text == "" and isinstance(found.incomplete, WrongSummaryForm) and found.incomplete.exit_code == 3
+    assert found.incomplete.detail == "repeats the words of the request"
+
+
+def test_a_paragraph_that_repeats_its_request_is_incomplete(builtin):
+    """It has been shown; one of a wanted length is written again."""
+    events, backend = run(builtin, f"{QUESTION}{TEXT}", TEXT, style="paragraph")
+    assert result(events).incomplete.exit_code == 3 and len(backend.requests) == 1
+    assert result(events).text == streamed(events)
+    events, backend = run(builtin, f"{QUESTION}{TEXT}", TEXT, style="paragraph", words=9)
+    assert result(events).text == TEXT and not result(events).cut and len(backend.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        SummaryOptions(None, "headline", focus="the roof of the old library leaks"),
+        SummaryOptions(None, "headline", audience="the roof of the old library leaks"),
+    ],
+)
+def test_a_wish_of_the_user_is_not_what_a_summary_repeats(builtin, wanted):
+    """The summary may have its words."""
+    headline = "The roof of the old library leaks"
+    backend = ScriptedBackend(lambda _: headline)
+    events = list(summarize(backend, builtin, [Document("d", TEXT)], GenerationOptions(), wanted))
+    assert result(events).text == headline and len(backend.requests) == 1
+
+
+def test_what_the_correction_quotes_of_the_draft_may_be_in_the_summary(builtin):
+    """A sentence outside of the list becomes an item."""
+    outside = "The roof of the old library leaks."
+    events, backend = run(builtin, f"{LIST}\n{outside}", f"- {outside}\n{LIST}")
+    assert "The roof of the old library" in last_message(backend.requests[1])
+    assert result(events).text == f"- {outside}\n{LIST}"
+
+
+def test_what_the_document_asks_may_be_in_the_summary(builtin):
+    """A sentence of the document is no repetition."""
+    backend = ScriptedBackend(lambda _: f"- {QUESTION}{LIST}")
+    documents = [Document("d", f"Lesson 1. What is this text about? {TEXT}")]
+    events = list(summarize(backend, builtin, documents, GenerationOptions(), SummaryOptions(None, "bullets")))
+    assert result(events).text == f"- {QUESTION}{LIST}" and len(backend.requests) == 1

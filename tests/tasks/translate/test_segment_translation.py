@@ -11,6 +11,7 @@ from tasks.helpers import run_work
 from llmcli.documents.segments import Segment
 from llmcli.errors import TimedOut
 from llmcli.errors.incomplete_results import AnswerRefused
+from llmcli.prompts import PromptLibrary
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT
@@ -130,3 +131,45 @@ def test_other_failures_are_raised(attempt):
     """They are those of the document."""
     with pytest.raises(TimedOut):
         attempt(SHORT, lambda text, n: False, answer=lambda _: TimedOut())
+
+
+@pytest.fixture
+def retry(tmp_path):
+    """Translate a text with the built-in prompts, and return the outcome and the requests."""
+
+    def run(text, answers, *, review=False):
+        library, left = PromptLibrary(tmp_path), iter(answers)
+        backend = ScriptedBackend(lambda _: next(left))
+        by = Translator(
+            backend,
+            library.get(PROMPT),
+            GenerationOptions(),
+            parse_language("fr"),
+            review_prompt=library.get(REVIEW_PROMPT) if review else None,
+        )
+        segment = Segment(0, len(text), text, str, kind="message")
+        task = SegmentTask("0.0", segment, mask_segment(segment, by), SegmentContext(), None, [(text, 9)])
+        found = run_work(backend, lambda run: translate_segment(run, by, task))
+        return found, [last_message(each) for each in backend.requests]
+
+    return run
+
+
+WRONG = "An earlier translation was not right: numbers are missing: 12"
+FRENCH = "Il y a 12 pommes dans le panier."
+
+
+@pytest.mark.parametrize("echo", [f"{WRONG}.\n", f"{WRONG}. ", "The earlier translation was not right.\n"])
+def test_a_translation_does_not_repeat_what_was_wrong(retry, echo):
+    """The retry names the problem, and its answer lacks that sentence."""
+    found, asked = retry("There are 12 apples in the basket.", ["Il y a des pommes dans le panier.", f"{echo}{FRENCH}"])
+    assert WRONG in asked[1] and WRONG not in asked[0]
+    assert (found.translation, len(asked)) == (FRENCH, 2)
+
+
+def test_a_reviewed_translation_does_not_repeat_what_was_wrong(retry):
+    """As after a retry."""
+    wrong = "What is not right: numbers are missing: 12."
+    answers = ["Il y a des pommes.", FRENCH, f"{wrong}\n{FRENCH}"]
+    found, asked = retry("There are 12 apples in the basket.", answers, review=True)
+    assert wrong in asked[2] and (found.translation, len(asked)) == (FRENCH, 3)
