@@ -1,4 +1,4 @@
-"""What an answer repeats of its request is removed, above all where a model was told what was wrong.
+"""Removes what an answer repeats of its request, above all where a model was told what was wrong.
 
 A small model answers "The summary is no list." when it is told so.
 """
@@ -6,14 +6,15 @@ A small model answers "The summary is no list." when it is told so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 
 from llmcli.documents.sentences import find_sentences
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.pending_request import DeltaSink
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.types import ReasoningDelta, Request, Role, TextDelta
+from llmcli.types import Request, Role
 
 _MIN_COMMON_WORDS = 4
 """Words in a row that a sentence of an answer shares with one of the instructions."""
@@ -31,7 +32,7 @@ async def ask_again(
     request: Request,
     instructions: str,
     *,
-    on_delta: Callable[[TextDelta | ReasoningDelta], object] | None = None,
+    on_delta: DeltaSink | None = None,
     unit_text: str = "",
 ) -> Answer:
     """Return an answer without what it repeats of ``instructions``, the words of the request around its text.
