@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
-from scripted import ScriptedAnswer, last_message
+from scripted import ScriptedAnswer, all_messages, last_message
 
 from llmcli.types import Request
 
@@ -65,6 +65,20 @@ _TITLES = (
 
 def _spell(number: int) -> str:
     return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "x"
+
+
+def with_verdict(
+    answer: Callable[[Request], ScriptedAnswer], *, agrees: bool = True
+) -> Callable[[Request], ScriptedAnswer]:
+    """Return what ``answer`` does, with a verdict on each sentence that is checked: a source supports it, or none does."""
+
+    def judge(request: Request) -> ScriptedAnswer:
+        if not request.candidates:
+            return answer(request)
+        yes = agrees and "N/A" not in all_messages(request)
+        return {"Yes": -0.01 if yes else -5.0, "No": -5.0 if yes else -0.01}
+
+    return judge
 
 
 class LongTextModel:

@@ -15,6 +15,7 @@ from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
+from llmcli.tasks.generate.citation_checks import find_unsupported
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
 from llmcli.tasks.generate.section_writing import (
@@ -204,7 +205,7 @@ class _LongTextWriter:
         self._sections = plan.outline.written
         self._drafts = [*drafts] or [SectionDraft() for _ in self._sections]
         self._facts = [facts.search(section_queries(plan.outline, section)) for section in self._sections]
-        self._save = on_change
+        self._prompts, self._options, self._save = prompts, options, on_change
         wanted = [section.words or 0 for section in self._sections]
         self._budget = WordBudget(wanted, [draft.generated for draft in self._drafts])
         requests = SectionRequests(prompts, options, plan)
@@ -222,7 +223,7 @@ class _LongTextWriter:
         async for number in written:
             self._drafts[number].drop_repeated(said)
             await self._write_section(number, said)
-        return self._result()
+        return await self._finish()
 
     async def _write_section(self, number: int, said: SentenceSet | None = None) -> int:
         """Write what a section lacks; ``said`` are the sentences of those before it and its own, if they are known."""
@@ -241,7 +242,8 @@ class _LongTextWriter:
 
     # ---- the text -------------------------------------------------------------------------------------------------
 
-    def _result(self) -> Result:
+    async def _finish(self) -> Result:
+        """Return the text; its sentences that cite a source are checked first."""
         plan, quotes = self._plan, NumberedQuotes()
         names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
         known = find_numbers("\n".join(plan.given))
@@ -253,6 +255,12 @@ class _LongTextWriter:
         words = sum(section.words for section in sections)
         if not words:
             raise EmptyAnswer(self._run.name)
+        texts, documents = [section.text for section in sections], self._sources.documents
+        unsupported = await find_unsupported(self._run, self._prompts, self._options, texts, documents)
+        sections = [
+            replace(section, problems=(*section.problems, *wrong))
+            for section, wrong in zip(sections, unsupported, strict=True)
+        ]
         problems = [
             *self._check_titles(),
             *((section.section.title, problem) for section in sections for problem in section.problems),

@@ -42,9 +42,10 @@ _PROSE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*_`]{0,3}\
 
 
 class SourceFacts:
-    """The sentences of documents."""
+    """The sentences of ``documents``."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
+        self.documents = documents
         self._quotes: list[Quote] = []
         self._terms: list[frozenset[str]] = []
         self._with_number: dict[str, list[int]] = {}

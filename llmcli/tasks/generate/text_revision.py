@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llmcli.backends.base import Backend
+from llmcli.documents.reading.document import Document
 from llmcli.documents.text_cleaning import detect_newline
 from llmcli.errors import UsageError
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
@@ -17,6 +18,7 @@ from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
+from llmcli.tasks.generate.citation_checks import find_unsupported
 from llmcli.tasks.generate.long_text import (
     OWN_FACTS,
     SLIDE_END,
@@ -151,7 +153,7 @@ class _SectionReviser:
         options: GenerationOptions,
     ) -> None:
         self._run, self._revision, self._sources, self._options = run, revision, facts, options
-        self._prompt = prompts.get(PROMPT)
+        self._prompts, self._prompt = prompts, prompts.get(PROMPT)
         self._sections = find_sections(revision.text)
         self._section = self._sections[revision.section]
         self._old = revision.text[self._section.start : self._section.end]
@@ -175,6 +177,10 @@ class _SectionReviser:
         cited, wrong_numbers = cite_paragraphs(marked, lambda sentence: self._cite(sentence, lines))
         body = ("\n" if self._is_list else "\n\n").join(cited)
         words = count_words(strip_marks(body))
+        quoted = [Document(f"quote {mark}", _quoted(line)) for mark, line in self._known_quotes.items()]
+        (unsupported,) = await find_unsupported(
+            self._run, self._prompts, self._options, [body], [*self._sources.documents, *quoted]
+        )
         problems = [
             *wrong_numbers,
             *self._find_length_problems(answer, words),
@@ -182,6 +188,7 @@ class _SectionReviser:
             *find_wrong_language(body, revision.language),
             *unrestored_warnings(answer.finished.unrestored),
             *(find_unknown_names(body, names, known) if self._sources else names.find_misspelled(body)),
+            *unsupported,
         ]
         for problem in problems:
             self._run.warn(f"{self._section.title}: {problem}")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from long_text_answers import LongTextModel
+from long_text_answers import LongTextModel, with_verdict
 from scripted import Reply, last_message
 
 from llmcli.errors import Interrupted
@@ -215,7 +215,9 @@ def test_facts_are_cited_by_quotes(llm, model, write, outline):
             return "Running costs fell by 38 percent of the energy with a heat pump."
         return model(request)
 
-    run = llm("generate", "report", "--outline", outline, "--from", notes, "--json", answer=answer, context=8192)
+    run = llm(
+        "generate", "report", "--outline", outline, "--from", notes, "--json", answer=with_verdict(answer), context=8192
+    )
     found = json.loads(run.out)
     assert "with a heat pump [1]." in found["text"]
     (quote,) = found["quotes"]
@@ -365,7 +367,7 @@ def test_word_has_headings_and_lists(llm, model, write, outline, tmp_path):
         return "Purchase and installation of a heat pump cost 21,400 euros. " + model(request)
 
     argv = ["--outline", outline, "--from", notes, "-o", str(path)]
-    run = llm("generate", "report", *argv, answer=answer, context=8192)
+    run = llm("generate", "report", *argv, answer=with_verdict(answer), context=8192)
     assert run.code == 0, run.err
     paragraphs = [(each.style.name, each.text) for each in docx.Document(str(path)).paragraphs]
     assert paragraphs[0] == ("Title", "Heat pumps in old houses")
@@ -411,10 +413,19 @@ Prices will fall\u2026
 """
 
 
-def revise(llm, path, said, *argv, section="Costs", change="Shorter", **options):
+def revise(llm, path, said, *argv, section="Costs", change="Shorter", agrees=True, **options):
     """Return the run of a revision of ``path`` to which the model says ``said``."""
     return llm(
-        "generate", "report", "-o", str(path), "--revise", section, change, *argv, answer=lambda _: said, **options
+        "generate",
+        "report",
+        "-o",
+        str(path),
+        "--revise",
+        section,
+        change,
+        *argv,
+        answer=with_verdict(lambda _: said, agrees=agrees),
+        **options,
     )
 
 
@@ -575,7 +586,7 @@ Anna Larsen leads the work at the warehouse with 12 people.
 BERGEN_OUTLINE = "# The Bergen warehouse\n\n## Opening\n- March 3rd, 950 pallets\n\n## People\n- who leads the work\n"
 
 
-def write_bergen(llm, write, said, *argv):
+def write_bergen(llm, write, said, *argv, agrees=True):
     """Write a report about the minutes with an outline of the model; return the run and its problems."""
     minutes = write("minutes.txt", MINUTES)
 
@@ -584,7 +595,7 @@ def write_bergen(llm, write, said, *argv):
 
     run = llm(
         *["generate", "report", "The Bergen warehouse", "--from", minutes, "--words", "80", "--json", *argv],
-        answer=answer,
+        answer=with_verdict(answer, agrees=agrees),
         context=8192,
     )
     return run, [each["problem"] for each in json.loads(run.out)["problems"]]
@@ -621,3 +632,22 @@ def test_a_name_and_a_title_that_no_source_has(llm, write):
     assert "llm: warning: Opening of 2031: the number 2031 stands in no source\n" in run.err
     assert "the name Kari Holm stands in no source\n" in run.err
     assert "Larsen" not in run.err and "Bergen stands" not in run.err
+
+
+def test_a_cited_sentence_that_its_source_does_not_support(llm, write):
+    """Is named with its probability, and the exit code is 3; with a model that agrees, it is none."""
+    said = "The new warehouse in Bergen with 1,400 pallets never had a roof."
+    line = f'Opening: the sources do not support "{said}" (0.'
+    run, problems = write_bergen(llm, write, said, agrees=False)
+    assert run.code == 3 and any(each.startswith(line) for each in json.loads(run.out)["warnings"])
+    supported = "The warehouse has room for 1,400 pallets."
+    run, problems = write_bergen(llm, write, supported)
+    assert "[1]" in json.loads(run.out)["text"] and not any("support" in each for each in problems)
+
+
+def test_a_cited_sentence_of_a_revised_section(llm, write):
+    """Is checked in the same way, against its old quotes, too."""
+    path = Path(write("report.md", TEXT))
+    run = revise(llm, path, "A heat pump never costs 21,400 euros for anybody in town.", agrees=False)
+    assert run.code == 3 and 'Costs: the sources do not support "A heat pump never costs' in run.err
+    assert "[2]" in path.read_text()
