@@ -23,7 +23,7 @@ _MIN_COMMON_SHARE = 0.75
 _MIN_FIRST_WORDS = 3
 """Words of a sentence that is the beginning of one of the instructions."""
 _WORD = re.compile(r"\w+")
-_DETERMINERS = frozenset(["a", "an", "the", "that", "this", "these", "those", "my", "your", "its"])
+_DETERMINERS = frozenset(["a", "an", "the", "each", "every", "that", "this", "these", "those", "my", "your", "its"])
 _LIST_MARK = re.compile(r"[ \t]*(?:(?:[-*+\u2022>]|#{1,6}|\d{1,3}[.)])[ \t]+)*")
 
 

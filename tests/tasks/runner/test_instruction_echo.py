@@ -22,6 +22,7 @@ POINTS = "- The roof leaks.\n- The workshop is closed on Monday.\n"
         "1. The summary is no list. Write it again as a list.\n",
         '- Write it again as a list, each point on a line that starts with "- ".\n',
         "## Answer with the summary alone.\n\n",
+        '- Each point on each line that starts with "- ". Answer with the summary alone.\n',
     ],
 )
 def test_a_repeated_sentence_is_removed(echo):
