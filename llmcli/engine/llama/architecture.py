@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
-from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header import Header, show_name
 
 _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
 _PROJECTOR_ARCHITECTURES = frozenset({"clip"})
@@ -25,7 +25,7 @@ def unsupported_reason(header: Header) -> str:
     """
     name = header.architecture
     if not (wrong := non_generative_reason(header)) and not is_known_architecture(name):
-        return f"llama-cpp-python {bindings.version()} does not know its architecture {name}; a newer version may"
+        return f"llama-cpp-python {bindings.version()} does not know its architecture {show_name(name)}; a newer version may"
     return wrong
 
 

@@ -29,6 +29,8 @@ from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_CONTINUED = 3, 4, 5
 """ggml's log levels (``enum ggml_log_level``); a continuation belongs to the line before it."""
 _MAX_LOG_LINES = 200
+_MAX_SUMMARY_CHARS = 300
+"""Of each line: it may quote what a damaged file has as a name."""
 
 
 class NativeLog:
@@ -61,7 +63,10 @@ class NativeLog:
             else:
                 lines.append((level, text))
         errors = [text for level, text in lines if level >= LOG_LEVEL_ERROR] or [text for _, text in lines]
-        return "; ".join(" ".join(text.split()) for text in errors[-4:] if text.strip())
+        shown = (" ".join(text.split()) for text in errors[-4:] if text.strip())
+        return "; ".join(
+            line if len(line) <= _MAX_SUMMARY_CHARS else f"{line[: _MAX_SUMMARY_CHARS - 1]}…" for line in shown
+        )
 
 
 log = NativeLog()

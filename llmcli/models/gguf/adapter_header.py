@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
-from llmcli.models.gguf.header import Header, TensorInfo
+from llmcli.models.gguf.header import Header, TensorInfo, quote_value, show_name
 from llmcli.models.gguf.header_parser import UNSUPPORTED_WEIGHT_TYPES, read_header
 
 _SUFFIXES = (".lora_a", ".lora_b")
@@ -38,17 +38,17 @@ def read_adapter_header(path: Path) -> Header:
         raise MissingError(subject, kind="adapter", detail=error.detail) from error
     kind = header.metadata.get("general.type")
     if kind != "adapter":
-        what = f"general.type is {kind!r}" if kind is not None else "it has no general.type"
+        what = f"general.type is {quote_value(kind)}" if kind is not None else "it has no general.type"
         raise BadAdapter(subject, detail=f"{what}, expected 'adapter'")
     if header.metadata.get("adapter.type") != "lora":
         raise UnsupportedAdapter(
-            subject, detail=f"its adapter.type is {header.metadata.get('adapter.type')!r}, not 'lora'"
+            subject, detail=f"its adapter.type is {quote_value(header.metadata.get('adapter.type'))}, not 'lora'"
         )
     if any(key.startswith("adapter.alora.") for key in header.metadata):
         raise UnsupportedAdapter(subject, detail="it is an activated LoRA, which applies only after certain tokens")
     alpha = header.metadata.get("adapter.lora.alpha", 0.0)
     if not isinstance(alpha, float) or not math.isfinite(alpha):
-        raise BadAdapter(subject, detail=f"its adapter.lora.alpha is {alpha!r}")
+        raise BadAdapter(subject, detail=f"its adapter.lora.alpha is {quote_value(alpha)}")
     return header
 
 
@@ -58,14 +58,15 @@ def check_adapter(adapter: Header, model: Header, weights: Iterable[TensorInfo],
     Return the names of its tensors that llama.cpp ignores. Raises ``BadAdapter`` and ``UnsupportedAdapter``.
     """
     base = adapter.metadata.get("general.base_model.0.name")
-    base_model = base if isinstance(base, str) else ""
+    base_model = show_name(base) if isinstance(base, str) else ""
 
     def refuse(detail: str, *, mismatch: bool = False) -> NoReturn:
         raise BadAdapter(subject, detail=detail, mismatch=mismatch, base_model=base_model)
 
     if adapter.architecture != model.architecture:
         refuse(
-            f"it is for {adapter.architecture or 'no architecture'}, the model is {model.architecture}", mismatch=True
+            f"it is for {show_name(adapter.architecture) or 'no architecture'}, the model is {show_name(model.architecture)}",
+            mismatch=True,
         )
     by_name = {tensor.name: tensor for tensor in weights}
     pairs, ignored = _pair_matrices(adapter, refuse)
@@ -73,17 +74,20 @@ def check_adapter(adapter: Header, model: Header, weights: Iterable[TensorInfo],
         refuse("it has no matrices")
     for name, halves in pairs.items():
         if len(halves) < len(_SUFFIXES):
-            refuse(f"{name} has only one of the matrices lora_a and lora_b")
+            refuse(f"{show_name(name)} has only one of the matrices lora_a and lora_b")
         target = by_name.get(name)
         if target is None or len(target.shape) == 1:
-            refuse(f"the model has no matrix {name}", mismatch=True)
+            refuse(f"the model has no matrix {show_name(name)}", mismatch=True)
         if name == _TOKEN_EMBEDDING and _OUTPUT not in by_name:
             raise UnsupportedAdapter(
                 subject, detail="it changes the token embedding, which is also the output matrix of this model"
             )
         a, b = (_matrix_shape(halves[suffix]) for suffix in _SUFFIXES)
         if (a, b) != _expected_shapes(target, a, b):
-            refuse(f"its matrices for {name} have the shapes {a} and {b}, the model's is {target.shape}", mismatch=True)
+            refuse(
+                f"its matrices for {show_name(name)} have the shapes {a} and {b}, the model's is {target.shape}",
+                mismatch=True,
+            )
     return ignored
 
 
@@ -99,9 +103,9 @@ def _pair_matrices(
             ignored.append(tensor.name)
             continue
         if suffix is None:
-            refuse(f"its tensor {tensor.name!r} is neither lora_a nor lora_b")
+            refuse(f"its tensor {quote_value(tensor.name)} is neither lora_a nor lora_b")
         if tensor.type in UNSUPPORTED_WEIGHT_TYPES:
-            refuse(f"its tensor {tensor.name!r} is of type {tensor.type}, which weights cannot have")
+            refuse(f"its tensor {quote_value(tensor.name)} is of type {tensor.type}, which weights cannot have")
         pairs.setdefault(tensor.name.removesuffix(suffix), {})[suffix] = tensor
     return pairs, tuple(ignored)
 

@@ -38,6 +38,20 @@ _NAMED_LAYERS_ARCHITECTURES = frozenset(
 """Architectures whose graph names the output of each layer ``l_out-N``, N from 0."""
 
 
+_MAX_QUOTED_CHARS = 60
+
+
+def quote_value(value: object) -> str:
+    """Return what a message shows of a key, name or value of a file: quoted, escaped, and at most 60 characters."""
+    shown = repr(value[: _MAX_QUOTED_CHARS + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= _MAX_QUOTED_CHARS else f"{shown[: _MAX_QUOTED_CHARS - 2]}…{shown[-1]}"
+
+
+def show_name(name: str) -> str:
+    """Return a name as ``quote_value`` does, but without the quotation marks."""
+    return quote_value(name)[1:-1]
+
+
 @frozen
 class SkippedArray:
     """An array that was not kept: the kind of its elements ("string", "f32", ...) and their number."""

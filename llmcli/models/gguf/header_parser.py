@@ -23,7 +23,7 @@ from llmcli.errors import BadModelFile
 from llmcli.fast_dataclass import replace
 from llmcli.models.files.names import part_names
 from llmcli.models.files.paths import open_model, unreadable_error
-from llmcli.models.gguf.header import Header, SkippedArray, TensorInfo
+from llmcli.models.gguf.header import Header, SkippedArray, TensorInfo, quote_value, show_name
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 
 _VERSIONS = (2, 3)
@@ -93,14 +93,14 @@ def parse_header(stream: ByteStream, size: int, subject: str) -> Header:
     for _ in range(n_entries):
         key = reader.read_string(_MAX_KEY_BYTES, "a metadata key")
         if key in metadata:
-            reader.fail(f"the metadata key {key!r} appears twice")
+            reader.fail(f"the metadata key {quote_value(key)} appears twice")
         metadata[key] = reader.read_value(key)
     if not isinstance(metadata.get("general.architecture"), str) and not metadata.get("split.no"):  # in the first part
         reader.fail("it does not name its architecture")
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        reader.fail(f"the alignment {alignment!r} is invalid")
+        reader.fail(f"the alignment {quote_value(alignment)} is invalid")
     data_offset = -(-reader.position // alignment) * alignment
     _check_tensor_offsets(reader, tensors, data_offset, alignment)
     return Header(version, metadata, tensors, data_offset, size)
@@ -110,14 +110,14 @@ def _read_tensor(reader: _HeaderReader) -> TensorInfo:
     name = reader.read_string(_MAX_NAME_BYTES, "a tensor name")
     n_dims = reader.read_scalar("I")
     if not 1 <= n_dims <= _MAX_DIMS:
-        reader.fail(f"tensor {name!r} has {n_dims} dimensions")
+        reader.fail(f"tensor {quote_value(name)} has {n_dims} dimensions")
     shape = tuple(reader.read_scalar("Q") for _ in range(n_dims))
     kind, offset = reader.read_scalar("I"), reader.read_scalar("Q")
     if kind not in TENSOR_TYPES:
-        reader.fail(f"tensor {name!r} is of the unknown type {kind}")
+        reader.fail(f"tensor {quote_value(name)} is of the unknown type {kind}")
     label, block, block_bytes = TENSOR_TYPES[kind]
     if not all(shape) or shape[0] % block:
-        reader.fail(f"tensor {name!r} of type {label} has the impossible shape {shape}")
+        reader.fail(f"tensor {quote_value(name)} of type {label} has the impossible shape {shape}")
     return TensorInfo(name, shape, label, offset, math.prod(shape) // block * block_bytes)
 
 
@@ -127,13 +127,15 @@ def _check_tensor_offsets(
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:
-            reader.fail(f"the tensor {tensor.name!r} appears twice")
+            reader.fail(f"the tensor {quote_value(tensor.name)} appears twice")
         seen.add(tensor.name)
         if tensor.offset % alignment:
-            reader.fail(f"tensor {tensor.name!r} is at the unaligned offset {tensor.offset}")
+            reader.fail(f"tensor {quote_value(tensor.name)} is at the unaligned offset {tensor.offset}")
         end = data_offset + tensor.offset + tensor.nbytes
         if end > reader.size:
-            reader.fail(f"tensor {tensor.name!r} ends at byte {end} of a file of {reader.size} bytes (truncated?)")
+            reader.fail(
+                f"tensor {quote_value(tensor.name)} ends at byte {end} of a file of {reader.size} bytes (truncated?)"
+            )
 
 
 _BLOCK_BYTES = 1 << 20
@@ -227,16 +229,18 @@ class _HeaderReader:
         if kind == _STRING_TYPE:
             return self.read_string()
         if kind != _ARRAY_TYPE:
-            self.fail(f"the metadata key {key!r} has a value of the unknown type {kind}")
+            self.fail(f"the metadata key {quote_value(key)} has a value of the unknown type {kind}")
         return self._read_array(key)
 
     def _read_array(self, key: str) -> Any:
         kind, length = self.read_scalar("I"), self.read_scalar("Q")
         if kind != _STRING_TYPE and kind not in _SCALAR_FORMATS:
-            self.fail(f"the metadata key {key!r} has an array of the unknown type {kind}")
+            self.fail(f"the metadata key {quote_value(key)} has an array of the unknown type {kind}")
         width = _LENGTH_STRUCT.size if kind == _STRING_TYPE else struct.calcsize("<" + _SCALAR_FORMATS[kind])
         if self.position + length * width > self.size:
-            self.fail(f"the metadata key {key!r} has an array of {length} elements, more than the file holds")
+            self.fail(
+                f"the metadata key {quote_value(key)} has an array of {length} elements, more than the file holds"
+            )
         kept = not key.startswith(_VOCABULARY_PREFIX)
         if kind == _STRING_TYPE:
             if kept and length <= _MAX_KEPT_STRINGS:
@@ -343,13 +347,13 @@ def _integer_problems(header: Header) -> Iterator[str]:
         if name in header.metadata:
             value = header.arch_integer(key)
             if value is None or not least <= value <= most:
-                yield f"{name} is {header.metadata[name]!r}"
+                yield f"{show_name(name)} is {quote_value(header.metadata[name])}"
     for key, most in _PER_LAYER_MAXIMA.items():
         name = f"{header.architecture}.{key}"
         if name in header.metadata:
             values = _values_per_layer(header, key)
             if values is None or not all(0 <= value <= most for value in values):
-                yield f"{name} is {header.metadata[name]!r}"
+                yield f"{show_name(name)} is {quote_value(header.metadata[name])}"
 
 
 def _values_per_layer(header: Header, key: str) -> tuple[int, ...] | None:
@@ -399,7 +403,7 @@ def _rope_problems(header: Header) -> Iterator[str]:
     if isinstance(sections, tuple) and size is not None:
         whole = all(isinstance(part, int) and part >= 0 for part in sections)
         if not whole or sum(sections) > size:
-            yield f"its rotated sections are invalid: {sections}"
+            yield f"its rotated sections are invalid: {quote_value(sections)}"
 
 
 def _tokenizer_problems(header: Header) -> Iterator[str]:
@@ -421,7 +425,7 @@ def _tokenizer_problems(header: Header) -> Iterator[str]:
 def _tensor_problems(header: Header) -> Iterator[str]:
     for tensor in header.tensors:
         if tensor.type in UNSUPPORTED_WEIGHT_TYPES:
-            yield f"tensor {tensor.name!r} is of type {tensor.type}, which weights cannot have"
+            yield f"tensor {quote_value(tensor.name)} is of type {tensor.type}, which weights cannot have"
     embedding = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
     if embedding is None or header.arch_integer("features_length"):  # a later part, or an audio model
         return

@@ -55,6 +55,7 @@ def check_adapters(model: ModelFile) -> tuple[str, ...]:
     if not model.adapters:
         return ()
     from llmcli.models.gguf.adapter_header import check_adapter, read_adapter_header
+    from llmcli.models.gguf.header import show_name
     from llmcli.models.gguf.header_parser import read_header
 
     headers = [read_header(part) for part in model.parts or (model.path,)]
@@ -64,6 +65,6 @@ def check_adapters(model: ModelFile) -> tuple[str, ...]:
         ignored = check_adapter(read_adapter_header(Path(adapter.path)), headers[0], tensors, adapter.path)
         if ignored:
             notices.append(
-                f"{adapter.path} also changes {len(ignored)} norms, which llama.cpp ignores: {ignored[0]}, ..."
+                f"{adapter.path} also changes {len(ignored)} norms, which llama.cpp ignores: {show_name(ignored[0])}, ..."
             )
     return tuple(notices)

@@ -171,3 +171,8 @@ def test_reading_values_leaves_nothing_for_garbage_collection():
     finally:
         gc.enable()
     assert found.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_long_lines_are_cut():
+    """A line of llama.cpp may quote what a damaged file has as a name."""
+    assert len(log_of((LOG_LEVEL_ERROR, b"unknown model architecture: " + b"x" * 100_000)).error_summary()) == 300

@@ -109,6 +109,26 @@ def test_other_kinds_of_adapters_are_unsupported(check, how, words):
         check(**how)
 
 
+LONG = "\x1b\n" * 20_000
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"metadata": {"general.type": LONG}},
+        {"metadata": {"adapter.type": LONG}},
+        {"metadata": {"general.base_model.0.name": LONG}, "architecture": LONG},
+        {"metadata": {"adapter.lora.alpha": lambda w, key: w.add_string(key, LONG)}},
+    ],
+)
+def test_errors_show_little_of_the_file(check, how):
+    """A name or value of the file is cut, and has no control characters."""
+    with pytest.raises((BadAdapter, UnsupportedAdapter)) as raised:
+        check(**how)
+    for words in (raised.value.detail, getattr(raised.value, "base_model", "")):
+        assert len(words) < 120 and words.isprintable()
+
+
 def test_a_tied_token_embedding_is_unsupported(check, tmp_path):
     """llama.cpp would multiply with the embedding's matrices as if they were the output's, and abort."""
 

@@ -13,7 +13,7 @@ from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.models.gguf.header import SkippedArray
-from llmcli.models.gguf.header_parser import parse_header, read_header
+from llmcli.models.gguf.header_parser import check_header, parse_header, read_header
 
 
 def parse(content: bytes):
@@ -255,3 +255,45 @@ def test_mutations(tiny):
             facts = [header.name, header.context_length, header.quantization, header.chat_template, header.licence]
             assert all(fact is None or isinstance(fact, str | int) for fact in [*facts, header.kv_bytes_per_token()])
     assert 20 < refusals < 400
+
+
+LONG = b"\x1b\n\xe2\x80\xae" * 20_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gguf(ARCHITECTURE, *[entry(LONG[:60_000], 4, bytes(4))] * 2),
+        gguf(ARCHITECTURE, entry(LONG[:60_000], 99, bytes(4))),
+        gguf(ARCHITECTURE, entry(LONG[:60_000], 9, struct.pack("<IQ", 99, 1))),
+        gguf(ARCHITECTURE, entry(LONG[:60_000], 9, struct.pack("<IQ", 4, 1 << 40))),
+        gguf(ARCHITECTURE, entry(b"general.alignment", 8, text(LONG))),
+        gguf(ARCHITECTURE, tensors=(tensor(LONG[:60], kind=99),)),
+        gguf(ARCHITECTURE, tensors=(tensor(LONG[:60]), tensor(LONG[:60]))),
+    ],
+)
+def test_errors_show_little_of_the_file(content):
+    """A name or value of the file is cut, and has no control characters."""
+    detail = refused(content)
+    assert len(detail) < 180 and detail.isprintable() and "…" in detail
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (entry(b"general.architecture", 8, text(LONG[:60_000])), entry(LONG[:60_000] + b".block_count", 4, bytes(4))),
+        (ARCHITECTURE, entry(b"llama.block_count", 8, text(LONG))),
+        (ARCHITECTURE, numbers(b"feed_forward_length", *[1 << 30] * 1000)),
+        (
+            *(ARCHITECTURE, numbers(b"embedding_length", 64), numbers(b"attention.head_count", 2)),
+            numbers(b"rope.dimension_sections", *[1 << 30] * 1000),
+        ),
+    ],
+)
+def test_checks_show_little_of_the_file(entries):
+    """So do the errors about values that no model can have."""
+    content = gguf(*entries)
+    with pytest.raises(BadModelFile) as caught:
+        check_header(parse(content), "m.gguf")
+    assert len(caught.value.detail) < 180 and caught.value.detail.isprintable()
+    assert "…" in caught.value.detail
