@@ -262,7 +262,7 @@ class _LongTextWriter:
             for section, wrong in zip(sections, unsupported, strict=True)
         ]
         problems = [
-            *self._check_titles(),
+            *self._check_titles(source_names),
             *((section.section.title, problem) for section in sections for problem in section.problems),
         ]
         if abs(words - plan.words) > LENGTH_TOLERANCE * plan.words:
@@ -287,14 +287,16 @@ class _LongTextWriter:
             incomplete=ProblemsInText(self._run.name, count=len(problems)) if problems else None,
         )
 
-    def _check_titles(self) -> Iterator[tuple[str, str]]:
-        """Yield the titles that the model has given to sections, with what is wrong with their numbers and dates."""
+    def _check_titles(self, names: SourceNames) -> Iterator[tuple[str, str]]:
+        """Yield the titles that the model has given to sections, with what is wrong with their figures and names."""
         if not self._sources:
             return
         known = find_numbers("\n".join([*self._plan.given, *self._sources.texts()]))
         for title in (each.title for each in self._plan.outline.sections):
             for figure in sorted(missing_figures(find_numbers(title), known)):
                 yield title, f"{describe_figure(figure, title)} stands in no source"
+            for name in names.find_unknown(title):
+                yield title, f"the name {name} stands in no source"
 
     def _finish_section(
         self,

@@ -619,7 +619,7 @@ def test_a_date_that_is_written_otherwise(llm, write):
 
 def test_a_name_and_a_title_that_no_source_has(llm, write):
     """Are named; the names of the sources are not."""
-    outline = BERGEN_OUTLINE.replace("## Opening", "## Opening of 2031")
+    outline = BERGEN_OUTLINE.replace("## Opening", "## Opening of the hall in Tromso in 2031")
     minutes = write("minutes.txt", MINUTES)
 
     def answer(request):
@@ -629,7 +629,8 @@ def test_a_name_and_a_title_that_no_source_has(llm, write):
     argv = ["generate", "report", "The Bergen warehouse", "--from", minutes, "--words", "80"]
     run = llm(*argv, answer=answer, context=8192)
     assert run.code == 3
-    assert "llm: warning: Opening of 2031: the number 2031 stands in no source\n" in run.err
+    assert "llm: warning: Opening of the hall in Tromso in 2031: the number 2031 stands in no source\n" in run.err
+    assert "Tromso in 2031: the name Tromso stands in no source\n" in run.err
     assert "the name Kari Holm stands in no source\n" in run.err
     assert "Larsen" not in run.err and "Bergen stands" not in run.err
 
