@@ -156,7 +156,7 @@ def pass_requests(plan: LongTextPlan) -> list[Request]:
     with tempfile.TemporaryDirectory() as kept:
         requests = SectionRequests(PromptLibrary(Path(kept)), GenerationOptions(), plan)
         return [
-            requests.first(
+            requests.first_request(
                 number, section.words or 0, [each.line for each in facts.search(section_queries(plan.outline, section))]
             )
             for number, section in enumerate(plan.outline.written)
@@ -210,6 +210,10 @@ def describe(result: Result | None) -> dict[str, Any]:
     }
 
 
+_AGREES = -0.01, -5.0
+"""The log-probabilities of Yes and No for a model that takes each cited sentence for supported."""
+
+
 def measure_scripted(words: int) -> None:
     """Print the figures of each scripted model."""
     scripted = import_module("scripted")
@@ -219,6 +223,8 @@ def measure_scripted(words: int) -> None:
         def record(
             request: Request, answer: Callable[[Request], Any] = answer, answers: dict[str, list[str]] = answers
         ) -> Any:
+            if request.candidates:  # the check of a sentence that cites a source generates nothing
+                return dict(zip(request.candidates, _AGREES, strict=False))
             said = answer(request)
             answers[request.id] = str(said).split()
             return said
@@ -229,8 +235,9 @@ def measure_scripted(words: int) -> None:
         print(f"{name}: {describe(result)}, {time.process_time() - started:.1f} s of CPU")
         if plan is None:
             continue
-        prompts = [_words_of(request) for request in backend.requests]
-        new = count_new(prompts, [answers[request.id] for request in backend.requests])
+        written = [request for request in backend.requests if not request.candidates]
+        prompts = [_words_of(request) for request in written]
+        new = count_new(prompts, [answers[request.id] for request in written])
         tokens = new + generated
         passed = [_words_of(request) for request in pass_requests(plan)]
         one_pass = count_new(passed, [[]] * len(passed)) + plan.words
