@@ -82,10 +82,10 @@ def with_verdict(
 
 
 class LongTextModel:
-    """Answers as a good model would."""
+    """Answers as a good model would. ``start`` chooses its sentences."""
 
-    def __init__(self) -> None:
-        self._sentences = unique_sentences()
+    def __init__(self, start: int = 0) -> None:
+        self._sentences = unique_sentences(start)
         self.requests: list[Request] = []
 
     def __call__(self, request: Request) -> ScriptedAnswer:

@@ -176,21 +176,10 @@ class _RecordRun:
 
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
         """Return everything that the results depend on, apart from the input."""
-        flags, settings = self._flags, asdict(generation)
-        for name in (
-            "deadline",
-            "progress",
-            "priority",
-            "stop_condition",
-            "shows_deltas",
-        ):  # they do not change results of records
-            del settings[name]
+        flags = self._flags
         return {
-            "verb": self._ctx.verb,
-            "model": model_id,
-            "weights": self._ctx.runtime.weights,
+            **generation_manifest(self._ctx, model_id, generation),
             **self._task.manifest(),
-            **{name.replace("_", " "): value for name, value in settings.items()},
             "column": list(self._choice.columns),
             "template": flags.template,
             "delimiter": flags.delimiter,
@@ -204,6 +193,19 @@ class _RecordRun:
             "--dedupe": flags.dedupe,
             **({} if flags.shard is None else {"--shard": flags.shard, "--shard-by": flags.shard_by}),
         }
+
+
+def generation_manifest(ctx: CommandContext, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
+    """Return the part of a manifest that the command, the model, its weights and the options of answers contribute."""
+    settings = asdict(generation)
+    for name in ("deadline", "progress", "priority", "stop_condition", "shows_deltas"):  # they do not change results
+        del settings[name]
+    return {
+        "verb": ctx.verb,
+        "model": model_id,
+        "weights": ctx.runtime.weights,
+        **{name.replace("_", " "): value for name, value in settings.items()},
+    }
 
 
 def prompt_manifest(*prompts: Prompt) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from llmcli.tasks.generate.sentence_forms import (
 from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms, describe_figure
 from llmcli.tasks.generate.source_names import SourceNames
 from llmcli.tasks.quotes.quotable_text import Quote
+from llmcli.tasks.runner.answer_replay import RecordedAnswer, ReplayBackend
 from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
 from llmcli.tasks.runner.task_run import TaskRun, run_task
@@ -111,21 +112,21 @@ def write_long_text(
     facts: SourceFacts,
     options: GenerationOptions,
     *,
-    drafts: Sequence[SectionDraft] = (),
-    on_change: Callable[[Sequence[SectionDraft]], object],
+    answers: Sequence[RecordedAnswer] = (),
+    on_answer: Callable[[Sequence[RecordedAnswer]], object],
 ) -> Iterator[TaskEvent]:
     """Write a long text: a Result, or ItemFailed.
 
-    ``drafts`` are those of the written sections so far, which are continued; ``on_change`` gets them after each
-    paragraph. The text of the Result is Markdown. Fields: ``kind``, ``title``, ``words``, ``wanted``, ``outline``,
+    ``answers`` are those of an interrupted run, which are replayed; ``on_answer`` gets all answers after each new one.
+    The text of the Result is Markdown. Fields: ``kind``, ``title``, ``words``, ``wanted``, ``outline``,
     ``sections``, ``quotes`` and ``problems`` (section and what is wrong). A text with problems is incomplete
     (``ProblemsInText``); one without a word fails with ``EmptyAnswer``.
     """
 
     def task(run: TaskRun) -> Any:
-        return _LongTextWriter(run, prompts, plan, facts, options, drafts, on_change).write()
+        return _LongTextWriter(run, prompts, plan, facts, options).write()
 
-    return run_task(backend, task, name=plan.outline.title)
+    return run_task(ReplayBackend(backend, answers, on_answer), task, name=plan.outline.title)
 
 
 def section_queries(outline: Outline, section: OutlineSection) -> list[str]:
@@ -198,18 +199,16 @@ class _LongTextWriter:
         plan: LongTextPlan,
         facts: SourceFacts,
         options: GenerationOptions,
-        drafts: Sequence[SectionDraft],
-        on_change: Callable[[Sequence[SectionDraft]], object],
     ) -> None:
         self._run, self._plan, self._sources = run, plan, facts
         self._sections = plan.outline.written
-        self._drafts = [*drafts] or [SectionDraft() for _ in self._sections]
+        self._drafts = [SectionDraft() for _ in self._sections]
         self._facts = [facts.search(section_queries(plan.outline, section)) for section in self._sections]
-        self._prompts, self._options, self._save = prompts, options, on_change
+        self._prompts, self._options = prompts, options
         wanted = [section.words or 0 for section in self._sections]
-        self._budget = WordBudget(wanted, [draft.generated for draft in self._drafts])
+        self._budget = WordBudget(wanted)
         requests = SectionRequests(prompts, options, plan)
-        self._writer = SectionWriter(run, requests, plan, options, self._budget, self._report_change)
+        self._writer = SectionWriter(run, requests, plan, options, self._budget, self._report_progress)
 
     async def write(self) -> Result:
         """Write all sections, and what they lost by repetition; return the text."""
@@ -223,16 +222,13 @@ class _LongTextWriter:
         async for number in written:
             self._drafts[number].drop_repeated(said)
             await self._write_section(number, said)
+            self._budget.pass_on(number)
         return await self._finish()
 
     async def _write_section(self, number: int, said: SentenceSet | None = None) -> int:
         """Write what a section lacks; ``said`` are the sentences of those before it and its own, if they are known."""
         await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]], said)
         return number
-
-    def _report_change(self) -> None:
-        self._save(self._drafts)
-        self._report_progress()
 
     def _report_progress(self) -> None:
         done = sum(

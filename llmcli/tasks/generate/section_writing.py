@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from llmcli.errors import ContextOverflow
-from llmcli.fast_dataclass import asdict, field, frozen, replace, slotted
+from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
@@ -66,19 +65,33 @@ class SectionDraft:
     """What is written of a section after ``num_requests`` requests, for its points first and then for more.
 
     Later requests do not show the first ``num_forgotten`` turns, since the conversation filled the context.
-    ``generated`` counts the words of all answers, ``repeated`` the sentences that were left out because they were said
-    before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped. ``unrestored``:
-    codes of private values that a server has changed.
+    ``generated`` counts the words of all answers. ``measured_words`` and ``measured_tokens`` count those of the answers
+    that the model ended itself, if their tokens are known. ``repeated`` counts the sentences that were left out because
+    they were said before, and ``remarks`` those about the task. ``looped``: an answer repeated itself and was stopped.
+    ``unrestored``: codes of private values that a server has changed.
     """
 
     turns: list[SectionTurn] = field(default_factory=list)
     num_requests: int = 0
     num_forgotten: int = 0
     generated: int = 0
+    measured_words: int = 0
+    measured_tokens: int = 0
     repeated: int = 0
     remarks: int = 0
     looped: bool = False
     unrestored: list[str] = field(default_factory=list)
+
+    @property
+    def tokens_per_word(self) -> float:
+        """The most tokens of a word, or fewer if the answers so far needed fewer.
+
+        Only answers of this section count: the answers of other sections end sooner or later, and a text that goes on
+        after an interrupt has the requests of an undisturbed one.
+        """
+        if self.measured_words < _MIN_MEASURED_WORDS:
+            return _TOKENS_PER_WORD
+        return min(_TOKENS_PER_WORD, self.measured_tokens / self.measured_words)
 
     @property
     def paragraphs(self) -> list[str]:
@@ -112,15 +125,6 @@ class SectionDraft:
             return False
         self.num_forgotten = len(self.turns) - (shown > 1)
         return True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as an object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> SectionDraft:
-        """Return the draft of ``to_json``. Raises ``TypeError`` and ``KeyError``."""
-        return cls(**{**value, "turns": [SectionTurn(**turn) for turn in value["turns"]]})
 
 
 @frozen
@@ -165,8 +169,6 @@ class SectionRequests:
         self._contents = [
             {"title": each.title, "points": list(each.points) if is_short else []} for each in plan.outline.written
         ]
-        self.tokens_per_word = _TOKENS_PER_WORD
-        """Bounds the answers, since the text of a worker comes in pieces of some words."""
 
     def first_request(self, number: int, words: int, facts: Sequence[str], point: str = "") -> Request:
         """Return the request for a paragraph of a section in a new conversation.
@@ -191,7 +193,7 @@ class SectionRequests:
                 "bullets": plan.bullets_of(section) if plan.form.is_list else 0,
             }
         )
-        return self._make(f"{number}.0", messages, words)
+        return self._make(f"{number}.0", messages, words, _TOKENS_PER_WORD)
 
     def following(self, number: int, draft: SectionDraft, words: int, facts: Sequence[str]) -> Request:
         """Return the request for the next paragraph of a section: it goes on with the conversation of the draft.
@@ -214,10 +216,11 @@ class SectionRequests:
         for turn in shown[1:]:
             said += [Message(Role.USER, turn.prompt), Message(Role.ASSISTANT, turn.answer)]
         messages = (*opening.messages[:-1], *said, prompt[-1])
-        return self._make(name, messages, words)
+        return self._make(name, messages, words, draft.tokens_per_word)
 
-    def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
-        limit = max(_MIN_TOKENS, round(self.tokens_per_word * max(_RUN_ON_SHARE * words, words + _MAX_SENTENCE_WORDS)))
+    def _make(self, name: str, messages: tuple[Message, ...], words: int, tokens_per_word: float) -> Request:
+        # the answer is bounded, since the text of a worker comes in pieces of some words
+        limit = max(_MIN_TOKENS, round(tokens_per_word * max(_RUN_ON_SHARE * words, words + _MAX_SENTENCE_WORDS)))
         limit = min(limit, self._options.max_tokens or limit)
         return make_request(
             name,
@@ -231,26 +234,30 @@ class SectionRequests:
 
 
 class WordBudget:
-    """The words that may still be generated: each section has as many as it is to have, and all share some more.
+    """The words that may still be generated: each section has as many as it is to have, and a reserve.
 
-    ``wanted`` are the words of the sections, ``generated`` those of their answers so far.
+    ``wanted`` are the words of the sections. A section that is complete leaves the rest of its reserve to the next one.
+    What a section may have never depends on which of two answers ends first.
     """
 
-    def __init__(self, wanted: Sequence[int], generated: Sequence[int]) -> None:
+    def __init__(self, wanted: Sequence[int]) -> None:
         self._left = [*wanted]
-        self._shared = round((_MAX_WORDS_SHARE - 1) * sum(wanted))
-        for number, words in enumerate(generated):
-            self.spend(number, words)
+        self._reserves = [round((_MAX_WORDS_SHARE - 1) * words) for words in wanted]
 
     def allows(self, number: int, words: int) -> bool:
         """Whether section ``number`` may have an answer of so many words."""
-        return words - max(0, self._left[number]) <= self._shared
+        return words - max(0, self._left[number]) <= self._reserves[number]
 
     def spend(self, number: int, words: int) -> None:
         """Count words that are asked for; negative ones were not generated."""
         before = max(0, -self._left[number])
         self._left[number] -= words
-        self._shared -= max(0, -self._left[number]) - before
+        self._reserves[number] -= max(0, -self._left[number]) - before
+
+    def pass_on(self, number: int) -> None:
+        """Give what is left of the reserve of section ``number``, which is complete, to the next one."""
+        if number + 1 < len(self._reserves):
+            self._reserves[number + 1] += self._reserves[number]
 
 
 class SectionWriter:
@@ -267,7 +274,6 @@ class SectionWriter:
     ) -> None:
         self._run, self._requests, self._plan = run, requests, plan
         self._options, self._budget, self._on_change = options, budget, on_change
-        self._measured_words = self._measured_tokens = 0
         titles = [title for each in plan.outline.written for title in (each.title, *each.points)]
         is_story = plan.kind is LongKind.BOOK
         self._cleaner = AnswerCleaner(plan.outline.texts, titles, is_list=plan.form.is_list, is_story=is_story)
@@ -344,7 +350,10 @@ class SectionWriter:
             answer = await self._run.ask(request, stop_condition=begin_answer)
         generated = count_words(answer.text)
         draft.generated += generated
-        self._measure(answer.finished.usage.completion_tokens, generated)
+        tokens = answer.finished.usage.completion_tokens
+        if tokens and not answer.was_ended:  # how many more tokens come before an answer is ended is chance
+            draft.measured_tokens += tokens
+            draft.measured_words += generated
         self._budget.spend(number, generated - words)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
@@ -355,13 +364,6 @@ class SectionWriter:
         if cleaned.paragraphs:
             draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, cleaned.paragraphs))
         return bool(cleaned.paragraphs)
-
-    def _measure(self, tokens: int, words: int) -> None:
-        """Count an answer, to bound the later ones by the tokens of a word."""
-        if tokens:
-            self._measured_tokens, self._measured_words = self._measured_tokens + tokens, self._measured_words + words
-        if self._measured_words >= _MIN_MEASURED_WORDS:
-            self._requests.tokens_per_word = min(_TOKENS_PER_WORD, self._measured_tokens / self._measured_words)
 
     def _require_fit(self, request: Request, words: int) -> None:
         """Raise ``ContextOverflow`` if the context has no room for a paragraph."""

@@ -14,11 +14,12 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
-from llmcli.tasks.generate.section_writing import AnswerLimit, LongTextPlan
+from llmcli.tasks.generate.section_writing import AnswerLimit, LongTextPlan, WordBudget
 from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.generate.source_facts import SourceFacts
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.summarize.summary_options import count_words
 from llmcli.types import Finished, FinishReason, ItemFailed, Result, Role
 
 OUTLINE = (
@@ -26,14 +27,14 @@ OUTLINE = (
 )
 
 
-def write(answer, words=900, *, outline=OUTLINE, documents=(), on_change=len, **scripting):
+def write(answer, words=900, *, outline=OUTLINE, documents=(), on_answer=len, **scripting):
     """Return the last event of a text, and the backend."""
     backend = ScriptedBackend(answer, context=scripting.pop("context", 8192), **scripting)
     parsed = parse_outline(outline, "x").with_lengths(FORMS[LongKind.REPORT], words)
     plan = LongTextPlan(LongKind.REPORT, parsed, given=tuple(parsed.texts))
     prompts = PromptLibrary(Path("/nowhere"))
     events = write_long_text(
-        backend, prompts, plan, SourceFacts(documents), GenerationOptions(seed=1), on_change=on_change
+        backend, prompts, plan, SourceFacts(documents), GenerationOptions(seed=1), on_answer=on_answer
     )
     return [*events][-1], backend
 
@@ -88,6 +89,18 @@ def test_the_end_of_an_answer_does_not_depend_on_its_pieces():
         assert cut.endswith(end) if end else len(cut.split()) == 35
 
 
+def test_the_reserve_of_a_section_is_its_own():
+    """Others cannot use it while it is written; what is left when it is complete is for the next one."""
+    budget = WordBudget([100, 200])
+    budget.spend(0, 100)
+    assert budget.allows(0, 15) and not budget.allows(0, 16)
+    budget.spend(1, 220)
+    assert budget.allows(0, 15) and budget.allows(1, 10) and not budget.allows(1, 11)
+    budget.spend(0, 5)
+    budget.pass_on(0)
+    assert budget.allows(1, 20) and not budget.allows(1, 21)
+
+
 def endless(request):
     """Never end a sentence."""
     return " ".join(f"word{number}{request.id}" for number in range(2000))
@@ -98,7 +111,9 @@ def test_the_words_are_bounded(answer):
     """Whatever the model answers: little more than the wanted ones are generated."""
     generated = []
     found, _ = write(
-        answer, stops_repetition=True, on_change=lambda drafts: generated.append(sum(each.generated for each in drafts))
+        answer,
+        stops_repetition=True,
+        on_answer=lambda answers: generated.append(sum(count_words(each.text) for each in answers)),
     )
     assert generated[-1] <= 1.25 * 900 and (isinstance(found, ItemFailed) or found.cut)
 

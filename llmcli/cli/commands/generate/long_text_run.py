@@ -14,12 +14,13 @@ from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.input.text_values import join_words
+from llmcli.cli.records.record_run import generation_manifest
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.errors import BadDocument, PartialError, UsageError
-from llmcli.fast_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.generate import find_kind
 from llmcli.tasks.generate.long_text import estimate_long_text, estimate_outline, write_long_text
@@ -204,20 +205,19 @@ class _LongTextRun:
         return LongTextPlan(self._kind, outline, self._language, names.most_frequent, given)
 
     def _text_events(self, backend: Backend) -> Iterator[TaskEvent]:
-        """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""
+        """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both in all runs."""
         job = self._job = TextJob(self._output.path, self._manifest())
-        usage = Usage()
         outline = self._outline or job.outline
         if outline is None:
             outline, usage = yield from self._make_outline(backend)
             if outline is None:
                 return
-            job.keep_outline(outline)
-        if self._options.edit and not job.drafts:
+            job.save_outline(outline, usage)
+        if self._options.edit and not job.answers:
             outline = self._edit(outline)
-            job.keep_outline(outline)
+            job.save_outline(outline, job.outline_usage)
         for event in self._section_events(backend, outline, job):
-            yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
+            yield job.add_earlier_work(event) if isinstance(event, Result) else event
 
     def _section_events(self, backend: Backend, outline: Outline, job: TextJob) -> Iterator[TaskEvent]:
         plan = self._plan(outline)
@@ -227,8 +227,8 @@ class _LongTextRun:
             plan,
             self._sources.facts,
             self._ctx.generation_options(),
-            drafts=job.drafts_of(plan.outline),
-            on_change=job.save,
+            answers=job.answers_for(plan.outline),
+            on_answer=job.save_answers,
         )
 
     def _make_outline(self, backend: Backend) -> Generator[TaskEvent, None, tuple[Outline | None, Usage]]:
@@ -272,7 +272,9 @@ class _LongTextRun:
     def _manifest(self) -> dict[str, Any]:
         """Return what the text depends on: an interrupted one goes on only with the same."""
         ctx, prompts = self._ctx, self._ctx.runtime.prompts
+        model_id = ctx.runtime.backend().info().model_id
         return {
+            **generation_manifest(ctx, model_id, ctx.generation_options()),
             "verb": f"{ctx.verb} {self._kind}",
             "TOPIC": self._topic,
             "--outline": "" if self._outline is None else self._outline.to_markdown(),
@@ -280,9 +282,6 @@ class _LongTextRun:
             "--language": self._language,
             "--from": self._sources.digest,
             "prompt file": [prompts.get(name).fingerprint for name in (OUTLINE_PROMPT, PROMPT, NEXT_PROMPT)],
-            "model": ctx.runtime.backend().info().model_id,
-            "--seed": ctx.flags.seed,
-            "--temperature": ctx.flags.temperature,
         }
 
     # ---- --dry-run ------------------------------------------------------------------------------------------------

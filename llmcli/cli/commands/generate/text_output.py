@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import StrEnum
@@ -12,11 +13,13 @@ from typing import Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.documents.records.job_state import JobState, job_path, load_job
 from llmcli.errors import BadDocument, UsageError
-from llmcli.fast_dataclass import asdict, frozen
+from llmcli.errors.saved_state_errors import JobMismatch
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.files.resumable_file import is_resumable, lock_output
 from llmcli.tasks.generate.outline import Outline
-from llmcli.tasks.generate.section_writing import SectionDraft
-from llmcli.types import Delta, Result, TaskEvent
+from llmcli.tasks.runner.answer_replay import RecordedAnswer
+from llmcli.tasks.runner.answers import aggregate_tokens_per_s
+from llmcli.types import Delta, Result, TaskEvent, Usage
 
 
 class TextFormat(StrEnum):
@@ -124,23 +127,28 @@ class TextOutput:
 
 # ---- the job ---------------------------------------------------------------------------------------------------------
 
-_OUTLINE, _DRAFTS = "outline", "sections"
+_OUTLINE, _OUTLINE_USAGE, _ANSWERS = "outline", "outline_usage", "answers"
+_DRAFTS = "sections"
+"""Jobs of earlier versions have the sections so far in the place of the answers."""
 
 
 class TextJob:
-    """``FILE.job.json``: the outline and the sections so far, with which the next run goes on.
+    """``FILE.job.json``: the outline and the answers so far, with which the next run goes on.
 
     It is the job of the output ``path``; without a regular file there is none, and nothing is kept.
 
-    ``outline`` is the one that the model made in an earlier run, None if there is none; ``drafts`` are the sections of
-    that run.
+    ``outline`` is the one that the model made in an earlier run, None if there is none, and ``outline_usage`` what it
+    took; ``answers`` are those of the requests for sections, in the order in which they ended.
     """
 
     def __init__(self, path: str | None, manifest: Mapping[str, Any]) -> None:
         """Raises as ``load_job``, and ``JobMismatch`` if an unfinished job was begun with another manifest."""
         self._state: JobState | None = None
+        self._started_at = time.monotonic()
+        self._earlier_s = 0.0
         self.outline: Outline | None = None
-        self.drafts: list[SectionDraft] = []
+        self.outline_usage = Usage()
+        self.answers: list[RecordedAnswer] = []
         self.is_kept = False
         """Whether there is a job file."""
         if path is None or not is_resumable(path):
@@ -148,39 +156,62 @@ class TextJob:
         target = Path(os.path.realpath(path))
         found = load_job(target)
         if found is not None:
+            if {_OUTLINE, _DRAFTS} <= found.progress.summary.keys():
+                raise JobMismatch(str(target), ("version of llm",))
             found.require_same(manifest)
             self._read(found)
         self._state = found or JobState(target, manifest)
 
     def _read(self, state: JobState) -> None:
+        summary = state.progress.summary
         try:
-            outline = state.progress.summary[_OUTLINE]
+            outline = summary[_OUTLINE]
             self.outline = None if outline is None else Outline.from_dict(outline)
-            self.drafts = [SectionDraft.from_json(draft) for draft in state.progress.summary[_DRAFTS]]
-        except (AttributeError, KeyError, TypeError) as error:
+            self.outline_usage = Usage(**summary[_OUTLINE_USAGE])
+            self.answers = [RecordedAnswer.from_json(answer) for answer in summary[_ANSWERS]]
+            self._earlier_s = float(state.progress.seconds)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _other_text_error(state) from error
         self.is_kept = True
 
-    def drafts_of(self, outline: Outline) -> list[SectionDraft]:
-        """Return the drafts of an outline's sections; none before one is begun. Raises ``BadDocument`` for others."""
-        if self._state is not None and self.drafts and len(self.drafts) != len(outline.written):
+    def answers_for(self, outline: Outline) -> list[RecordedAnswer]:
+        """Return the answers about an outline's sections. Raises ``BadDocument`` if there are answers about others."""
+        names = {str(number) for number in range(len(outline.written))}
+        if self._state is not None and not _begun_sections(self.answers) <= names:
             raise _other_text_error(self._state)
-        return self.drafts
+        return self.answers
 
-    def keep_outline(self, outline: Outline) -> None:
+    def save_outline(self, outline: Outline, usage: Usage) -> None:
         """Write an outline that the model made to the disk, before the first section is begun."""
-        self.outline = outline
-        self.save(())
+        self.outline, self.outline_usage = outline, usage
+        self.save_answers(())
 
-    def save(self, drafts: Sequence[SectionDraft]) -> None:
-        """Write the sections so far to the disk."""
+    def save_answers(self, answers: Sequence[RecordedAnswer]) -> None:
+        """Write the answers so far to the disk."""
         if self._state is None:
             return
-        self._state.progress.done = sum(bool(draft.turns) for draft in drafts)
-        outline = None if self.outline is None else asdict(self.outline)
-        self._state.progress.summary = {_OUTLINE: outline, _DRAFTS: [draft.to_json() for draft in drafts]}
+        progress = self._state.progress
+        progress.done = len(_begun_sections(answers))
+        progress.seconds = self._earlier_s + time.monotonic() - self._started_at
+        progress.summary = {
+            _OUTLINE: None if self.outline is None else asdict(self.outline),
+            _OUTLINE_USAGE: asdict(self.outline_usage),
+            _ANSWERS: [answer.to_json() for answer in answers],
+        }
         self._state.save()
         self.is_kept = True
+
+    def add_earlier_work(self, result: Result) -> Result:
+        """Return the text with the tokens of its outline, and with the seconds of earlier runs and the rate of all runs.
+
+        The tokens of replayed answers are in ``result`` already.
+        """
+        usage, timings = result.usage + self.outline_usage, result.timings
+        if self._earlier_s:
+            total_s = self._earlier_s + timings.total_s
+            rate = aggregate_tokens_per_s(usage.completion_tokens, total_s)
+            timings = replace(timings, total_s=total_s, tokens_per_second=rate)
+        return replace(result, usage=usage, timings=timings)
 
     @property
     def num_begun(self) -> int:
@@ -193,6 +224,11 @@ class TextJob:
             with suppress(FileNotFoundError):
                 job_path(self._state.target).unlink()
             self._state, self.is_kept = None, False
+
+
+def _begun_sections(answers: Sequence[RecordedAnswer]) -> set[str]:
+    """Return the numbers of the sections that have answers: the ids of their requests begin with them."""
+    return {answer.id.partition(".")[0] for answer in answers if not answer.is_refusal}
 
 
 def _other_text_error(state: JobState) -> BadDocument:

@@ -118,10 +118,100 @@ def test_a_job_of_other_sections_is_refused(llm, model, tmp_path):
     run_report(llm, path, lambda request: GONE if request.id == "1.1" else model(request))
     job = Path(f"{path}.job.json")
     content = json.loads(job.read_bytes())
-    content["progress"]["summary"]["sections"].pop()
+    content["progress"]["summary"]["answers"][-1]["id"] = "99.0"
     job.write_text(json.dumps(content))
     run = run_report(llm, path, model)
     assert run.code == 65 and "report.md.job.json" in run.err and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        (["--weights", "bf16"], "weights"),
+        (["--seed", "7"], "seed"),
+        (["--temperature", "0.5"], "temperature"),
+        (["--max-tokens", "99"], "max tokens"),
+        ([], "model"),
+    ],
+)
+def test_a_text_goes_on_only_with_the_same_settings(llm, model, write, mine, tmp_path, changed, name):
+    """Other weights, another model or another option of answers is refused as it is for records, and is named."""
+    path, people = tmp_path / "text.md", write("people.csv", "name\nAda\nBo\n")
+    outline = write("outline.md", OUTLINE.replace("- prices", "- prices\n- repairs"))
+    env = {} if changed else {"LLMCLI_MODEL": str(mine)}
+    argv = ["generate", "report", "--outline", outline, "-o", str(path)]
+    run = llm(*argv, answer=lambda request: GONE if request.id == "0.1" else model(request), context=8192)
+    assert run.code != 0 and "begun. To go on: llm generate report" in run.err
+    job = Path(f"{path}.job.json").read_bytes()
+    text = llm(*argv, *changed, answer=model, context=8192, env=env)
+    assert (text.code, Path(f"{path}.job.json").read_bytes(), path.exists()) == (2, job, False)
+    assert f"text.md cannot be continued: these have changed: {name}\n" in text.err
+    assert f"Repeat the command that began it, or begin again: rm {path}.job.json\n" in text.err
+    table = str(tmp_path / "emails.csv")
+    argv = ["generate", "email", "-f", people, "--var", "topic=rain", "-o", table, "--on-error", "fail"]
+    emails = iter(["Hello."])
+    assert llm(*argv, answer=lambda _request: next(emails, GONE)).code != 0
+    records = llm(*argv, "--resume", *changed, env=env)
+    assert records.code == 2 and records.err.startswith(text.err.splitlines()[0].replace(str(path), table))
+    assert llm("generate", "report", "--outline", outline, "-o", str(path), answer=model, context=8192).code == 0
+
+
+def test_a_job_of_an_earlier_version_is_refused(llm, model, write, tmp_path):
+    """Its sections cannot be continued with the requests of an undisturbed run; the file stays."""
+    path = tmp_path / "report.md"
+    run_report(llm, path, lambda request: GONE if request.id == "1.1" else model(request))
+    job = Path(f"{path}.job.json")
+    content = json.loads(job.read_bytes())
+    draft = {"turns": [], "num_requests": 1, "num_forgotten": 0, "generated": 9, "repeated": 0, "remarks": 0}
+    outline = content["progress"]["summary"]["outline"]
+    content["progress"]["summary"] = {"outline": outline, "sections": [{**draft, "looped": False, "unrestored": []}]}
+    content["manifest"] = {"verb": "generate report", "--seed": None, "--temperature": None}
+    job.write_text(json.dumps(content))
+    run = run_report(llm, path, model)
+    assert run.code == 2 and "report.md cannot be continued: these have changed: version of llm" in run.err
+    assert "Traceback" not in run.err and json.loads(job.read_bytes()) == content and not path.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda summary: summary.update(answers=None),
+        lambda summary: summary["answers"][0].update(reason="tired"),
+        lambda summary: summary["answers"][0].update(text=1),
+        lambda summary: summary["answers"][0].update(usage={"tokens": 1}),
+        lambda summary: summary.pop("outline_usage"),
+        lambda summary: summary.pop("outline"),
+    ],
+)
+def test_a_damaged_job_is_refused(llm, model, tmp_path, change):
+    """Its file is named."""
+    path = tmp_path / "report.md"
+    run_report(llm, path, lambda request: GONE if request.id == "1.1" else model(request))
+    job = Path(f"{path}.job.json")
+    content = json.loads(job.read_bytes())
+    change(content["progress"]["summary"])
+    job.write_text(json.dumps(content))
+    run = run_report(llm, path, model)
+    assert run.code == 65 and "report.md.job.json" in run.err and not path.exists()
+
+
+def test_a_resumed_text_counts_all_runs(llm, tmp_path):
+    """Its tokens are those of an undisturbed run, the outline's included; seconds and the rate are those of all runs."""
+
+    def read_stats(name, *ends):
+        model = LongTextModel()
+        for end in ends:
+            run = run_report(llm, tmp_path / name, lambda r, end=end: GONE if r.id == end else model(r))
+            assert run.code != 0 and "To go on" in run.err
+        run = run_report(llm, tmp_path / name, model, "--stats", "--json")
+        assert run.code == 0, run.err
+        stats = json.loads(run.err.splitlines()[-1])["stats"]
+        return {key: stats[key] for key in ("prompt_tokens", "cached_tokens", "completion_tokens")}, stats
+
+    whole, _ = read_stats("whole.md")
+    tokens, stats = read_stats("resumed.md", "0.0", "1.1")
+    assert tokens == whole
+    assert stats["tokens_per_second"] == pytest.approx(tokens["completion_tokens"] / stats["total_s"])
 
 
 def test_a_full_disk_at_the_end(llm, model, write, tmp_path, monkeypatch):
