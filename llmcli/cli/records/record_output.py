@@ -255,7 +255,8 @@ class RecordOutput:
         try:
             return writer.row(record, added, what)
         except BadDocument:  # fields that the output has no columns for
-            known = {name: value for name, value in record.fields.items() if name in self._schema.columns}
+            columns = frozenset(self._schema.columns)
+            known = {name: value for name, value in record.fields.items() if name in columns}
             kept = Record(record.index, record.text, record.line, record.file, known, record.raw, record.error)
             return writer.row(kept, added, what)
 

@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scripted import last_message
 
@@ -105,6 +106,21 @@ def test_parquet_refuses_numbers_that_it_cannot_hold(llm, scores, write, tmp_pat
     lines = f'{{"text": "a", "x": 1.50}}\n{{"text": "b", "x": {LONG}}}\n{{"text": "c", "x": 1e400}}\n'
     run = llm("sentiment", write("in.jsonl", lines), "-o", str(out), answer=scores)
     assert run.code == 3 and LONG in run.err and "1e400" in run.err and "line 1" not in run.err
+
+
+def test_parquet_keeps_a_record_that_it_cannot_hold_with_its_error(llm, scores, write, tmp_path):
+    """A lone surrogate, a number beyond 64 bits and a value of another type fail one record each."""
+    out = tmp_path / "out.parquet"
+    values = ["1", '"b"', str(2**70), "2"]
+    lines = (
+        "".join(f'{{"text": "t", "x": {value}, "y": "b"}}\n' for value in values) + '{"text": "t", "y": "\\ud800"}\n'
+    )
+    run = llm("sentiment", write("in.jsonl", lines), "-o", str(out), answer=scores)
+    rows = pq.read_table(out).to_pylist()
+    assert run.code == 3, run.err
+    assert [row["x"] for row in rows] == [1, None, None, 2, None]
+    assert [row["error"] is None for row in rows] == [True, False, False, True, False]
+    assert all(word in run.err for word in ("line 2", "line 3", "64 bits", "line 5", "lone surrogate"))
 
 
 def test_a_number_is_shown_to_the_model_as_it_was_spelled(llm, scores, write):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -141,17 +142,68 @@ def test_the_position_in_parquet_outlives_its_file():
 
 
 def test_parquet_of_other_formats(monkeypatch):
-    """Types are those of the first values; a later value of another type ends the job with its line."""
+    """Types are those of the values in the first row group; a record with a value of another type is refused."""
     monkeypatch.setattr(parquet, "_GROUP_ROWS", 2)
     columns = OutputColumns(RecordSchema("jsonl", ("a",)), {}, has_error=True)
     records = [Record(n, "", n + 1, fields={"a": value}) for n, value in enumerate([1, 2, 3])]
     assert pq.read_table(io.BytesIO(write(PARQUET, columns, records)))["a"].to_pylist() == [1, 2, 3]
     records[2].fields = {"a": "text"}
-    with pytest.raises(OutputError) as raised:
+    with pytest.raises(BadDocument) as raised:
         write(PARQUET, columns, records)
-    assert "line 3" in raised.value.detail
+    assert raised.value.line == 3 and "column a holds int64" in raised.value.detail
     with pytest.raises(BadDocument):
         write(PARQUET, columns, [Record(0, "", 1, fields={"new": 1})])
+    with pytest.raises(OutputError):
+        PARQUET.open_writer(OutputColumns(RecordSchema("jsonl", ("\ud800",)), {}, has_error=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        (["a", "\ud800", "b"], ["a", None, "b"]),
+        (["\ud800", "b"], [None, "b"]),
+        ([1, 2**63, -(2**63)], [1, None, -(2**63)]),
+        ([2**70, "b"], [None, "b"]),
+        ([1, "b", True, [1], {"x": 1}], [1, None, None, None, None]),
+        ([1, 2.5, "b"], [1.0, 2.5, None]),
+        ([2**60 + 1, 0.5], [2**60 + 1, None]),
+        ([0.5, 2**60 + 1, 3], [0.5, None, 3.0]),
+        ([None, [], [1], ["b"]], [None, [], [1], None]),
+        ([[1, "b"], [1]], [None, [1]]),
+        (
+            [{"x": 1}, {"y": "b"}, {"x": "c"}, {}],
+            [{"x": 1, "y": None}, {"x": None, "y": "b"}, None, {"x": None, "y": None}],
+        ),
+        ([{}, {"x": 1}], [None, {"x": 1}]),
+        ([{"x": "\ud800"}, {"\ud800": 1}, {"x": "b"}], [None, None, {"x": "b"}]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_a_value_that_parquet_cannot_hold_fails_its_record_alone(values, held):
+    """The record is refused, and kept with its error and without the value; the others are written."""
+    writer = PARQUET.open_writer(OutputColumns(RecordSchema("jsonl", ("a",)), {"p": float}, has_error=True))
+    data, refused = b"", []
+    for index, value in enumerate(values):
+        record = Record(index, "", index + 1, fields={"a": value})
+        try:
+            data += writer.row(record, {"p": 0.5}, "")
+        except BadDocument as error:
+            refused.append(index)
+            data += writer.row(record, {"p": None}, f"\ud800 {error.detail}")
+    table = pq.read_table(io.BytesIO(data + writer.tail())).to_pylist()
+    assert [row["a"] for row in table] == held
+    assert [index for index, row in enumerate(table) if row["error"]] == refused
+    lost = [index for index, value in enumerate(values) if value is not None and held[index] is None]
+    assert refused == lost
+
+
+def test_many_columns_of_parquet_are_written_in_linear_time():
+    """A row looks each of its columns up once, not through all of them."""
+    row = {f"c{number}": "x" for number in range(20_000)}
+    columns = OutputColumns(RecordSchema("jsonl", tuple(row)), {"p": float}, has_error=True)
+    begun = time.process_time()
+    table = pq.read_table(io.BytesIO(write(PARQUET, columns, [Record(0, "", 1, fields=row)], {"p": 0.5})))
+    assert table.num_columns == 20_002 and time.process_time() - begun < 8
 
 
 def test_parquet_that_cannot_be_read(monkeypatch):

@@ -10,7 +10,7 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.json_values import SpelledNumber
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row
+from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, merge_row
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
 
@@ -62,32 +62,91 @@ class ParquetWriter:
     resumable = False
 
     def __init__(self, columns: OutputColumns) -> None:
+        """Raises ``MissingExtra``, and ``OutputError`` for a column whose name is no Unicode text."""
         self._pa, self._pq = _import_pyarrow()
         self._columns = columns
         self._names = columns.names
+        self._types = self._known_types()
         self._rows: list[dict[str, Any]] = []
-        self._last: Record | None = None
         self._sink = _ByteBuffer()
         self._writer: Any = None
         self._schema: Any = None
+
+    def _known_types(self) -> dict[str, Any]:
+        """Return the types of the columns whose values do not decide it, by name."""
+        pa, source = self._pa, self._columns.source.arrow_schema
+        for name in self._names:
+            if _has_surrogate(name):
+                detail = f"the name of the column {name!a} is no Unicode text; JSON Lines can hold it"
+                raise OutputError("Parquet", detail=detail)
+        vector = pa.list_(pa.float32())
+        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list: vector}
+        known = {} if source is None else {field.name: field.type for field in source}
+        return known | {name: types[kind] for name, kind in self._columns.added.items()}
 
     def head(self) -> bytes:
         return b""
 
     def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
         row = merge_row(record, added, error, self._columns)
-        numbers = {name: found for name in row if (found := _find_unrepresentable(row[name])) is not None}
+        problems = {}
+        for name, value in row.items():
+            try:
+                if value is not None:
+                    self._admit(name, value)
+            except _UnrepresentableError as problem:
+                problems[name] = problem
         if error:
-            row |= dict.fromkeys(numbers)
-        elif numbers:
-            number = next(iter(numbers.values()))
-            detail = f"{number} has more digits than a number of Parquet; JSON Lines can hold it (-o FILE.jsonl)"
+            row |= dict.fromkeys(problems)
+            if ERROR_COLUMN in problems:  # it quotes what the record has
+                row[ERROR_COLUMN] = error.encode("utf-8", "backslashreplace").decode()
+        elif problems:
+            detail = f"{next(iter(problems.values()))}; JSON Lines can hold it (-o FILE.jsonl)"
             raise BadDocument(record.file, line=record.line, detail=detail)
         self._rows.append(row)
-        self._last = record
         if len(self._rows) >= _GROUP_ROWS:
             self._write_group()
         return self._sink.take()
+
+    def _admit(self, name: str, value: Any) -> None:
+        """Let a column have a value, whose type may widen that of the column before the first row group is written.
+
+        Raises ``_UnrepresentableError``.
+        """
+        pa, known = self._pa, self._types.get(name)
+        number = _find_unrepresentable(value)
+        if number is not None:
+            raise _UnrepresentableError(f"{number} has more digits than a number of Parquet")
+        try:
+            if known is not None and not pa.types.is_nested(known) and _is_of_type(pa, value, known):
+                return
+            source = self._columns.source.arrow_schema
+            if name in self._columns.added or (source is not None and name in self._types):
+                pa.array([value], type=known)
+                return
+            found = pa.array([value]).type
+            wider = found if known is None else self._unify(known, found)
+            if _has_empty_object(pa, wider):
+                raise _UnrepresentableError(f"the column {name} has an empty object, which Parquet cannot hold")
+            if wider == known:
+                pa.array([value], type=known)
+            elif self._schema is None:
+                pa.array([*(row.get(name) for row in self._rows), value], type=wider)
+                self._types[name] = wider
+            else:
+                raise pa.ArrowInvalid(f"{found} is not {known}")
+        except OverflowError as error:
+            raise _UnrepresentableError(f"the column {name} has a number beyond 64 bits") from error
+        except UnicodeEncodeError as error:
+            raise _UnrepresentableError(f"the column {name} has a lone surrogate, which is no Unicode text") from error
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            holds = f"the column {name} holds {'values of one type' if known is None else known}"
+            raise _UnrepresentableError(f"{holds}, and this value is of another type") from error
+
+    def _unify(self, one: Any, other: Any) -> Any:
+        """Return a type that holds the values of both. Raises ``ArrowTypeError`` where there is none."""
+        schemas = [self._pa.schema([("", each)]) for each in (one, other)]
+        return self._pa.unify_schemas(schemas, promote_options="permissive").field(0).type
 
     def tail(self) -> bytes:
         self._write_group()
@@ -102,27 +161,50 @@ class ParquetWriter:
                 self._writer = self._pq.ParquetWriter(self._sink, self._schema)
             if self._rows:
                 self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        except (pa.ArrowException, TypeError, OverflowError) as error:
-            where = f"{self._last.name}, or a record before it" if self._last else "a record"
-            raise OutputError("Parquet", detail=f"{where}, has a value of another type: {error}") from error
+        except pa.ArrowException as error:
+            raise OutputError("Parquet", detail=f"it cannot hold these columns: {error}") from error
         self._rows = []
 
     def _make_schema(self) -> Any:
+        """Return the schema; a column without a value holds texts."""
         pa, source = self._pa, self._columns.source.arrow_schema
-        vector = pa.list_(pa.float32())
-        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list: vector}
-        added = {name: types[kind] for name, kind in self._columns.added.items()}
-        fields = []
+        kept = {} if source is None else {field.name: field for field in source}
         for name in self._names:
-            if name in added:
-                fields.append(pa.field(name, added[name]))
-            elif source is not None and name in source.names:
-                fields.append(source.field(name))
-            else:
-                values = [row.get(name) for row in self._rows]
-                inferred = pa.array(values).type
-                fields.append(pa.field(name, pa.string() if inferred == pa.null() else inferred))
+            self._types.setdefault(name, pa.string())
+        fields = [
+            kept[name] if name in kept and name not in self._columns.added else pa.field(name, self._types[name])
+            for name in self._names
+        ]
         return pa.schema(fields, metadata=source.metadata if source is not None else None)
+
+
+class _UnrepresentableError(Exception):
+    """A value that a column cannot hold; its text says why."""
+
+
+def _is_of_type(pa: Any, value: Any, known: Any) -> bool:
+    """Return whether a scalar needs no conversion to be told that it fits."""
+    kind = type(value)
+    if kind is str:
+        return bool(known == pa.string()) and not _has_surrogate(value)
+    if kind is int:
+        return bool(known == pa.int64()) and -(2**63) <= value < 2**63
+    return (kind is bool and bool(known == pa.bool_())) or (isinstance(value, float) and bool(known == pa.float64()))
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _has_empty_object(pa: Any, kind: Any) -> bool:
+    """Return whether a type is or contains an object without fields."""
+    if pa.types.is_struct(kind):
+        return kind.num_fields == 0 or any(_has_empty_object(pa, field.type) for field in kind)
+    return bool(pa.types.is_list(kind)) and _has_empty_object(pa, kind.value_type)
 
 
 def _find_unrepresentable(value: Any) -> SpelledNumber | None:

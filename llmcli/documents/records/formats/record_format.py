@@ -130,4 +130,5 @@ def merge_row(record: Record, added: Mapping[str, Any], error: str, columns: Out
 
 def unexpected_columns(row: Mapping[str, Any], known: Sequence[str]) -> list[str]:
     """Return the names in ``row`` that the output has no columns for."""
-    return [name for name in row if name not in known]
+    columns = frozenset(known)
+    return [name for name in row if name not in columns]
