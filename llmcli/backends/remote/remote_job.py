@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import queue
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
+from llmcli.backends.remote.transport.waiting_line import RequestOrder
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers
@@ -34,6 +36,7 @@ _REPORT_INTERVAL_S = 0.25
 """Seconds between two reports on the progress of one request."""
 _CHARS_PER_TOKEN = 4
 """Characters per token, for servers that send several tokens at once."""
+_submissions = itertools.count(1)
 
 
 class RemoteHost(JobHost, Protocol):
@@ -68,23 +71,21 @@ class RemoteJob(BaseJob[Event]):
     def __init__(self, backend: RemoteHost) -> None:
         super().__init__(backend, queue.Queue(MAX_QUEUED_EVENTS))
         self._backend = backend
-        self._pending: list[
-            tuple[bool, int, Request]
-        ] = []  # a heap: interactive requests first, then in order of arrival
+        self._pending: list[tuple[RequestOrder, Request]] = []  # a heap
         self._running: dict[str, CancelToken] = {}
         self._num_threads = 0
-        self._num_submitted = 0
+        self._has_begun = False
 
     def submit(self, request: Request) -> None:
         """Add a request. Raises ``CostLimitReached`` if an earlier one was refused, so that an endless job ends."""
-        if self._backend.budget is not None and self._num_submitted:
+        if self._backend.budget is not None and self._has_begun:
             self._backend.budget.check()
         super().submit(request)
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
         with self._lock:
-            waiting = [entry for entry in self._pending if entry[2].id == request_id]
+            waiting = [entry for entry in self._pending if entry[1].id == request_id]
             for entry in waiting:
                 self._pending.remove(entry)
                 heapq.heapify(self._pending)
@@ -96,8 +97,9 @@ class RemoteJob(BaseJob[Event]):
 
     def _start(self, request: Request) -> None:
         with self._lock:
-            self._num_submitted += 1
-            heapq.heappush(self._pending, (request.priority is Priority.BULK, self._num_submitted, request))
+            self._has_begun = True
+            order = (request.priority is Priority.BULK, next(_submissions))
+            heapq.heappush(self._pending, (order, request))
             if self._num_threads >= self._backend.max_concurrency:
                 return
             self._num_threads += 1
@@ -124,9 +126,9 @@ class RemoteJob(BaseJob[Event]):
                 if self.consumer_gone or not self._pending:
                     self._num_threads -= 1
                     return
-                _, _, request = heapq.heappop(self._pending)
+                order, request = heapq.heappop(self._pending)
                 cost = self._backend.budget.open() if self._backend.budget is not None else None
-                call = self._running[request.id] = CancelToken(request.deadline, cost)
+                call = self._running[request.id] = CancelToken(request.deadline, cost, order)
             finished = self._run_to_end(request, call)
             if cost is not None:
                 cost.close(finished.usage)

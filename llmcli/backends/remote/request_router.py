@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import takewhile
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
+from llmcli.backends.remote.transport.waiting_line import WaitingLine
 from llmcli.errors import LlmError, ServersUnreachable
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
@@ -121,6 +122,7 @@ class RequestRouter:
         self._clock = clock
         self._interrupt = interrupt
         self._condition = threading.Condition()
+        self._line = WaitingLine()
         self._in_flight: set[Assignment] = set()
         self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
 
@@ -129,6 +131,7 @@ class RequestRouter:
     ) -> Assignment:
         """Return the server for a request; one of a job waits while all are set aside. ``release`` it afterwards.
 
+        Of the requests that wait, the one that was submitted first is next.
         ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
         Raises ``ServersUnreachable`` if none has answered for ``MAX_SILENCE_S``, the last error of a server if none is
         expected to come back, and as ``CancelToken.check``. Such an error of a job ``ends_job``.
@@ -137,16 +140,20 @@ class RequestRouter:
         blocks = list(_hash_blocks(request))
         waiting_since = self._clock()
         with self._condition:
-            while not (available := self._available_servers(is_interactive=is_interactive)):
-                error = self._find_last_error(waiting_since)
-                if isinstance(error, LlmError):
-                    error.ends_job = not is_interactive
-                if error is not None:
-                    raise error
-                if self._interrupt is not None and self._interrupt.draining:
-                    raise Cancelled
-                call.check()
-                self._condition.wait(_POLL_S)
+            with self._line.join(call.order) as ticket:
+                while not (
+                    (available := self._available_servers(is_interactive=is_interactive))
+                    and self._line.is_first(ticket)
+                ):
+                    error = None if available else self._find_last_error(waiting_since)
+                    if isinstance(error, LlmError):
+                        error.ends_job = not is_interactive
+                    if error is not None:
+                        raise error
+                    if self._interrupt is not None and self._interrupt.draining and not available:
+                        raise Cancelled
+                    call.check()
+                    self._condition.wait(_POLL_S)
             fresh = [server for server in available if server not in failed] or available
             costs = [self._cost(server, request, prompt_tokens, blocks) for server in fresh]
             tokens, server = min(
@@ -157,6 +164,7 @@ class RequestRouter:
             assignment = Assignment(server, tokens, self._clock(), call)
             self._in_flight.add(assignment)
             self.peak_running = max(self.peak_running, len(self._in_flight))
+            self._condition.notify_all()  # the next one may be assigned, too
             return assignment
 
     def _available_servers(self, *, is_interactive: bool) -> list[RoutedServer]:

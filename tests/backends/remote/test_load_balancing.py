@@ -131,6 +131,46 @@ def test_sixteen_servers_are_all_busy():
     assert started == [2] * 16
 
 
+def test_the_requests_of_a_server_that_dies_go_first():
+    """So answers do not pile up behind them: the job writes its rows in order, and a kill would lose those answers."""
+    dead, width, num_requests = threading.Event(), 24, 400
+
+    def die(handler, body):
+        if dead.is_set() or number_of(body) >= 100:
+            dead.set()
+            close_connection()(handler, body)
+        else:
+            dead.wait(0.004)
+            (close_connection() if dead.is_set() else stream_answer())(handler, body)
+
+    def number_of(body):
+        return int(last_message(body).split()[1])
+
+    def list_models(handler, _body):
+        (close_connection()(handler, _body)) if dead.is_set() else handler.give(200, handler.fake.list_models())
+
+    with running(3) as found:
+        for server in found:
+            server.usual = stream_answer(seconds=0.004)
+        found[0].usual, found[0].paths["/v1/models"] = die, list_models
+        waiting, longest = set(), 0
+        with balancing(found, concurrency=width // 3) as backend:
+            oldest = 0
+            for event in run_requests(backend, [request(number) for number in range(num_requests)]):
+                if isinstance(event, Finished):
+                    assert event.reason is FinishReason.STOP, event.error
+                    waiting.add(int(event.id))
+                    while oldest in waiting:
+                        waiting.remove(oldest)
+                        oldest += 1
+                    longest = max(longest, len(waiting))
+        print("LONGEST", longest)
+        assert oldest == num_requests and dead.is_set() and longest <= 3 * width, longest
+        order = [number_of(chat) for server in found[1:] for chat in server.chats() if "text" in last_message(chat)]
+        retried = sorted(number_of(chat) for chat in found[0].chats() if "text" in last_message(chat))[-width // 3 :]
+        assert set(retried) <= set(order)
+
+
 @pytest.mark.parametrize(
     "failing",
     [

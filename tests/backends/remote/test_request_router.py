@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from waiting import wait_until
 
 from llmcli.backends.remote import request_router
 from llmcli.backends.remote.request_router import RequestRouter
@@ -295,3 +296,35 @@ def test_no_request_waits_for_servers_that_are_gone():
     with pytest.raises(TemporaryFailure) as caught:
         assign(router)
     assert caught.value.detail == "quota"
+
+
+class RecordingRouter(RequestRouter):
+    """Keeps the texts of requests in the order in which they were assigned."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.assigned = []
+
+    def _cost(self, server, request, prompt_tokens, blocks):
+        self.assigned.append(request.messages[-1].content)
+        return super()._cost(server, request, prompt_tokens, blocks)
+
+
+def test_the_request_that_was_submitted_first_leaves_first():
+    """When a server is there again for which several wait; an interactive one waits for nobody."""
+    router = RecordingRouter(1)
+    first = assign(router, "first")
+    router.set_aside(first, ServerUnreachable("s"))
+
+    def wait(number):
+        router.assign(request(str(number), priority=Priority.BULK), 1, CancelToken(order=(True, number)))
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in (4, 2, 7, 5, 1, 3, 6)]
+    for count, thread in enumerate(threads, start=1):
+        thread.start()
+        wait_until(lambda count=count: len(router._line._tickets) == count)
+    assign(router, "interactive", priority=Priority.INTERACTIVE)
+    router.restore(first.server)
+    for thread in threads:
+        thread.join()
+    assert router.assigned == ["first", "interactive", *"1234567"]

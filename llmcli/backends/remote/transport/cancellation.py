@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore2
 
 from llmcli.backends.remote.transport.proxies import Proxy
+from llmcli.backends.remote.transport.waiting_line import FIRST, RequestOrder
 from llmcli.fast_dataclass import slotted
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ class CancelToken:
     """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
 
     ``received`` is set when the server has sent anything. ``cost`` is that of the request, None where its price is not
-    known.
+    known. ``order`` decides which of several calls that wait for a server goes first.
     """
 
-    def __init__(self, deadline: float | None = None, cost: RequestCost | None = None) -> None:
+    def __init__(
+        self, deadline: float | None = None, cost: RequestCost | None = None, order: RequestOrder = FIRST
+    ) -> None:
         self.deadline = deadline
         self.cost = cost
+        self.order = order
         self.delivered = False
         self.received = False
         self._children: set[CancelToken] = set()
@@ -63,7 +67,7 @@ class CancelToken:
     @contextmanager
     def child(self) -> Iterator[CancelToken]:
         """Give a token for a part of the call, which is cancelled with it and can be cancelled alone."""
-        made = CancelToken(self.deadline, self.cost)
+        made = CancelToken(self.deadline, self.cost, self.order)
         with self._lock:
             self._children.add(made)
             if self.is_cancelled:

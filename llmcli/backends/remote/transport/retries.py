@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.waiting_line import WaitingLine
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.fast_dataclass import frozen
@@ -25,7 +26,10 @@ _MAX_PROBE_ANSWERS = 1024
 
 
 class ConcurrencyLimiter:
-    """Lets at most ``most`` requests through at once; begins with that many, so that a job is not slow to start."""
+    """Lets at most ``most`` requests through at once; begins with that many, so that a job is not slow to start.
+
+    Of those that wait, the one that was submitted first is next.
+    """
 
     def __init__(self, most: int, longest: float) -> None:
         """``longest``: the longest pause, in seconds, to wait for."""
@@ -39,6 +43,7 @@ class ConcurrencyLimiter:
         self._probe_after_answers = _MIN_PROBE_ANSWERS  # successful answers before it is tried again
         self._num_successes = 0
         self._condition = threading.Condition()
+        self._line = WaitingLine()
         self.peak_running = 0
         """The most requests that ran at once."""
         self.num_answered = 0
@@ -69,12 +74,18 @@ class ConcurrencyLimiter:
 
     def _wait_for_permit(self, call: CancelToken) -> float:
         with self._condition:
-            while self._running >= self.limit or time.monotonic() < self._not_before:
+            with self._line.join(call.order) as ticket:
+                while (
+                    self._running >= self.limit
+                    or time.monotonic() < self._not_before
+                    or not self._line.is_first(ticket)
+                ):
+                    call.check()
+                    self._condition.wait(_POLL_S)
                 call.check()
-                self._condition.wait(_POLL_S)
-            call.check()
             self._running += 1
             self.peak_running = max(self.peak_running, self._running)
+            self._condition.notify_all()  # there may be room for the next one, too
             return time.monotonic()
 
     def _release_permit(self, busy: RateLimited | None, began: float, *, good: bool = True) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 
 import pytest
+from waiting import wait_until
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.retries import ConcurrencyLimiter
@@ -64,3 +65,21 @@ def test_waiting_for_a_slot_can_be_cancelled():
         threading.Timer(0.05, call.cancel).start()
         with pytest.raises(Cancelled), limiter.acquire(call):
             raise AssertionError("there was no turn")
+
+
+def test_the_request_that_was_submitted_first_is_next():
+    """Whatever the order in which they came to wait: a request that failed elsewhere comes late."""
+    limiter, served = ConcurrencyLimiter(1, longest=60), []
+
+    def take(number):
+        with limiter.acquire(CancelToken(order=(True, number))):
+            served.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in (7, 5, 9, 1, 8, 3, 6, 2, 4)]
+    with limiter.acquire(CancelToken()):
+        for count, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_until(lambda count=count: len(limiter._line._tickets) == count)
+    for thread in threads:
+        thread.join()
+    assert served == sorted(served) and len(served) == len(threads)
