@@ -197,8 +197,8 @@ def test_different_models_are_refused(llm, servers, farm):
 
 
 UNUSABLE_LISTS = {
-    "no JSON": (send_content("application/json", b"[{"), 76),
-    "web page": (send_content("text/html", b"<html>Sign in</html>"), 76),
+    "no JSON": (send_content("application/json", b"[{"), 69),
+    "web page": (send_content("text/html", b"<html>Sign in</html>"), 69),
     "no credit": (error_answer(402, "Insufficient Balance"), 69),
 }
 

@@ -362,7 +362,7 @@ class LoadBalancingBackend:
             if not self._models:
                 found, errors = self._ask_models()
                 if not found:
-                    raise errors[min(errors, key=lambda server: server.number)]
+                    raise self._find_startup_error(errors)
                 models: dict[RoutedServer, ServerModel] = {}
                 for server, model in sorted(found.items(), key=lambda pair: pair[0].number):
                     self._check_model(server, model, models)
@@ -413,6 +413,16 @@ class LoadBalancingBackend:
         finally:
             asking.cancel()
         return found, errors
+
+    def _find_startup_error(self, errors: Mapping[RoutedServer, LlmError]) -> LlmError:
+        """Return the error of servers of which none has told its model: several that answer something else are useless.
+
+        A server that does not answer may come back.
+        """
+        first = errors[min(errors, key=lambda server: server.number)]
+        if len(errors) == 1 or not all(isinstance(error, RemoteError) for error in errors.values()):
+            return first
+        return UnavailableError(self._router.label, detail=f"no server has a list of models: {_describe(first)}")
 
     def _startup_error(self, server: RoutedServer) -> TemporaryFailure:
         label = self._members[server.number].server.label

@@ -118,7 +118,7 @@ class RequestRouter:
         """The most requests in flight at once."""
         self.num_answered = 0
         """Requests that were answered so far."""
-        self._label = label
+        self.label = label
         self._clock = clock
         self._interrupt = interrupt
         self._condition = threading.Condition()
@@ -195,7 +195,7 @@ class RequestRouter:
         if has_answered and silence_s >= MAX_SILENCE_S:
             said = (last.error.detail if isinstance(last.error, LlmError) else "") or type(last.error).__name__
             who = "none has" if len(self.servers) > 1 else "it has not"
-            return ServersUnreachable(self._label, detail=f"{who} answered for {MAX_SILENCE_S:g} seconds: {said}")
+            return ServersUnreachable(self.label, detail=f"{who} answered for {MAX_SILENCE_S:g} seconds: {said}")
         is_busy = any(isinstance(server.error, RateLimited) for server in awaited)
         if failures >= (_MAX_BUSY_ANSWERS if is_busy else _MAX_FIRST_FAILURES) and (is_busy or not has_answered):
             return last.error

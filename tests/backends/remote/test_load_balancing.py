@@ -131,44 +131,57 @@ def test_sixteen_servers_are_all_busy():
     assert started == [2] * 16
 
 
+def longest_wait(backend, num_requests, tell):
+    """Return the most answers that ever waited for that of an earlier request; ``tell`` how many there are."""
+    waiting, oldest, longest, num_done = set(), 0, 0, 0
+    for event in run_requests(backend, [request(number) for number in range(num_requests)]):
+        if isinstance(event, Finished):
+            assert event.reason is FinishReason.STOP, event.error
+            num_done += 1
+            tell(num_done)
+            waiting.add(int(event.id))
+            while oldest in waiting:
+                waiting.remove(oldest)
+                oldest += 1
+            longest = max(longest, len(waiting))
+    assert oldest == num_requests
+    return longest
+
+
 def test_the_requests_of_a_server_that_dies_go_first():
     """So answers do not pile up behind them: the job writes its rows in order, and a kill would lose those answers."""
-    dead, width, num_requests = threading.Event(), 24, 400
-
-    def die(handler, body):
-        if dead.is_set() or number_of(body) >= 100:
-            dead.set()
-            close_connection()(handler, body)
-        else:
-            dead.wait(0.004)
-            (close_connection() if dead.is_set() else stream_answer())(handler, body)
+    is_dead, lock, places = threading.Event(), threading.Lock(), {}
+    concurrency, num_requests = 4, 140
 
     def number_of(body):
         return int(last_message(body).split()[1])
 
-    def list_models(handler, _body):
-        (close_connection()(handler, _body)) if dead.is_set() else handler.give(200, handler.fake.list_models())
+    def answer_until_the_death(handler, body):
+        if is_dead.wait(0.1):
+            close_connection()(handler, body)
+        else:
+            stream_answer()(handler, body)
 
-    with running(3) as found:
-        for server in found:
-            server.usual = stream_answer(seconds=0.004)
-        found[0].usual, found[0].paths["/v1/models"] = die, list_models
-        waiting, longest = set(), 0
-        with balancing(found, concurrency=width // 3) as backend:
-            oldest = 0
-            for event in run_requests(backend, [request(number) for number in range(num_requests)]):
-                if isinstance(event, Finished):
-                    assert event.reason is FinishReason.STOP, event.error
-                    waiting.add(int(event.id))
-                    while oldest in waiting:
-                        waiting.remove(oldest)
-                        oldest += 1
-                    longest = max(longest, len(waiting))
-        print("LONGEST", longest)
-        assert oldest == num_requests and dead.is_set() and longest <= 3 * width, longest
-        order = [number_of(chat) for server in found[1:] for chat in server.chats() if "text" in last_message(chat)]
-        retried = sorted(number_of(chat) for chat in found[0].chats() if "text" in last_message(chat))[-width // 3 :]
-        assert set(retried) <= set(order)
+    def list_models(handler, body):
+        if is_dead.is_set():
+            close_connection()(handler, body)
+        else:
+            handler.give(200, handler.fake.list_models())
+
+    def answer_slowly(handler, body):
+        with lock:
+            if is_dead.is_set() and last_message(body).startswith("text "):
+                places[number_of(body)] = len(places)
+        stream_answer(seconds=0.1)(handler, body)
+
+    with running(3) as found, balancing(found, concurrency=concurrency) as backend:
+        found[0].usual, found[0].paths["/v1/models"] = answer_until_the_death, list_models
+        found[1].usual = found[2].usual = answer_slowly
+        longest = longest_wait(backend, num_requests, lambda num_done: is_dead.set() if num_done == 20 else None)
+        assert longest <= 3 * 3 * concurrency
+        at_dead_server = {number_of(chat) for chat in found[0].chats() if last_message(chat).startswith("text ")}
+        lost = at_dead_server & places.keys()
+        assert lost and all(places[number] < 3 * 3 * concurrency for number in lost), places
 
 
 @pytest.mark.parametrize(
