@@ -35,6 +35,7 @@ def dispatch(words: list[str], environment: Environment) -> int:
     stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
+            _respect_memory_limit()
             words = _complete_words(words)
             environment = fast_dataclass.replace(environment, argv=tuple(words))
             code = _run_command(words, environment, interrupt)
@@ -46,6 +47,16 @@ def dispatch(words: list[str], environment: Environment) -> int:
             return _report_error(_internal_error(error, words, environment), words, environment)
         stop = interrupt.error if interrupt.signal is not None else None  # it arrived when everything was done
         return code if stop is None else stop.exit_code
+
+
+def _respect_memory_limit() -> None:
+    """Check the room for libraries before they are imported, under a limit on address space."""
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        from llmcli.address_space import check_before_imports
+
+        check_before_imports()
 
 
 def _complete_words(words: list[str]) -> list[str]:

@@ -64,10 +64,11 @@ def _build_worker_or_engine(
             return _build_worker_backend(config, models, model, options, weights)
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
-    from llmcli.runtime.preflight import check_adapters, check_memory
+    from llmcli.runtime.preflight import check_adapters, check_address_space, check_memory
 
     check_adapters(model, config.observer)
     check_memory(weights.loaded_file(model), config.settings, models)
+    check_address_space(weights.loaded_file(model), config.settings)
     return open_local_backend(
         model.path,
         name=model.name,

@@ -74,6 +74,15 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     )
 
 
+def check_address_space(model: ModelFile, settings: Settings) -> None:
+    """Raise ``OutOfMemory`` if a limit on address space (``ulimit -v``) leaves no room to run the model here."""
+    from llmcli import address_space
+
+    if address_space.limit_bytes() is not None:
+        fit = estimate_memory(model, settings)
+        address_space.check_room(model.name, fit.model_bytes + address_space.ENGINE_BYTES)
+
+
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
     """Return what the model and its draft model need, and whether they fit the free memory, without GPUs."""
     from llmcli.engine.llama import hardware
