@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _LIBRARY_BYTES = {"numpy": 150 << 20, "llama_cpp": 64 << 20}
 """What a library maps when it is imported; numpy's linear algebra has a buffer for each of its threads."""
-ENGINE_BYTES = 384 << 20
-"""What an engine maps besides weights and context: numpy, llama.cpp, and the stacks and heaps of threads."""
+_ENGINE_BYTES = 415 << 20
+"""What a process with an engine maps besides weights and context: Python, numpy, llama.cpp, and heaps of threads."""
+_MIN_ENGINE_BYTES = 128 << 20
+"""What an engine maps at least in a process that has mapped most of it before: the heaps of its threads."""
 
 
 def limit_bytes() -> int | None:
@@ -33,9 +35,7 @@ def check_room(subject: str, needed: int) -> None:
     limit = limit_bytes()
     if limit is None:
         return
-    used = 0
-    with suppress(OSError, ValueError):  # only Linux has the file, see proc_pid_statm(5)
-        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    used = _used_bytes()
     if used + needed > limit:
         raise OutOfMemory(
             subject,
@@ -44,6 +44,18 @@ def check_room(subject: str, needed: int) -> None:
             fits=f"a higher limit: ulimit -v {(used + needed >> 10) + 1}",
             detail="the address space of this process is limited",
         )
+
+
+def check_engine_room(subject: str, model_bytes: int) -> None:
+    """Raise ``OutOfMemory`` if weights and context of ``model_bytes`` do not fit the limit with an engine."""
+    check_room(subject, model_bytes + max(_ENGINE_BYTES - _used_bytes(), _MIN_ENGINE_BYTES))
+
+
+def _used_bytes() -> int:
+    """Return what this process has mapped, 0 if the system does not say (proc_pid_statm(5))."""
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def check_before_imports() -> None:

@@ -28,6 +28,7 @@ LEAVES = {
     "interrupt",
     "schema_validation",
     "job_queue",
+    "address_space",
     "machine_needs",
     "redaction",
     "config",

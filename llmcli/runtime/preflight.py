@@ -79,8 +79,7 @@ def check_address_space(model: ModelFile, settings: Settings) -> None:
     from llmcli import address_space
 
     if address_space.limit_bytes() is not None:
-        fit = estimate_memory(model, settings)
-        address_space.check_room(model.name, fit.model_bytes + address_space.ENGINE_BYTES)
+        address_space.check_engine_room(model.name, estimate_memory(model, settings).model_bytes)
 
 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
