@@ -122,7 +122,7 @@ class Flags:
             "-o",
             "--output",
             metavar="FILE",
-            help="Write to this file instead of standard output; an existing one is replaced.",
+            help="Write to this file (an existing one is replaced).",
             callback=_parse_output,
             section=OptionSection.OUTPUT,
         ),
