@@ -7,7 +7,7 @@ look-behind at the first character, classes that exclude the start, or a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from llmcli.documents.segments import Span
@@ -134,6 +134,8 @@ PLAIN_TEXT_KINDS = frozenset(
 MESSAGE_KINDS = PLAIN_TEXT_KINDS - {"code"}
 """The kinds that are protected in a program's message by default."""
 
+_ESCAPED_BRACES = ("{{", "}}")
+_COMPOSITE_FORMAT = re.compile(r"\{\{|\}\}|\{\d{1,7}(?:,\s{0,9}-?\d{1,7})?(?::[^{}\n]{0,60})?\}")
 _BACKTICKS = re.compile(r"`+")
 _CLOSERS = {")": "(", "}": "{"}
 
@@ -169,6 +171,18 @@ def find_message_syntax(text: str) -> tuple[list[Span], bool]:
     """Return the spans of a program's message, and whether it has a printf placeholder, so that "%%" means "%"."""
     has_printf = bool(find_spans(text, {"printf"}))
     return find_spans(text, MESSAGE_KINDS | {"c-format"} if has_printf else MESSAGE_KINDS), has_printf
+
+
+def add_composite_format(text: str, spans: Sequence[Span]) -> tuple[list[Span], bool]:
+    """Return the spans of a message of .NET with its format items and doubled braces, and whether it has an item.
+
+    Only in a message with an item are doubled braces an escape. Source: "Composite formatting" in the manual of .NET.
+    """
+    found = [Span(*match.span(), "placeholder") for match in _COMPOSITE_FORMAT.finditer(text)]
+    if not any(text[span.start : span.start + 2] not in _ESCAPED_BRACES for span in found):
+        return list(spans), False
+    free = [new for new in found if not any(new.start < old.end and old.start < new.end for old in spans)]
+    return sorted([*spans, *free], key=lambda span: span.start), True
 
 
 def is_control(text: str) -> bool:

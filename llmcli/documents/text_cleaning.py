@@ -83,3 +83,8 @@ def write_translation(translation: str, source: str, wanted: Sequence[str], esca
 def double_percent(text: str) -> str:
     """Return words as a message with a printf placeholder has them."""
     return text.replace("%", "%%")
+
+
+def double_braces(text: str) -> str:
+    """Return words as a message with a format item of .NET ("{0}") has them."""
+    return text.replace("{", "{{").replace("}", "}}")

@@ -10,8 +10,10 @@ from __future__ import annotations
 import difflib
 import functools
 import io
+import math
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import cache
 from types import SimpleNamespace
 
@@ -169,9 +171,17 @@ _ALIASES = {"zh-cn": "zh-Hans", "zh-sg": "zh-Hans", "zh-tw": "zh-Hant", "zh-hk":
 _TAG = re.compile(r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?")
 _MIN_LETTERS = 24
 """Fewest letters for which a language is reported."""
-_MIN_LOG_ODDS = 8.0
+MIN_LOG_ODDS = 8.0
 """Natural-log odds above which one of two languages is reported."""
 _SAMPLE_CHARS = 20_000
+_CLOSE_LANGUAGES = tuple(
+    frozenset(group.split())
+    for group in (
+        "da nb nn no", "bs hr sr", "id jv ms su", "es gl", "cs sk", "be ru uk", "bg mk", "hi mr ne", "ja yue zh",
+        "af fy nl", "de lb", "fr oc", "co it", "ar ckb fa ps ur", "az ku tr", "kk ky",
+    )
+)  # fmt: skip
+"""Languages that a sentence hardly tells apart."""
 _NO_WORDS = re.compile(r"[\d_]|[^\w\s'\u2019.,!?-]")
 
 
@@ -247,21 +257,50 @@ def detect_language(text: str) -> Language | None:
     ranked = _rank_languages(_strip_non_words(sample))
     named = {code.partition("-")[0] for code, _ in language_names()}
     (code, best), (_, next_best), *_ = [(code, odds) for code, odds in ranked if code in named]
-    if best - next_best <= 1 or ranked[0][1] - best > _MIN_LOG_ODDS:
+    if best - next_best <= 1 or ranked[0][1] - best > MIN_LOG_ODDS:
         return None
     return parse_language(code)
 
 
 def is_still_in_source_language(text: str, source: Language, target: Language) -> bool:
     """Return whether a translation is certainly in the source language."""
-    one, other = _base_code(source), _base_code(target)
+    one, other = base_code(source), base_code(target)
     if one == other or _count_letters(text) < _MIN_LETTERS:
         return False
     known = _detectable_codes()
     if one not in known:
         return False
     odds = dict(_rank_languages(_strip_non_words(text)))
-    return odds[one] - odds[other] > _MIN_LOG_ODDS if other in known else max(odds, key=lambda code: odds[code]) == one
+    return odds[one] - odds[other] > MIN_LOG_ODDS if other in known else max(odds, key=lambda code: odds[code]) == one
+
+
+def foreign_log_odds(text: str, rivals: Collection[str], target: Language) -> float:
+    """Return the log-odds that a text is in the likeliest of ``rivals`` (base codes) rather than in ``target``.
+
+    Languages that are too close to the target to be told apart do not count. Minus infinity if nothing can be said.
+    """
+    other = base_code(target)
+    odds = dict(_rank_languages(_strip_non_words(text)))
+    close = next((group for group in _CLOSE_LANGUAGES if other in group), frozenset())
+    choices = [odds[code] for code in rivals if code in odds and code != other and code not in close]
+    return max(choices) - odds[other] if other in odds and choices else -math.inf
+
+
+def likeliest_language(text: str) -> str:
+    """Return the base code of the language that a text most likely is in, however uncertain; "" without letters."""
+    words = _strip_non_words(text)
+    return _rank_languages(words)[0][0] if any(map(str.isalpha, words)) else ""
+
+
+def is_detectable(language: Language) -> bool:
+    """Return whether a text can be identified as one in this language."""
+    return base_code(language) in _detectable_codes()
+
+
+@cache
+def named_base_codes() -> frozenset[str]:
+    """Return the base codes of all languages that have a name here."""
+    return frozenset(code.partition("-")[0] for code, _ in language_names())
 
 
 @cache
@@ -283,9 +322,10 @@ def _rank_languages(text: str) -> list[tuple[str, float]]:
     return [(code, float(odds)) for code, odds in ranked]
 
 
-def _base_code(language: Language) -> str:
+def base_code(language: Language) -> str:
+    """Return the code of a language without script and region, as texts are identified."""
     code = language.code.partition("-")[0]
-    return {"yue": "zh", "tl": "fil"}.get(code, code)
+    return {"yue": "zh", "tl": "fil", "nb": "no"}.get(code, code)
 
 
 def _strip_non_words(text: str) -> str:

@@ -80,7 +80,7 @@ def surprise(request):
 
 def translate_letters(request):
     """Translate into Greek letters."""
-    return greek(request.messages[-1].content.rpartition("French:\n\n")[2])
+    return greek(request.messages[-1].content.rpartition("Greek:\n\n")[2])
 
 
 def name_label(request):
@@ -218,7 +218,7 @@ PARAGRAPHS = {
     "proofread": Verb("proofread --json FILE", surprise, suspicious, (("token_scores", True),)),
 }
 """Verbs that read documents in any format."""
-TEXTS = {"translate": Verb("translate --to fr --no-tm FILE", translate_letters, translated_lines)}
+TEXTS = {"translate": Verb("translate --to el --no-tm FILE", translate_letters, translated_lines)}
 """Verbs that read texts."""
 LINES = {
     "classify": Verb("classify --labels secret,weather --json FILE", name_label, labelled_lines),
@@ -315,6 +315,6 @@ def test_a_needle_in_a_long_paragraph_is_translated(llm, tmp_path, times, place)
     sentences = hay(times)
     sentences.insert(round(place * len(sentences)), NEEDLE)
     (tmp_path / "a.txt").write_text("\n".join(sentences))
-    run = llm("translate", "--to", "fr", "--no-tm", str(tmp_path / "a.txt"), answer=translate_letters, context=CONTEXT)
+    run = llm("translate", "--to", "el", "--no-tm", str(tmp_path / "a.txt"), answer=translate_letters, context=CONTEXT)
     assert (run.code, run.err) == (0, "")
     assert run.out.split() == greek(" ".join(sentences)).split()

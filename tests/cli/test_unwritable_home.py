@@ -47,8 +47,8 @@ def home(request, tmp_path, monkeypatch):
         "summarize a.txt",
         "sentiment a.txt",
         "generate poem --var topic=rain",
-        "translate --to fr a.txt --no-tm",
-        "translate --to fr a.txt --dry-run",
+        "translate --to el a.txt --no-tm",
+        "translate --to el a.txt --dry-run",
         "models list",
         "models show",
         "models prune --yes",
@@ -71,24 +71,24 @@ def test_a_command_does_without_what_it_would_keep(llm, home, monkeypatch, comma
 
 def test_a_translation_says_that_it_is_not_remembered(llm, home):
     """One line names the option with the same effect."""
-    run = llm("translate", "--to", "fr", "a.txt", answer=answer)
+    run = llm("translate", "--to", "el", "a.txt", answer=answer)
     assert (run.code, run.out) == (0, greek(TEXT))
     assert run.err.count("\n") == 1 and "--no-tm" in run.err and "translations.sqlite" in run.err
-    assert llm("translate", "--to", "fr", "a.txt", "-q", answer=answer).err == ""
-    line = llm("translate", "--to", "fr", "a.txt", "--json", answer=answer).err
+    assert llm("translate", "--to", "el", "a.txt", "-q", answer=answer).err == ""
+    line = llm("translate", "--to", "el", "a.txt", "--json", answer=answer).err
     assert "--no-tm" in json.loads(line)["warning"]
 
 
 def test_an_update_without_a_memory_guesses_nothing(llm, home):
     """People's edits are unknown then."""
     Path("b.txt").write_text("theirs\n")
-    run = llm("translate", "--to", "fr", "a.txt", "--update", "b.txt", answer=answer)
+    run = llm("translate", "--to", "el", "a.txt", "--update", "b.txt", answer=answer)
     assert (run.code, Path("b.txt").read_text()) == (73, "theirs\n")
 
 
 def test_a_named_memory_must_be_usable(llm, home):
     """The user requires that one."""
-    run = llm("translate", "--to", "fr", "a.txt", "--tm", "file/tm.sqlite", answer=answer)
+    run = llm("translate", "--to", "el", "a.txt", "--tm", "file/tm.sqlite", answer=answer)
     assert (run.code, run.backend) == (73, None)
 
 
@@ -96,7 +96,7 @@ def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
     """On a full disk, stored translations are still used."""
     source = tmp_path / "a.txt"
     source.write_text(TEXT)
-    assert llm("translate", "--to", "fr", str(source), answer=answer).code == 0
+    assert llm("translate", "--to", "el", str(source), answer=answer).code == 0
     opened = os.open
 
     def read_only(path, flags, *more, **how):
@@ -105,11 +105,11 @@ def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
         return opened(path, flags, *more, **how)
 
     monkeypatch.setattr(os, "open", read_only)
-    run = llm("translate", "--to", "fr", str(source), answer=answer)
+    run = llm("translate", "--to", "el", str(source), answer=answer)
     assert (run.code, run.out, run.backend) == (0, greek(TEXT), None)
     assert run.err.count("\n") == 1 and "--no-tm" in run.err and "Read-only file system" in run.err
     source.write_text(TEXT + "\nOne more.\n")
-    run = llm("translate", "--to", "fr", str(source), answer=answer)
+    run = llm("translate", "--to", "el", str(source), answer=answer)
     assert run.code == 0 and len(run.backend.requests) == 1 and run.err.count("\n") == 1
 
 
@@ -119,7 +119,7 @@ def test_a_full_disk_ends_no_translation(process, server, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
     server.usual = stream_answer(FRENCH)
     child = process(
-        *("translate", "--to", "fr", "a.txt", "--base-url", server.url),
+        *("translate", "--to", "el", "a.txt", "--base-url", server.url),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
     )
     out, err = child.communicate(timeout=60)
@@ -137,7 +137,7 @@ def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, meth
     monkeypatch.setattr(TranslationMemory, method, fails)
     source = tmp_path / "a.txt"
     source.write_text(TEXT + "\nOne more.\n")
-    run = llm("translate", "--to", "fr", str(source), answer=answer)
+    run = llm("translate", "--to", "el", str(source), answer=answer)
     assert (run.code, run.out) == (0, greek(TEXT + "\nOne more.\n"))
     assert run.err.count("\n") == 1 and "--no-tm: Input/output error" in run.err
 

@@ -7,17 +7,18 @@ from functools import partial
 from typing import Literal
 
 from llmcli.backends.base import Backend
-from llmcli.documents.segments import Segment
+from llmcli.documents.segments import Segment, protected_texts, split_at_protected
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.errors.incomplete_results import AnswerRefused, IncompleteOutput
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks.languages import detect_language
+from llmcli.tasks.languages import MIN_LOG_ODDS, detect_language
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.tokens import TokenCounter
-from llmcli.tasks.translate.answer_checks import is_usable_translation
+from llmcli.tasks.translate.answer_checks import is_usable_translation, wrong_language_problem
 from llmcli.tasks.translate.document_output import DocumentOutput
+from llmcli.tasks.translate.language_check import LanguageEvidence, foreignness, is_doubtful, read_evidence
 from llmcli.tasks.translate.masking import mask_spans
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
 from llmcli.tasks.translate.segment_state import (
@@ -153,6 +154,8 @@ class _FileTranslation:
             )
         self._source_language = spec.source
         self._title = ""
+        self._doubtful: dict[int, LanguageEvidence] = {}
+        """The translations whose language their neighbors decide, by segment."""
 
     def parse(self) -> None:
         """Find the segments, and detect the source language if it is not given."""
@@ -235,9 +238,48 @@ class _FileTranslation:
         answer = await translate_segment(self._run, self._translator, segment_task)
         state = self._states[index]
         state.finish(answer)
-        if answer.translation is not None:
-            self._memory.add(state.segment, answer.translation, self._source_language, self._translator)
+        evidence = self._read_evidence(index)
+        if evidence is not None and is_doubtful(evidence, self._source_language, self._translator.target):
+            self._doubtful[index] = evidence
+            state.done = False
+        else:
+            self._remember(state)
+        for near in range(index - 1, index + 2):
+            if near in self._doubtful:
+                self._decide_language(near)
         return answer
+
+    def _decide_language(self, index: int) -> None:
+        """Accept or reject a translation in a doubtful language once the segments beside it are translated."""
+        states, doubtful = self._states, self._doubtful
+        around = range(max(0, index - 1), min(len(states), index + 2))
+        state = states[index]
+        if state.done or any(not states[near].done and near not in doubtful for near in around):
+            return
+        evidence = [doubtful.get(near) or self._read_evidence(near) for near in around]
+        found = [one for one in evidence if one is not None]
+        if foreignness(found, self._source_language, self._translator.target) > MIN_LOG_ODDS:
+            state.revert(wrong_language_problem(self._translator.target))
+        else:
+            self._remember(state)
+        state.done = True
+
+    def _read_evidence(self, index: int) -> LanguageEvidence | None:
+        """Return what shows the language of a segment's translation, None without one."""
+        state = self._states[index]
+        translation = state.segment.existing_translation or state.translation
+        if translation is None:
+            return None
+        kept = protected_texts(state.segment.text, state.segment.protected)
+        source, words = (
+            " ".join(part for part, is_kept in split_at_protected(text, kept) if not is_kept)
+            for text in (state.segment.text, translation)
+        )
+        return read_evidence(source, words)
+
+    def _remember(self, state: SegmentState) -> None:
+        if state.translation is not None:
+            self._memory.add(state.segment, state.translation, self._source_language, self._translator)
 
     def _apply_stub(self, new: Sequence[int]) -> None:
         """Apply the translator's ``stub_translate`` to segments."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from itertools import pairwise
 
@@ -18,9 +17,11 @@ from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, protected_texts, split_at_protected
 from llmcli.documents.text_cutting import split_sentences
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.languages import Language, is_still_in_source_language
+from llmcli.tasks.languages import Language, base_code
 from llmcli.tasks.translate.glossary import Term, uses_translation
+from llmcli.tasks.translate.language_check import MIN_WORDS, is_foreign
 from llmcli.tasks.translate.masking import MaskedText
+from llmcli.tasks.translate.number_comparison import compare_numbers
 
 REPETITION_PROBLEM = "the answer repeats itself"
 _MIN_COMPARED_CHARS = 80
@@ -29,9 +30,11 @@ _MAX_SHRINK_FACTOR = 10
 """How many times shorter a translation may be: one Chinese character can replace six letters."""
 MIN_COPIED_WORDS = 5
 """Number of words from which an answer that repeats the text is no translation; fewer may all be names."""
-_NUMBER = re.compile(r"\d(?:[\d.,'\u2019\u00a0\u202f]*\d)?")
-_GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
-"""Blanks within a number: "1 200"."""
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Bidirectional embeddings, overrides and isolates (UAX 9): they can show a text in another order than it has."""
+_DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f]")
+"""Invisible characters with a direction, which right translations into a language of a right-to-left script may need."""
+_RIGHT_TO_LEFT = frozenset({"ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
 _PREAMBLE = re.compile(
     r"\A[\s*_#>\"'\u201c\u00ab-]{0,3}(?:sure|certainly|of course|okay|ok|here(?:'s|\u2019s| is| are)|the translation|translation|"
     r"translated (?:text|version)|voici|hier ist|aqu\u00ed (?:est\u00e1|tienes)|ecco|aqui est\u00e1)\b[^\n]{0,120}?:[ \t]*(?:\n+|(?=\S))",
@@ -114,13 +117,11 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
     """
     marked = expected.masked
     found = _markup_problems(text, answer, expected)
-    plain, said = marked.strip_masks(text), marked.strip_masks(answer)
+    plain, said = (_strip_controls(marked.strip_masks(part)) for part in (text, answer))
     if len(plain) > _MIN_COMPARED_CHARS and len(said) * _MAX_SHRINK_FACTOR < len(plain):
         found.append("the translation is far too short")
-    if _is_copy(plain, said, expected) or (
-        expected.source and is_still_in_source_language(said, expected.source, expected.target)
-    ):
-        found.append(f"the answer is not in {expected.target.name}")
+    if _is_copy(plain, said, expected) or is_foreign(plain, said, expected.source, expected.target):
+        found.append(wrong_language_problem(expected.target))
     if any(map(str.isalpha, plain)) and not any(map(str.isalpha, said)):
         found.append("the answer has no words")
     if said.lstrip().startswith('{"') and not plain.lstrip().startswith("{"):
@@ -130,16 +131,34 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
     invented = _count_syntax(said) - _count_syntax(plain)
     if invented:
         found.append(f"not in the source text: {' '.join(invented)}")
-    missing = _required_numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
-    if missing:
-        found.append(f"numbers are missing: {', '.join(sorted(missing))}")
+    found += _number_problems(plain, said, expected)
+    if added := added_directions(plain, said, expected.target):
+        found.append(f"bidirectional controls are not in the source text: {' '.join(added)}")
     lost = [term for term in expected.terms if not uses_translation(term, said, expected.target.code)]
     found += [f"{term.term!r} must be translated as {term.translation!r}" for term in lost]
-    if expected.width is not None:
-        longest = max(map(len, answer.split("\n")))
-        if longest > expected.width:
-            found.append(f"a line has {longest} characters; at most {expected.width} fit")
-    return found
+    return found + _width_problems(answer, expected.width)
+
+
+def _number_problems(text: str, answer: str, expected: AnswerRequirements) -> list[str]:
+    numbers = compare_numbers(text, answer, expected.source, expected.target)
+    if numbers is None:
+        return []
+    kinds = [("missing", numbers.missing), ("not in the source text", numbers.added)]
+    return [f"numbers are {what}: {', '.join(sorted(texts))}" for what, texts in kinds if texts]
+
+
+def _width_problems(answer: str, width: int | None) -> list[str]:
+    longest = max(map(len, answer.split("\n")))
+    return [f"a line has {longest} characters; at most {width} fit"] if width is not None and longest > width else []
+
+
+def _strip_controls(text: str) -> str:
+    """Return a text without control sequences; those that an answer invents are removed from it."""
+    return "".join(
+        part
+        for part, kept in split_at_protected(text, protected_texts(text, find_spans(text, {"control"})))
+        if not kept
+    )
 
 
 def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> list[str]:
@@ -180,26 +199,27 @@ def _count_syntax(text: str) -> Counter[str]:
 
 
 def _is_copy(text: str, answer: str, expected: AnswerRequirements) -> bool:
-    if expected.source is not None and _base_code(expected.source) == _base_code(expected.target):
+    if expected.source is not None and base_code(expected.source) == base_code(expected.target):
         return False
     words = text.split()
-    return len(words) >= MIN_COPIED_WORDS and [w.casefold() for w in words] == [w.casefold() for w in answer.split()]
+    plain_words = [word for word in words if not any(map(str.isdigit, word))]
+    if len(words) < MIN_COPIED_WORDS or len(plain_words) < MIN_WORDS:
+        return False
+    return [w.casefold() for w in words] == [w.casefold() for w in answer.split()]
 
 
-def _base_code(language: Language) -> str:
-    return language.code.partition("-")[0]
+def wrong_language_problem(target: Language) -> str:
+    """Return the problem of an answer in another language."""
+    return f"the answer is not in {target.name}"
 
 
-def _numbers(text: str) -> Counter[str]:
-    """Return the numbers without their separators, which differ between languages."""
-    digits = ("".join(str(unicodedata.digit(c)) for c in match if c.isdigit()) for match in _NUMBER.findall(text))
-    return Counter(number.lstrip("0") or "0" for number in digits)
-
-
-def _required_numbers(text: str) -> Counter[str]:
-    """Return the numbers that a translation must keep: single digits only with a unit, others may become words."""
-    spans = [text[span.start : span.end] for span in find_spans(text, {"number"})]
-    return sum((_numbers(span) for span in spans if not (len(span) == 1 and span.isdigit())), Counter())
+def added_directions(text: str, translation: str, target: Language) -> list[str]:
+    """Return the bidirectional controls that a translation has more often than its source, by their code points."""
+    patterns = [_DIRECTIONS] if base_code(target) in _RIGHT_TO_LEFT else [_DIRECTIONS, _DIRECTION_MARKS]
+    added = Counter[str]()
+    for pattern in patterns:
+        added += Counter(pattern.findall(translation)) - Counter(pattern.findall(text))
+    return [f"U+{ord(character):04X}" for character in added]
 
 
 def is_usable_translation(segment: Segment, translation: str) -> bool:

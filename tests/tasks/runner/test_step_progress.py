@@ -145,7 +145,7 @@ def test_the_first_record_reports_its_progress(prompts):
 def test_a_long_translation_asks_only_its_first_segments(prompts):
     """Thousands of requests do not report, since segments are counted."""
     backend = ScriptedBackend(lambda request: last_message(request).upper())
-    translator = Translator(backend, prompts.get("translate"), SEEN, parse_language("fr"), model_id="m")
+    translator = Translator(backend, prompts.get("translate"), SEEN, parse_language("en"), model_id="m")
     text = "".join(f"Line {chr(97 + number % 26) * (1 + number // 26)} of it.\n\n" for number in range(60))
     events = list(translate([TranslationSpec(Document("d", text), translator)]))
     asked = [request.progress for request in backend.requests if request.id != "count"]

@@ -50,7 +50,7 @@ def attempt(prompts):
         )
         segment = Segment(0, len(text), text, str, kind="message")
         split = [(each, len(each.split())) for each in pieces or [text]]
-        task = SegmentTask("0.0", segment, mask_segment(segment, by), SegmentContext(), None, split)
+        task = SegmentTask("0.0", segment, mask_segment(segment, by), SegmentContext(), by.target, split)
         return run_work(backend, lambda run: translate_segment(run, by, task)), asked
 
     return run

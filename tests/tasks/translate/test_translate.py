@@ -16,7 +16,7 @@ from llmcli.tasks.translate.translator import Translator
 from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, TextDelta, Usage
 
 FRENCH = parse_language("fr")
-TEXT = "# Title\r\n\r\n  An indented\r\n  paragraph of two lines.  \r\n\r\n\r\n-----\r\n\tThe end"
+TEXT = "# Title\r\n\r\n  An indented\r\n  paragraph of lines.  \r\n\r\n\r\n-----\r\n\tThe end"
 
 
 def shout(request):
@@ -91,9 +91,14 @@ def test_the_language_reaches_the_prompt(tmp_path):
 
 def test_output_is_streamed_in_order(prompts):
     """A paragraph that finishes early waits for the ones before it."""
-    backend = ScriptedBackend(lambda r: "a very long answer indeed" if last_message(r) == "first" else "done")
+    backend = ScriptedBackend(lambda r: "une réponse vraiment très longue" if last_message(r) == "first" else "done")
     events = run(backend, prompts, "first\n\nsecond\n\nthird\n")
-    assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed", "\n\ndone", "\n\ndone", "\n"]
+    assert [delta.text for delta in of(Delta, events)] == [
+        "une réponse vraiment très longue",
+        "\n\ndone",
+        "\n\ndone",
+        "\n",
+    ]
     assert streamed(events) == result(events).text
 
 
@@ -258,8 +263,8 @@ def test_a_segment_cut_by_the_users_limit_stays(prompts):
 def test_sentences_may_fit_a_limit_that_their_paragraph_does_not(prompts):
     """A paragraph that the user's limit cuts is translated sentence by sentence."""
     backend = ScriptedBackend(shout)
-    answer = result(run(backend, prompts, "One two. Three four.\n", options=GenerationOptions(max_tokens=2)))
-    assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO. THREE FOUR.\n", False, FinishReason.STOP)
+    answer = result(run(backend, prompts, "Old men. Young cats.\n", options=GenerationOptions(max_tokens=2)))
+    assert (answer.text, answer.cut, answer.finish_reason) == ("OLD MEN. YOUNG CATS.\n", False, FinishReason.STOP)
 
 
 def test_unchanged_segments_are_counted(prompts):

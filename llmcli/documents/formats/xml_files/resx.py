@@ -11,7 +11,7 @@ from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_c
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, find_elements, plain_content
 from llmcli.documents.segments import Segment
 
-_SYNTAX = ContentSyntax()
+_SYNTAX = ContentSyntax(has_composite_format=True)
 _TEXT_PROPERTIES = frozenset(
     {"Text", "Caption", "ToolTip", "ToolTipText", "HeaderText", "Title", "Description", "Filter", "PlaceholderText", "Content", "Header",
      "AccessibleName", "AccessibleDescription"}

@@ -21,9 +21,9 @@ from llmcli.documents.formats.xml_files.xml_elements import (
     escape_text,
     parse_attributes,
 )
-from llmcli.documents.protected_spans import MESSAGE_KINDS, find_message_syntax, find_spans
+from llmcli.documents.protected_spans import MESSAGE_KINDS, add_composite_format, find_message_syntax, find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer, double_percent
+from llmcli.documents.text_cleaning import LineNormalizer, double_braces, double_percent
 from llmcli.fast_dataclass import field, frozen, slotted
 
 _TAG = r"{open}/?[A-Za-z][\w:.-]*+(?:[\s/](?:(?!{open}|{close}).)*+)?{close}"
@@ -45,7 +45,8 @@ class ContentSyntax:
 
     ``decode`` and ``encode`` are what the format adds to the escapes of XML (a backslash before an apostrophe).
     ``kept``: a regular expression of escapes that stay as they are. ``has_printf``: a "%" in a message with a printf
-    placeholder is doubled. ``kinds``: what is protected in words otherwise.
+    placeholder is doubled. ``has_composite_format``: a brace in a message with "{0}" is doubled, as .NET expects.
+    ``kinds``: what is protected in words otherwise.
     """
 
     is_opaque: IsOpaque = _no_element
@@ -53,6 +54,7 @@ class ContentSyntax:
     encode: Callable[[str], str] = str
     kept: str = "(?!)"
     has_printf: bool = False
+    has_composite_format: bool = False
     kinds: frozenset[str] = MESSAGE_KINDS
 
 
@@ -74,6 +76,7 @@ class XmlContent:
     edges: tuple[str, str] = ("", "")
     icu: bool = False
     doubles_percent: bool = False
+    doubles_braces: bool = False
     in_cdata: bool = False
 
     @property
@@ -109,6 +112,8 @@ class XmlContent:
             words = icu_messages.choose_quoting(self.text)(words)
         if self.doubles_percent:
             words = double_percent(words)
+        if self.doubles_braces:
+            words = double_braces(words)
         return _escape(self.syntax.encode(words), in_cdata=self.in_cdata)
 
 
@@ -221,6 +226,8 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
             loose, content.doubles_percent = find_message_syntax(visible)
         else:
             loose = find_spans(visible, content.syntax.kinds)
+        if content.syntax.has_composite_format:
+            loose, content.doubles_braces = add_composite_format(visible, loose)
     elements = [span for span, _ in fixed if span.kind in {"tag", "code"}]
     fixed += [(span, content.write_literally(content.text[span.start : span.end])) for span in loose]
     fixed.sort(key=lambda pair: pair[0].start)

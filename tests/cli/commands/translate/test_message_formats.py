@@ -313,3 +313,16 @@ def test_a_number_sign_is_quoted_where_it_is_a_number(llm, tmp_path, message, tr
     run = llm("translate", "--pseudo", "accents", str(tmp_path / "a.json"))
     words = re.sub(r"([äéïöü])\1+", r"\1\1", json.loads(run.out)["t"])
     assert (run.code, words) == (0, translated)
+
+
+def test_braces_beside_a_format_item_of_dotnet_are_escaped(llm, data):
+    """Only in a string with an item such as {0}: a lone brace there would raise a FormatException."""
+    value = '<root>\n  <data name="t"><value>{}</value></data>\n</root>\n'.replace("{}", "%s")
+    text = "Used {0} times since {1:dd MMM yyyy}, }} above."
+    answer = lambda request: f"{well(request)} {{ so }}"  # noqa: E731 (one line)
+    run = translate(llm, "a.resx", value % text, answer=answer)
+    kept = re.sub(r"[A-Za-z]+(?![^{]*\})", lambda word: greek(word[0]), "Used {0} times since ")
+    assert (run.code, run.err) == (0, "")
+    assert run.out == value % f"{kept}{{1:dd MMM yyyy}}, }}}} {greek('above')}. {{{{ so }}}}"
+    plain = translate(llm, "a.resx", value % "Used many times.", answer=answer)
+    assert plain.out == value % f"{greek('Used many times.')} {{ so }}"

@@ -319,12 +319,12 @@ def test_devices_are_no_files(llm, data):
 def test_a_second_run_does_not_call_the_model(llm, data):
     """Translations are stored; after one changed paragraph the model is asked once."""
     name = write("a.txt", ENGLISH)
-    first = llm("translate", "--to", "fr", name, answer=well)
+    first = llm("translate", "--to", "el", name, answer=well)
     assert len(first.backend.requests) == 2
-    second = llm("translate", "--to", "fr", name, answer=well)
+    second = llm("translate", "--to", "el", name, answer=well)
     assert (second.out, second.backend) == (first.out, None)
     write("a.txt", ENGLISH.replace("sea", "lake"))
-    third = llm("translate", "--to", "fr", name, answer=well)
+    third = llm("translate", "--to", "el", name, answer=well)
     assert (len(third.backend.requests), greek("lake") in third.out) == (1, True)
 
 
@@ -335,7 +335,7 @@ def test_a_second_run_does_not_call_the_model(llm, data):
         ("--style", "@guide.md"),
         ("--context", "A tale"),
         ("--glossary", "g.csv"),
-        ("--to", "de"),
+        ("--to", "el-CY"),
         ("--no-tm",),
         ("--review",),
     ],
@@ -345,8 +345,8 @@ def test_a_change_of_settings_does_not_use_stored_translations(llm, data, more):
     write("g.csv", "term,translation\nmoon,Mond\n")
     write("guide.md", "Write short sentences.\n")
     name = write("a.txt", ENGLISH)
-    llm("translate", "--to", "fr", name, answer=well)
-    argv = more if more[0] == "--to" else ("--to", "fr", *more)
+    llm("translate", "--to", "el", name, answer=well)
+    argv = more if more[0] == "--to" else ("--to", "el", *more)
     assert len(llm("translate", *argv, name, answer=well).backend.requests) == 2
 
 
@@ -355,12 +355,12 @@ def test_entries_of_older_versions_count_as_unreviewed(llm, data, prompts):
     said = ["auto", "", "", prompts.get("translate").fingerprint, "None", "None"]
     variant = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
     name = write("a.txt", ENGLISH)
-    llm("translate", "--to", "fr", name, answer=well)
+    llm("translate", "--to", "el", name, answer=well)
     with contextlib.closing(sqlite3.connect("data/translations.sqlite")) as database:
         assert database.execute("SELECT DISTINCT variant FROM units").fetchall() == [(variant,)]
-    assert llm("translate", "--to", "fr", "--review", name, answer=well).backend.requests
+    assert llm("translate", "--to", "el", "--review", name, answer=well).backend.requests
     for more in ((), ("--review",)):
-        assert llm("translate", "--to", "fr", *more, name, answer=well).backend is None
+        assert llm("translate", "--to", "el", *more, name, answer=well).backend is None
 
 
 def test_an_interrupted_job_continues(llm, data):
@@ -371,10 +371,10 @@ def test_an_interrupted_job_continues(llm, data):
     def fails(request):
         return Reply(error=RuntimeError("boom")) if "number 1" in last_message(request) else well(request)
 
-    first = llm("translate", "--to", "fr", "d", "-o", "out", answer=fails)
+    first = llm("translate", "--to", "el", "d", "-o", "out", answer=fails)
     assert first.code == 3 and sorted(p.name for p in Path("out").iterdir()) == ["0.txt", "2.txt"]
     before = Path("out/0.txt").stat().st_mtime_ns
-    second = llm("translate", "--to", "fr", "d", "-o", "out", "--json", answer=well)
+    second = llm("translate", "--to", "el", "d", "-o", "out", "--json", answer=well)
     assert (second.code, len(second.backend.requests)) == (0, 1)
     assert Path("out/0.txt").stat().st_mtime_ns == before
     assert [json.loads(line).get("finished", False) for line in second.out.splitlines()] == [True, False, True]
@@ -383,10 +383,10 @@ def test_an_interrupted_job_continues(llm, data):
 def test_update_keeps_human_edits(llm, data):
     """If the source did not change, edits by people stay."""
     name = write("a.md", "# One\n\nThe first text.\n\nThe second text.\n\nThe third text.\n")
-    llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
+    llm("translate", "--to", "el", name, "-o", "b.md", answer=well)
     Path("b.md").write_text(Path("b.md").read_text().replace(greek("the second text"), "Edited by hand"))
     write("a.md", "# One\n\nThe first text, changed.\n\nThe second text.\n\nThe third text.\n\nA new one.\n")
-    run = llm("translate", "--to", "fr", name, "--update", "b.md", answer=well)
+    run = llm("translate", "--to", "el", name, "--update", "b.md", answer=well)
     assert Path("b.md").read_text() == (
         f"# {greek('one')}\n\n{greek('the first text, changed.')}\n\nEdited by hand.\n\n"
         f"{greek('the third text.')}\n\n{greek('a new one.')}\n"
@@ -446,12 +446,12 @@ def test_update_of_a_po_file_merges(llm, data):
 def test_the_root_of_a_rails_file_is_its_language(llm, data):
     """As Rails expects; edits by people below it stay."""
     name = write("en.yml", "en:\n  greeting: Good morning to all of you\n  parting: See you again tomorrow evening\n")
-    assert llm("translate", "--to", "fr", name, "-o", "fr.yml", answer=well).code == 0
-    text = Path("fr.yml").read_text()
-    assert text.startswith("fr:\n  greeting: ")
-    write("fr.yml", text.replace(greek("See you again tomorrow evening"), "À demain"))
-    run = llm("translate", "--to", "fr", name, "--update", "fr.yml", answer=well)
-    assert (run.code, run.backend, Path("fr.yml").read_text().splitlines()[2]) == (0, None, "  parting: À demain")
+    assert llm("translate", "--to", "el", name, "-o", "el.yml", answer=well).code == 0
+    text = Path("el.yml").read_text()
+    assert text.startswith("el:\n  greeting: ")
+    write("el.yml", text.replace(greek("See you again tomorrow evening"), "À demain"))
+    run = llm("translate", "--to", "el", name, "--update", "el.yml", answer=well)
+    assert (run.code, run.backend, Path("el.yml").read_text().splitlines()[2]) == (0, None, "  parting: À demain")
 
 
 def test_update_names_the_file_that_is_broken(llm, data):
@@ -464,10 +464,10 @@ def test_update_retries_unchanged_segments(llm, data):
     """A text that stayed in the source language is not an edit by people."""
     name = write("a.txt", ENGLISH)
     bad = llm(
-        "translate", "--to", "fr", name, "-o", "b.txt", answer=lambda r: "" if "sea" in last_message(r) else well(r)
+        "translate", "--to", "el", name, "-o", "b.txt", answer=lambda r: "" if "sea" in last_message(r) else well(r)
     )
     assert bad.code == 3
-    run = llm("translate", "--to", "fr", name, "--update", "b.txt", answer=well)
+    run = llm("translate", "--to", "el", name, "--update", "b.txt", answer=well)
     assert (run.code, Path("b.txt").read_text()) == (0, greek(ENGLISH))
 
 
@@ -492,7 +492,7 @@ def test_an_unwritable_memory_loses_no_translation(llm, data, monkeypatch):
         raise OutputError("tm", detail="database or disk is full")
 
     monkeypatch.setattr(TranslationMemory, "add_units", full)
-    run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
+    run = llm("translate", "--to", "el", "-v", write("a.txt", ENGLISH), answer=well)
     assert (run.code, run.out) == (0, greek(ENGLISH))
     assert "the translation memory failed; the rest was translated as with --no-tm: database or disk is full" in run.err
 
@@ -535,10 +535,10 @@ def test_an_unwritable_report_is_detected_first(llm, data):
 
 def test_json(llm, data):
     """One object a document, with languages, format and counts."""
-    run = llm("translate", "--to", "fr", "--json", write("a.txt", ENGLISH), answer=well)
+    run = llm("translate", "--to", "el", "--json", write("a.txt", ENGLISH), answer=well)
     found = json.loads(run.out)
     assert found["text"] == greek(ENGLISH)
-    assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "fr", "plain", 2)
+    assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "el", "plain", 2)
 
 
 def test_the_detected_language_is_shown(llm, data, terminal):
@@ -568,12 +568,12 @@ def small_measure(monkeypatch):
 def test_dry_run(llm, data):
     """Segments and tokens, without a request; nothing new once everything is translated."""
     name = write("a.txt", ENGLISH)
-    run = llm("translate", "--to", "fr", "--dry-run", "--json", name)
+    run = llm("translate", "--to", "el", "--dry-run", "--json", name)
     row = json.loads(run.out)
     assert (run.code, row["segments"], row["new"], run.backend.requests) == (0, 2, 2, [])
     assert row["tokens"] > 10 and (row["seconds"] is None or row["seconds"] >= 0)
-    llm("translate", "--to", "fr", name, answer=well)
-    assert json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", name).out)["new"] == 0
+    llm("translate", "--to", "el", name, answer=well)
+    assert json.loads(llm("translate", "--to", "el", "--dry-run", "--json", name).out)["new"] == 0
     assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
 
 
@@ -657,7 +657,7 @@ def test_a_glossary_is_enforced(llm, data):
         text = well(request)
         return text.replace(greek("house"), "Gebäude") if sum("house of" in a for a in asked) > 1 else text
 
-    run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
+    run = llm("translate", "--to", "el", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
     assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
     assert "house = Gebäude (a building)" in asked[0]
     assert "'house' must be translated as 'Gebäude'" in Path("r.json").read_text()
@@ -768,13 +768,13 @@ def test_eval(llm, data):
     """BLEU and chrF with sacrebleu's signatures instead of the translation."""
     pytest.importorskip("sacrebleu")
     name, reference = write("a.txt", ENGLISH), write("r.txt", greek(ENGLISH))
-    run = llm("translate", "--to", "fr", "--eval", reference, name, answer=well)
+    run = llm("translate", "--to", "el", "--eval", reference, name, answer=well)
     assert run.code == 0 and run.out.startswith("BLEU 100.00  nrefs:1|") and "\nchrF 100.00  nrefs:1|" in run.out
-    both = llm("translate", "--to", "fr", "--eval", reference, name, "-o", "b.txt", answer=well)
+    both = llm("translate", "--to", "el", "--eval", reference, name, "-o", "b.txt", answer=well)
     assert both.out == run.out and Path("b.txt").read_text() == greek(ENGLISH)
-    scores = json.loads(llm("translate", "--to", "fr", "--json", "--eval", reference, name, answer=well).out)
+    scores = json.loads(llm("translate", "--to", "el", "--json", "--eval", reference, name, answer=well).out)
     assert scores["bleu"] == pytest.approx(100)
-    assert llm("translate", "--to", "fr", "--eval", write("s.txt", "one\n"), name, answer=well).code == 2
+    assert llm("translate", "--to", "el", "--eval", write("s.txt", "one\n"), name, answer=well).code == 2
 
 
 def test_eval_without_its_library(llm, data, monkeypatch):
@@ -787,17 +787,17 @@ def test_eval_without_its_library(llm, data, monkeypatch):
 def test_tm_round_trip(llm, data):
     """One memory imports what another exports; human translations override a model's."""
     name = write("a.txt", ENGLISH)
-    llm("translate", "--to", "fr", name, answer=well)
-    assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "fr", "translations": 2, "people": 0}'
+    llm("translate", "--to", "el", name, answer=well)
+    assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "el", "translations": 2, "people": 0}'
     assert llm("tm", "export", "-o", "m.tmx").code == 0
     assert llm("tm", "export").out == Path("m.tmx").read_text()
     Path("m.tmx").write_text(Path("m.tmx").read_text().replace(greek("the house stands"), "La maison se trouve"))
     assert llm("tm", "import", "--tm", "other.sqlite", "m.tmx").code == 0
-    run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
+    run = llm("translate", "--to", "el", "--tm", "other.sqlite", name)
     assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)
     assert llm("tm", "export", "--tm", "other.sqlite", "-o", "other.sqlite").code == 2
     rows = [json.loads(line) for line in llm("tm", "export", "--json").out.splitlines()]
-    assert [(row["from"], row["to"]) for row in rows] == [("en", "fr")] * 2
+    assert [(row["from"], row["to"]) for row in rows] == [("en", "el")] * 2
     assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
     assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
@@ -833,3 +833,31 @@ def test_an_empty_name_is_a_missing_input(llm):
     """As for the other commands."""
     run = llm("translate", "--pseudo", "accents", "")
     assert run.code == 66 and run.out == "" and run.err.startswith("llm: cannot read ''")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("Le vieil homme a 5 voitures.", "numbers are not in the source text: 5"),
+        ("Le vieil homme a des voitures.", "numbers are missing: 3"),
+        ("Le vieil homme a 3 voitures et 2 chats.", "numbers are not in the source text: 2"),
+        ("Der alte Mann hat 3 Autos.", "the answer is not in French"),
+        ("El viejo tiene 3 coches.", "the answer is not in French"),
+        ("Il vecchio ha 3 macchine.", "the answer is not in French"),
+        ("The old guy has 3 cars.", "the answer is not in French"),
+        ("Le vieil homme\u202e a 3 voitures.", "bidirectional controls are not in the source text: U+202E"),
+    ],
+)
+def test_a_wrong_number_language_or_direction_is_refused(llm, data, answer, problem):
+    """The sentence keeps its text, and the exit code says so."""
+    text = "The old man has 3 cars.\n"
+    run = llm("translate", "--from", "en", "--to", "fr", write("a.txt", text), answer=lambda _: answer)
+    assert (run.code, run.out) == (3, text)
+    assert problem in run.err
+
+
+@pytest.mark.parametrize("answer", ["Le vieil homme a 3 voitures.", "Le vieil homme a trois voitures."])
+def test_a_number_may_become_a_word(llm, data, answer):
+    """Numbers are compared by value."""
+    run = llm("translate", "--to", "fr", write("a.txt", "The old man has 3 cars.\n"), answer=lambda _: answer)
+    assert (run.code, run.out, run.err) == (0, f"{answer}\n", "")

@@ -31,7 +31,7 @@ def renew(llm, data):
         source.write_text(text)
         named = "docs" if "/" in output else str(source)
         update = output.partition("/")[0] if "/" in output else output
-        return llm("translate", "--to", "fr", named, "--update", update, *more, answer=well)
+        return llm("translate", "--to", "el", named, "--update", update, *more, answer=well)
 
     return run
 
@@ -150,11 +150,11 @@ def test_there_is_no_record_while_the_file_is_renamed(tmp_path):
     with TranslationMemory(tmp_path / "tm") as memory:
         remembered = TranslationMemoryCache(memory)
         for what in (before, after):
-            remembered.prepare_output(output, "fr", what, "")
+            remembered.prepare_output(output, "el", what, "")
             with remembered.record_on_rename(output):
                 assert memory.get_output(output) is None
-            assert remembered.previous_output(output, "fr") == what
-        remembered.prepare_output(output, "fr", after, "")
+            assert remembered.previous_output(output, "el") == what
+        remembered.prepare_output(output, "el", after, "")
         with remembered.record_on_rename(output):  # the same again needs no change
             assert memory.get_output(output) is not None
 
@@ -162,7 +162,7 @@ def test_there_is_no_record_while_the_file_is_renamed(tmp_path):
 def test_a_memory_that_may_not_grow_loses_no_translation(llm, data, monkeypatch):
     """SQLite reports a full disk: the translation is complete, and a line says what was not stored."""
     Path("a.txt").write_text(ONE)
-    assert llm("translate", "--to", "fr", "a.txt", answer=well).code == 0
+    assert llm("translate", "--to", "el", "a.txt", answer=well).code == 0
     prepare = Database._create_tables
 
     def small(database):
@@ -173,6 +173,6 @@ def test_a_memory_that_may_not_grow_loses_no_translation(llm, data, monkeypatch)
     monkeypatch.setattr(Database, "_create_tables", small)
     text = "\n\n".join(f"{ONE} It is number {number}." for number in range(200))
     Path("a.txt").write_text(text)
-    run = llm("translate", "--to", "fr", "a.txt", answer=well)
+    run = llm("translate", "--to", "el", "a.txt", answer=well)
     assert (run.code, run.out) == (0, greek(text))
     assert run.err.count("\n") == 1 and "--no-tm: No space left on device" in run.err
