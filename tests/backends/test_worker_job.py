@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from llmcli.backends.worker_job import WorkerJob
 from llmcli.errors import Interrupted, TimedOut, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
+    AnswerRestarted,
     Finished,
     FinishReason,
     Message,
@@ -161,29 +163,31 @@ def test_a_request_with_progress_only_goes_to_the_next_worker():
         assert len(job._backend.sent) == 2
 
 
-def test_a_started_answer_is_not_started_again():
-    """Its reader has the first words: it ends with the cause, and the next worker answers the others."""
+def test_a_started_answer_begins_again():
+    """Its reader learns that the first words do not count, and the next worker answers it with the others."""
     with make() as job:
         for name in ("a", "b"):
             job.submit(request(name, priority=Priority.INTERACTIVE))
         job.close_input()
         job.accept_event(TextDelta("a", "hel"))
         job.accept_disconnect(heard=True, pid=7)
-        end = Finished("b", FinishReason.STOP)
-        timer = later(job.accept_event, end)
-        piece, cut, last = job
+        ends = [Finished(name, FinishReason.STOP) for name in ("b", "a")]
+        timer = later(lambda: [job.accept_event(end) for end in ends])
+        piece, restarted, *rest = itertools.islice(job, 4)
         timer.join()
-    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", worker_process.STOP_REQUESTED, end)
+    assert (piece.text, restarted.id, rest) == ("hel", "a", ends)
+    assert isinstance(restarted, AnswerRestarted) and restarted.error.detail == worker_process.STOP_REQUESTED
 
 
-def test_a_crash_ends_what_is_not_bulk():
-    """Started or not: it may have caused the crash."""
+def test_a_request_that_crashes_each_worker_ends():
+    """At the second crash while it was alone: the first one may have been a kill."""
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
-        job.accept_disconnect(heard=True, pid=8)
-        (end,) = job
-        assert end.error.detail == "Segmentation fault" and len(job._backend.sent) == 1
+        for _ in range(3):
+            job.accept_disconnect(heard=True, pid=8)
+        (end,) = itertools.islice(job, 1)
+        assert end.error.detail == "Segmentation fault" and len(job._backend.sent) == 3
 
 
 def test_workers_that_only_end_are_not_tried_for_ever():
@@ -191,10 +195,10 @@ def test_workers_that_only_end_are_not_tried_for_ever():
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
-        for _ in range(4):
+        for _ in range(6):
             job.accept_disconnect(heard=True, pid=7)
-        (end,) = job
-        assert end.error.detail == worker_process.STOP_REQUESTED and len(job._backend.sent) == 4
+        (end,) = itertools.islice(job, 1)
+        assert end.error.detail == worker_process.STOP_REQUESTED and len(job._backend.sent) == 6
 
 
 def test_a_waiting_reader_continues_when_the_job_is_left(monkeypatch):
