@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from llmcli.errors import BadDocument, CannotCreate, OutputError, TemporaryFailure
+from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.errors.saved_state_errors import DamagedState, NewerSchema, UnreadableState
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
@@ -121,7 +121,7 @@ class Database:
         self._read_only = read_only
         if read_only and private:
             _restrict_existing(path)
-        database = _read_only_uri(path) if read_only else _create_file(path, private=private)
+        database = _read_only_uri(path, private=private) if read_only else _create_file(path, private=private)
         with self.translate_errors():
             self._connection = sqlite3.connect(
                 database,
@@ -296,13 +296,13 @@ def _restrict_existing(path: Path) -> None:
             path.chmod(private_files.FILE_MODE)  # by name: closing a descriptor of the file would free SQLite's locks
 
 
-def _read_only_uri(path: Path) -> str:
+def _read_only_uri(path: Path, *, private: bool) -> str:
     """Return the URI to open: the file, which SQLite may have to repair after a crash, or an empty database."""
     address = path.absolute().as_uri()
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableState(str(path), detail=_NOT_A_FILE)
+            raise _unreadable_error(path, _NOT_A_FILE, private=private)
         if not status.st_size:
             return "file::memory:"
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -310,9 +310,16 @@ def _read_only_uri(path: Path) -> str:
         return "file::memory:"
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not os.access(path, os.R_OK):
-            raise UnreadableState(str(path), detail=error.strerror or "") from error
+            raise _unreadable_error(path, error.strerror or "", private=private) from error
         return f"{address}?mode=ro"
     return f"{address}?mode=rw"
+
+
+def _unreadable_error(path: Path, detail: str, *, private: bool) -> MissingError:
+    """Return the error for a file that cannot be read: one that llm keeps, or one that the user named."""
+    return (
+        UnreadableState(str(path), detail=detail) if private else MissingError(str(path), kind="place", detail=detail)
+    )
 
 
 _MIN_INDEXED_CHARS = 3

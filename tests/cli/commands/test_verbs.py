@@ -343,7 +343,8 @@ def test_files_below_dev_shm_are_files(llm, tmp_path):
         source.write_text("source")
         run = llm("summarize", str(source), "-o", str(source))
         assert (run.code, run.backend) == (2, None) and source.read_text() == "source"
-        assert llm("summarize", str(source), "--provenance", "-o", str(output)).code == 0
+        argv = ("summarize", str(source), "--provenance", "-o", str(output))
+        assert llm(*argv, answer=lambda _: "A text of one word.").code == 0
         assert Path(directory, "b.txt.provenance.json").exists()
 
 

@@ -36,7 +36,7 @@ QUESTION = "What is a goroutine?"
         (["--nonsense", QUESTION], ["--nonsense", QUESTION]),
         (["models", "--help"], ["models", "--help"]),
         (["models", "pull", "x"], ["models", "pull", "x"]),
-        (["config"], ["config"]),
+        (["config"], ["config", "list"]),
     ],
 )
 def test_words_mean_a_command(words, meant):
