@@ -41,7 +41,7 @@ def draft(tiny, tried, tmp_path):
 )
 def test_the_option_reaches_the_engine(llm, draft, argv):
     """Of every command that writes text."""
-    said = {"answer": lambda _: "ein Text"} if argv[0] == "translate" else {}
+    said = {"answer": lambda _: "ein Text"} if argv[0] in {"summarize", "translate"} else {}
     run = llm(*argv, "--draft", str(draft), stdin=b"" if argv[0] in {"ask", "generate"} else b"a text\n", **said)
     assert run.code == 0, run.err
     assert llm.options.draft == draft

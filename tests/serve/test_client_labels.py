@@ -39,6 +39,7 @@ def test_labels_are_those_of_the_server_s_machine(served, there, tmp_path, comma
     labelled.write_text(LABELLED)
     texts.write_text(TEXTS)
     argv = [str(labelled) if word == "LABELLED" else word for word in command]
+    argv.append("-q")  # without the warning about labels of small models
     assert there(*argv, str(texts)) == (local(served, *argv, str(texts)), "")
     found, here = (
         [_plain_label(json.loads(line)) for line in out.splitlines()]

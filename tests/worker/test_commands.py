@@ -129,7 +129,7 @@ def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
     code, out, err = llm("sentiment", str(records), "--json")
     rows = [row for row in map(json.loads, out.splitlines()) if "error" not in row]
     assert code == 3 and len(rows) == 3, err
-    (error,) = [json.loads(line)["error"] for line in err.splitlines()]
+    (error,) = [line["error"] for line in map(json.loads, err.splitlines()) if "error" in line]
     assert "GGML_ASSERT(word != killer)" in error["message"] and error["name"] == "line 2"
 
 

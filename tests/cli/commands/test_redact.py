@@ -251,7 +251,7 @@ def test_no_planted_value_arrives(llm, server, tmp_path, documents):
     server.models = [{"id": "big", "object": "model", "owned_by": "somebody", "max_model_len": 10**6}]
     server.usual = repeat_in_pieces
     run = llm("summarize", "--redact", "--base-url", server.url, *texts)
-    assert run.code == 0, run.err[-500:]
+    assert run.code == 3 and "repeats the words of the request" in run.err, run.err[-500:]
     assert len(server.chats()) == documents and sum(map(len, planted.values())) == 200 * documents
     arrived = []
     for body in server.chats():

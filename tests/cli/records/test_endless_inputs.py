@@ -17,7 +17,7 @@ __all__ = ["process"]
 def test_each_record_is_answered_before_the_next_one_comes(process, head, line):
     """Of lines, CSV and JSON Lines, blank ones too."""
     options = ["--format", "csv"] if head else []
-    with process("sentiment", *options, stdin=subprocess.PIPE) as child:
+    with process("sentiment", "-q", *options, stdin=subprocess.PIPE) as child:
         child.stdin.write(head.encode())
         for number, text in enumerate(["good", "", "bad"]):
             child.stdin.write(line.format(text).encode())
