@@ -119,7 +119,7 @@ def test_a_full_disk_ends_no_translation(process, server, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
     server.usual = stream_answer(FRENCH)
     child = process(
-        *("translate", "--to", "el", "a.txt", "--base-url", server.url),
+        *("translate", "--to", "fr", "a.txt", "--base-url", server.url),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
     )
     out, err = child.communicate(timeout=60)
