@@ -46,6 +46,15 @@ def script_model() -> None:
 
     backend_factory.build_launcher = launcher
     worker_backend.WorkerBackend = connect
+    _pretend_classifier()
+
+
+def _pretend_classifier() -> None:
+    """Warn of labels of sentiment no more than for the starter, whose shipped classifier gives them."""
+    from llmcli.cli.labels import unsure_labels
+
+    warn = unsure_labels.warn_of_unsure_labels
+    unsure_labels.warn_of_unsure_labels = lambda ctx, *how: None if ctx.verb == "sentiment" else warn(ctx, *how)
 
 
 def fix_machine() -> None:
