@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -81,8 +81,8 @@ def _find_error(record: Record, ids: KeySet) -> LlmError | None:
 class BatchTask(RecordProcessor):
     """Answers requests with one model, whatever their paths.
 
-    Requests may name it by its own name or one of ``served_names`` and ``aliases``. Answers to those that name no model
-    show the first of ``served_names``, if there are some.
+    Requests may name it by its own name, one of ``served_names``, or a name that ``accepts`` takes. Answers to those that
+    name no model show the first of ``served_names``, if there are some.
     """
 
     columns: Mapping[str, type] = {}
@@ -93,19 +93,19 @@ class BatchTask(RecordProcessor):
         options: GenerationOptions,
         *,
         served_names: Sequence[str],
-        aliases: Iterable[str | None],
+        accepts: Callable[[str], bool],
     ) -> None:
         self._backend = backend
         self._options = options
         self._served_names = served_names
-        self._names = frozenset((*served_names, *filter(None, aliases)))
+        self._accepts = accepts
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the body of a response. Raises ``BadBatchRequest``, and the failure of a request."""
         request = batches.parse_batch_request(record.fields)
         own = self._backend.info().model
         shown = request.model or next(iter(self._served_names), own)
-        if shown != own and shown not in self._names:
+        if shown != own and shown not in self._served_names and not self._accepts(shown):
             words = f"there is no model {shown!r} here, only {next(iter(self._served_names), own)}"
             raise BadBatchRequest(
                 detail=words, line=record.line, status=_NOT_FOUND, code="model_not_found", param="model"

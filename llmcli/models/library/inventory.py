@@ -101,6 +101,8 @@ class ModelInventory:
                 size += status.st_size
         except OSError as error:
             raise unreadable_error(path, error) from error
+        except ValueError as error:  # NUL, or half of a character
+            raise MissingError(str(path), kind="model file", detail=str(error)) from error
         sha256 = announced_sha256(files[0])
         known = self._registry.last_record(files[0])
         if sha256 is None and known and known.announced:

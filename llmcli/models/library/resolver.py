@@ -101,7 +101,7 @@ class ModelResolver:
             raise UsageError("the name of a model is empty", detail="Try: llm models list")
         if not is_path(name):
             name = names.strip_hub_address(self.defaults.resolve_alias(name))
-        return os.path.abspath(Path(name).expanduser()) if is_path(name) else name  # noqa: PTH100 (keeps links)
+        return os.path.abspath(os.path.expanduser(name)) if is_path(name) else name  # noqa: PTH100, PTH111 (keeps links, and the name of an unknown user)
 
     # ---- models --------------------------------------------------------------------------------------------------
 

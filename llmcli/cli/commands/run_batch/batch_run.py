@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property, lru_cache
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
@@ -20,6 +21,7 @@ from llmcli.openai_api import batches
 from llmcli.types import ItemFailed, Result
 
 _MAX_LINE_BYTES = 64 << 20
+_MAX_CACHED_NAMES = 1024
 
 
 def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) -> int:
@@ -27,9 +29,9 @@ def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) ->
     from llmcli.tasks.run_batch import BatchTask, check_requests
 
     requested = _use_first_model(ctx, path)
-    aliases = [ctx.flags.model, ctx.runtime.settings["model"]]
+    accepts = _accept_server_model(ctx) if ctx.runtime.is_remote else _LocalNames(ctx).refer_to_model
     task = RecordRunSpec(
-        lambda backend, options: BatchTask(backend, options, served_names=served_names, aliases=aliases),
+        lambda backend, options: BatchTask(backend, options, served_names=served_names, accepts=accepts),
         lambda: {"--served-model-name": list(served_names)},
         prepare=check_requests,
         needs_text=False,
@@ -56,9 +58,45 @@ def _use_first_model(ctx: CommandContext, path: str) -> str | None:
     with suppress(ValueError, RecursionError, LlmError):  # the line fails when its turn comes
         name = batches.parse_batch_request(json.loads(first)).model
         if name is not None:
-            ctx.use_default_flags(model=name)
+            ctx.use_default_flags(model=name if ctx.runtime.is_remote else _LocalNames(ctx).model_for(name))
         return name
     return None
+
+
+def _accept_server_model(ctx: CommandContext) -> Callable[[str], bool]:
+    """Return the check of a request's model where a server answers: only the server knows other names for its own."""
+    names = {ctx.flags.model, ctx.runtime.settings["model"]}
+    return names.__contains__
+
+
+class _LocalNames:
+    """The names of the models on this machine: those that -m accepts, and those that ``llm serve`` has for clients."""
+
+    def __init__(self, ctx: CommandContext) -> None:
+        self._ctx = ctx
+        self.refer_to_model = lru_cache(_MAX_CACHED_NAMES)(self._refers_to_model)
+        """Returns whether a name means the model that answers."""
+
+    @cached_property
+    def _served_files(self) -> Mapping[str, str]:
+        from llmcli.models.library.served_names import ServedNames
+
+        return ServedNames(self._ctx.runtime.models).files
+
+    def model_for(self, name: str) -> str:
+        """Return the model that a request names, for -m."""
+        try:
+            self._ctx.runtime.models.find(name)
+        except MissingError:
+            return self._served_files.get(name, name)
+        except LlmError:  # found out again, and reported, when the model is loaded
+            return name
+        return name
+
+    def _refers_to_model(self, name: str) -> bool:
+        models = self._ctx.runtime.models
+        model = models.find(self._ctx.runtime.model_name)
+        return models.refers_to(name, model) or self._served_files.get(name) == model.name
 
 
 class BatchOutput(RecordOutput):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
@@ -28,7 +28,7 @@ class ServedModels:
     def __init__(self, ctx: CommandContext) -> None:
         """Raises what finding and checking the models raises, if there is a draft model."""
         self._ctx = ctx
-        self._files: dict[str, str] = {}  # paths by the names that clients use for them
+        self._files: Mapping[str, str] = {}  # paths by the names that clients use for them
         self._labelled_with: set[tuple[str, str]] = set()  # models, with the types of their weights
         self._drafted: ModelFile | None = None
         if ctx.runtime.wants_draft:
@@ -41,22 +41,14 @@ class ServedModels:
         return ModelLibrary(ctx.runtime.settings, ctx.runtime.paths, ctx.runtime.environ, verb=ctx.verb)
 
     def list_models(self) -> list[ListedModel]:
-        """Return the models on this machine, and the configured model if that is a path, by the names that clients use.
-
-        A model that is known by its path has its alias or the name of its file, with directories if that is taken.
-        """
+        """Return the models that ``ServedNames`` finds, by the names that clients use."""
+        from llmcli.models.library.served_names import ServedNames
         from llmcli.serve.worker_router import ListedModel
 
         library = self._library()
-        models = {model.name: model for model in library.list() if not model.missing and not model.damaged}
-        with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
-            default = library.find()
-            models.setdefault(default.name, default)
-        self._files = _file_names(
-            [model for name, model in models.items() if is_path(name)],
-            {*models, *(alias.name for alias in library.defaults.aliases())},
-        )
-        served = {self._served_name(library, model): model for model in models.values()}
+        names = ServedNames(library)
+        self._files = names.files
+        served = {self._served_name(library, model): model for model in names.models}
         return [ListedModel(name, int(model.path.stat().st_mtime)) for name, model in sorted(served.items())]
 
     def launcher_for(self, name: str | None, *, labels: bool = False) -> WorkerLauncher:
@@ -105,21 +97,9 @@ class ServedModels:
         ]
 
     def _served_name(self, library: ModelLibrary, model: ModelFile) -> str:
-        """Return the name of a model for clients, which do not see the paths of this machine."""
-        if not is_path(model.name):
-            return model.name
-        files = (name for name, path in self._files.items() if path == model.name)
-        return [*library.aliases_of(model), *files, model.path.name][0]
+        from llmcli.models.library.served_names import name_for_clients
 
-
-def _file_names(models: Iterable[ModelFile], taken: Container[str]) -> dict[str, str]:
-    """Return the names of models by the names of their files, with as many directories as set each apart."""
-    found: dict[str, str] = {}
-    for model in models:
-        parts = model.path.parts
-        tails = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
-        found[next(tail for tail in tails if tail not in found and tail not in taken)] = model.name
-    return found
+        return name_for_clients(library, model, self._files)
 
 
 def _is_default(model: ModelFile, library: ModelLibrary) -> bool:

@@ -171,6 +171,45 @@ def test_a_model_that_is_not_here_ends_the_run(run):
     assert done.code == 66 and lines == [] and "gpt-4o" in done.err
 
 
+def test_requests_name_the_model_by_any_of_its_names(llm, run, tiny, monkeypatch, tmp_path):
+    """Those that -m accepts and that llm serve has for clients; the name of another model on this machine fails."""
+    file, other = tiny("llama"), tiny("chatml")
+    monkeypatch.chdir(file.parent)
+    assert llm("models", "alias", "short", str(file)).code == 0
+    assert llm("models", "alias", "second", str(other)).code == 0
+    names = ["short", str(file), f"./{file.name}", f"{file.parent}/../{file.parent.name}/{file.name}", file.name]
+    for argv in ([], ["-m", str(file)], ["-m", "short"]):
+        done, lines = run([chat(f"r{n}", model=name) for n, name in enumerate(names)], *argv)
+        assert done.code == 0 and [body["model"] for body in bodies(lines)] == names, done.err
+        (tmp_path / "out.jsonl").unlink()
+    wrong = ["second", str(other), other.name, "nosuch", "~nosuch/m.gguf", "./a\0b.gguf", "./\ud83d", "x/y", "/", "."]
+    done, lines = run([chat("first"), *(chat(f"r{n}", model=name) for n, name in enumerate(wrong))])
+    assert [each["response"]["status_code"] for each in lines] == [200] + [404] * len(wrong), done.err
+
+
+def test_the_first_request_may_have_the_name_that_clients_of_serve_use(llm, run, mine, tmp_path, monkeypatch):
+    """The file name of the configured model, in whichever directory the command runs."""
+    monkeypatch.chdir(tmp_path / "io")
+    done, lines = run([chat("a", model="mine.gguf"), chat("b")], env={"LLMCLI_MODEL": str(mine)})
+    assert done.code == 0 and bodies(lines)[0]["model"] == "mine.gguf", done.err
+    (tmp_path / "out.jsonl").unlink()
+    assert run([chat("a", model="mine.gguf")])[0].code == 66
+
+
+def test_the_configured_model_does_not_answer_for_the_one_that_the_first_request_names(run, tiny):
+    """Nor does the other one answer for it."""
+    done, lines = run([chat("a", model=str(tiny("chatml"))), chat("b", model=str(tiny("llama")))])
+    assert done.code == 3 and [each["response"]["status_code"] for each in lines] == [200, 404], done.err
+
+
+def test_a_pulled_model_has_several_names(run, here):
+    """With its quantization or without, with its file, and as an address of the Hub."""
+    repo, _, _ = here.rpartition(":")
+    names = [here, repo, f"{repo}/tiny.Q4_0.gguf", f"https://huggingface.co/{here}", f"hf.co/{here}"]
+    done, lines = run([chat(f"r{n}", model=name) for n, name in enumerate([*names, f"{repo}:Q8_0"])])
+    assert [each["response"]["status_code"] for each in lines] == [200] * len(names) + [404], done.err
+
+
 # ---- failures ------------------------------------------------------------------------------------------------------
 
 BAD_LINES = [

@@ -132,8 +132,8 @@ def test_help_has_examples(llm):
 
 def test_two_files_of_one_name_have_longer_names(tmp_path):
     """As many directories as set them apart from each other and from the names of models."""
-    from llmcli.cli.commands.serve.served_models import _file_names
     from llmcli.models.files.model_file import ModelFile
+    from llmcli.models.library.served_names import _file_names
 
     paths = [tmp_path / name / "m.gguf" for name in "ab"]
     models = [ModelFile(str(path), path, 1) for path in paths]
