@@ -79,7 +79,7 @@ class BatchStore:
     def add_file(self, upload: Upload, filename: str, purpose: str) -> ApiObject:
         """Keep what was written to a file of ``open_upload``; return its object."""
         upload.file.flush()
-        file_id = f"file-{secrets.token_hex(16)}"
+        file_id = f"file-{_new_id()}"
         upload.path.replace(self._content_path(file_id))
         stored: ApiObject = {
             "id": file_id,
@@ -119,7 +119,7 @@ class BatchStore:
 
     def add_batch(self, input_file: str, endpoint: str, metadata: Mapping[str, str] | None) -> ApiObject:
         """Return a new batch; it keeps the content of its input, whatever becomes of that file."""
-        batch_id = f"batch_{secrets.token_hex(16)}"
+        batch_id = f"batch_{_new_id()}"
         os.link(self._content_path(input_file), self.requests_path(batch_id))
         ends = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
         batch: ApiObject = {
@@ -218,6 +218,11 @@ class BatchStore:
         found = (self._load(path.stem, pattern) for path in self._directory.glob(f"*{_JSON_SUFFIX}"))
         objects = [each for each in found if each is not None]
         return sorted(objects, key=lambda each: (each["created_at"], each["id"]), reverse=True)
+
+
+def _new_id() -> str:
+    """Return 32 hexadecimal digits that sort by time: of two batches of one second the older one runs first."""
+    return f"{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
 def is_finished(batch: ApiObject) -> bool:
