@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from llmcli.fast_dataclass import field, fields, frozen
+from llmcli.fast_dataclass import asdict, field, frozen
 
 
 class Role(StrEnum):
@@ -156,16 +156,36 @@ class Request:
 
 @frozen
 class Usage:
-    """Token counts. ``cached_tokens`` were reused; of a draft model's ``draft_tokens`` some were accepted."""
+    """Token counts. ``cached_tokens`` were reused; of a draft model's ``draft_tokens`` some were accepted.
+
+    ``is_known`` is false where a server has not reported all tokens; the counts are then those that are known.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     draft_tokens: int = 0
     accepted_draft_tokens: int = 0
+    is_known: bool = True
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.draft_tokens + other.draft_tokens,
+            self.accepted_draft_tokens + other.accepted_draft_tokens,
+            self.is_known and other.is_known,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as an object; ``is_known`` only where it is false."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if name != "is_known" or not value}
+
+
+UNKNOWN_USAGE = Usage(is_known=False)
+"""The usage of a request whose tokens were not reported."""
 
 
 @frozen
@@ -408,7 +428,8 @@ class BackendStats:
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
-    a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``. ``draft_off``: why the
+    a hosted model reported, in the currency of its price; ``num_unknown_costs``: answers whose tokens it did not report,
+    which may have cost something. ``weights``: as in ``EngineOptions``. ``draft_off``: why the
     draft model is not used, or "". ``redacted``: the number of private values of each kind that were replaced.
     ``servers``: of several servers behind one name.
     """
@@ -424,6 +445,7 @@ class BackendStats:
     weights: str | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
     servers: tuple[ServerStats, ...] = ()
+    num_unknown_costs: int = 0
 
 
 @frozen

@@ -397,8 +397,8 @@ class Price:
         return round(total / _TOKENS_PER_UNIT, _MAX_DECIMALS)
 
     def as_fields(self, usage: Usage) -> dict[str, Any]:
-        """Return the cost of ``usage`` as fields of a JSON object; null where the server has not told the usage."""
-        return {"cost": None if usage == Usage() else self.of_usage(usage), "currency": self.currency}
+        """Return the cost of ``usage`` as fields of a JSON object; null where the usage is not known."""
+        return {"cost": self.of_usage(usage) if usage.is_known else None, "currency": self.currency}
 
     def of_tokens(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the most that a prompt and an answer of so many tokens cost."""

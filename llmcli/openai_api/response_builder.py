@@ -169,7 +169,7 @@ class ResponseBuilder:
         return {"type": kind, "sequence_number": number, **fields}
 
     def _dump_usage(self) -> dict[str, Any] | None:
-        if self._finished is None:
+        if self._finished is None or not self._finished.usage.is_known:
             return None
         usage = self._finished.usage
         return {

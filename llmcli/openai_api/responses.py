@@ -247,9 +247,11 @@ def _dump_completion_logprobs(events: list[TokenLogprobs], offset: int) -> dict[
     return {"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
 
 
-def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any]:
-    """Return token counts; the answers to one prompt share it."""
+def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any] | None:
+    """Return token counts, None if they are not known; the answers to one prompt share it."""
     total = sum((end.usage for end in ends), Usage())
+    if not total.is_known:
+        return None
     prompts = [end.usage for end in ends[::answers]]
     prompt = sum(each.prompt_tokens for each in prompts)
     return {

@@ -192,9 +192,10 @@ def _load_progress(value: Sequence[Any]) -> RequestProgress:
 
 def _dump_finished(event: Finished) -> dict[str, Any]:
     fields = _non_default_fields(event)
-    for name in ("usage", "timings"):
-        if name in fields:
-            fields[name] = fast_dataclass.asdict(fields[name])
+    if "usage" in fields:
+        fields["usage"] = event.usage.to_json()
+    if "timings" in fields:
+        fields["timings"] = fast_dataclass.asdict(event.timings)
     if event.tool_calls:
         fields["tool_calls"] = [_dump_call(call) for call in event.tool_calls]
     if event.error is not None:

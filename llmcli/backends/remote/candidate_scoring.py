@@ -64,11 +64,13 @@ class CandidateScorer:
             except RequestRejected:  # no such path: a proxy does not forward it
                 self._has_score_endpoint = False
                 self._capabilities.add_refused_path(SCORE_PATH)
+        usage = Usage()
         if self._has_logprobs and not _LOGPROBS_FIELDS & self._capabilities.refused_fields:
             found, usage = self._score_by_logprobs(call, request)
             if found is not None:
                 return found, usage
-        return self._score_by_sampling(call, request)
+        found, sampled = self._score_by_sampling(call, request)
+        return found, usage + sampled
 
     def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         (scores,), usage = score_request(self._chat_client, call, request, self._model, labels=False)

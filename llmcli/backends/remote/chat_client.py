@@ -263,12 +263,13 @@ class ChatClient:
             broke = f"its answer broke off after {reader.num_characters:,} characters"
             kind = ServerStalled if isinstance(error, ServerStalled) else TemporaryFailure
             raise kind(self.server.label, detail=f"{broke} ({error.detail})") from error
-        *pieces, finished = reader.finish()
+        try:
+            *pieces, finished = reader.finish()
+        finally:
+            call.settle(reader.usage)
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)
-        if call.cost is not None:
-            call.cost.settle(finished.usage)
         return finished
 
     def _receive_events(

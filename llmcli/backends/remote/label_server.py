@@ -28,6 +28,7 @@ def add_details(client: ChatClient, call: CancelToken, model: ServerModel, *, la
     body = {"model": model.name, **_label_fields(labels=labels)}
     try:
         answer = client.post_json(call, INFO_PATH, body, model=model.name)
+        call.settle(Usage())
     except BadRequest:
         raise
     except RequestRejected:  # no such path, which is not kept: a newer version has it
@@ -57,6 +58,8 @@ def score_request(
     }
     body = {name: value for name, value in fields.items() if value is not None}
     answer = client.post_json(call, SCORE_PATH, body, model=model.name)
+    usage = parse_usage(answer)
+    call.settle(usage)
     try:
         if labels:
             _require_weights(client, answer, model)
@@ -67,13 +70,14 @@ def score_request(
             events.append(scoring.parse_scores(answer, request))
     except ValueError as error:
         raise RemoteError(client.server.label, detail=f"its answer is wrong: {error}") from error
-    return events, parse_usage(answer)
+    return events, usage
 
 
 def count_prompt(client: ChatClient, call: CancelToken, request: Request, model: ServerModel) -> int:
     """Return the tokens of a prompt for the weights that label. Raises as ``HttpClient.open_response``."""
     body = {"model": model.name, "messages": dump_messages(request.messages), **_label_fields(labels=True)}
     answer = client.post_json(call, "/count", body, model=model.name)
+    call.settle(Usage())
     count = answer.get("tokens")
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise RemoteError(client.server.label, detail="its answer has no number of tokens")

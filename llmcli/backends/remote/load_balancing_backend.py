@@ -145,10 +145,12 @@ class LoadBalancingBackend:
         ]
         said = [choice for member in self._members for choice in member.stats().choices]
         said += [f"{each.address} is set aside: {each.problem}" for each in servers if each.problem]
-        cost = None if self.budget is None else self.budget.spent
+        cost, num_unknown = (None, 0) if self.budget is None else (self.budget.spent, self.budget.num_unknown)
         width = self._router.peak_running or None
         listed = tuple(servers) if self.server.base_urls else ()
-        return BackendStats(width=width, choices=tuple(said), cost=cost, servers=listed)
+        return BackendStats(
+            width=width, choices=tuple(said), cost=cost, servers=listed, num_unknown_costs=num_unknown
+        )
 
     def close(self) -> None:
         """Close the connections, and try no server again."""

@@ -295,11 +295,13 @@ class RemoteBackend:
             body = {field: value for field, value in fields.items() if value is not None}
             with self._require_endpoint("embeddings", self._protocol.embeddings_path) as path:
                 answer = self._chat_client.post_json(call, path, body, model=name)
+            usage = parse_usage(answer)
+            call.settle(usage)
             try:
                 vectors = parse_embedding_response(answer, len(request.embeds))
             except ValueError as error:
                 raise RemoteError(self.server.label, detail=f"its answer has no embeddings: {error}") from error
-            return Embeddings(request.id, vectors), parse_usage(answer)
+            return Embeddings(request.id, vectors), usage
 
         return self._request_answer(call, embed_by)
 

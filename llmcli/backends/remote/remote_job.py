@@ -16,8 +16,10 @@ from llmcli.backends.remote.transport.waiting_line import RequestOrder
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers
+from llmcli.fast_dataclass import replace
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
+    UNKNOWN_USAGE,
     Embeddings,
     Event,
     Finished,
@@ -131,21 +133,21 @@ class RemoteJob(BaseJob[Event]):
                 call = self._running[request.id] = CancelToken(request.deadline, cost, order)
             finished = self._run_to_end(request, call)
             if cost is not None:
-                cost.close(finished.usage)
+                finished = replace(finished, usage=cost.close())
             with self._lock:
                 del self._running[request.id]
             self._enqueue(finished, None)
 
     def _run_to_end(self, request: Request, call: CancelToken) -> Finished:
-        """Run a request and return its end, even if it failed."""
+        """Run a request and return its end, even if it failed: what it used by then is not known."""
         try:
             return self._run_request(request, call)
         except Cancelled:
-            return Finished(request.id, FinishReason.CANCELLED)
+            return Finished(request.id, FinishReason.CANCELLED, UNKNOWN_USAGE)
         except DeadlineExceeded:
-            return Finished(request.id, FinishReason.TIMEOUT)
+            return Finished(request.id, FinishReason.TIMEOUT, UNKNOWN_USAGE)
         except Exception as error:  # noqa: BLE001 (the task raises it)
-            return Finished(request.id, FinishReason.ERROR, error=error)
+            return Finished(request.id, FinishReason.ERROR, UNKNOWN_USAGE, error=error)
 
     def _run_request(self, request: Request, call: CancelToken) -> Finished:
         backend = self._backend

@@ -56,7 +56,7 @@ def result_as_object(result: Result, runtime: Runtime, *, named: bool = False) -
     }
 
 
-def _usage_as_object(usage: Usage) -> dict[str, int]:
+def _usage_as_object(usage: Usage) -> dict[str, Any]:
     """Return the token counts; those of a draft model only if it drafted."""
-    counts = asdict(usage)
+    counts = usage.to_json()
     return counts if usage.draft_tokens else {name: n for name, n in counts.items() if "draft" not in name}

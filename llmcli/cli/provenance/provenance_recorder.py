@@ -43,6 +43,7 @@ EFFECTIVE_SETTINGS = (
     "worker",
 )
 """The settings that decide what answers, and how; none holds a text of the user."""
+_USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "is_known")
 _COUNTED_FIELDS = ("unsupported", "untranslated", "repeated", "left_out")
 """Fields of results that are lists of what was left out or replaced, or the number of these."""
 
@@ -232,7 +233,7 @@ class ProvenanceRecorder:
             "started": _format_time(self._started),
             "finished": _format_time(time.time()),
             "outcome": output.tally.to_json() | ({"redacted": dict(stats.redacted)} if stats.redacted else {}),
-            "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
+            "usage": {name: value for name, value in usage.to_json().items() if name in _USAGE_FIELDS},
             **({} if stats.joules is None else {"joules": round(stats.joules, 3)}),
         }
 

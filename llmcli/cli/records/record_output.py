@@ -170,9 +170,8 @@ class RecordOutput:
         job.inputs = self.inputs
         has_head = job.begin(manifest)
         progress = job.progress
-        usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
         self.delivered_before = progress.delivered > 0 or job.retries
-        self.earlier_work = (usage, progress.seconds, progress.done)
+        self.earlier_work = (progress.usage, progress.seconds, progress.done)
         self.earlier_failures = job.earlier_failures(are_kept=self._flags.on_error is OnError.KEEP)
         if self.summary is not None:
             self.summary.restore(progress.summary, forgets_failed=job.begins_retry)

@@ -21,7 +21,7 @@ from llmcli.errors import (
 )
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.runner.answers import UsageTally, aggregate_tokens_per_s
-from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Timings, Usage
+from llmcli.types import BackendStats, Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Timings, Usage
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -389,7 +389,7 @@ def render_events(
             delivery = _ResultRenderer(ctx, sink, reporter, options, mark)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
-            cost_before = (runtime.backend_stats().cost or 0.0) if ctx.flags.stats else 0.0
+            before = runtime.backend_stats()
             events = make_events()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
@@ -405,7 +405,7 @@ def render_events(
         pass
     finally:
         reporter.close()
-    _report_work(ctx, reporter, delivery.totals, cost_before)
+    _report_work(ctx, reporter, delivery.totals, before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
     if ctx.console.stderr_is_terminal and delivery.totals.usage.prompt_tokens and not options.suits_small_models:
         from llmcli.cli.small_model_notice import write_small_model_notice
@@ -414,10 +414,10 @@ def render_events(
     return delivery.exit_code
 
 
-def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cost_before: float) -> None:
+def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, before: BackendStats) -> None:
     """Report the backend's choices (``-v``) and the job's statistics (``--stats``): an object with ``--json``.
 
-    ``cost_before``: of earlier jobs on the same backend.
+    ``before``: the work of earlier jobs on the same backend.
     """
     if ctx.console.verbose:
         ctx.console.explain_once(ctx.runtime.backend_stats().choices)
@@ -425,9 +425,8 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
         from llmcli.cli.render.stats import collect_stats
 
         work = ctx.runtime.backend_stats()
-        cost = None if work.cost is None else round(work.cost - cost_before, 9)
         currency, adapters = ctx.runtime.currency, ctx.runtime.adapters
-        taken = collect_stats(totals.usage, totals.timings, work, cost=cost, currency=currency, adapters=adapters)
+        taken = collect_stats(totals.usage, totals.timings, work, before=before, currency=currency, adapters=adapters)
         reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 
@@ -456,7 +455,7 @@ class JobTotals(UsageTally):
         """Add what earlier runs of the same job took."""
         self.usage += usage
         self.count += results
-        self.last = Timings(None, seconds, aggregate_tokens_per_s(usage.completion_tokens, seconds))
+        self.last = Timings(None, seconds, aggregate_tokens_per_s(usage, seconds))
         self._started_at -= seconds
 
 

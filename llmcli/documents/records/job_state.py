@@ -24,7 +24,7 @@ from llmcli.errors.saved_state_errors import JobMismatch, RetryRefused
 from llmcli.fast_dataclass import asdict, field, slotted
 from llmcli.files import private_files
 from llmcli.files.resumable_file import replace_durably
-from llmcli.types import ItemFailed, Result
+from llmcli.types import ItemFailed, Result, Usage
 
 _VERSION = 1
 _MAX_JOB_BYTES = 256 << 20
@@ -43,7 +43,7 @@ class JobProgress:
     ``complete``: the output has, or is about to get, its final name; the job is kept to retry the failed records.
     ``retries``: the job repeats the failed records of the complete output. ``kept_digest`` is that of all records that
     did not fail; in a job of retries, ``expected_digest`` is that of the complete output. ``seconds``, the token counts
-    and ``summary``, the state of the verb's summary, cover all runs.
+    (``usage_is_known``: all were reported) and ``summary``, the state of the verb's summary, cover all runs.
     """
 
     done: int = 0
@@ -63,6 +63,14 @@ class JobProgress:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    usage_is_known: bool = True
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all runs."""
+        return Usage(
+            self.prompt_tokens, self.cached_tokens, self.completion_tokens, is_known=bool(self.usage_is_known)
+        )
 
     def add(self, record: Record, result: Result | ItemFailed) -> None:
         """Record that the output now has the row of a record, with this result."""
@@ -73,6 +81,7 @@ class JobProgress:
             self.prompt_tokens += result.usage.prompt_tokens
             self.cached_tokens += result.usage.cached_tokens
             self.completion_tokens += result.usage.completion_tokens
+            self.usage_is_known = self.usage_is_known and result.usage.is_known
         else:
             self.failed += 1
         index = record.index

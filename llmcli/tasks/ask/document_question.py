@@ -390,7 +390,7 @@ class DocumentQuestion:
         result = text_result(run, found, self._options, prompt=prompt, fields=fields)
         first = None if first is None else began_at - self._started_at + first
         total = time.monotonic() - self._started_at
-        rate = aggregate_tokens_per_s(result.usage.completion_tokens, total)
+        rate = aggregate_tokens_per_s(result.usage, total)
         return replace(result, timings=Timings(first, total, rate))
 
 

@@ -56,7 +56,7 @@ class RecordedAnswer:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as an object."""
-        return {**asdict(self), "unrestored": list(self.unrestored)}
+        return {**asdict(self), "unrestored": list(self.unrestored), "usage": self.usage.to_json()}
 
     @property
     def is_refusal(self) -> bool:

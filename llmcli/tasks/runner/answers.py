@@ -72,9 +72,10 @@ def unrestored_warnings(placeholders: Sequence[str]) -> tuple[str, ...]:
     return (f"private values were not put back: {', '.join(placeholders)}",) if placeholders else ()
 
 
-def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:
-    """Return the tokens per second of concurrent calls; None below two tokens."""
-    return tokens / seconds if tokens > 1 and seconds > 0 else None
+def aggregate_tokens_per_s(usage: Usage, seconds: float) -> float | None:
+    """Return the tokens per second of concurrent calls; None below two tokens, and where they are not all known."""
+    tokens = usage.completion_tokens
+    return tokens / seconds if usage.is_known and tokens > 1 and seconds > 0 else None
 
 
 @frozen
@@ -176,7 +177,7 @@ class UsageTally:
         if self.count == 1:
             return self.last
         total = time.monotonic() - self._started_at
-        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
+        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage, total))
 
 
 def renumber_failure(failed: ItemFailed, item: int) -> ItemFailed:

@@ -20,6 +20,7 @@ from llmcli.text_stream import ReasoningParser, RepetitionGuard, partial_match_l
 from llmcli.types import (
     CHARS_LIMIT,
     REPETITION_LIMIT,
+    UNKNOWN_USAGE,
     Event,
     Finished,
     FinishReason,
@@ -68,7 +69,7 @@ class AnswerParser(ABC):
         self._limit: str | None = None
         self._refusal: str | None = None
         self._breakage: str | None = None
-        self._usage = Usage()
+        self._usage = UNKNOWN_USAGE
         self._calls = _ToolCallAssembler(tool["function"]["name"] for tool in request.tools)
         self.num_characters = 0
         """Characters received, of the answer, of the reasoning and of calls of tools."""
@@ -125,17 +126,21 @@ class AnswerParser(ABC):
             calls = self._calls.finish(cut=cut)
         except _InvalidToolCall as error:
             self._fail(str(error), error)
-        if self.num_characters and not self._usage.completion_tokens:
-            self._usage = Usage()  # without the tokens of the answer its cost is not known
         limit = (self._limit or self._reached_limit()) if cut else None
         yield Finished(
             self._request.id,
             self._finish_reason,
-            self._usage,
+            self.usage,
             self.measured_timings(),
             limit=limit,
             tool_calls=tuple(calls),
         )
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens that the server has counted; unknown without those of the answer."""
+        counted = self._usage.completion_tokens if self.num_characters else self._usage.prompt_tokens
+        return self._usage if counted else UNKNOWN_USAGE
 
     def measured_timings(self) -> Timings:
         """Return the times so far; where the server does not count tokens, pieces count instead."""

@@ -19,6 +19,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     TokenCountCall,
     clean_json,
     clean_text,
+    is_count,
     parse_count,
     restrict_schema,
     split_system,
@@ -26,7 +27,8 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
 from llmcli.config.backend_config import ServerConfig
-from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, Usage
+from llmcli.fast_dataclass import replace
+from llmcli.types import UNKNOWN_USAGE, Event, FinishReason, Message, Request, Role, Sampling, Usage
 
 API_VERSION = "2026-10-21"
 _MAX_TEMPERATURE = 1.0
@@ -240,6 +242,8 @@ def _dump_blocks(turn: Message) -> list[dict[str, Any]]:
 class MessageEventParser(AnswerParser):
     """Parses the events of a message."""
 
+    _prompt_usage = UNKNOWN_USAGE
+
     def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of one event; unknown kinds and pings say nothing."""
         kind = chunk.get("type")
@@ -306,10 +310,9 @@ class MessageEventParser(AnswerParser):
             for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         )
         if fresh + written + cached:
-            self._usage = Usage(fresh + written + cached, cached, self._usage.completion_tokens)
-        if final and "output_tokens" in usage:
-            output = parse_count(usage["output_tokens"])
-            self._usage = Usage(self._usage.prompt_tokens, self._usage.cached_tokens, output)
+            self._prompt_usage = Usage(fresh + written + cached, cached)
+        if final and is_count(usage.get("output_tokens")):
+            self._usage = replace(self._prompt_usage, completion_tokens=usage["output_tokens"])
 
     def _parse_stop(self, said: Mapping[str, Any]) -> None:
         reason = said.get("stop_reason")

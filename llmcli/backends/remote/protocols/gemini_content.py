@@ -20,6 +20,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     clean_json,
     clean_text,
     openapi_schema,
+    is_count,
     parse_count,
     split_system,
     wants_logprobs,
@@ -27,7 +28,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
 from llmcli.config.backend_config import ServerConfig
-from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
+from llmcli.types import UNKNOWN_USAGE, Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
 _MAX_TEMPERATURE = 2.0
 _MAX_STOPS = 5
@@ -268,6 +269,8 @@ def parse_status(loaded: Any) -> ErrorFields:
 class ContentParser(AnswerParser):
     """Parses responses, which are the same in a stream and as a whole."""
 
+    _has_end = False
+
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         if not (answer.get("candidates") or answer.get("promptFeedback") or answer.get("error")):
@@ -278,8 +281,6 @@ class ContentParser(AnswerParser):
         """Yield the events of a response."""
         if chunk.get("error"):
             raise map_stream_error(self._server, self._key, parse_status(chunk))
-        usage = chunk.get("usageMetadata")  # a sum, so that of the last chunk counts
-        self._usage = _parse_usage(usage) if isinstance(usage, Mapping) else Usage()
         feedback = chunk.get("promptFeedback")
         if isinstance(feedback, Mapping) and feedback.get("blockReason"):
             self._refuse(_describe_block("the prompt was blocked", str(feedback["blockReason"]), feedback))
@@ -287,6 +288,9 @@ class ContentParser(AnswerParser):
         for candidate in candidates if isinstance(candidates, list) else ():
             if isinstance(candidate, Mapping) and candidate.get("index", 0) == 0:
                 yield from self._parse_candidate(candidate)
+                self._has_end = self._has_end or bool(candidate.get("finishReason"))
+        if self._has_end or self._refusal is not None:  # before, it is a sum of the tokens so far
+            self._usage = _parse_usage(chunk.get("usageMetadata"))
 
     def _parse_candidate(self, candidate: Mapping[str, Any]) -> Iterator[Event]:
         content = candidate.get("content")
@@ -321,8 +325,10 @@ class ContentParser(AnswerParser):
             self._refuse(_describe_block("the answer was blocked", reason, candidate))
 
 
-def _parse_usage(usage: Mapping[str, Any]) -> Usage:
+def _parse_usage(usage: Any) -> Usage:
     """Return the counts; thoughts are generated tokens too."""
+    if not isinstance(usage, Mapping) or not is_count(usage.get("promptTokenCount")):
+        return UNKNOWN_USAGE
     names = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
     prompt, cached, answer, thoughts = (parse_count(usage.get(name)) for name in names)
     return Usage(prompt, cached, answer + thoughts)

@@ -25,13 +25,14 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     TokenCountCall,
     clean_text,
     dump_json,
+    is_count,
     parse_count,
     wants_logprobs,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
 from llmcli.config.backend_config import ServerConfig
-from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
+from llmcli.types import UNKNOWN_USAGE, Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
 CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH = "/chat/completions", "/completions", "/embeddings"
 MAX_TEMPERATURE = 2.0
@@ -240,9 +241,10 @@ def parse_context(entry: Mapping[str, Any]) -> int | None:
 
 
 def parse_usage(answer: Mapping[str, Any]) -> Usage:
-    """Return the token counts of an answer; 0 if it has none."""
-    given = answer.get("usage")
-    usage = given if isinstance(given, Mapping) else {}
+    """Return the token counts of an answer; unknown if it has none of its prompt."""
+    usage = answer.get("usage")
+    if not isinstance(usage, Mapping) or not is_count(usage.get("prompt_tokens")):
+        return UNKNOWN_USAGE
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
     counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))

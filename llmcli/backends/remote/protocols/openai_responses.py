@@ -22,6 +22,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     TokenCountCall,
     clean_text,
     dump_json,
+    is_count,
     parse_count,
     split_system,
     wants_logprobs,
@@ -215,7 +216,7 @@ class ResponseEventParser(AnswerParser):
     def _parse_end(self, response: Mapping[str, Any]) -> None:
         """Take usage and reason from the response as a whole. Raises the error that it reports."""
         usage = response.get("usage")
-        if isinstance(usage, Mapping):
+        if isinstance(usage, Mapping) and is_count(usage.get("input_tokens")):
             details = usage.get("input_tokens_details")
             cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
             self._usage = Usage(*map(parse_count, (usage.get("input_tokens"), cached, usage.get("output_tokens"))))

@@ -189,7 +189,12 @@ def split_system(messages: Sequence[Message]) -> tuple[list[str], list[Message]]
 
 def parse_count(value: Any) -> int:
     """Return a number of tokens that a server reports; 0 for what is no such number."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return value if is_count(value) else 0
+
+
+def is_count(value: Any) -> bool:
+    """Return whether ``value`` is a number of tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 _BOUNDS = frozenset(

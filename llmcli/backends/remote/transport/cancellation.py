@@ -24,6 +24,7 @@ from llmcli.fast_dataclass import slotted
 
 if TYPE_CHECKING:
     from llmcli.backends.remote.transport.cost_budget import RequestCost
+    from llmcli.types import Usage
 
 
 class Cancelled(Exception):
@@ -89,6 +90,11 @@ class CancelToken:
             raise Cancelled
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded
+
+    def settle(self, usage: Usage) -> None:
+        """Take the usage of the last attempt, where its price is known."""
+        if self.cost is not None:
+            self.cost.settle(usage)
 
     def attach_socket(self, used: socket.socket | None) -> None:
         """Remember the socket that the call waits for, None when it waits for none. Raises as ``check``."""

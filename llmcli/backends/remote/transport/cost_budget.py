@@ -2,7 +2,7 @@
 
 An amount is reserved before a request is sent: its prompt, estimated from the size of its body, and its longest answer.
 When the server has said how many tokens it used, their cost takes the place of the reservation. An answer that broke
-off counts as all that was reserved for it. A request whose reservation does not fit waits for those that run; when none
+off, or came without its usage, counts as all that was reserved for it. A request whose reservation does not fit waits for those that run; when none
 does, the limit is reached, and no further request begins.
 """
 
@@ -18,7 +18,7 @@ from llmcli.config.backend_config import Price, format_amount
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.fast_dataclass import replace
-from llmcli.types import Request, Usage
+from llmcli.types import UNKNOWN_USAGE, Request, Usage
 
 MAX_ANSWER_TOKENS = 4096
 """Tokens of an answer without a limit of its own, when there is a limit of cost."""
@@ -52,6 +52,7 @@ class CostBudget:
         self._condition = threading.Condition()
         self._spent = 0.0
         self._uncertain = 0.0  # at most, of answers whose usage is not known
+        self._num_unknown = 0
         self._reserved = 0.0
         self._num_begun = 0  # requests that were sent at least once and have not ended
         self._num_running = 0  # requests that hold a reservation and do not wait for another
@@ -65,10 +66,16 @@ class CostBudget:
         """What the tokens cost that servers have reported."""
         return self._spent
 
+    @property
+    def num_unknown(self) -> int:
+        """The number of answers that may have cost something, and whose usage is not known."""
+        return self._num_unknown
+
     def charge(self, usage: Usage) -> None:
         """Add the cost of tokens for which nothing was reserved."""
         with self._condition:
             self._spent += self.price.of_usage(usage)
+            self._num_unknown += not usage.is_known
 
     def check(self) -> None:
         """Raise ``CostLimitReached`` once a request was refused."""
@@ -111,22 +118,18 @@ class CostBudget:
             self._reserved += amount
         return amount
 
-    def reserve(
-        self, number: int, num_bytes: int, answer_tokens: int | None, check: Callable[[], None], *, holds: bool
-    ) -> float:
+    def reserve(self, number: int, num_bytes: int, answer_tokens: int | None, check: Callable[[], None]) -> float:
         """Reserve what a body of so many bytes and its answer cost at most, and return it.
 
         ``number``: of the request; those that were opened before go first.
         ``num_bytes``: of the body.
         ``answer_tokens``: the limit of the answer, None if nothing limits it.
         ``check``: raises what ends the wait.
-        ``holds``: the request has a reservation of an earlier attempt.
 
         Raises ``CostLimitReached``, and ``Unsupported`` where nothing limits the answer.
         """
         amount = self._most(num_bytes, answer_tokens)
         with self._condition:
-            self._num_running -= holds
             bisect.insort(self._waiting, number)
             try:
                 while self._exceeds(amount) or self._waiting[0] < number:
@@ -134,8 +137,7 @@ class CostBudget:
             finally:
                 self._waiting.remove(number)
                 self._condition.notify_all()
-                self._num_running += holds
-            self._num_running += not holds
+            self._num_running += 1
             self._reserved += amount
         return amount
 
@@ -167,19 +169,17 @@ class CostBudget:
             self._num_begun -= 1
             self._condition.notify_all()
 
-    def release(self, amount: float, *, charged: bool, ended: bool) -> None:
-        """Give back a reservation whose usage is not known; ``charged``: it counts as spent.
-
-        ``ended``: it was the last.
-        """
+    def release(self, amount: float, *, charged: bool) -> None:
+        """Give back the reservation of an attempt whose usage is not known; ``charged``: it counts as spent."""
         with self._condition:
             self._reserved -= amount
             self._uncertain += amount if charged else 0.0
-            self._num_running -= ended
+            self._num_unknown += charged
+            self._num_running -= 1
             self._condition.notify_all()
 
     def settle(self, amount: float, usage: Usage) -> None:
-        """Put the cost of the tokens that were used in the place of a request's reservations."""
+        """Put the cost of the tokens that were used in the place of an attempt's reservation."""
         cost = self.price.of_usage(usage)
         with self._condition:
             self._reserved -= amount
@@ -197,54 +197,52 @@ class RequestCost:
         self._budget = budget
         self._number = number
         self._begun = False
-        self._pending: list[
-            float
-        ] = []  # reserved for attempts that came to their end, and whose usage is not known yet
-        self._settled = Usage()
+        self._pending: float | None = None  # reserved for the last attempt, until its usage is settled
+        self._usage = Usage()
 
     @contextmanager
     def attempt(self, body: Any, num_bytes: int, check: Callable[[], None]) -> Iterator[CostAttempt]:
-        """Hold a reservation for sending ``body``, of so many bytes, and reading its answer. Raises as ``reserve``."""
-        holds, limit = bool(self._pending), find_token_limit(body)
+        """Hold a reservation for sending ``body``, of so many bytes, and reading its answer. Raises as ``reserve``.
+
+        When it has come to its end, ``settle`` takes its usage.
+        """
+        self.settle(UNKNOWN_USAGE)
+        limit = find_token_limit(body)
         if self._begun:
-            amount = self._budget.reserve(self._number, num_bytes, limit, check, holds=holds)
+            amount = self._budget.reserve(self._number, num_bytes, limit, check)
         else:
             amount = self._budget.begin(num_bytes, limit, check)
             self._begun = True
-        attempt = CostAttempt(amount)
+        attempt, self._pending = CostAttempt(amount), amount
         try:
             yield attempt
         except BaseException as error:
             # an answer with an error costs nothing; a server that fell silent may have worked all the time
-            charged = attempt.charged or not isinstance(error, LlmError)
-            self._budget.release(amount, charged=charged, ended=not holds)
+            if attempt.charged or not isinstance(error, LlmError):
+                self.settle(UNKNOWN_USAGE)
+            else:
+                self._budget.release(amount, charged=False)
+                self._pending = None
             raise
-        self._pending.append(amount)
 
     def settle(self, usage: Usage) -> None:
-        """Take the usage of the attempts since the last call; without any it may be told to ``close``."""
-        if self._pending and usage != Usage():
-            self._budget.settle(sum(self._pending), usage)
-            self._pending.clear()
-            self._settled += usage
+        """Take the usage of the last attempt, if it has not been settled: an unknown one costs what was reserved."""
+        if self._pending is None:
+            return
+        if usage.is_known:
+            self._budget.settle(self._pending, usage)
+        else:
+            self._budget.release(self._pending, charged=True)
+        self._pending = None
+        self._usage += usage
 
-    def close(self, total: Usage) -> None:
-        """End the request; ``total`` is the usage of all attempts that came to their end, empty where it is unknown."""
-        self.settle(_without(total, self._settled))
-        if self._pending:
-            self._budget.release(sum(self._pending), charged=True, ended=True)
-            self._pending.clear()
+    def close(self) -> Usage:
+        """End the request; return the usage of all attempts that may have cost something."""
+        self.settle(UNKNOWN_USAGE)
         if self._begun:
             self._budget.end()
             self._begun = False
-
-
-def _without(total: Usage, part: Usage) -> Usage:
-    return Usage(
-        max(0, total.prompt_tokens - part.prompt_tokens),
-        max(0, total.cached_tokens - part.cached_tokens),
-        max(0, total.completion_tokens - part.completion_tokens),
-    )
+        return self._usage
 
 
 def find_token_limit(body: Any) -> int | None:

@@ -195,7 +195,7 @@ class TextJob:
         progress.seconds = self._earlier_s + time.monotonic() - self._started_at
         progress.summary = {
             _OUTLINE: None if self.outline is None else asdict(self.outline),
-            _OUTLINE_USAGE: asdict(self.outline_usage),
+            _OUTLINE_USAGE: self.outline_usage.to_json(),
             _ANSWERS: [answer.to_json() for answer in answers],
         }
         self._state.save()
@@ -209,7 +209,7 @@ class TextJob:
         usage, timings = result.usage + self.outline_usage, result.timings
         if self._earlier_s:
             total_s = self._earlier_s + timings.total_s
-            rate = aggregate_tokens_per_s(usage.completion_tokens, total_s)
+            rate = aggregate_tokens_per_s(usage, total_s)
             timings = replace(timings, total_s=total_s, tokens_per_second=rate)
         return replace(result, usage=usage, timings=timings)
 

@@ -73,7 +73,7 @@ def _make_entry(
         "weights": runtime.weights,
         "adapters": [adapter.to_json() for adapter in runtime.adapters],
         "finish_reason": str(result.finish_reason),
-        "usage": asdict(result.usage),
+        "usage": result.usage.to_json(),
         "timings": asdict(result.timings),
         "fields": dict(result.fields),
         "request": request_to_json(request),

@@ -18,7 +18,7 @@ from llmcli.store.answer_log import LoggedAnswer
 from llmcli.store.database import parse_terms
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.runner.text_answers import write_text
-from llmcli.types import Message, Notice, Priority, RepetitionPolicy, Request, Role, Sampling, TaskEvent
+from llmcli.types import Message, Notice, Priority, RepetitionPolicy, Request, Role, Sampling, TaskEvent, Usage
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -31,12 +31,13 @@ _MAX_SHOWN_CHARS = 80
 def answer_row(entry: LoggedAnswer, *, people: bool) -> dict[str, Any]:
     """Return the row of an answer: id, time, command, model, tokens of the answer, beginning of the question."""
     model = entry.model.rpartition("/")[2] if people else entry.model
+    usage = Usage(**entry.details["usage"])
     return {
         "id": entry.id,
         "time": format_local_time(entry.time) if people else iso_utc(entry.time),
         "command": entry.verb,
         "model": model,
-        "tokens": entry.details["usage"]["completion_tokens"],
+        "tokens": usage.completion_tokens if usage.is_known else None,
         "question": sanitize.shorten_line(entry.question, _MAX_SHOWN_CHARS),
     }
 
@@ -62,12 +63,12 @@ def answer_as_object(entry: LoggedAnswer) -> dict[str, Any]:
 
 def answer_as_markdown(entry: LoggedAnswer) -> str:
     """Return an answer with its question and instructions as Markdown."""
-    usage, run = entry.details["usage"], entry.details["request"]["sampling"]
+    usage, run = Usage(**entry.details["usage"]), entry.details["request"]["sampling"]
     weights = entry.details["weights"]
     facts = [
         entry.model + (f" ({weights} weights)" if weights else ""),
         format_local_time(entry.time),
-        f"{usage['prompt_tokens']} tokens in, {usage['completion_tokens']} out",
+        f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out" if usage.is_known else "tokens unknown",
         f"temperature {run['temperature']:g}",
         *([] if run["seed"] is None else [f"seed {run['seed']}"]),
     ]

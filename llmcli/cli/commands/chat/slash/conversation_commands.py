@@ -191,10 +191,11 @@ def stats(chat: ActiveChat, _argument: str) -> None:
         chat.write_notice("No answer yet.")
         return
     rate = last.timings.tokens_per_second
+    least = "" if usage.is_known else "at least "
     parts = [
         f"{chat.answers} answer{'s' * (chat.answers != 1)}",
-        f"{usage.prompt_tokens} prompt tokens, of which {usage.cached_tokens} were cached",
-        f"{usage.completion_tokens} tokens written",
+        f"{least}{usage.prompt_tokens} prompt tokens, of which {usage.cached_tokens} were cached",
+        f"{least}{usage.completion_tokens} tokens written",
         f"the last answer at {rate:.1f} tokens/s" if rate else "",
     ]
     chat.write_notice("; ".join(filter(None, parts)))
