@@ -76,7 +76,9 @@ def parse_info(fields: Fields) -> ParsedRequest:
 # ---- answers of our servers ---------------------------------------------------------------------------------------
 
 
-def dump_scores(model: str, info: BackendInfo, events: Iterable[Event], usage: Mapping[str, Any]) -> dict[str, Any]:
+def dump_scores(
+    model: str, info: BackendInfo, events: Iterable[Event], usage: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return the answer of ``/v1/score`` from the events of a request, which has succeeded."""
     answer: dict[str, Any] = {"model": model, **_dump_weights(info), "scores": [], "usage": usage}
     for event in events:

@@ -148,9 +148,7 @@ class LoadBalancingBackend:
         cost, num_unknown = (None, 0) if self.budget is None else (self.budget.spent, self.budget.num_unknown)
         width = self._router.peak_running or None
         listed = tuple(servers) if self.server.base_urls else ()
-        return BackendStats(
-            width=width, choices=tuple(said), cost=cost, servers=listed, num_unknown_costs=num_unknown
-        )
+        return BackendStats(width=width, choices=tuple(said), cost=cost, servers=listed, num_unknown_costs=num_unknown)
 
     def close(self) -> None:
         """Close the connections, and try no server again."""

@@ -389,7 +389,7 @@ def render_events(
             delivery = _ResultRenderer(ctx, sink, reporter, options, mark)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
-            before = runtime.backend_stats()
+            before = runtime.backend_stats() if ctx.flags.stats else BackendStats()
             events = make_events()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))

@@ -81,7 +81,9 @@ class CommandStats:
             return f"cost {format_amount(self.cost, self.currency)}"
         if self.known_cost is None:
             return ""
-        return "cost unknown" + (f" (at least {format_amount(self.known_cost, self.currency)})" if self.known_cost else "")
+        return "cost unknown" + (
+            f" (at least {format_amount(self.known_cost, self.currency)})" if self.known_cost else ""
+        )
 
     def _format_drafts(self) -> str:
         said = f"{self.accepted_draft_tokens} of {self.draft_tokens} draft tokens accepted"
@@ -132,7 +134,7 @@ def collect_stats(
     timings: Timings,
     work: BackendStats,
     *,
-    before: BackendStats = BackendStats(),
+    before: BackendStats | None = None,
     currency: str = "",
     adapters: tuple[LoraAdapter, ...] = (),
 ) -> CommandStats:
@@ -140,6 +142,7 @@ def collect_stats(
 
     ``before``: the work of earlier jobs on the same backend. ``adapters``: those of the model.
     """
+    before = before or BackendStats()
     known_cost = None if work.cost is None else round(work.cost - (before.cost or 0.0), 9)
     is_cost_known = work.num_unknown_costs == before.num_unknown_costs
     counts = {name: count for name, count in asdict(usage).items() if name != "is_known"}

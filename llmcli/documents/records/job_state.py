@@ -68,9 +68,7 @@ class JobProgress:
     @property
     def usage(self) -> Usage:
         """The tokens of all runs."""
-        return Usage(
-            self.prompt_tokens, self.cached_tokens, self.completion_tokens, is_known=bool(self.usage_is_known)
-        )
+        return Usage(self.prompt_tokens, self.cached_tokens, self.completion_tokens, is_known=bool(self.usage_is_known))
 
     def add(self, record: Record, result: Result | ItemFailed) -> None:
         """Record that the output now has the row of a record, with this result."""

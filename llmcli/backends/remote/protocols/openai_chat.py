@@ -247,8 +247,7 @@ def parse_usage(answer: Mapping[str, Any]) -> Usage:
         return UNKNOWN_USAGE
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-    counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
-    return Usage(*map(parse_count, counts))
+    return Usage(usage["prompt_tokens"], parse_count(cached), parse_count(usage.get("completion_tokens")))
 
 
 def _dump_sampling(sampling: Sampling) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class ResponseEventParser(AnswerParser):
         if isinstance(usage, Mapping) and is_count(usage.get("input_tokens")):
             details = usage.get("input_tokens_details")
             cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-            self._usage = Usage(*map(parse_count, (usage.get("input_tokens"), cached, usage.get("output_tokens"))))
+            self._usage = Usage(usage["input_tokens"], parse_count(cached), parse_count(usage.get("output_tokens")))
         status, details = response.get("status"), response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, Mapping) else None
         if status == "failed" or response.get("error"):

@@ -37,7 +37,7 @@ def answer_row(entry: LoggedAnswer, *, people: bool) -> dict[str, Any]:
         "time": format_local_time(entry.time) if people else iso_utc(entry.time),
         "command": entry.verb,
         "model": model,
-        "tokens": usage.completion_tokens if usage.is_known else None,
+        "tokens": usage.completion_tokens if usage.is_known else "unknown" if people else None,
         "question": sanitize.shorten_line(entry.question, _MAX_SHOWN_CHARS),
     }
 

@@ -16,7 +16,7 @@ from llmcli.backends.remote.transport.cost_budget import (
 from llmcli.config.backend_config import Price
 from llmcli.errors import TemporaryFailure, Unsupported
 from llmcli.errors.incomplete_results import CostLimitReached
-from llmcli.types import Message, Request, Role, Usage
+from llmcli.types import UNKNOWN_USAGE, Message, Request, Role, Usage
 
 OUTPUT_ONLY = Price(0.0, 1_000_000.0, 0.0)
 """A token of an answer costs 1."""
@@ -26,16 +26,18 @@ def never():
     """Check nothing."""
 
 
-def send(budget, tokens, usage=None, error=None, *, charged=True):
-    """Send a request for at most so many tokens that ends with ``usage``, or raises."""
+def send(budget, tokens, usage=UNKNOWN_USAGE, error=None, *, charged=True):
+    """Send a request for at most so many tokens that ends with ``usage``, or raises; return what it used."""
     cost = budget.open()
     try:
         with cost.attempt({"max_tokens": tokens}, 10, never) as attempt:
             if error is not None:
                 attempt.charged = charged
                 raise error
+        cost.settle(usage)
     finally:
-        cost.close(usage or Usage())
+        total = cost.close()
+    return total
 
 
 def test_usage_takes_the_place_of_the_reservation():
@@ -65,7 +67,7 @@ def test_an_answer_that_broke_off_counts_in_full():
     budget = CostBudget(OUTPUT_ONLY, 10)
     with pytest.raises(TemporaryFailure):
         send(budget, 6, error=TemporaryFailure("it broke off"))
-    assert budget.spent == 0
+    assert (budget.spent, budget.num_unknown) == (0, 1)
     send(budget, 4, Usage(1, 0, 1))
     with pytest.raises(CostLimitReached):
         send(budget, 4)
@@ -82,21 +84,57 @@ def test_an_answer_that_broke_off_counts_in_full():
 def test_an_answer_without_usage_counts_in_full():
     """A server that tells no usage may have used all."""
     budget = CostBudget(OUTPUT_ONLY, 10)
-    send(budget, 6)
+    assert send(budget, 6) == UNKNOWN_USAGE and budget.num_unknown == 1
     with pytest.raises(CostLimitReached):
         send(budget, 6)
 
 
+def test_an_answer_that_used_nothing_gives_its_reservation_back():
+    """Nothing is not unknown: vectors have no answer of their own."""
+    budget = CostBudget(OUTPUT_ONLY, 10)
+    for _ in range(3):
+        assert send(budget, 6, Usage(5)) == Usage(5)
+    assert (budget.spent, budget.num_unknown) == (0, 0)
+
+
 def test_a_repaired_answer_is_one_request():
-    """The usage of all its attempts is known at its end; until then each is reserved."""
+    """Each attempt gives back what it did not use."""
     budget = CostBudget(OUTPUT_ONLY, 10)
     cost = budget.open()
-    for _ in range(2):
+    for tokens in (2, 3):
         with cost.attempt({"max_tokens": 4}, 10, never):
             pass
-    cost.close(Usage(1, 0, 5))
-    assert budget.spent == 5
+        cost.settle(Usage(1, 0, tokens))
+    assert cost.close() == Usage(2, 0, 5) and budget.spent == 5
     send(budget, 5, Usage(1, 0, 5))
+
+
+def test_a_later_attempt_does_not_pay_for_an_earlier_one():
+    """An attempt without usage counts in full, also if the next one has some."""
+    budget = CostBudget(OUTPUT_ONLY, 20)
+    cost = budget.open()
+    for usage in (None, UNKNOWN_USAGE, Usage(1, 0, 1)):
+        with cost.attempt({"max_tokens": 6}, 10, never):
+            pass
+        if usage is not None:
+            cost.settle(usage)
+    assert cost.close() == Usage(1, 0, 1, is_known=False)
+    assert (budget.spent, budget.num_unknown) == (1, 2)
+    send(budget, 7, Usage(1, 0, 0))
+    with pytest.raises(CostLimitReached):
+        send(budget, 8)
+
+
+def test_a_refused_attempt_costs_nothing():
+    """The request's usage is that of the others."""
+    budget = CostBudget(OUTPUT_ONLY, 10)
+    cost = budget.open()
+    with pytest.raises(TemporaryFailure), cost.attempt({"max_tokens": 6}, 10, never):
+        raise TemporaryFailure("429")
+    with cost.attempt({"max_tokens": 6}, 10, never):
+        pass
+    cost.settle(Usage(1, 0, 1))
+    assert cost.close() == Usage(1, 0, 1) and budget.num_unknown == 0
 
 
 def test_what_exceeds_its_reservation_is_learned():
@@ -105,7 +143,7 @@ def test_what_exceeds_its_reservation_is_learned():
     cost = budget.open()
     with cost.attempt({"max_tokens": 1}, 7, never) as attempt:
         assert attempt.amount == 3
-    cost.close(Usage(6, 0, 1))
+    cost.settle(Usage(6, 0, 1))
     with budget.open().attempt({"max_tokens": 1}, 7, never) as attempt:
         assert attempt.amount == 6
 
@@ -120,7 +158,8 @@ def test_many_threads_stay_within_the_limit():
                 cost = budget.open()
                 with cost.attempt({"max_tokens": 5}, 10, never):
                     time.sleep(0.0005)
-                cost.close(Usage(1, 0, 3))
+                cost.settle(Usage(1, 0, 3))
+                cost.close()
             except CostLimitReached:
                 refused.append(1)
 
@@ -144,7 +183,7 @@ def test_requests_that_wait_for_each_other_end():
                     time.sleep(0.05)
         except CostLimitReached:
             ends.append("refused")
-        cost.close(Usage())
+        cost.close()
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -167,7 +206,7 @@ def test_what_has_begun_goes_first():
                 cost.settle(Usage(1, 0, 2))
                 sent += 1
         ends.append(sent)
-        cost.close(Usage(3, 0, 2 * sent))
+        cost.close()
 
     threads = [threading.Thread(target=work) for _ in range(16)]
     for thread in threads:
@@ -218,7 +257,7 @@ def test_without_a_limit_of_tokens_there_is_no_limit_of_cost():
     cost = budget.open()
     with cost.attempt({}, 10, never):
         pass
-    cost.close(Usage(1, 0, 1000))
+    cost.settle(Usage(1, 0, 1000))
     assert budget.spent == 1000
 
 
