@@ -79,14 +79,17 @@ def _parse_input(value: Any, where: str) -> EmbeddingInput:
 
 
 def build_embedding_response(
-    parsed: EmbeddingRequest, model: str, vectors: Sequence[array.array[float]], tokens: int
+    parsed: EmbeddingRequest, model: str, vectors: Sequence[array.array[float]], tokens: int | None
 ) -> dict[str, Any]:
-    """Return the answer. Raises ``FieldError`` for dimensions that the model does not have."""
+    """Return the answer, with ``tokens`` if their number is known.
+
+    Raises ``FieldError`` for dimensions that the model does not have.
+    """
     if parsed.dimensions not in (None, len(vectors[0])):
         raise FieldError("dimensions", f"dimensions must be {len(vectors[0])}, the length of the model's vectors")
     written = [_encode_base64(vector) if parsed.as_base64 else vector.tolist() for vector in vectors]
     data = [{"object": "embedding", "index": number, "embedding": vector} for number, vector in enumerate(written)]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": model, "usage": usage}
 
 

@@ -35,6 +35,7 @@ from llmcli.types import (
     Request,
     Result,
     TextDelta,
+    Usage,
 )
 
 BODY_FIELD = "body"
@@ -183,7 +184,8 @@ class BatchTask(RecordProcessor):
             )
         found = await run.gather(works)
         vectors = [vector for part, _ in found for vector in part]
-        tokens = sum(finished.usage.prompt_tokens for _, finished in found)
+        usage = sum((finished.usage for _, finished in found), Usage())
+        tokens = usage.prompt_tokens if usage.is_known else None
         return run.result(None, {BODY_FIELD: embeddings.build_embedding_response(parsed, model, vectors, tokens)})
 
     async def _read_states(

@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from fake_server import error_answer, stream_answer
+from fake_server import (
+    cut_connection,
+    end_without_finish,
+    error_answer,
+    iter_answer_events,
+    stream_answer,
+)
 from hosted_servers import SERVERS, send_blocks
 from remote_config import configure
 
@@ -68,6 +75,152 @@ def test_a_usage_that_the_server_does_not_tell_is_null(llm, server, there):
         iter([json.dumps({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}).encode(), b"[DONE]"])
     )
     assert json.loads(llm("ask", "hi", "--no-stdin", "--json", *there).out)["cost"] is None
+
+
+def without_counts(text="Fine.", usage=None):
+    """Answer with a text whose tokens are not counted, streamed or whole as it is asked for."""
+    more = {} if usage is None else {"usage": usage}
+
+    def behave(handler, body):
+        if body.get("stream"):
+            events = [event for event in iter_answer_events(text) if b'"usage"' not in event]
+            handler.stream(iter([*events[:-1], json.dumps({"choices": [], **more}).encode(), events[-1]]))
+        else:
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            handler.give(200, {"choices": [choice], **more})
+
+    return behave
+
+
+def whole(behaviour):
+    """Answer as a server that does not stream."""
+    return lambda handler, body: behaviour(handler, {**body, "stream": False})
+
+
+@pytest.mark.parametrize("wrap", [whole, lambda behaviour: behaviour], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": 7}, {"total_tokens": 9}]
+)
+def test_unknown_tokens_have_an_unknown_cost(llm, server, there, wrap, usage):
+    """In words and as null, whatever a server without counts sends in their place."""
+    server.usual = wrap(without_counts(usage=usage))
+    run = llm("ask", "hi", "--no-stdin", "--stats", *there)
+    assert (run.code, run.out) == (0, "Fine.\n")
+    assert run.err.startswith("llm: tokens unknown, ") and run.err.endswith(", cost unknown\n")
+    run = llm("ask", "hi", "--no-stdin", "--stats", "--json", *there)
+    found, stats = json.loads(run.out), json.loads(run.err)["stats"]
+    assert (found["cost"], found["currency"], found["usage"]["is_known"]) == (None, "EUR", False)
+    assert (stats["cost"], stats["known_cost"], stats["currency"]) == (None, 0, "EUR")
+    assert stats["usage_is_known"] is False
+
+
+def test_known_tokens_do_not_say_that_they_are_known(llm, server, there):
+    """The object of results is as it was."""
+    found = json.loads(llm("ask", "hi", "--no-stdin", "--json", *there).out)
+    assert found["usage"] == {"prompt_tokens": 7, "cached_tokens": 2, "completion_tokens": 1}
+
+
+def test_without_a_price_only_the_tokens_are_unknown(llm, server):
+    """There is no cost to speak of."""
+    server.usual = without_counts()
+    run = llm("ask", "hi", "--no-stdin", "--stats", "--base-url", server.url)
+    assert "tokens unknown" in run.err and "cost" not in run.err
+
+
+def unknown_if_odd(text):
+    """Answer with a text, without counts where the request is about something odd."""
+    known, unknown = stream_answer(text), without_counts(text)
+    return lambda handler, body: (unknown if "odd" in json.dumps(body["messages"]) else known)(handler, body)
+
+
+@pytest.fixture
+def nine(server, tmp_path):
+    """Write nine short texts, every third an odd one, for a server that answers one request at a time.
+
+    Returns their files.
+    """
+    fields = {"price": {"input": 0.001, "output": 100.0}, "model": "big", "context": 4096, "concurrency": 1}
+    configure(there={"base_url": server.url, **fields})
+    files = [tmp_path / f"{number}.txt" for number in range(9)]
+    for number, file in enumerate(files):
+        file.write_text(f"an {'even' if number % 3 else 'odd'} text, number {number}\n")
+    return [*map(str, files)]
+
+
+def test_documents_with_and_without_counts(llm, server, nine):
+    """Each has its own cost, and the sum is unknown beyond what the others cost."""
+    server.usual = unknown_if_odd("A good text.")
+    argv = ("summarize", *nine, "--backend", "there")
+    run = llm(*argv, "--stats")
+    assert run.code == 0 and run.err.rstrip().endswith(f"cost unknown (at least {6 * 0.0003:.6f} USD)"), run.err
+    assert "at least 42 tokens in (12 reused), 18 out" in run.err
+    costs = [json.loads(line)["cost"] for line in llm(*argv, "--json").out.splitlines()]
+    assert [cost is None for cost in costs] == [True, False, False] * 3
+
+
+def test_records_with_and_without_counts(llm, server, nine):
+    """Each row is a row of its own, as each document is."""
+    server.usual = unknown_if_odd("positive")
+    rows = "".join(Path(file).read_text() for file in nine).encode()
+    argv = ("sentiment", "--backend", "there", "--stats")
+    run = llm(*argv, stdin=rows)
+    assert run.code == 0 and "cost unknown (at least 0.007" in run.err, (
+        run.err
+    )  # six rows of five samples, and a neutral text
+    assert "at least 210 tokens in" in run.err
+    run = llm(*argv, "--json", stdin=rows)
+    costs = [json.loads(line)["cost"] for line in run.out.splitlines()]
+    assert [cost is None for cost in costs] == [True, False, False] * 3
+    stats = json.loads(run.err.splitlines()[-1])["stats"]
+    assert (stats["cost"], stats["usage_is_known"]) == (None, False) and stats["known_cost"] > 0.006
+
+
+def test_the_tokens_of_a_resumed_job_stay_unknown(llm, server, nine, tmp_path):
+    """Those of its earlier run, which the job file keeps; the cost is that of the last run, as documented."""
+    rows, output = tmp_path / "rows.txt", tmp_path / "out.txt"
+    rows.write_text("".join(Path(file).read_text() for file in nine))
+    argv = ("sentiment", str(rows), "-o", str(output), "--backend", "there", "--stats")
+    server.script = [unknown_if_odd("positive")] * 11
+    server.usual = error_answer(401, "no key")
+    assert llm(*argv).code != 0 and not output.exists()
+    server.usual = stream_answer("positive")
+    run = llm(*argv, "--resume")
+    assert run.code == 0 and "at least " in run.err and ", cost 0.00" in run.err, run.err
+
+
+def test_a_turn_without_counts_is_not_part_of_the_next_one(llm, server, there):
+    """The second line of a chat has a cost of its own."""
+    server.script = [without_counts("one")]
+    said = llm("chat", "--stats", *there, stdin=b"one\ntwo\n").err.splitlines()
+    assert [line.rpartition("cost ")[2] for line in said if "cost" in line] == ["unknown", "0.000152 EUR"], said
+
+
+def test_an_invalid_answer_without_counts_keeps_its_reservation(llm, server, nine, tmp_path):
+    """The answer to its correction has counts: its own, so that the limit of cost holds for both."""
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}))
+    server.script = [without_counts("{}"), stream_answer('{"a": 1}')] * 9
+    argv = ("extract", "--schema", str(schema), "--backend", "there", "--max-tokens", "100", "--max-cost", "0.035")
+    run = llm(*argv, *nine, "--json")
+    assert run.code == 3 and "stopped before --max-cost" in run.err
+    assert len(server.chats()) == 5, "three answers without counts may have cost 0.01 each"
+    assert {json.loads(line)["cost"] for line in run.out.splitlines()} == {None}
+
+
+@pytest.mark.usefixtures("nine")
+def test_an_empty_answer_keeps_its_reservation(llm, server):
+    """It is asked again, and the counts of the second answer are not those of the first one."""
+    server.script = [end_without_finish(""), stream_answer("Good.")] * 3
+    argv = ("chat", "--backend", "there", "--max-tokens", "100", "--max-cost", "0.035")
+    run = llm(*argv, stdin=b"one\ntwo\nthree\n")
+    assert (run.code, run.out, len(server.chats())) == (3, "Good.\nGood.\n", 5), run.err
+
+
+def test_an_answer_that_breaks_off_has_an_unknown_cost(llm, server, there):
+    """The attempt that succeeds has counts; the first one may have cost something."""
+    server.script = [cut_connection(""), stream_answer("Good.")]
+    run = llm("ask", "hi", "--no-stdin", "--stats", *there)
+    assert run.code == 0 and run.err.rstrip().endswith(f"cost unknown (at least {cost_of('Good.'):.6f} EUR)"), run.err
 
 
 def labelled(run):

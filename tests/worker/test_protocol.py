@@ -15,6 +15,7 @@ from llmcli import errors
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors.incomplete_results import MissingPart
 from llmcli.types import (
+    UNKNOWN_USAGE,
     BackendInfo,
     BackendStats,
     CandidateScores,
@@ -106,6 +107,8 @@ def test_a_deadline_is_sent_in_seconds_from_now():
         Finished("a", FinishReason.STOP),
         Finished("a", FinishReason.STOP, tool_calls=(ToolCall("1", "f", {"x": [1]}), ToolCall("2", "g", {}, "sig"))),
         Finished("a", FinishReason.LENGTH, Usage(1, 2, 3), Timings(0.1, 0.2, 3.0), None, "context"),
+        Finished("a", FinishReason.ERROR, UNKNOWN_USAGE),
+        Finished("a", FinishReason.STOP, Usage(1, 2, 3, is_known=False)),
     ],
 )
 def test_events(event):

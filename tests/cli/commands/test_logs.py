@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fake_server import encode_chunk, send_events
 from long_text_answers import LongTextModel
 from scripted import all_messages
 
@@ -258,3 +259,14 @@ def test_export_writes_a_file(llm, ask, tmp_path):
     ask("two")
     assert llm("logs", "export", "1", "-o", str(tmp_path / "a.jsonl")).code == 0
     assert json.loads((tmp_path / "a.jsonl").read_text())["question"] == "one"
+
+
+def test_tokens_that_a_server_does_not_report_are_unknown(llm, server):
+    """In the list, in its JSON and in an entry; the export keeps that they are."""
+    server.usual = send_events(encode_chunk({"content": "Fine."}, finish_reason="stop"), b"[DONE]")
+    assert llm("ask", "hi", "--no-stdin", "--base-url", server.url, env=ON).out == "Fine.\n"
+    (entry,) = entries(llm)
+    assert entry["usage"]["is_known"] is False
+    assert json.loads(llm("logs", "list", "--json").out)["tokens"] is None
+    shown = llm("logs", "show", str(entry["id"])).out
+    assert "tokens unknown" in shown and "0 out" not in shown

@@ -13,7 +13,7 @@ from llmcli.cli.render import renderer
 from llmcli.cli.render.renderer import JobTotals
 from llmcli.cli.render.stats import collect_stats
 from llmcli.tasks.runner import answers
-from llmcli.types import BackendStats, Result, ServerStats, Timings, Usage
+from llmcli.types import UNKNOWN_USAGE, BackendStats, Result, ServerStats, Timings, Usage
 
 WORK = BackendStats(decode_threads=3, prompt_threads=4, width=8, peak_memory=512_000_000, joules=12.34)
 ONE = Result(0, "", "x", usage=Usage(10, 4, 2), timings=Timings(0.25, 1.0, 40.0))
@@ -159,3 +159,49 @@ def test_a_chat_shows_each_choice_once_and_counts_each_answer(llm):
     """A conversation is many answers on one backend."""
     run = llm("chat", "-v", "--stats", stdin=b"one\ntwo\n")
     assert run.err.count("scripted: no choice") == 1 and run.err.count("tokens in") == 2
+
+
+def test_unknown_tokens_are_not_zero():
+    """Known ones are a lower bound, and no rate is made of them."""
+    unknown = replace(ONE, usage=UNKNOWN_USAGE)
+    only, some = stats([unknown, unknown], WORK), stats([ONE, unknown], WORK)
+    assert only.format_line().startswith("llm: tokens unknown, ")
+    assert some.format_line().startswith("llm: at least 10 tokens in (4 reused), 2 out, ")
+    assert only.tokens_per_second is some.tokens_per_second is None
+    said = json.loads(some.to_json())["stats"]
+    assert said["usage_is_known"] is False and said["completion_tokens"] == 2
+    assert "usage_is_known" not in json.loads(stats([ONE], WORK).to_json())["stats"]
+
+
+@pytest.mark.parametrize(
+    ("work", "before", "words", "fields"),
+    [
+        (BackendStats(), BackendStats(), None, {}),
+        (BackendStats(cost=0.5), BackendStats(), "cost 0.5000 EUR", {"cost": 0.5, "currency": "EUR"}),
+        (BackendStats(cost=0.0), BackendStats(), "cost 0.00 EUR", {"cost": 0.0, "currency": "EUR"}),
+        (
+            BackendStats(cost=0.0, num_unknown_costs=1),
+            BackendStats(),
+            "cost unknown",
+            {"cost": None, "known_cost": 0.0, "currency": "EUR"},
+        ),
+        (
+            BackendStats(cost=0.5, num_unknown_costs=1),
+            BackendStats(cost=0.25),
+            "cost unknown (at least 0.2500 EUR)",
+            {"cost": None, "known_cost": 0.25, "currency": "EUR"},
+        ),
+        (
+            BackendStats(cost=0.5, num_unknown_costs=1),
+            BackendStats(cost=0.25, num_unknown_costs=1),
+            "cost 0.2500 EUR",
+            {"cost": 0.25, "currency": "EUR"},
+        ),
+    ],
+)
+def test_an_unknown_cost_is_neither_zero_nor_missing(work, before, words, fields):
+    """Nothing without a price; null, and what is known of it, where a server has not reported what it used."""
+    taken = collect_stats(ONE.usage, ONE.timings, work, before=before, currency="" if work.cost is None else "EUR")
+    assert [part for part in taken.format_line().split(", ") if "cost" in part] == ([words] if words else [])
+    said = json.loads(taken.to_json())["stats"]
+    assert {name: said[name] for name in ("cost", "known_cost", "currency") if name in said} == fields

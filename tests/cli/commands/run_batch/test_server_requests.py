@@ -224,6 +224,24 @@ def test_the_cost_is_limited(run, server):
     assert 3 <= len(answered) <= 6 and len(embedded(server)) == len(answered)
 
 
+def test_vectors_without_counts_have_no_usage(run, server):
+    """And no cost; zero tokens is no usage that a server has reported."""
+    configure(there={"base_url": server.url, "model": "big", "price": PRICE, "context": 4096})
+    server.paths[PATH] = embed_texts(vector, usage=None)
+    done, lines = run([embed("a", "one")], "--backend", "there", "--stats")
+    assert done.code == 0 and bodies(lines)[0]["usage"] is None
+    assert "tokens unknown" in done.err and "cost unknown" in done.err
+
+
+def test_chats_without_counts_have_no_usage(run, server):
+    """As in a stream of OpenAI's API that has none."""
+    server.usual = lambda handler, _body: handler.stream(
+        iter([encode_chunk({"content": "x"}, finish_reason="stop"), b"[DONE]"])
+    )
+    done, lines = run([chat("a")])
+    assert done.code == 0 and bodies(lines)[0]["usage"] is None
+
+
 def test_several_servers_share_the_texts(run, server):
     """A server that falls silent loses none: another one embeds them, and each line comes once, in order."""
     other, texts = FakeServer(), [f"text {number}" for number in range(40)]
