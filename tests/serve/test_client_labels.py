@@ -66,3 +66,19 @@ def test_other_weights_than_the_server_s_are_refused(there):
     """69: which weights label is chosen at the server."""
     err = there("sentiment", "--weights", "q8_0", code=69, stdin="good\n")[1]
     assert "original weights" in err
+
+
+@pytest.mark.parametrize("command", ["classify", "filter"])
+def test_the_warning_about_small_models_names_the_model_and_its_server(served, there, command):
+    """Both, since the name of a server says nothing of its model."""
+    said = there(*LABEL_COMMANDS[command], stdin="a text\n")[1]
+    assert f"labels of a model as small as {served.models()[0]} on own (" in said, said
+
+
+@pytest.mark.parametrize("option", ["--eval", "--calibrate"])
+def test_reports_on_the_server_s_labels_have_no_warnings(there, tmp_path, option):
+    """They are those of its machine."""
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text(LABELLED)
+    out = there("classify", "--labels", "good,bad", option, str(labelled), "--json")[0]
+    assert json.loads(out)["warnings"] == []

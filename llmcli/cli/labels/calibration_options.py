@@ -169,15 +169,22 @@ class CalibrationOptions:
         flags, rows = self._flags, self._evaluation
         if rows is not None:
             scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
-            warn_of_scoring(self._ctx, scored)
+            warnings = warn_of_scoring(self._ctx, scored)
             figures = self._make_problem().evaluate(scored, rows.rows, scorer)
-            write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot)
+            write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot, warnings=warnings)
         else:
             assert self._labelled is not None
             assert self._calibration is not None
             assert self._calibration.stored is not None
             origin = f"of {self._labelled.path}, each predicted without itself"
-            write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin, flags.plot)
+            write_calibration(
+                self._ctx,
+                flags.calibration,
+                self._calibration.stored,
+                origin,
+                flags.plot,
+                warnings=self._calibration.scoring_warnings,
+            )
         for sentence in self._threshold_sentences():
             self._ctx.console.write_note(sentence)
         return 0

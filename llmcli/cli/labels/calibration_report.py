@@ -39,9 +39,17 @@ _BLOCK_NAMES = {
 
 
 def write_calibration(
-    ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str, plot: str | None
+    ctx: CommandContext,
+    name: str | None,
+    stored: StoredCalibration,
+    origin: str,
+    plot: str | None,
+    *,
+    warnings: Sequence[str] | None = None,
 ) -> None:
     """Write what a calibration gains and draw it into the file ``plot``, as ``draw_calibration`` does.
+
+    ``warnings`` are in the JSON.
 
     Raises ``UsageError`` if it has several labels, which are not drawn.
     """
@@ -49,7 +57,8 @@ def write_calibration(
         raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
     following = next_command(ctx.flags, name, stored)
     if ctx.console.as_json:
-        ctx.console.write_record({"calibration": name, **stored.to_json(), "next": following})
+        said = {} if warnings is None else {"warnings": [*warnings]}
+        ctx.console.write_record({"calibration": name, **stored.to_json(), "next": following, **said})
     lines = [f"model              {stored.model}"]
     for title, problem in stored.problems.items():
         lines += [*_heading(title, stored.problems), *_describe_problem(problem, origin, keep=stored.keep)]
@@ -112,13 +121,22 @@ def _sentence(words: str) -> str:
 
 
 def write_evaluation(
-    ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str, plot: str | None
+    ctx: CommandContext,
+    model: str,
+    figures: Mapping[str, CalibrationFigures],
+    origin: str,
+    plot: str | None,
+    *,
+    warnings: Sequence[str],
 ) -> None:
-    """Write the figures of labels compared with those of people, and draw them into the file ``plot``."""
+    """Write the figures of labels compared with those of people, and draw them into the file ``plot``.
+
+    ``warnings`` are in the JSON.
+    """
     if ctx.console.as_json:
         found = {name: {"figures": each.to_json()} for name, each in figures.items()}
         fields = {"problems": found} if len(found) > 1 else next(iter(found.values()))
-        ctx.console.write_record({"model": model, **fields})
+        ctx.console.write_record({"model": model, **fields, "warnings": [*warnings]})
     lines = [f"model              {model}"]
     for title, each in figures.items():
         rows = f"rows               {each.rows:,} {origin}"

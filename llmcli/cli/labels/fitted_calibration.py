@@ -87,6 +87,8 @@ class FittedCalibration:
         self._keep = flags.keep
         self._identity = identity
         self.stored: StoredCalibration | None = None
+        self.scoring_warnings: list[str] = []
+        """What was said about how the labelled rows were scored."""
         if self._name is not None:
             from llmcli.tasks.calibration.calibration_store import require_calibration_name
 
@@ -147,7 +149,7 @@ class FittedCalibration:
         if count < _MIN_LABELLED_ROWS:
             raise TooFewLabels(labelled.path, detail=f"{count}, at least {_MIN_LABELLED_ROWS} are needed")
         scored = score_labelled(backend, scorer, labelled.rows, hidden_states=True)
-        warn_of_scoring(self._ctx, scored)
+        self.scoring_warnings = warn_of_scoring(self._ctx, scored)
         problems = self._problem.fit(scored, labelled, scorer)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return StoredCalibration(problems, identity, scorer.model, created, self._keep)
@@ -178,12 +180,14 @@ def score_labelled(
         return list(score_records(backend, scorer, records))
 
 
-def warn_of_scoring(ctx: CommandContext, scored: Sequence[ScoredRecord]) -> None:
-    """Say if a server has scored labelled rows in another way than a model on this machine does."""
+def warn_of_scoring(ctx: CommandContext, scored: Sequence[ScoredRecord]) -> list[str]:
+    """Say if a server has scored labelled rows in another way than a model on this machine does; return what was said."""
     from llmcli.tasks.labels.label_scorer import describe_scoring
 
-    for sentence in describe_scoring(each.scores.method for each in scored):
+    sentences = describe_scoring(each.scores.method for each in scored)
+    for sentence in sentences:
         ctx.console.write_note(sentence)
+    return sentences
 
 
 LABEL = "label"

@@ -20,11 +20,14 @@ def warn_of_unsure_labels(ctx: CommandContext, scorer: LabelScorer, summary: Lab
     """
     if not summary.scored or scorer.has_examples or scorer.calibrator is not None:
         return
-    if not is_toy_size(ctx.runtime.backend().info().parameters):
+    runtime = ctx.runtime
+    info = runtime.backend().info()
+    if not is_toy_size(info.parameters):
         return
+    model = f"{info.model} on {runtime.responder_name}" if runtime.is_remote else runtime.responder_name
     text = (
         f"{summary.unsure} of {summary.scored} margins were below {LOW_MARGIN:g}, and labels of a model as small as "
-        f"{ctx.runtime.responder_name} are often wrong; to measure them: --eval LABELLED_FILE"
+        f"{model} are often wrong; to measure them: --eval LABELLED_FILE"
     )
     summary.details["warning"] = text
     ctx.console.warn(text)

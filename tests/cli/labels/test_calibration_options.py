@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from fake_server import last_message as last_content
+from fake_server import stream_answer
 from scripted import LayerStates, last_message
 
 LABELS = ("--labels", "bug,idea")
@@ -439,3 +441,24 @@ def test_a_cascade_asks_about_unsure_texts_again(llm, staged, write):
     chosen = {text_of(request) for request in again}
     right = [row["label"] == text.split()[1] for row, text in zip(rows, texts, strict=True) if text in chosen]
     assert sum(right) > 0.6 * len(right)
+
+
+@pytest.mark.parametrize("option", ["--eval", "--calibrate"])
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_report_on_a_server_s_labels_says_how_it_scored_them(llm, server, labelled, option, multi):
+    """``warnings`` in --json are the line of a terminal, and of -v."""
+    server.usual = stream_answer(lambda body: "bug" if "a bug" in last_content(body) else "idea")
+    argv = ("classify", *LABELS, *(["--multi"] if multi else []), option, labelled)
+    run = llm(*argv, "--json", "--base-url", server.url)
+    assert run.code == 0, run.err
+    (said,) = json.loads(run.out)["warnings"]
+    assert "the model's own answers are used, sampled and counted" in said
+    assert f"llm: {said}\n" in llm(*argv, "-v", "--base-url", server.url).err
+
+
+def test_a_report_on_labels_of_this_machine_has_no_warnings(llm, label_scores, labelled):
+    """An empty list, as in results; a stored calibration has none."""
+    for report in (("--eval", labelled), ("--calibrate", labelled, "--calibration", "x")):
+        run = llm("classify", *LABELS, *report, "--json", answer=label_scores)
+        assert json.loads(run.out)["warnings"] == []
+    assert "warnings" not in json.loads(llm("calibrations", "show", "x", "--json").out)
