@@ -20,7 +20,7 @@ from llmcli.tasks.runner.answers import (
 )
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.context_budget import ContextBudget
-from llmcli.tasks.runner.instruction_echo import ask_again, without_instructions
+from llmcli.tasks.runner.instruction_echo import LeadingEchoFilter, ask_again, without_instructions
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import DeltaReporter
@@ -181,18 +181,20 @@ class _WrittenSummary:
         one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """
         run, plan = self._run, self._plan
-        answer = await run.ask(request, on_delta=self._on_delta())
+        answer, shown_text = await self._ask_last(request, instructions)
         if answer.is_empty and answer.finished.reason is FinishReason.STOP:
             again = make_retry(request, plan.options)
             if again is not None:
                 request = again
-                answer = await run.ask(request, on_delta=self._on_delta())
+                answer, shown_text = await self._ask_last(request, instructions)
         if answer.is_empty:
             raise EmptyAnswer(run.name, limit=answer.finished.limit)
         own = without_instructions(answer, request, instructions)
         repeats = REPEATS_REQUEST if own.text != answer.text else ""
-        if not plan.may_rewrite:  # it has been shown already
-            return answer, "", repeats
+        if shown_text.strip():
+            answer = replace(answer, text=shown_text)
+            own = without_instructions(answer, request, instructions)
+            return answer, "", REPEATS_REQUEST if own.text != shown_text else ""
         shown = answer.text if own.is_empty else own.text
         answer = self._clean(own)
         wrong = repeats or plan.form_problem(answer.text)
@@ -205,10 +207,20 @@ class _WrittenSummary:
             run.report(Delta(answer.text, run.item))
         return answer, length_warning(answer.text, plan.words), REPEATS_REQUEST if answer.is_empty else ""
 
-    def _on_delta(self) -> DeltaReporter:
-        """Return what reports the pieces of the summary; of one that may be written again only the reasoning."""
-        shows = self._shows_text and self._plan.options.shows_deltas and not self._plan.may_rewrite
-        return DeltaReporter(self._run, shows_text=shows)
+    async def _ask_last(self, request: Request, instructions: str) -> tuple[Answer, str]:
+        """Return the answer, and what was shown of it while it was written: of one that may be written again, nothing.
+
+        What it repeats of the ``instructions`` before its first sentence is not shown.
+        """
+        if not self._shows_text or not self._plan.options.shows_deltas or self._plan.may_rewrite:
+            return await self._run.ask(request, on_delta=self._on_reasoning()), ""
+        reporter = LeadingEchoFilter(DeltaReporter(self._run, shows_text=True), request, instructions)
+        answer = await self._run.ask(request, on_delta=reporter)
+        return answer, reporter.finish(answer).text
+
+    def _on_reasoning(self) -> DeltaReporter:
+        """Return what reports the pieces of the reasoning alone."""
+        return DeltaReporter(self._run, shows_text=False)
 
     async def _rewrite(self, request: Request, draft: Answer, shown: str, problem: str, instructions: str) -> Answer:
         """Return a summary that meets form and length better than the draft, else the draft.
@@ -221,7 +233,7 @@ class _WrittenSummary:
             return draft
         again, said = rewrite
         grammar = form_grammar(shown, plan.style) if problem else None
-        found = await self._ask_or_none(again, f"{instructions}\n{said}", self._on_delta(), grammar=grammar)
+        found = await self._ask_or_none(again, f"{instructions}\n{said}", self._on_reasoning(), grammar=grammar)
         if found is None:
             return draft
         answer = self._clean(found)

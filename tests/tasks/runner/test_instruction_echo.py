@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.tasks.runner.instruction_echo import remove_instructions
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.instruction_echo import LeadingEchoFilter, remove_instructions
+from llmcli.types import Finished, FinishReason, Message, ReasoningDelta, Request, Role, TextDelta
 
 AGAIN = (
     'That summary is no list. Write it again as a list, each point on a line that starts with "- ". '
@@ -84,3 +86,77 @@ def test_what_the_document_says_stays():
     answer = "- The summary is no list.\n"
     assert remove_instructions(answer, AGAIN, ["Rules of the house: the summary is no list."]) == answer
     assert remove_instructions(answer, AGAIN, [AGAIN]) == ""
+
+
+class Sink:
+    """Keeps what it gets."""
+
+    def __init__(self):
+        self.texts = []
+
+    def __call__(self, delta):
+        self.texts.append(delta.text)
+
+    def restart(self):
+        return not self.texts
+
+
+def filtered(text, size, instructions=AGAIN, source=""):
+    """Return the pieces of a text that the filter passes on, and the text of the answer that it returns."""
+    sink = Sink()
+    request = Request("1", (Message(Role.USER, f"{source}\n{instructions}"),))
+    echo_filter = LeadingEchoFilter(sink, request, instructions)
+    for start in range(0, len(text), size):
+        echo_filter(TextDelta("1", text[start : start + size]))
+    answer = echo_filter.finish(Answer(Finished("1", FinishReason.STOP), text))
+    return sink.texts, answer.text
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("The summary is no list. It leaks. It rains.", "It leaks. It rains."),
+        ("The summary is no list.\n\nIt leaks.", "It leaks."),
+        ("\n\n**The summary is no list.**\n- It leaks.\n", "- It leaks.\n"),
+        ("- The summary is no list.\n- Answer with the summary alone.\n- It leaks.", "- It leaks."),
+        ("The summary is no list. Write it again as a list. It leaks.", "It leaks."),
+        ("The summary is no list", ""),
+        ("It leaks. The summary is no list.", "It leaks. The summary is no list."),
+        ("It leaks", "It leaks"),
+        ("Dr. Who of the U.S. repairs 3.5 roofs. It rains.", "Dr. Who of the U.S. repairs 3.5 roofs. It rains."),
+        ("\n\n", "\n\n"),
+        ("::", "::"),
+        ("The summary is no list.\n---", "---"),
+        ("", ""),
+    ],
+)
+def test_an_answer_is_passed_on_without_its_repeated_beginning(text, shown, size):
+    """In pieces of any size, and the answer has what was shown."""
+    texts, answer = filtered(text, size)
+    assert "".join(texts) == shown == answer
+
+
+def test_only_the_first_sentence_waits():
+    """The rest is passed on as it comes, and all of it if there are no instructions."""
+    texts, _ = filtered("It leaks. It rains.", 1)
+    assert texts == ["It leaks. I", *"t rains."]
+    assert filtered("It leaks.", 1, "")[0] == [*"It leaks."]
+
+
+def test_a_quotation_at_the_beginning_stays():
+    """The source has the sentence."""
+    text = "The summary is no list. It leaks."
+    assert filtered(text, 5, source="A rule: the summary is no list.")[1] == text
+
+
+def test_an_answer_begins_again_until_it_was_passed_on():
+    """What was held back is forgotten; reasoning does not wait."""
+    sink = Sink()
+    echo_filter = LeadingEchoFilter(sink, Request("1", (Message(Role.USER, AGAIN),)), AGAIN)
+    echo_filter(TextDelta("1", "The summary is"))
+    assert echo_filter.restart()
+    echo_filter(TextDelta("1", "It leaks. It rains."))
+    assert sink.texts == ["It leaks. It rains."] and not echo_filter.restart()
+    echo_filter(ReasoningDelta("1", "hm"))
+    assert sink.texts[-1] == "hm"

@@ -240,13 +240,32 @@ def test_a_summary_that_only_repeats_its_request_is_incomplete(builtin, style, s
     assert found.incomplete.detail == "repeats the words of the request"
 
 
-def test_a_paragraph_that_repeats_its_request_is_incomplete(builtin):
+def test_a_paragraph_that_repeats_its_request_later_is_incomplete(builtin):
     """It has been shown; one of a wanted length is written again."""
-    events, backend = run(builtin, f"{QUESTION}{TEXT}", TEXT, style="paragraph")
+    events, backend = run(builtin, f"{TEXT}\n{QUESTION}", TEXT, style="paragraph")
     assert result(events).incomplete.exit_code == 3 and len(backend.requests) == 1
     assert result(events).text == streamed(events)
     events, backend = run(builtin, f"{QUESTION}{TEXT}", TEXT, style="paragraph", words=9)
     assert result(events).text == TEXT and not result(events).cut and len(backend.requests) == 2
+
+
+@pytest.mark.parametrize("echo", [QUESTION, f"{QUESTION}\n", QUESTION.replace("\n", " "), 2 * QUESTION])
+def test_a_paragraph_does_not_begin_with_its_request(builtin, echo):
+    """Its first sentence is held back until it is complete; one that repeats the request is not shown."""
+    events, backend = run(builtin, f"{echo}{TEXT}", "", style="paragraph")
+    found = result(events)
+    assert found.text == TEXT == streamed(events) and not found.cut and len(backend.requests) == 1
+    events, _ = run(builtin, TEXT, "", style="paragraph")
+    assert len([event for event in events if isinstance(event, Delta)]) > 1, "it is shown while it is written"
+
+
+def test_a_paragraph_that_only_repeats_its_request_is_written_again(builtin):
+    """Nothing of it was shown, so the second answer may take its place."""
+    events, backend = run(builtin, QUESTION, f"{QUESTION}{TEXT}", style="paragraph")
+    assert result(events).text == TEXT == streamed(events) and not result(events).cut
+    assert "repeats the words of the request" in last_message(backend.requests[1])
+    events, backend = run(builtin, QUESTION, QUESTION, style="paragraph")
+    assert result(events).text == streamed(events) == "" and result(events).incomplete.exit_code == 3
 
 
 @pytest.mark.parametrize(
