@@ -95,6 +95,17 @@ def test_summaries_of_several_files_have_headers(llm, tmp_path):
     assert run.out == f"==> {names[0]} <==\nS1\n\n==> {names[1]} <==\nS2\n"
 
 
+@pytest.mark.parametrize("argv", [(), ("--json",)])
+def test_a_summary_does_not_begin_with_its_request(llm, argv):
+    """What is shown while it is written has none of it, as the text of the object."""
+    answer = "What is this text about? The roof leaks. It is repaired on Monday."
+    run = llm("summarize", "--style", "paragraph", *argv, stdin=b"Notes of a meeting.", answer=lambda _: answer)
+    assert (run.code, run.err) == (0, "")
+    assert (
+        json.loads(run.out)["text"] if argv else run.out.rstrip("\n")
+    ) == "The roof leaks. It is repaired on Monday."
+
+
 def test_json_of_several_files_names_each(llm, tmp_path):
     """Each object names its document."""
     for name in ("one", "two"):
