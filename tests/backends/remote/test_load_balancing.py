@@ -18,6 +18,7 @@ from fake_server import (
     encode_chunk,
     error_answer,
     last_message,
+    send_events,
     stall_after,
     stream_answer,
 )
@@ -35,7 +36,18 @@ from llmcli.errors import ConfigError, RequestRejected
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.interrupt import Interrupt
-from llmcli.types import CandidateScores, Finished, FinishReason, Message, Request, RequestProgress, Role, TextDelta
+from llmcli.types import (
+    UNKNOWN_USAGE,
+    CandidateScores,
+    Finished,
+    FinishReason,
+    Message,
+    Request,
+    RequestProgress,
+    Role,
+    TextDelta,
+    Usage,
+)
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "41"))
 QUICK = RetryPolicy(first_pause_s=0.002, max_pause_s=0.05)
@@ -504,6 +516,40 @@ def test_an_answer_that_broke_off_counts(servers):
     usage_cost = PRICE.of_tokens(0, 2) + (5 * 10 + 2) / 1e6
     assert spent == pytest.approx(usage_cost)
     assert 0.01 - budget._left() > spent + PRICE.of_tokens(20, 20)
+
+
+@pytest.mark.parametrize("priced", [True, False])
+def test_what_a_cancelled_request_used_is_unknown(servers, priced):
+    """Its reservation counts as spent; one that was not sent used nothing."""
+    for server in servers:
+        server.usual = stall_after(encode_chunk({"content": "Half"}))
+    budget = CostBudget(PRICE, 1.0) if priced else None
+    with balancing(servers[:1], budget=budget, concurrency=1) as backend, backend.open() as job:
+        job.submit(request("sent", max_tokens=20))
+        job.submit(request("waiting", max_tokens=20))
+        job.close_input()
+        wait_until(servers[0].chats)
+        for name in ("waiting", "sent"):
+            job.cancel(name)
+        ends = {event.id: event.usage for event in job if isinstance(event, Finished)}
+        stats = backend.stats()
+    assert ends == {"sent": UNKNOWN_USAGE, "waiting": Usage()}
+    assert (stats.cost, stats.num_unknown_costs) == ((0.0, 1) if priced else (None, 0))
+    assert budget is None or 1.0 - budget._left() >= PRICE.of_tokens(0, 20)
+
+
+def test_what_a_failed_request_used_is_what_its_servers_charge(servers):
+    """Nothing for one that was refused, unknown for an answer that cannot be parsed."""
+    servers[0].script = [error_answer(400, "no"), send_events(b"no JSON")]
+    with balancing(servers[:1], budget=CostBudget(PRICE)) as backend:
+        ends = []
+        for number in range(2):
+            with backend.open() as job:
+                job.submit(request(number))
+                job.close_input()
+                ends += [event for event in job if isinstance(event, Finished)]
+        assert [end.usage.is_known for end in ends] == [True, False] and all(end.error is not None for end in ends)
+        assert backend.stats().num_unknown_costs >= 1
 
 
 def test_a_job_ends_before_all_servers_together_cost_more(servers):
