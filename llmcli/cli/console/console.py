@@ -153,6 +153,11 @@ class Console:
         if self.shows_notes:
             self.write_message(f"llm: {sanitize.single_line(text)}")
 
+    def write_outcome(self, text: str) -> None:
+        """Write a line about the outcome that the command was run for to stderr, also off a terminal, unless ``-q``."""
+        if not self.quiet:
+            self._write_prefixed("note", text, "llm: ")
+
     def _write_prefixed(self, kind: str, text: str, prefix: str) -> None:
         import json
 

@@ -186,7 +186,7 @@ class CalibrationOptions:
                 warnings=self._calibration.scoring_warnings,
             )
         for sentence in self._threshold_sentences():
-            self._ctx.console.write_note(sentence)
+            self._ctx.console.write_outcome(sentence)
         return 0
 
     def draw_plot(self) -> None:
@@ -199,19 +199,24 @@ class CalibrationOptions:
     def notices(self, summary: LabelSummary) -> Iterator[Notice]:
         """Yield where the model answers without its calibration, and how the thresholds do on the labelled rows.
 
-        Both are added to the summary.
+        Both are added to the summary. A run with --calibrate was asked for these figures, so it writes them at once.
         """
+        sentences: list[str] = []
         if self._calibration is not None:
-            yield from self._gain_notices(self._calibration, summary)
+            sentences += self._gain_sentences(self._calibration, summary)
         details = {name: {**asdict(each), "precision": each.precision} for name, each in self.thresholds.items()}
         if details:
             summary.details["target_precision"] = details if len(details) > 1 else next(iter(details.values()))
         elif self._flags.threshold is not None:
             summary.details["threshold"] = self._flags.threshold
-        yield from map(Notice, self._threshold_sentences())
+        for sentence in [*sentences, *self._threshold_sentences()]:
+            if self._labelled is None:
+                yield Notice(sentence)
+            else:
+                self._ctx.console.write_outcome(sentence)
 
-    def _gain_notices(self, calibration: FittedCalibration, summary: LabelSummary) -> Iterator[Notice]:
-        """Yield where the calibration gains nothing and does not answer; note what a new one gains."""
+    def _gain_sentences(self, calibration: FittedCalibration, summary: LabelSummary) -> Iterator[str]:
+        """Yield where the calibration gains nothing and does not answer, and what a new one gains."""
         from llmcli.cli.labels.calibration_report import describe_gain
 
         assert calibration.stored is not None
@@ -219,10 +224,8 @@ class CalibrationOptions:
         for name, problem in problems.items():
             words = describe_gain(problem.gain, keep=name in answering)
             sentence = f"{name}: {words}" if len(problems) > 1 else words
-            if name not in answering:
-                yield Notice(sentence)
-            elif self._labelled is not None:
-                self._ctx.console.write_note(sentence)
+            if name not in answering or self._labelled is not None:
+                yield sentence
         summary.details["calibration_answers"] = len(answering) == len(problems)
 
     def _threshold_sentences(self) -> Iterator[str]:

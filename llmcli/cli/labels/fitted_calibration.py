@@ -131,7 +131,7 @@ class FittedCalibration:
             self.stored = self._fit(backend, make_scorer(), labelled, identity)
             if self._name is not None:
                 path = self._store.save(self._name, self.stored)
-                self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
+                self._ctx.console.write_outcome(f"saved the calibration {self._name} in {path}")
         elif self.stored is not None:
             is_remote = self._ctx.runtime.server is not None
             self.stored.require_identity(self._name or "", identity, is_remote=is_remote)

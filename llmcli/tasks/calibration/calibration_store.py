@@ -19,7 +19,7 @@ from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibra
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 from llmcli.tasks.calibration.calibration import Calibration, Cascade
-from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
+from llmcli.tasks.calibration.calibration_figures import figures_from_json
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, gain_from_json
 from llmcli.tasks.calibration.learning_curve import curve_from_json
@@ -90,11 +90,6 @@ class StoredCalibration:
             return problem.uncalibrated
         assert problem.calibration.heldout is not None
         return problem.calibration.heldout
-
-    def answering_figures(self) -> dict[str, CalibrationFigures]:
-        """Return the figures of what answers, by problem."""
-        answering = self.answering()
-        return {name: each.figures if name in answering else each.gain.before for name, each in self.problems.items()}
 
     def require_identity(self, name: str, identity: Mapping[str, Any], *, is_remote: bool = False) -> None:
         """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``.

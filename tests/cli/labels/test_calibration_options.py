@@ -133,7 +133,9 @@ def test_a_calibration_that_gains_nothing_does_not_answer(llm, label_scores, agr
     assert "bug=0.9000" not in kept.out and "gains nothing" not in kept.err
     assert json.loads((tmp_path / "summary.json").read_text())["calibration_answers"] is True
     (row,) = [json.loads(line) for line in llm("calibrations", "list", "--json").out.splitlines()]
-    assert (row["accuracy"], row["ece"]) == (0.9, 0.0)
+    figures = json.loads(llm("calibrations", "show", "c", "--json").out)["figures"]
+    assert row["accuracy"] == round(figures["accuracy"]["value"], 3)
+    assert row["ece"] == round(figures["ece"]["value"], 3) > 0
 
 
 def test_a_calibration_without_a_gain_can_be_kept(llm, label_scores, agreed):
@@ -150,9 +152,39 @@ def test_a_calibration_without_a_gain_can_be_kept(llm, label_scores, agreed):
 def test_records_are_labelled_without_a_calibration_that_gains_nothing(llm, label_scores, agreed, write):
     """Where --calibrate prints no report either, one line says it; the target precision is that of what answers."""
     argv = ("classify", *LABELS, "--calibrate", agreed, "--target-precision", "0.85", write("in.txt", "a bug\n"))
-    run = llm(*argv, "-v", answer=label_scores)
+    run = llm(*argv, answer=label_scores)
     assert run.out.startswith("bug\tbug=0.9000") and "the calibration gains nothing" in run.err
     assert "threshold 0.900: 18 of 20 labels right" in run.err
+
+
+@pytest.mark.parametrize("with_input", [False, True], ids=["report", "records"])
+@pytest.mark.parametrize("command", ["classify", "sentiment", "filter"])
+def test_figures_in_a_pipe_are_those_of_a_terminal(llm, terminal, write, statement_scores, command, with_input):
+    """Standard error has the same lines; -q silences them, --json makes objects of them, and the answer is the same."""
+    values = {"sentiment": ("positive", "negative"), "filter": ("yes", "no"), "classify": ("bug", "idea")}[command]
+    words = {"filter": ("a disk", "a cat")}.get(command, values)
+    rows = "".join(f"{word} {n},{value}\n" for n in range(15) for word, value in zip(words, values, strict=True))
+
+    def answer(request):
+        if command == "filter":
+            return statement_scores(request)
+        text = last_message(request).rpartition("Text:")[2]
+        return {label: 0.0 if label in text else -1.0 for label in request.candidates}
+
+    own = {"filter": ["it is about a disk"], "sentiment": [], "classify": [*LABELS]}[command]
+    argv = [command, *own, "--calibrate", write("rows.csv", f"text,label\n{rows}"), "--calibration", "c"]
+    argv += ["--target-precision", "0.9", *([write("in.txt", f"{words[0]}\n")] if with_input else [])]
+    piped, quiet = (llm(*argv, *more, answer=answer) for more in ((), ("-q",)))
+    lines = [line.removeprefix("llm: ") for line in piped.err.splitlines()]
+    starts = ["saved the calibration c in ", *(["the calibration "] if with_input else []), "threshold "]
+    assert len(lines) == len(starts) and all(map(str.startswith, lines, starts))
+    assert piped.code == quiet.code == 0 and (quiet.out, quiet.err) == (piped.out, "")
+    screen = terminal(columns=300)
+    assert llm(*argv, answer=answer, err=screen.slave).code == 0
+    shown = screen.close()
+    assert all(f"llm: {line}" in shown for line in lines)
+    objects = llm(*argv, "--json", answer=answer).err.splitlines()
+    assert [json.loads(line)["note"] for line in objects] == lines
 
 
 @pytest.mark.parametrize(

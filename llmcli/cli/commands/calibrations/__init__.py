@@ -26,9 +26,10 @@ def show_list(ctx: CommandContext) -> int:
     """List the calibrations with their labels and how good they are.
 
     In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One
-    that cannot be read has only a name; standard error says why, and the exit code is 77 or 78. The figures are those
-    of what answers: of the model alone where the calibration gains nothing. With several labels for a record, they are
-    means over the labels.
+    that cannot be read has only a name; standard error says why, and the exit code is 77 or 78. The figures are
+    cross-validated: each labelled row is predicted by a fit that did not see it. "llm calibrations show NAME" compares
+    them with those of the model alone, which answers where the calibration gains nothing. With several labels for a
+    record, they are means over the labels.
     """
     from statistics import fmean
 
@@ -44,7 +45,7 @@ def show_list(ctx: CommandContext) -> int:
             code = code or error.exit_code
             row |= dict.fromkeys(("verb", "labels", "model", "rows", "accuracy", "ece", "created"))
         else:
-            figures = [*stored.answering_figures().values()]
+            figures = [problem.figures for problem in stored.problems.values()]
             row |= {"verb": stored.identity.get("verb"), "labels": ",".join(stored.labels)}
             row |= {"model": stored.model, "rows": figures[0].rows}
             row |= {"accuracy": round(fmean(each.accuracy.value for each in figures), 3)}
