@@ -127,6 +127,15 @@ class Flags:
             section=OptionSection.OUTPUT,
         ),
     ] = None
+    force: Annotated[
+        bool,
+        Option(
+            "--force",
+            help="Replace files whose names llm derives; a file that -o names always is.",
+            section=OptionSection.OUTPUT,
+            rare=True,
+        ),
+    ] = False
     json: Annotated[
         bool, Option("--json", help="Print one JSON object per result, one per line.", section=OptionSection.OUTPUT)
     ] = False

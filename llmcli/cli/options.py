@@ -103,7 +103,7 @@ def command(
 ) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Add the recurring options called ``names`` (default: all) to a command, and pass it its context.
 
-    ``without``: recurring options that it lacks.
+    ``without``: recurring options that it lacks. A command has --force exactly if it has -o.
     ``writes_text`` False: it reads states or scores of the model, and lacks the options about answers.
     ``examples``: the last lines of its help.
     ``tolerant``: it also works with a broken configuration.
@@ -111,12 +111,12 @@ def command(
 
     The command returns its exit code, None for 0.
     """
+    chosen = {*(names or (option.name for option in shared_options(flags)))} - {*without}
+    chosen = chosen | {"force"} if "output" in chosen else chosen - {"force"}
     wanted = [
         option
         for option in shared_options(flags)
-        if option.name not in without
-        and (not names or option.name in names)
-        and (writes_text or not any(isinstance(mark, ShapesAnswer) for mark in option.marks))
+        if option.name in chosen and (writes_text or not any(isinstance(mark, ShapesAnswer) for mark in option.marks))
     ]
 
     records_provenance = any(option.name == "provenance" for option in wanted)

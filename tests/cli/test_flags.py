@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import pytest
 import typer
+from llm_fixtures import llm, write
 
+from llmcli.cli import command_registry
 from llmcli.cli.flags import Flags, GivesSetting, flag_settings, model_options, option_words, shared_options
+from llmcli.cli.reference import load_parser
+from llmcli.errors import InternalError
 from llmcli.fast_dataclass import frozen
 from llmcli.settings import SETTING_SPECS
+
+__all__ = ["llm", "write"]
 
 
 def test_every_marked_option_gives_a_setting_that_exists():
@@ -50,3 +57,44 @@ def test_an_option_is_added_by_one_field():
         "markdown",
     ]
     assert flag_settings(MoreFlags(markdown="off"))["markdown"] == ("--markdown", "off")
+
+
+def option_words_by_command(name, parser):
+    """Yield each command with its words; of a group, those of all its commands."""
+    yield name, {word for param in parser.params for word in param.opts}
+    for sub, command in getattr(parser, "commands", {}).items():
+        yield from option_words_by_command(f"{name} {sub}", command)
+
+
+def test_every_command_with_an_output_has_force():
+    """So a script can give both to each command."""
+    words = {}
+    for command in command_registry.COMMANDS:
+        words |= option_words_by_command(command.name, load_parser(command.name))
+    writing = [name for name, own in words.items() if "-o" in own]
+    assert {"ask", "summarize", "translate", "tm export", "models quantize", "quiz import"} <= {*writing}
+    assert [name for name in writing if "--force" not in words[name]] == []
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_an_explicit_output_is_replaced_with_and_without_force(llm, write, force):
+    """And completely."""
+    path = write("out.txt", "an older and longer answer\n" * 9)
+    assert llm("ask", "Why?", "-o", path, *force, answer=lambda _request: "new").code == 0
+    with open(path, encoding="utf-8") as file:
+        assert file.read() == "new\n"
+
+
+def test_force_is_no_part_of_a_job(llm, write, tmp_path):
+    """A job that was begun without it is resumed with it: only the failed record is asked about again."""
+    argv = ["classify", "--labels", "bug,idea", "--no-prior", write("in.txt", "a bug\nboom\nan idea\n")]
+    argv += ["-o", str(tmp_path / "out.csv"), "--resume"]
+
+    def answer(request):
+        failed = "boom" in request.messages[-1].content
+        return InternalError(detail="boom") if failed else dict.fromkeys(request.candidates, -1.0)
+
+    assert llm(*argv, answer=answer).code == 3
+    again = llm(*argv, "--retry-failed", "--force", answer=lambda request: dict.fromkeys(request.candidates, -1.0))
+    assert again.code == 0, again.err
+    assert ["boom" in request.messages[-1].content for request in again.backend.requests] == [True]

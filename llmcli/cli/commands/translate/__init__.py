@@ -122,7 +122,6 @@ def translate(
         str | None,
         Option("--update", metavar="TARGET", help="Update this translation; keep people's edits."),
     ] = None,
-    force: Annotated[bool, Option("--force", help="Overwrite existing files (-o DIR or pattern).", rare=True)] = False,
     memory: Annotated[
         str | None, Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
     ] = None,
@@ -178,7 +177,7 @@ def translate(
         context=context,
         glossary_file=glossary,
         update_target=update,
-        force=force,
+        force=ctx.flags.force,
         memory_file=memory,
         uses_memory=not no_memory,
         review=review,
