@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -81,8 +82,7 @@ def test_an_explicit_output_is_replaced_with_and_without_force(llm, write, force
     """And completely."""
     path = write("out.txt", "an older and longer answer\n" * 9)
     assert llm("ask", "Why?", "-o", path, *force, answer=lambda _request: "new").code == 0
-    with open(path, encoding="utf-8") as file:
-        assert file.read() == "new\n"
+    assert Path(path).read_text(encoding="utf-8") == "new\n"
 
 
 def test_force_is_no_part_of_a_job(llm, write, tmp_path):
