@@ -169,7 +169,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
 
 def find_message_syntax(text: str) -> tuple[list[Span], bool]:
     """Return the spans of a program's message, and whether it has a printf placeholder, so that "%%" means "%"."""
-    has_printf = bool(find_spans(text, {"printf"}))
+    has_printf = "%" in text and bool(find_spans(text, {"printf"}))
     return find_spans(text, MESSAGE_KINDS | {"c-format"} if has_printf else MESSAGE_KINDS), has_printf
 
 
