@@ -335,13 +335,17 @@ class UnusableDirectory(OutputError):
 
 
 class TemporaryFailure(LlmError, type_name="TryAgain"):
-    """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced."""
+    """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced.
+
+    ``num_shown``: characters of an answer that the reader had been shown before.
+    """
 
     exit_code = 75
 
     def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.retry_after = retry_after
+        self.num_shown = 0
 
 
 class ServersUnreachable(TemporaryFailure):

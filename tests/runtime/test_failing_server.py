@@ -182,3 +182,47 @@ def test_a_chat_does_not_wait_for_a_server_that_is_down(llm, server):
     server.script = [stream_answer("one"), *[error_answer(500, "it broke")] * 5, stream_answer("three")]
     run = llm("chat", "--base-url", server.url, stdin=b"first\nsecond\nthird\n")
     assert "one" in run.out and "three" in run.out and run.err.count("llm:") == 1, run
+
+
+SCHEMA = '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}'
+COMMANDS = {
+    "extract": ["extract", "--schema", "schema.json", "doc.txt"],
+    "ask": ["ask", "--schema", "schema.json", "Who paid?", "-f", "doc.txt"],
+    "classify": ["classify", "--labels", "good,bad", "doc.txt"],
+    "translate": ["translate", "--to", "de", "doc.txt"],
+    "summarize": ["summarize", "doc.txt"],
+    "command": ["command", "list the files", "--no-stdin"],
+    "check": ["check", "doc.txt", "--against", "doc.txt"],
+}
+
+
+@pytest.mark.parametrize("failing", [close_connection(), cut_connection(), error_answer(500, "it broke")])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_answer_costs_the_usual_number_of_attempts(llm, server, command, failing, tmp_path, monkeypatch):
+    """Four here, five as a rule: no command repeats them, also where the server closes a connection that was idle."""
+    monkeypatch.chdir(tmp_path)
+    Path("schema.json").write_text(SCHEMA)
+    Path("doc.txt").write_text("Mr Smith paid 300 euros to Acme in Paris.\n")
+
+    def behave(handler, body):
+        (stream_answer("Hi") if body.get("messages", [{}])[-1].get("content") == "Hello" else failing)(
+            handler, body
+        )  # a word is answered
+
+    server.usual = behave
+    run = llm(*COMMANDS[command], "--base-url", server.url, "-m", "big")
+    sent = [json.dumps(body, sort_keys=True) for body in server.chats() if body and last_message(body) != "Hello"]
+    assert run.code == 75 and sent and max(map(sent.count, sent)) <= 4, (len(sent), run.err)
+    assert len(sent) <= 4 or command == "check", len(sent)  # which asks about several passages
+
+
+def test_an_answer_that_breaks_off_counts_the_characters_that_were_shown(llm, server):
+    """Not those that were received for an answer that is shown only when it is complete."""
+    server.usual = cut_connection("Half an answer")
+    run = llm("ask", "hi", "--no-stdin", "--base-url", server.url, "-m", "big")
+    assert f"broke off (the connection broke) (characters of the answer shown: {len(run.out.strip())})" in run.err, (
+        run.err
+    )
+    assert run.out.startswith("Half")
+    run = llm("ask", "hi", "--no-stdin", "--json", "--base-url", server.url, "-m", "big")
+    assert "broke off" in run.err and "characters" not in run.err and run.out == "", run.err

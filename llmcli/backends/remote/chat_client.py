@@ -260,9 +260,8 @@ class ChatClient:
         except TemporaryFailure as error:
             if not reader.num_characters:
                 raise
-            broke = f"its answer broke off after {reader.num_characters:,} characters"
             kind = ServerStalled if isinstance(error, ServerStalled) else TemporaryFailure
-            raise kind(self.server.label, detail=f"{broke} ({error.detail})") from error
+            raise kind(self.server.label, detail=f"its answer broke off ({error.detail})") from error
         try:
             *pieces, finished = reader.finish()
         finally:

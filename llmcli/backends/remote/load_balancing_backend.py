@@ -213,6 +213,7 @@ class LoadBalancingBackend:
         failures = _RequestFailures(self._router.num_answered)
         while True:
             with call.child() as attempt:
+                attempt.may_resend = not failures.servers
                 assignment = self._router.assign(request, prompt_tokens, attempt, failures.servers)
                 usage, error = None, None
                 try:
@@ -226,7 +227,7 @@ class LoadBalancingBackend:
                     return answer
                 finally:
                     self._router.release(assignment, usage, failed=error is not None and _concerns_server(error))
-            failures.add(assignment.server, error, self._router.num_answered)
+            failures.add(assignment.server, error, self._router.num_answered, 1 + attempt.num_resent)
             if (attempt.delivered and not request.gathered) or not _concerns_server(error):
                 raise error
             if not self._may_repeat(call, request, assignment, failures, error):
@@ -467,11 +468,11 @@ class _RequestFailures:
     count: int = 0
     servers: set[RoutedServer] = field(default_factory=set)
 
-    def add(self, server: RoutedServer, error: LlmError, num_answered: int) -> None:
-        """Add a failure."""
+    def add(self, server: RoutedServer, error: LlmError, num_answered: int, attempts: int) -> None:
+        """Add a failure, for which the request was sent so many times."""
         if isinstance(error, RateLimited) and num_answered > self.num_answered:
             self.count, self.num_answered = 0, num_answered
-        self.count += 1
+        self.count += attempts
         self.servers.add(server)
 
 

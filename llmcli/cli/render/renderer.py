@@ -17,6 +17,7 @@ from llmcli.errors import (
     OutputError,
     PartialError,
     ProcessStopped,
+    TemporaryFailure,
     TimedOut,
 )
 from llmcli.fast_dataclass import frozen
@@ -101,6 +102,7 @@ class _ResultRenderer:
         self._options = options
         self._order = ItemOrder()
         self._streamed = False  # text of the current item was written before its result arrived
+        self._num_shown = 0  # characters of that text
         self._on_terminal = writes_to_terminal(sink)
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
@@ -150,10 +152,14 @@ class _ResultRenderer:
         if isinstance(ready, str):
             if self._streams_text:
                 self._streamed = True
+                self._num_shown += len(ready)
                 self._open_text().feed(ready)
             return
         streamed, self._streamed = self._streamed, False
+        num_shown, self._num_shown = self._num_shown, 0
         if isinstance(ready, ItemFailed):
+            if isinstance(ready.error, TemporaryFailure):
+                ready.error.num_shown = num_shown
             self._render_failure(ready)
         else:
             self._render_result(ready, streamed=streamed)

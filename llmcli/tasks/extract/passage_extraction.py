@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from typing import Any, Literal
 
 from llmcli.documents.text_cutting import cut_text
-from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut
+from llmcli.errors import ContextOverflow, LlmError, ProcessStopped, TimedOut
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
@@ -78,7 +78,7 @@ async def extract_passage(
             works = [extract_passage(run, plan, part, f"{request_id}.{n}", division + 1) for n, part in parts]
             return [values for each in await run.gather(works) for values in each]
         attempts.append(found)
-        if not found.problem or isinstance(found.error, InputError):
+        if not found.problem or found.error is not None:  # the backend has tried again already
             break
         request = make_retry(request, plan.options)
     return [min(attempts, key=lambda each: each.rank)]

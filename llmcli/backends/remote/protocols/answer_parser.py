@@ -112,11 +112,7 @@ class AnswerParser(ABC):
         if self._breakage is not None:
             raise TemporaryFailure(self._server.label, detail=f"its answer broke off: {self._breakage}")
         if self._finish_reason is None:
-            detail = (
-                f"its answer broke off after {self.num_characters:,} characters"
-                if self.num_characters
-                else "it sent no answer"
-            )
+            detail = "its answer broke off" if self.num_characters else "it sent no answer"
             raise TemporaryFailure(self._server.label, detail=detail)
         yield from self._pieces(self._join_reasoning.decode(b"", final=True), "")
         answer = self._join_answer.decode(b"", final=True)

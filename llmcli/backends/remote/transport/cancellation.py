@@ -39,7 +39,9 @@ class CancelToken:
     """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
 
     ``received`` is set when the server has sent anything. ``cost`` is that of the request, None where its price is not
-    known. ``order`` decides which of several calls that wait for a server goes first.
+    known. ``order`` decides which of several calls that wait for a server goes first. ``may_resend``: a request may be
+    sent again, once, over a new connection if the server closes an idle one instead of answering; ``num_resent`` counts
+    that.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class CancelToken:
         self.order = order
         self.delivered = False
         self.received = False
+        self.may_resend = True
+        self.num_resent = 0
         self._children: set[CancelToken] = set()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()

@@ -231,9 +231,12 @@ class HttpClient:
                 if not exchange.is_connected:
                     raise self._connection_error(error, exchange) from error
                 closed = exchange.peer_closed or isinstance(error, ConnectionError)
-                if exchange.is_new or exchange.has_received or not closed:
+                if exchange.is_new or exchange.has_received or not closed or not call.may_resend:
                     raise
-                # the server closed an idle connection: the request itself did not fail
+                # the server closed an idle connection, as a rule before it had the request; one that closes it because
+                # of the request gets no more than the usual number of attempts
+                call.may_resend = False
+                call.num_resent += 1
             finally:
                 if exchange.stream is not None and not exchange.is_connected:
                     exchange.stream.close()

@@ -154,7 +154,7 @@ class Retrier:
 
         Failures of a busy server do not count while it answers other requests.
         """
-        failures, answered = 0, self._limiter.num_answered
+        failures, answered, num_resent = 0, self._limiter.num_answered, call.num_resent
         while True:
             try:
                 with self._limiter.acquire(call):
@@ -162,7 +162,8 @@ class Retrier:
             except TemporaryFailure as error:
                 if isinstance(error, RateLimited) and self._limiter.num_answered > answered:
                     failures, answered = 0, self._limiter.num_answered
-                failures += 1
+                failures += 1 + call.num_resent - num_resent
+                num_resent = call.num_resent
                 policy = self._policy
                 wait = policy.pause(failures, error.retry_after)
                 tries = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries

@@ -61,7 +61,8 @@ def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
         wait = "Try again later: the download continues where it stopped."
-    return append_detail(subject_of(error) or "not available now", error), wait
+    shown = f" (characters of the answer shown: {error.num_shown:,})" if error.num_shown else ""
+    return append_detail(subject_of(error) or "not available now", error) + shown, wait
 
 
 SERVER_DESCRIPTIONS: Descriptions = {
