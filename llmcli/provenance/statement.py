@@ -7,12 +7,15 @@ it.
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from llmcli.errors import BadDocument
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import field, frozen
+from llmcli.provenance.digest_key import KEYED, DigestKey
 from llmcli.schema_validation import SchemaValidator
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -21,6 +24,8 @@ SUFFIX = ".provenance.json"
 """What the name of an output's statement adds to that of the output."""
 FIELD = "provenance"
 """The field with the statement in a result as JSON."""
+MAC = "mac"
+"""The field of the predicate with the HMAC over the whole statement without this field, and the name of its key."""
 
 _TEXT = {"type": "string"}
 _DIGESTS = {"type": "object", "additionalProperties": _TEXT}
@@ -63,6 +68,7 @@ _SCHEMA = {
                 "settings": {"type": "object"},
                 "directory": _TEXT,
                 "key": _TEXT,
+                MAC: {**_DIGESTS, "required": ["key", KEYED]},
                 "inputs": {"type": "array", "items": _THING},
                 "prompts": {"type": "array", "items": _THING},
                 "versions": _DIGESTS,
@@ -81,6 +87,8 @@ class Statement:
     name: str
     digest: Mapping[str, str]
     predicate: Mapping[str, Any]
+    source: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The JSON values that it was read from, with fields that are none of ours."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -92,10 +100,57 @@ class Statement:
         }
 
 
+class StatementMac(StrEnum):
+    """What the HMAC of a statement says about it."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    ABSENT = "absent"
+    NO_KEY = "no key"
+
+
+def add_mac(value: dict[str, Any], key: DigestKey) -> dict[str, Any]:
+    """Return a statement as JSON values with the HMAC over all of it."""
+    return {**value, "predicate": {**value["predicate"], MAC: {"key": key.id, **key.digest(_canonical_bytes(value))}}}
+
+
+def check_mac(statement: Statement, key: DigestKey | None) -> StatementMac:
+    """Compare a statement that was read with its HMAC. Its maker is known by either name of the key in it."""
+    predicate = statement.predicate
+    if MAC not in predicate:
+        return StatementMac.ABSENT
+    mac = predicate[MAC]
+    if key is None or key.id not in {mac["key"], predicate["key"]}:
+        return StatementMac.NO_KEY
+    value = dict(statement.source or statement.to_json())
+    value["predicate"] = {name: each for name, each in predicate.items() if name != MAC}
+    digest = key.digest(_canonical_bytes(value))[KEYED]
+    same = hmac.compare_digest(digest.encode(), mac[KEYED].encode("utf-8", "replace"))
+    return StatementMac.OK if same and mac == {"key": key.id, KEYED: digest} else StatementMac.CHANGED
+
+
+def _canonical_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return JSON values in one form: fields in order, no blanks; what is no character as it is written to a pipe."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Return the JSON values in a file. Raises ``ValueError``; ``BadDocument`` if an object has a field twice."""
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise BadDocument(name, detail="an object in it has a field twice", kind="statement")
+        return found
+
+    return json.loads(data, object_pairs_hook=read_object)
+
+
 def parse_statement(data: bytes, name: str) -> Statement:
     """Return the statement in the file ``name``. Raises ``BadDocument``."""
     try:
-        value = json.loads(data)
+        value = parse_json(data, name)
     except (ValueError, RecursionError) as error:
         raise BadDocument(name, detail="it is no JSON", kind="statement") from error
     return read_statement(value, name)
@@ -107,4 +162,4 @@ def read_statement(value: Any, name: str) -> Statement:
     if problem is not None:
         raise BadDocument(name, detail=f"it is no statement of llm: {problem}", kind="statement")
     subject = value["subject"][0]
-    return Statement(subject["name"], subject["digest"], value["predicate"])
+    return Statement(subject["name"], subject["digest"], value["predicate"], value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from llmcli.fast_dataclass import frozen
 from llmcli.files.resumable_file import is_resumable
 from llmcli.interrupt import Interrupt
 from llmcli.provenance.digest_key import KEYED, DigestKey, digest_public, digest_public_file
-from llmcli.provenance.statement import SUFFIX, Statement
+from llmcli.provenance.statement import SUFFIX, Statement, add_mac
 from llmcli.types import Result, Usage
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class ProvenanceRecorder:
         tally.add(result)
         output = _Output(os.path.join(os.getcwd(), "-"), None, {}, tally)  # noqa: PTH109, PTH118 (a Path takes longer)
         digest = digest_public(json_text.dumps(shown).encode("utf-8", "replace"))
-        return Statement(STDIN, digest, self._predicate(runtime, output)).to_json()
+        return self._describe(STDIN, digest, runtime, output)
 
     def write(self, runtime: Runtime) -> None:
         """Write the statements beside the outputs. Raises as ``atomic_write``, and ``OutputError``."""
@@ -213,9 +214,15 @@ class ProvenanceRecorder:
             except OSError as error:
                 raise OutputError(output.path, detail=error.strerror or "") from error
             name = os.path.basename(output.path)  # noqa: PTH119 (the same)
-            statement = Statement(name, digest, self._predicate(runtime, output)).to_json()
+            statement = self._describe(name, digest, runtime, output)
             with atomic_write(output.path + SUFFIX, interrupt=self._interrupt, durable=False) as file:
                 file.write((json_text.dumps(statement, indent=1) + "\n").encode("utf-8", "backslashreplace"))
+
+    def _describe(self, name: str, digest: Mapping[str, str], runtime: Runtime, output: _Output) -> dict[str, Any]:
+        from llmcli.cli.console import json_text
+
+        value = Statement(name, digest, self._predicate(runtime, output)).to_json()
+        return add_mac(json.loads(json_text.dumps(value)), self._run.key)  # over what a reader gets
 
     def _predicate(self, runtime: Runtime, output: _Output) -> dict[str, Any]:
         run, stats = self._run, runtime.backend_stats()

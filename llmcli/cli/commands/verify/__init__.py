@@ -35,10 +35,10 @@ def verify(
 ) -> int:
     """Check that an output and what it was made of are unchanged.
 
-    --provenance has described them. Prints a line for the output and for each input, prompt file, model and adapter:
-    ok, changed, missing, or unchecked. The exit code is 1 if something has changed, 66 if a file is missing, 65 if the
-    statement is damaged, and 69 if its digests were made with another key than yours. llm models verify checks
-    downloaded models.
+    --provenance has described them. Prints a line for the output, for its statement, and for each input, prompt file,
+    model and adapter: ok, changed, missing, or unchecked. The exit code is 1 if something has changed, 66 if a file is
+    missing, 65 if the statement is damaged, and 69 if its digests were made with another key than yours. llm models
+    verify checks downloaded models.
     """
     from llmcli.cli.commands.verify.verify_run import run_verify
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,16 @@ from llmcli.errors import BadDocument, LlmError, MissingError, UnavailableError,
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 from llmcli.provenance.digest_key import DigestKey, digest_public, digest_public_file, load_key
-from llmcli.provenance.statement import FIELD, SUFFIX, Statement, parse_statement, read_statement
+from llmcli.provenance.statement import (
+    FIELD,
+    SUFFIX,
+    Statement,
+    StatementMac,
+    check_mac,
+    parse_json,
+    parse_statement,
+    read_statement,
+)
 
 _CHANGED = 1
 
@@ -107,10 +115,10 @@ def _read(path: Path) -> bytes:
 def _find_results(data: bytes, name: str) -> Iterator[tuple[Statement, dict[str, Any]]]:
     """Yield the statements in results as JSON, one a line or one over all lines, with the results without them."""
     try:
-        values = [json.loads(data)]
+        values = [parse_json(data, name)]
     except ValueError:
         try:
-            values = [json.loads(line) for line in data.splitlines() if line.strip()]
+            values = [parse_json(line, name) for line in data.splitlines() if line.strip()]
         except ValueError:
             return
     for value in values:
@@ -125,13 +133,18 @@ def _verify(
     ctx: CommandContext, output: DescribedOutput, given: GivenTexts, key: DigestKey | None, *, repeats: bool
 ) -> int:
     predicate = output.statement.predicate
+    statement = _check_statement(output, key)
+    if statement.state is StatementCheckState.CHANGED:
+        checks = [_check_output(ctx, output), statement]
+        _write_checks(ctx, output, checks, "")
+        return _exit_code(ctx, checks)
     parameters = find_parameters(predicate["command"])
     if not any(parameter.name == "provenance" for parameter in parameters):
         detail = f"{predicate['command']} is no command that describes its output"
         raise BadDocument(output.name, detail=detail, kind="statement")
     with working_directory(output.path, predicate):
         checker = StatementChecker(ctx, predicate, parameters, key)
-        checks = [_check_output(ctx, output), *checker.run(given)]
+        checks = [_check_output(ctx, output), statement, *checker.run(given)]
     difference = ""
     unchanged = all(check.state in {StatementCheckState.OK, StatementCheckState.UNCHECKED} for check in checks)
     needs_key = any(check.needs_key for check in checks)
@@ -146,6 +159,17 @@ def _verify(
     _write_checks(ctx, output, checks, difference)
     _note_versions(ctx, predicate)
     return _exit_code(ctx, checks)
+
+
+def _check_statement(output: DescribedOutput, key: DigestKey | None) -> StatementCheck:
+    """Check the statement itself; what a changed one says of other things is not worth checking."""
+    state, note = {
+        StatementMac.OK: (StatementCheckState.OK, ""),
+        StatementMac.CHANGED: (StatementCheckState.CHANGED, "nothing that it describes was checked"),
+        StatementMac.ABSENT: (StatementCheckState.UNCHECKED, "it has no HMAC"),
+        StatementMac.NO_KEY: (StatementCheckState.UNCHECKED, "not checked: no key"),
+    }[check_mac(output.statement, key)]
+    return StatementCheck(state, "statement", output.name, note)
 
 
 def _check_output(ctx: CommandContext, output: DescribedOutput) -> StatementCheck:

@@ -90,6 +90,7 @@ def test_everything_matches_after_a_run(answer, llm):
     model = str(llm.model)
     expected = {
         ("output", "out.txt"): "ok",
+        ("statement", "out.txt"): "ok",
         ("input", "notes.txt"): "ok",
         ("text", "PROMPT"): "unchecked",
         ("prompt", "ask.documents"): "ok",
@@ -184,6 +185,7 @@ def test_a_statement_of_a_command_that_writes_none_is_damaged(answer, llm, comma
     """Exit 65: the statement names no command, or one whose output has no statement."""
     found = answer()
     found["predicate"]["command"] = command
+    del found["predicate"]["mac"]
     Path("out.txt.provenance.json").write_text(json.dumps(found))
     refused = llm("verify", "--repeat", "out.txt")
     assert refused.code == 65 and "no command that describes its output" in refused.err
@@ -270,6 +272,7 @@ def test_a_command_that_describes_nothing_is_no_command_of_a_statement(answer, l
     for name in ("chat", "config", "worker", "rm"):
         changed = json.loads(path.read_text())
         changed["predicate"]["command"] = name
+        changed["predicate"].pop("mac", None)
         path.write_text(json.dumps(changed))
         assert llm("verify", "out.txt", "--repeat").code == 65
 
@@ -409,6 +412,7 @@ def test_a_repeat_writes_no_file_that_a_statement_names(answer, llm):
     beside = Path("out.txt.provenance.json")
     statement = json.loads(beside.read_text())
     statement["predicate"]["parameters"]["output"] = "other.txt"
+    del statement["predicate"]["mac"]
     beside.write_text(json.dumps(statement))
     again = llm("verify", "out.txt", "--repeat", "--text", QUESTION, answer=lambda _: "At nine.")
     assert again.code == 0 and not Path("other.txt").exists()
@@ -419,6 +423,7 @@ def test_strange_names_in_a_statement_are_missing_files(answer, llm):
     answer()
     beside = Path("out.txt.provenance.json")
     statement = json.loads(beside.read_text())
+    del statement["predicate"]["mac"]
     for name in ("/dev/zero", "a\0b", "."):
         statement["predicate"]["inputs"][0]["name"] = name
         beside.write_text(json.dumps(statement))
