@@ -60,6 +60,7 @@ EXIT_CODES = {
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
     ("docs/documents.md", "summarize login.pdf"): 65,
+    ("docs/provenance.md", "verify copy.txt"): 1,
     ("docs/remote-servers.md", "ask --base-url http://gpu.lab:8000/v1"): 77,
     ("docs/remote-servers.md", "ask --backend priced --max-cost 0.0001 --max-tokens 500 Hello?"): 3,
     ("docs/scripting.md", "ask --json -m nosuch hi"): 66,
