@@ -18,7 +18,7 @@ from .conftest import ROOT, TOKEN, serving
 pytestmark = pytest.mark.real
 
 MODEL = "smollm2-135m"
-NUM_ROWS = 300
+NUM_ROWS = 120
 HOME = Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))
 STORES = {"LLMCLI_DATA_DIR": str(HOME / "data"), "HF_HOME": str(HOME / "huggingface"), "LLMCLI_TUNE": "auto"}
 
@@ -68,7 +68,7 @@ def run(served, *argv, env=None):
     return done.stdout
 
 
-def test_300_labels_are_the_same_for_clients_at_once_and_after_a_restart(tables, client):
+def test_labels_are_the_same_for_clients_at_once_and_after_a_restart(tables, client):
     """Also with two servers behind one backend. The weights are those that label here: 16 bits, in a copy."""
     texts, _ = tables
     argv = ("sentiment", texts)
