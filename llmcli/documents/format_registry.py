@@ -505,6 +505,7 @@ for _entry in (
         reader=f"{_SOURCES}.pptx_source:read_pptx",
         description="a presentation",
         aliases=("pptm", "ppsx"),
+        in_child=True,
     ),
     FormatEntry(
         "xlsx",
@@ -549,6 +550,7 @@ for _entry in (
         zip_member="META-INF/container.xml",
         reader=f"{_SOURCES}.epub_source:read_epub",
         description="an EPUB book",
+        in_child=True,
     ),
     FormatEntry("eml", reader=f"{_SOURCES}.email_source:read_email", description="an email"),
     FormatEntry(

@@ -156,6 +156,27 @@ def test_a_book_of_another_program_is_read():
     ]
 
 
+def test_a_chapter_that_the_reading_order_repeats_is_read_once():
+    """The standard forbids it; 100,000 references would make a book of some kilobytes a long one."""
+    spine = '<itemref idref="c0"/>'
+    data = make_epub("<p>Chapter</p>", "<p>Second</p>")
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    files["OEBPS/book.opf"] = (
+        files["OEBPS/book.opf"].replace(spine, spine * 100_000).replace("</spine>", f"{spine}</spine>")
+    )
+    assert [text for text, _, _ in passages(make_zip(files), "b.epub")] == ["Chapter", "Second"]
+
+
+def test_a_page_of_a_book_that_is_no_text_is_named():
+    """Bytes that are neither UTF-8 nor what the page declares, and NUL bytes."""
+    with zipfile.ZipFile(BytesIO(make_epub("<p>x</p>"))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    page = "OEBPS/text/c 0.xhtml"
+    assert f"{page} is neither UTF-8" in problem(make_zip(files | {page: b"<html><p>caf\xe9</p></html>"}), "b.epub")
+    assert f"{page} is binary" in problem(make_zip(files | {page: b"<html>\0</html>"}), "b.epub")
+
+
 def test_epub_with_copy_protection_is_refused():
     """Encrypted fonts alone are no obstacle."""
     assert "encrypted" in problem(make_epub("<p>x</p>", encrypted=["OEBPS/text/c 0.xhtml"]), "b.epub")

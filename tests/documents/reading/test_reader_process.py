@@ -10,14 +10,14 @@ import sys
 
 import pytest
 from hostile_files import docx_of_paragraphs, pdf_of_many_texts, xlsx_of_long_strings
-from source_files import make_pdf, make_report_docx
+from source_files import make_epub, make_pdf, make_pptx, make_report_docx
 from terminal import ROOT
 
 from llmcli.documents.reading import reader_process
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import BadDocument
 
-TEXTS, ROWS, CHARACTERS = 250_000, 200, 2_000_000
+TEXTS, ROWS, CHARACTERS, ELEMENTS = 250_000, 200, 2_000_000, 5_000_000
 """Of files that take more than 300 MB."""
 
 
@@ -45,6 +45,21 @@ def test_one_child_reads_all_files():
     assert "damaged" in problem(b"%PDF-1.7\nno more", "b.pdf")
     assert "Costs rose" in read_source(make_report_docx(), "c.docx").text
     assert reader_process._idle_processes == [child]
+
+
+def test_books_and_presentations_are_read_in_the_child():
+    """They are archives, of which a small one can unpack to much."""
+    assert "Hello" in read_source(make_epub("<p>Hello</p>"), "a.epub").text
+    (child,) = reader_process._idle_processes
+    assert read_source(make_pptx(), "b.pptx").text
+    assert reader_process._idle_processes == [child]
+
+
+@pytest.mark.slow
+def test_a_book_that_takes_all_memory_is_refused(monkeypatch):
+    """Its page has more elements than memory has room for."""
+    monkeypatch.setattr(reader_process, "MAX_MEMORY_BYTES", 300 << 20)
+    assert "memory" in problem(make_epub("<p>a</p>" * ELEMENTS), "bomb.epub")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.html_source import decode_html, html_sections
 from llmcli.documents.reading.sources.zip_package import ZipPackage, parse_xml
-from llmcli.errors import BadDocument
+from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.fast_dataclass import frozen
 
 _CONTAINER = "META-INF/container.xml"
@@ -59,11 +59,19 @@ def _book_file(path: str, item: Element) -> BookFile:
 
 
 def read_epub(data: bytes, name: str) -> Iterator[Section | str]:
-    """Yield the sections of each chapter; the title of the book is the outermost heading. Raises ``BadDocument``."""
+    """Yield the sections of each chapter; the title of the book is the outermost heading. Raises ``BadDocument``.
+
+    The standard forbids a second reference to a chapter in the reading order: it is read once.
+    """
+    del name
     package = ZipPackage(data)
     book = open_book(package)
     missing = []
+    seen: set[str] = set()
     for file in book.spine:
+        if file.name in seen:
+            continue
+        seen.add(file.name)
         if file.media_type not in _CHAPTER_TYPES or "nav" in file.properties:
             continue
         if file.name in book.encrypted:
@@ -71,10 +79,19 @@ def read_epub(data: bytes, name: str) -> Iterator[Section | str]:
         if file.name not in package.names:
             missing.append(file.name)
             continue
-        for section in html_sections(decode_html(package.read(file.name), f"{name}: {file.name}"), whole=True):
+        for section in html_sections(_read_page(package, file.name), whole=True):
             yield Section(section.text, (book.title, *section.headings) if book.title else section.headings)
     if missing:
         yield f"{len(missing)} chapters are missing from the file: {', '.join(missing[:3])}"
+
+
+def _read_page(package: ZipPackage, name: str) -> str:
+    try:
+        return decode_html(package.read(name), name)
+    except BinaryInput as error:
+        raise BadDocument(detail=f"the file is damaged: {name} is binary, no page") from error
+    except NotUtf8 as error:
+        raise BadDocument(detail=f"the file is damaged: {name} is neither UTF-8 nor what it declares") from error
 
 
 def _encrypted_files(package: ZipPackage) -> frozenset[str]:
