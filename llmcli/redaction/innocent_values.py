@@ -1,0 +1,74 @@
+"""Values that are no secrets although they stand where a secret may stand: variables, placeholders, paths, words."""
+
+from __future__ import annotations
+
+import re
+
+_PLACEHOLDER = re.compile(
+    r"(?i:\$\{[^}]*\}?|\$\([^)]*\)?|\$+(?:[a-z_]+|[A-Z_][A-Z0-9_]*)(?:[.\[(:-].*)?|%[a-z_]{2,40}%|%[-\w.]{0,4}[sdvqx]|\{\{.*|\{[\w .:!-]{0,40}\}?|<[^>]{0,80}>?"
+    r"|\[[\w .-]{0,40}\]|#\{.*|@@?[a-z_]+@?|:[a-z_]+|\?+|!(?:ref|sub|getatt|secret|env|vault)\b.*|&(?:[a-z_]+)|(.)\1{2,200}|[x*\u2022.#_-]{3,200}"
+    r"|.{0,6}[*\u2022\u2026]{3,200}.{0,6}|.{1,40}\.{3}|\u2026|%%.{0,40}|\(.{0,40}\)"
+    r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
+    r"|.{0,30}[ _-](?:here|goes[ _-]here|placeholder)|(?:changeme|change[ _-]me|changeit|replace[ _-]?me|placeholder|redacted|example|sample|dummy|todo|tbd|fixme|n/?a|foo|bar|baz|foobar"
+    r"|password|passwd|passwort|pass|pwd|secret|token|api_?key|string|str|text|bytes|bool(?:ean)?|int(?:eger)?|number|object|null|nil|none|undefined|unset|nan|true|false|yes|no"
+    r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
+    r"|digest|oauth2?|jwt|saml|ldap|kerberos|prompt|ask|auto|file|env|environment|vault|keyring|stdin|inherit|internal|external|public|private|read[ _-]?only|read[ _-]?write|admin|user"
+    r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
+)
+_REFERENCE = re.compile(
+    r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
+    r"|request[.\[]|req\.|ctx\.|https?:|PII[_-]|arn:|vault:|ssm:|keyring:|op://|projects/|file:|ssh-(?:rsa|ed25519|dss)|ecdsa-|gs://|s3://)|-----begin|--?[a-z]|&&|\|\||[<>=]="
+)
+_CODE = re.compile(r"(?i:new |await |async |lambda |function\b|await\b|!|@?[a-z_][\w:]*(?:(?:\.|->|::)[a-z_]\w*)*[(\[{])")
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::)[A-Za-z_]\w*)+")
+_PATH = re.compile(r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))")
+_SECRET_NAME = re.compile(r"(?i:[a-z_]*(?:pass(?:word|wd|phrase|wort)?|pwd|secret|token|api_?key|credential)s?[a-z_]*)")
+_STATUS = re.compile(
+    r"(?i:[a-z]+(?:ed|ing|able|ible|ory|ary|less|ful|ive|ous|ally|ly|tion|ment|sensitive)|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by"
+    r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
+    r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
+    r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
+    r"|unique|empty|blank|correct|incorrect|invalid|valid|unknown|forgotten|given|written|stolen|chosen|broken|known|shown|taken|expired|case|up|out|off|down|mine|yours|one|two|three|six|eight|ten|twelve|numeric"
+    r"|plain|plaintext|clear|clean|private|public|secret|confidential|personal|shared|important|random|temporary|permanent|free|ready|late|today|tomorrow|falsch|richtig|ung\u00fcltig|g\u00fcltig|erforderlich"
+    r"|abgelaufen|leer|geheim|sicher|unsicher|zu|nicht|ein|eine|der|die|das|sein|wird|wurde|muss|soll|kann|obligatoire|incorrecte?|invalide|vide|trop|pas|requis|expir\u00e9|incorrecta|obligatoria|requerida"
+    r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het))"
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether a value stands for another one: a variable, a placeholder, a type, a status, a path, an address."""
+    value = value.strip().strip("\"'`")
+    return (
+        not any(map(str.isalnum, value))
+        or _PLACEHOLDER.fullmatch(value) is not None
+        or _REFERENCE.match(value) is not None
+        or _SECRET_NAME.fullmatch(value) is not None
+        or _PATH.fullmatch(value) is not None
+    )
+
+
+def is_expression(value: str) -> bool:
+    """Return whether an unquoted value is code: a call, a subscript, an attribute, a name."""
+    return _CODE.match(value) is not None or _ATTRIBUTE.fullmatch(value) is not None
+
+
+def is_status_word(value: str) -> bool:
+    """Return whether a word says something about a password rather than being one ("expired", "required")."""
+    return _STATUS.fullmatch(value) is not None
+
+
+def is_prose(value: str) -> bool:
+    """Return whether a value is a sentence or a label rather than a passphrase."""
+    words = value.split()
+    return len(words) > 1 and (
+        sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) > len(words) // 6
+        or bool(_SECRET_NAME.search(" " + value + " ") and any(_SECRET_NAME.fullmatch(word.strip(".,:;!?")) for word in words))
+        or value.endswith((":", "?", "."))
+    )
+
+
+def is_varied(value: str) -> bool:
+    """Return whether a word looks like a secret on its own: it has a digit, a sign, or capitals inside."""
+    return any(not character.isalpha() for character in value.strip("-.'")) or (
+        not value.islower() and not value.isupper() and not value[1:].islower()
+    )

@@ -1,0 +1,278 @@
+"""Find passwords by what stands around them, in families: assignments, calls, markup, statements, programs, sentences.
+
+All patterns are searched in the text in lower case. Each repetition is bounded, and each begins with a word, so that
+the time grows with the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from llmcli.redaction.format import Format
+from llmcli.redaction.innocent_values import is_expression, is_placeholder, is_prose, is_status_word, is_varied
+from llmcli.redaction.normalization import Range
+from llmcli.redaction.secret_formats import lower
+
+STRONG = (
+    r"(?:pass(?:word|wort|wd|phrase|code|wrd|w)s?|pwd|kennwort|secret|mot ?de ?passe|motdepasse|contrase\u00f1a|contrasenya|contrasena|senha|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?"
+    r"|(?<![a-z])(?:pw|psk|pass|mdp)|(?<=[a-z0-9][_.-])(?:pass|pw)|(?<=db)(?:pass|pw)|(?<=my)pass|(?<=user)(?:pass|pw)|(?<=bind)(?:pass|pw)|(?<=root)(?:pass|pw)|(?<=admin)(?:pass|pw)|(?<=key)pass|(?<=store)pass|(?<=require)pass|(?<=ssh)pass|(?<=smtp)pass|(?<=mail)pass|(?<=wifi)pass|(?<=ftp)pass)"
+)
+"""Words for a password, in lower case."""
+WEAK = r"(?:token|api[ _-]?key|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|service|client|app|license|session|consumer)[ _-]?key|credentials?|masterauth|api[ _-]?token|(?<![a-z])auth)"
+"""Words for keys and tokens, which also stand before other things."""
+NAME = rf"(?P<n>(?:{STRONG}|{WEAK})[\w-]{{0,30}})"
+PASSWORD_WORDS = ("pass", "pwd", "pw", "kennwort", "secret", "contrase", "senha", "wachtwoord", "has\u0142o", "heslo", "l\u00f6senord", "parola", "psk", "mdp",
+                  "token", "key", "credential", "auth", "motdepasse", "mot de passe")  # fmt: skip
+_INNOCENT_NAME = re.compile(
+    r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
+    r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
+    r"|hasher|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
+)
+_STRONG_NAME = re.compile(STRONG)
+
+_QUOTED = r"(?P<q>\\?\"\"\"|\\?\"|'''|\\?'|`)(?P<v>(?:(?!(?P=q))(?:\\.|[^\\\r\n])){1,200}?)(?P=q)"
+_PREFIX = r"(?:[rubfnl]|br|cr?|@|\$|\\?&)?"
+_BARE = r"(?P<b>[^\s\"'`<>]{3,200})"
+_EITHER = rf"(?:{_QUOTED}|(?P<b>[^\s\"'`<>,;|&(){{}}]{{3,200}}))"
+_ARG = r"(?:[a-z&*]{0,3}\"(?:[^\"\\\r\n]|\\.){0,160}\"|[a-z]{0,2}'(?:[^'\\\r\n]|\\.){0,160}'|[^,()\"'\r\n]{1,80}(?:\([^()\r\n]{0,60}\))?)"
+_SOME = r"(?:some|string|s|text|new secretstring|securestring|new\s{1,3}\w{1,30})?\(?\s{0,3}"
+
+
+def _call(names: str, before: int | str) -> str:
+    return rf"(?<![a-z])(?:{names})\s{{0,2}}\(\s{{0,8}}(?:{_ARG}\s{{0,3}},\s{{0,8}}){{{before}}}(?:\w{{1,20}}\s{{0,2}}[=:]\s{{0,2}})?{_SOME}{_PREFIX}{_QUOTED}"
+
+
+def _program(names: str, option: str, value: str = "", *, reach: int = 160) -> str:
+    """Return a pattern for the value of an option of a program; it must follow on the same line."""
+    return rf"(?<![\w.-])(?:{names})(?:\.exe)?(?=\s)[^\r\n|;&]{{0,{reach}}}?[ \t]{option}{value or _ARGUMENT}"
+
+
+_ARGUMENT = r"(?:\"(?P<v>[^\"\r\n]{1,128})\"|'(?P<s>[^'\r\n]{1,128})'|(?P<b>[^\s\"'`|&;<>]{2,128}))"
+_DOC = "documentation of the program"
+_LANGUAGE = "definition of the language"
+_OBSERVED = "observed in public repositories"
+
+ASSIGNMENTS = (
+    Format("subscript or key, value in quotes", rf"{NAME}(?:\\?[\"'`]|[)\]}}]){{0,4}}\s{{0,4}}(?:=>|:=|<-|->|===?|!==?|=~|\|\|=|\?=|\+=|=|:|,)?\s{{0,4}}(?:[a-z.]{{1,20}}\(\s{{0,2}})?{_PREFIX}{_QUOTED}",
+           'config["password"] = "\u27e6tigerlily\u27e7"', 'password = ""', _LANGUAGE, PASSWORD_WORDS),
+    Format("declared with a type", rf"{NAME}(?:\[\w{{0,6}}\])?(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}})(?:as |const |constant )?(?:[&\[*']{{1,3}})?[a-z][\w<>\[\]?&'.() ]{{0,30}}?\s{{0,4}}(?::=|=)\s{{0,4}}{_PREFIX}{_QUOTED}",
+           'let password: &str = "\u27e6tigerlily\u27e7";', "let password: String = read();", _LANGUAGE, PASSWORD_WORDS),
+    Format("array of characters", rf"{NAME}\s?\[\w{{0,8}}\]\s{{0,4}}=\s{{0,4}}{_PREFIX}{_QUOTED}", 'char wifi_password[] = "\u27e6tigerlily\u27e7";', "char password[32];", "ISO C", PASSWORD_WORDS),
+    Format("setter or constructor", rf"{NAME}(?:[!?]|::new|::from|\.(?:set|assign|of|value))?\(\s{{0,4}}{_SOME}{_PREFIX}{_QUOTED}", 'account.setPassword("\u27e6greenfield\u27e7")',
+           'getpass("Password: ")', _LANGUAGE, PASSWORD_WORDS),
+    Format("name and value as arguments", rf"[\"'`]?{NAME}[\w\]#)]{{0,3}}\\?[\"'`]\s{{0,3}}[\])]{{0,2}},\s{{0,6}}(?:with:\s?)?{_PREFIX}{_QUOTED}\s{{0,3}}[,)\r\n]",
+           'props.put("db.password", "\u27e6tiger\u27e7");', '["user", "password", "email"]', _LANGUAGE, PASSWORD_WORDS),
+    Format("text typed into a field", rf"{NAME}[\"'\])/i ]{{0,6}}\.(?:send_?keys|type|fill|set_?text|set_?value|sendline|send|value|val|input|enter|fill_in|equals|eq|fill_text|press_sequentially)(?:\(|\s?=\s?)\s{{0,3}}{_QUOTED}",
+           'page.locator("#password").fill("\u27e6tiger\u27e7")', 'page.locator("#password").click()', "Selenium, Playwright, Cypress", PASSWORD_WORDS),
+    Format("default of a variable", rf"{NAME}(?:[\"'\])]){{0,4}}\s{{0,2}}(?:\|\||\?\?|\?:|\bor\b|//)\s{{0,2}}{_QUOTED}", "process.env.DB_PASSWORD || '\u27e6tiger\u27e7'",
+           "process.env.DB_PASSWORD || ''", _LANGUAGE, PASSWORD_WORDS),
+    Format("default of a shell variable", rf"\{{{NAME}:[-=+?]?(?P<b>[^}}\s$]{{3,128}})\}}", "${DB_PASSWORD:-\u27e6tiger\u27e7}", "${DB_PASSWORD:-}", "POSIX shell, Spring", PASSWORD_WORDS),
+    Format("block scalar of YAML", rf"{NAME}[\"']?:[ \t]{{0,4}}[|>][+-]?[0-9]?[+-]?[ \t]{{0,8}}\r?\n[ \t]{{1,40}}(?P<b>[^\r\n]{{3,400}})", "password: >-\n  \u27e6orangejuice\u27e7",
+           "password: |\n  {{ password }}", "YAML 1.2", PASSWORD_WORDS),
+    Format("value on the next line", rf"^[ \t>*#-]{{0,8}}(?:\w+ ){{0,3}}{NAME}[*_]{{0,2}}:[*_]{{0,2}}[ \t]{{0,4}}\r?\n[ \t>]{{0,12}}(?P<b>\S{{4,64}})[ \t]{{0,4}}$", "Your password:\n\u27e6tiger-lily7\u27e7",
+           "password:\n  - a", _OBSERVED, PASSWORD_WORDS),
+    Format("pair of name and value", rf"{NAME}\\?[\"']?[,;]?\s{{1,40}}(?:-\s)?\\?[\"']?(?:[a-z]{{0,12}}[_-]?(?:value|val)|default|content|data|text|plaintext)\\?[\"']?\s{{0,4}}(?:=>|[:=])\s{{0,4}}{_EITHER}",
+           '{"ParameterKey": "DbPassword", "ParameterValue": "\u27e6lavender\u27e7"}', '{"name": "password", "value": ""}', "Kubernetes, CloudFormation, XML", PASSWORD_WORDS),
+    Format("compact pair of name and value", rf"{NAME}\\?[\"'],\\?[\"']?(?:[a-z]{{0,12}}[_-]?(?:value|val)|default|content|data)\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}{_EITHER}",
+           '{"name":"DB_PASSWORD","value":"\u27e6lavender\u27e7"}', '{"name":"DB_PASSWORD","value":null}', "RFC 8259", PASSWORD_WORDS),
+    Format("pair of value and name", rf"(?:value|val|content)\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}{_QUOTED},?\s{{0,40}}\\?[\"']?(?:name|key|id|field)\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}\\?[\"']?[\w.-]{{0,40}}{STRONG}[\w-]{{0,20}}",
+           '{"value": "\u27e6lavender\u27e7", "name": "DB_PASSWORD"}', '{"value": "", "name": "DB_PASSWORD"}', "RFC 8259, XML", PASSWORD_WORDS),
+    Format("variable of HCL with a default", rf"{NAME}\"\s{{0,4}}\{{[^{{}}]{{0,200}}?default\s{{0,10}}=\s{{0,4}}{_QUOTED}", 'variable "db_password" {\n  default = "\u27e6tiger\u27e7"\n}',
+           'variable "db_password" {\n  type = string\n}', "HashiCorp HCL", ("default",)),
+    Format("element of XML", rf"{NAME}[\"']?(?:\s[^<>\r\n]{{0,80}})?>\s{{0,40}}(?:<!\[cdata\[)?(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,40}}(?:\]\]>\s{{0,8}})?</", "<password>\u27e6tiger\u27e7</password>",
+           '<label for="password">Password</label>', "XML", PASSWORD_WORDS),
+    Format("value in the next element", rf"{NAME}[:*]?</[\w:-]{{1,20}}>\s{{0,40}}<[\w:-]{{1,20}}(?: [^<>\r\n]{{0,60}})?>\s{{0,10}}(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,10}}</",
+           "<key>password</key>\n<string>\u27e6lavender\u27e7</string>", "<key>password</key>\n<true/>", "Apple property lists, HTML", PASSWORD_WORDS),
+    Format("attribute of XML", rf"{NAME}[\"'][^<>\r\n]{{0,80}}?\s(?:value|content|val)\s?=\s?{_QUOTED}", '<add key="DbPassword" value="\u27e6tiger\u27e7" />', '<input type="password" value="">', "XML, HTML", PASSWORD_WORDS),
+    Format("Lisp, Tcl, directives: in quotes", rf"(?<![\w/]){NAME}['\"]?[ \t]{{1,4}}(?:\.[ \t])?(?P<q>[\"'])(?P<v>(?:(?!(?P=q))[^\r\n]){{1,200}}?)(?P=q)", '(setq my-password "\u27e6tiger\u27e7")',
+           "password 'is required'", _LANGUAGE, PASSWORD_WORDS),
+    Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}{NAME}[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
+    Format("line of settings", rf"^[ \t]{{0,40}}(?:-[ \t])?(?:export[ \t]+|set[ \t]+|env[ \t]+|arg[ \t]+|\$env:|declare -x )?[\"']?[\w.\[\]/-]{{0,60}}(?P<n>{STRONG}[\w-]{{0,30}})[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
+           "spring.datasource.password=\u27e6tiger\u27e7", "password: required", ".env, INI, Java properties, YAML", PASSWORD_WORDS),
+    Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|wpa_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
+           r"|key-string(?: [0-9])?|wpa-psk ascii|wpa-psk|pre-shared-key|password(?: [0-9])?|pass|passphrase|tacacs-server key(?: [0-9])?|radius-server key(?: [0-9])?|config set requirepass|set password)[ \t]{1,8}\"?(?P<b>[^\s\"]{3,128})\"?[ \t]{0,8}$",
+           "requirepass \u27e6sparrow\u27e7", "password required", "Redis, OpenLDAP, hostapd, Cisco IOS", PASSWORD_WORDS),
+    Format("instruction with a name and a value", r"^[ \t]{0,16}(?:env|arg|export|setenv|setx|set -\w{1,6}|set|git config --global)[ \t]{1,4}(?:/m )?[\w.]{0,40}(?P<n>" + STRONG + r"|token|api_?key|access_?key)\w{0,20}[ \t]{1,8}" + _EITHER,
+           "ENV MYSQL_ROOT_PASSWORD \u27e6sparrow\u27e7", "ENV PASSWORD_FILE /run/secrets/x", "Dockerfile, csh, fish, Windows", PASSWORD_WORDS),
+    Format("user and password of a router", r"username[ \t]\S{1,60}[ \t](?:privilege [0-9]{1,2} )?(?:password|secret)[ \t](?:[0-9] )?(?P<b>\S{3,128})", "username bob password 0 \u27e6tiger\u27e7", "username and password are sent", "Cisco IOS", ("username",)),
+    Format("community or key of a router", r"snmp-server community (?P<b>[^\s]{3,64})", "snmp-server community \u27e6tigers\u27e7 RO", "snmp-server location Rome", "Cisco IOS", ("community",)),
+    Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk")),
+    Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)\s?=\s?\{?(?P<b>[^;\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+)  # fmt: skip
+"""Forms in which a name stands before its value."""
+
+STATEMENTS = (
+    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
+           "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
+    Format("SQL: PASSWORD '...'", r"password\s{0,4}(?:=\s{0,4})?(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
+    Format("SQL: procedures for logins", r"(?:sp_addlogin|sp_password|sp_grantlogin|dbms_crypto\S{0,20})\s{1,4}" + _ARG + r"\s{0,2},\s{0,4}n?(?P<q>')(?P<v>[^'\r\n]{1,128})(?P=q)", "EXEC sp_addlogin 'bob', '\u27e6sparrow\u27e7'", "EXEC sp_who", "SQL Server", ("sp_",)),
+    Format("SQL: keys of encrypted databases", r"(?:pragma (?:hex)?(?:re)?key\s?=\s?|\bkey\s{1,2}(?=')|by password\s?=\s?n?)(?:\"?x?)(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "PRAGMA key = '\u27e6sparrow\u27e7';", "PRAGMA foreign_keys = ON", "SQLCipher, SQL Server", ("pragma", "attach", "by password")),
+    Format("functions that encrypt or hash", _call(r"(?:pgp_sym_(?:en|de)crypt|(?:aes|des)_(?:en|de)crypt|encryptbypassphrase|openssl_encrypt)", "1,2"), "SELECT pgp_sym_encrypt('data', '\u27e6sparrow\u27e7')", "pgp_sym_encrypt(a, b)", "PostgreSQL, MySQL", ("crypt",)),
+    Format("functions that hash a password", _call(r"(?:crypt|bcrypt\.(?:hash(?:sync|pw)?|check_?pw|compare(?:sync)?)|hashpw|checkpw|password_hash|password_verify|make_password|check_password|verify_password|generate_password_hash|argon2\.\w{1,20}|scrypt|pbkdf2\w{0,8}|htpasswd|pwhash\.\w{1,20}|password_hasher\.\w{1,20})", 0),
+           'bcrypt.hashpw(b"\u27e6tiger\u27e7", salt)', "bcrypt.hashpw(password, salt)", "bcrypt, PHP, Django", ("crypt", "hash", "pw(", "password", "pbkdf2", "argon2")),
+    Format("function for a login: name, password", _call(r"(?:\w{0,30}\.)?(?:log_?in|sign_?in|logon|auth(?:enticate)?|basic_?auth|set_?basic_?auth|http_?basic_?auth\w{0,10}|http_?digest_?auth|network_?credential|password_?authentication|username_?password_?\w{0,16}|credentials?(?:\.\w{1,12})?|password_?credentials?|create_?user|add_?user|register|signup|sign_?up|client\.login|connect_?as|password_?auth|plain_?auth|user_?info|url\.userpassword|userpassword|with_?credentials|set_?credentials|username_pw_set|ldap_?bind|simple_bind_s?|bind_s?|\$?\w{0,12}->login|basicauth)", 1),
+           'new NetworkCredential("bob", "\u27e6tiger\u27e7")', 'login("bob", password)', "libraries of many languages", ("(",)),
+    Format("function for a connection: host, name, password", _call(r"(?:\w{0,30}(?:::|->|\.))?(?:mysqli(?:_connect)?|get_?connection|pdo|connect|oci_connect|pconnect|mysql_connect|odbc_connect|ibase_connect|createaccount|smtp\.plainauth|plainauth|drivermanager\.getconnection|ldap_bind|createuserwithemailandpassword|signinwithemailandpassword|ftp_login|ssh2_auth_password)", 2),
+           'DriverManager.getConnection(url, "bob", "\u27e6tiger\u27e7")', "connect(host, user, password)", "JDBC, PHP, Perl DBI", ("(",)),
+    Format("keyword argument auth", r"\bauth\s?[=:]\s?[(\[{]\s{0,2}(?:user(?:name)?:\s?)?" + _ARG + r"\s{0,2},\s{0,4}(?:pass(?:word)?:\s?)?" + _QUOTED, "auth=(\"bob\", \"\u27e6tiger\u27e7\")", "auth=(user, password)", "requests, httpx", ("auth",)),
+    Format("plain text to a secure string", r"convertto-securestring(?:[ \t]+-(?:asplaintext|force|string))*[ \t]+(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)", 'ConvertTo-SecureString "\u27e6Winter2024!\u27e7" -AsPlainText', "ConvertTo-SecureString $p", "PowerShell", ("securestring",)),
+    Format("answer of expect", r"expect\w{0,10}[ (\"'{*:]{1,6}[^\r\n]{0,30}(?:assw|asscode|assphrase|\bpin)[^\r\n]{0,40}(?:\r?\n|[;{])[ \t]{0,12}(?:child\.|\w{1,12}\.)?send(?:line)?[ \t(]{1,3}(?:-- )?(?P<q>[\"'])(?P<v>(?:(?!(?P=q)|\\[rn])[^\r\n]){2,128})", 'expect "assword:"\nsend "\u27e6tiger\u27e7\\r"', 'expect "$ "\nsend "ls\\r"', "expect, pexpect", ("expect",)),
+    Format("user and password of MongoDB and Redis", r"(?:^|> ?)(?:auth|hello [23] auth)[ \t]+(?:[\w-]{1,40}[ \t]+)?(?P<b>[^\s(){}:,=]{5,128})[ \t]{0,4}$", "AUTH \u27e6tiger12\u27e7", "auth required", "Redis", ("auth",)),
+)  # fmt: skip
+"""Statements and calls."""
+
+PROGRAMS = (
+    Format("sudo -S from echo", r"(?:echo|printf|print|write-output)[ \t]+(?:-\w{1,3}[ \t]+)?(?:'%s\\n'[ \t]+|\"%s\\n\"[ \t]+)?" + _ARGUMENT + r"[ \t]*\|[ \t]*(?:sudo[ \t]+(?:-\w+[ \t]+)*-\w{0,3}s\b|su\b|kinit\b|cryptsetup\b|gpg\b|docker login|passwd\b|sshpass\b|smbpasswd\b|podman login|helm registry login|vault login|gh auth login|openssl passwd|mkpasswd|base64(?=[^\n]{0,40}(?:secret|pass))|pass insert|secret-tool)",
+           "echo \u27e6tiger\u27e7 | sudo -S apt update", "echo hello | sudo tee /etc/motd", _DOC, ("echo", "printf", "print")),
+    Format("sudo -S from a here-string", r"(?:sudo[^\r\n|]{0,80}-s|kinit|vncpasswd|passwd|docker login|cryptsetup)\b[^\r\n|<]{0,80}<<<[ \t]{0,3}" + _ARGUMENT, 'sudo -S ls <<< "\u27e6tiger\u27e7"', "cat <<< tiger", _DOC, ("<<<",)),
+    Format("chpasswd", r"(?:echo|printf)[ \t]+(?:-\w{1,3}[ \t]+)?[\"']?[\w.$-]{1,40}:(?P<b>[^\"'\r\n|]{2,128}?)(?:\\n)?[\"']?[ \t]*\|[ \t]*(?:sudo[ \t]+)?chpasswd", 'echo "bob:\u27e6tiger\u27e7" | chpasswd', "chpasswd < users", _DOC, ("chpasswd",)),
+    Format("passwd from echo", r"(?:echo|printf)[ \t]+(?:-\w{1,3}[ \t]+)?[\"'](?P<v>[^\"'\r\n|]{2,128}?)\\n[^\r\n|]{0,128}\|[ \t]*(?:sudo[ \t]+)?(?:passwd|smbpasswd)", 'echo -e "\u27e6tiger\u27e7\\ntiger" | passwd bob', "passwd bob", _DOC, ("passwd",)),
+    Format("keytool, jarsigner", r"(?<![\w-])-(?:src|dest)?(?:store|key)pass(?::\w+)?[ \t]+" + _ARGUMENT, "keytool -storepass \u27e6tiger\u27e7", "keytool -storepass:env PW", _DOC, ("storepass", "keypass")),
+    Format("openssl", _program("openssl", r"(?:-k|-pass(?:in|out|word)?[ =](?:pass:)|-passwd)[ \t]?"), "openssl enc -k \u27e6tiger\u27e7 -in a", "openssl x509 -in a.pem", _DOC, ("openssl",)),
+    Format("user%password of Samba", r"(?:-u|--user)[ =]?[\"']?[\w.\\@/+-]{1,64}%(?P<b>[^\s\"'|&;<>]{2,128})", "smbclient //h/s -U bob%\u27e6tiger\u27e7", "smbclient //h/s -U bob", _DOC, ("%",)),
+    Format("user,password of lftp", _program("lftp", r"(?:-u|--user)[ =]?[\w.@+-]{1,64},", r"(?P<b>[^\s\"']{2,128})"), "lftp -u bob,\u27e6tiger\u27e7 h", "lftp -u bob h", _DOC, ("lftp",)),
+    Format("user:password of curl, wget, HTTPie", r"(?<![\w.-])(?:curl|https?|http|xh|ab|siege|wrk|hey|aria2c|ab|youtube-dl|httpie|curlie|svn|restic|rclone|elasticdump)(?=\s)[^\r\n|;]{0,200}?[ \t](?:-u|--user|-a|--auth|--proxy-user|--basic|-x)[ =]?[\"']?(?:--)?[\w.@\\+-]{1,64}:(?P<b>(?![/0-9]{1,5}[\s/])[^\s\"']{2,128})", "curl -u bob:\u27e6p@ss:w/rd\u27e7 https://h", "curl -u bob https://h", _DOC, ("-u", "--user", "-a ", "--auth")),
+    Format("net use, net user", r"\bnet(?:\.exe)?[ \t]+(?:user[ \t]+[\w.\\-]{1,40}[ \t]+(?P<b>[^\s/*]\S{1,64})|use[ \t][^\r\n]{0,120}?/u(?:ser)?:\S{1,64}[ \t]+(?P<v>[^\s/*]\S{1,64})|use[ \t]+(?:\S{1,3}[ \t]+)?\\\\\S{1,80}[ \t]+(?P<s>[^\s/*]\S{1,64})[ \t]+/u)", r"net use x: \\h\s /user:bob " + "\u27e6tiger\u27e7", "net use", _DOC, ("net ", "net.exe")),
+    Format("option /p: of Windows", r"(?<=[ \t])/(?:p|pass|password|rp):(?P<b>[^\s\"']{2,128})", "xfreerdp /u:bob /p:\u27e6tiger\u27e7", "msbuild /p:Configuration=Release", _DOC, ("xfreerdp", "freerdp", "wfreerdp", "schtasks", "cmdkey", "psexec", "mstsc", "runas", "sqlcmd", "/pass:", "/password:")),
+    Format("option /p of Windows", _program(r"(?:schtasks|psexec|wmic|taskkill|tasklist|systeminfo|cmdkey|netdom|sc|appcmd|certutil|signtool|mapadmin)", r"[/-](?:p|rp|passwordd|pass)[ :]"), "schtasks /create /u bob /p \u27e6tiger\u27e7", "schtasks /query", _DOC, ("schtasks", "psexec", "wmic", "taskkill", "systeminfo", "netdom", "certutil", "signtool")),
+    Format("aws configure set", r"aws[ \t]+configure[ \t]+set[ \t]+\S{0,60}(?:secret|token|key)\S{0,20}[ \t]+" + _ARGUMENT, "aws configure set aws_secret_access_key \u27e6abcd1234\u27e7", "aws configure set region eu-west-1", _DOC, ("configure set",)),
+    Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
+    Format("long option", r"(?<![\w-])--?(?:[a-z0-9]+-){0,3}(?:password|passwd|passphrase|pass|pwd|pw|secret|token|api-?key|secret-?key|access-?key|client-?secret|psk|pin|passcode|adminpass(?:word)?|dbpass(?:word)?|userpass|from-literal[ =][\w.-]{0,40}(?:pass(?:word)?|pwd|secret|token|key))(?:[ \t]{1,2}|=|:)" + _ARGUMENT, "wget --user=bob --password=\u27e6tiger\u27e7 h", "docker login --password-stdin", _DOC, ("-pass", "-pwd", "-pw", "-secret", "-token", "-api", "-psk", "-pin", "-access", "-client", "-admin", "-db", "-from-literal", "pass", "token", "secret")),
+    Format("-p of programs", _program(r"mysql\w{0,12}|mariadb[\w-]{0,12}|sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?:-p|-xp|-ap|-hp)[ =]?"), "mysql -uroot -p\u27e6tiger\u27e7 db", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
+    Format("-P of programs", _program(r"zip|unzip|sqlcmd|bcp|isql|ipmitool|mosquitto_\w{3}|fetchmail|osql|ncftp\w{0,4}|smbmap|zipcloak|funzip|pdftk", r"-p[ =]?"), "zip -P \u27e6tiger\u27e7 x.zip f", "zip -r x.zip f", _DOC, ("zip", "sqlcmd", "bcp", "isql", "ipmitool", "mosquitto", "osql", "ncftp", "smbmap")),
+    Format("-a of redis-cli", _program("redis-cli|redis-benchmark|valkey-cli|keydb-cli|memtier_benchmark|rdb", r"-a[ =]?"), "redis-cli -a \u27e6tiger\u27e7 ping", "redis-cli -h h ping", _DOC, ("-cli", "benchmark")),
+    Format("-w of OpenLDAP and others", _program(r"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn)|dsconf|ipa\w{0,20}|pktutil|iscsiadm|kpasswd|kadmin\w{0,6}|ktutil|curlftpfs|openconnect|realm|adcli|cqlsh|onesync|slappasswd|dbisql", r"(?:-w|-pw)[ =]?"), "ldapsearch -D cn=a -w \u27e6tiger\u27e7 -b dc=x", "grep -w error log.txt", _DOC, ("ldap", "dsconf", "kadmin", "kpasswd", "adcli", "slappasswd")),
+    Format("-s of slappasswd, -pw of PuTTY", _program("slappasswd|plink|pscp|psftp|putty|winscp|kitty|ldappasswd", r"(?:-s|-pw)[ =]"), "plink -pw \u27e6tiger\u27e7 bob@h", "plink -ssh bob@h", _DOC, ("slappasswd", "plink", "pscp", "psftp", "putty", "winscp", "ldappasswd")),
+    Format("htpasswd", r"htpasswd[ \t]+(?:-\w{1,5}[ \t]+){0,5}-\w{0,5}b\w{0,5}[ \t]+(?:-\w{1,5}[ \t]+){0,4}(?:\S{1,80}[ \t]+)?[\w.@-]{1,60}[ \t]+" + _ARGUMENT, "htpasswd -b f bob \u27e6tiger\u27e7", "htpasswd -c f bob", _DOC, ("htpasswd",)),
+    Format("SNMP version 3", r"snmp\w{1,12}(?=\s)[^\r\n|;&]{0,160}?[ \t]-[ax][ \t]{1,2}(?!(?:md5|sha\S{0,4}|aes\S{0,4}|des)\b)(?P<b>[^\s\"'-]\S{3,64})(?:[^\r\n|;&]{0,80}?[ \t]-x[ \t]{1,2}(?P<x>[^\s\"'-]\S{3,64}))?", "snmpwalk -v3 -u bob -A \u27e6tiger123\u27e7 h", "snmpwalk -v2c h", _DOC, ("snmp",)),
+    Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config")),
+    Format("Oracle: name/password@database", r"(?:(?:sqlplus|expdp|impdp|exp|imp|rman|sqlldr|tkprof|connect|conn|sqlcl|sql)[ \t](?:-\w{1,8}[ \t]){0,3}(?:userid=|target )?[\"']?|thin:|oci:|userid=[\"']?)[\w$#]{1,30}/(?P<b>[^\s@/\"']{2,64})(?=@|[\s\"']|$)", "sqlplus scott/\u27e6tiger\u27e7@//db:1521/XE", "sqlplus / as sysdba", "Oracle", ("sqlplus", "expdp", "impdp", "exp ", "imp ", "rman", "sqlldr", "conn", "thin:", "oci:", "userid", "sql ")),
+    Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>[^\s:]{3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
+    Format("hash of a password", r"\$(?:apr1|[1256y]|2[abxy]|5|6|7|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12}|bcrypt(?:-sha256)?)\$[\w./+=,$-]{12,300}|\{(?:ssha|sha|smd5|crypt)(?:[0-9]{3})?\}[a-z0-9+/=$.]{16,200}", "bob:\u27e6$apr1$x1y2z3$abcdefghijklmnopqrstu1\u27e7", "$1$", "crypt(3), RFC 2307", ("$", "}")),
+    Format("entry of .netrc", r"\b(?:login|user)[ \t\n]+\S{1,128}\s{1,8}(?:password|passwd)[ \t\n]+(?P<b>\S{1,128})", "machine h login bob password \u27e6tiger\u27e7", "login and password", "inetutils", ("login", "user")),
+    Format("user:password before a host", r"(?<![\w/:.@-])[\w.-]{1,32}:(?P<b>[^\s:@/\"'()<>,]{3,64})@(?:tcp\(|unix\(|\()", "bob:\u27e6tiger\u27e7@tcp(h:3306)/db", "bob@tcp(h:3306)/db", "go-sql-driver", ("@tcp(", "@unix(", "@(")),
+    Format("address with a name and a password", r"[a-z][\w+.-]{1,20}://[^\s/:@\"'<>\\]{0,128}:(?P<b>(?![0-9]{1,5}(?:[/?#]|$))[^\s\"'<>\\]{1,128})@(?=[\w\[$\{(])", "postgresql://bob:\u27e6ti/ger@1\u27e7@h/db", "https://h:8080/a@2x.png", "RFC 3986", ("://",)),
+)  # fmt: skip
+"""Command lines, and lines of files that programs read."""
+
+_IS = (
+    r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|to|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
+)
+_END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
+_STATED = (
+    r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
+)
+SENTENCES = (
+    Format("sentence: the password is ...", rf"(?<![\w.(-]){_STATED}s?(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
+           "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
+    Format("sentence: password ..., in quotes", rf"(?<![\w.-]){_STATED}s?(?: [\w']{{1,12}}){{0,3}}[ \t:=]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("sentence: with password ...", rf"(?<![\w.-]){_STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|para|per|voor)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w.-]|,[0-9])", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
+    Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
+    Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)[^\r\n]{0,30}?[:=]?\s{1,12}(?:[0-9]{1,2}[.)] |[-*] )?(?P<b>(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]*[0-9][a-z0-9]{5,20})(?!\w)", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
+    Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,12}?[ :=\"']{1,4}\s{0,4}(?P<b>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
+    Format("app password of Google and Apple", r"app(?:lication)?[- _]?(?:specific[- _])?password\w{0,3}[\"']?[^\r\n]{0,24}?[ :=\"']{1,4}(?P<b>[a-z]{4}([ -])[a-z]{4}\2[a-z]{4}\2[a-z]{4})(?!\w)".replace(r"([ -])", "[ -]").replace(r"\2", "[ -]"), "app password: \u27e6abcd efgh ijkl mnop\u27e7", "app password page", "Google, Apple", ("app",)),
+    Format("name / password", r"(?:login|credentials?|user(?:name)?|account|zugang|zugangsdaten|log in|sign in|anmeldung|acceso|accesso|identifiants?)(?: (?:is|are|with|as|for|ist|sind|:))?[ :=]{1,3}(?:(?:is|are|with|as) )?[\"'`]?[\w.@-]{2,40}[\"'`]?(?:[ \t]{0,2}/[ \t]{0,2}|[ \t](?:and|with|und|mit|et|y|e|en)[ \t](?:(?:the )?(?:password|pw|pass) )?)[\"'`]?(?P<b>[^\s\"'`/]{4,64}?)[\"'`]?" + _END, "credentials are bob / \u27e6tiger99\u27e7", "login / logout", _OBSERVED, ("login", "credential", "user", "account", "zugang", "log in", "sign in", "anmeldung", "acceso", "accesso", "identifiant")),
+    Format("use ... to log in", r"\b(?:use|try|enter|type|with|using|put in|nimm|benutze|verwende|utilise|usa|gebruik)[ \t][\"'`]?(?P<b>[^\s\"'`]{5,64}?)[\"'`]?[ \t](?:to (?:log|sign|get|unlock|connect)|as (?:the|your|a) (?:temp\w{0,6} |new |initial |default |one-time )?(?:pass\w{0,6}|pin|pw|code|one-time code|login|otp)|(?:zum|als) (?:anmelden|login|passwort|kennwort)|for (?:the )?(?:login|password|wifi|wi-fi))", "use \u27e6sunshine42\u27e7 to log in", "use it to log in", _OBSERVED, ("use", "try", "enter", "type", "with", "using", "put in", "nimm", "verwende", "utilise", "usa", "gebruik")),
+)  # fmt: skip
+"""Sentences, messages of programs."""
+
+_FREE = frozenset({"pair of name and value", "block scalar of YAML"})
+
+
+def _judge_assigned(text: str, match: re.Match[str], start: int, end: int) -> int:
+    """Return the end of the value if it is a secret, else 0."""
+    value = text[start:end]
+    groups = match.groupdict()
+    name = groups.get("n") or ""
+    quoted = groups.get("v") is not None
+    if name and _INNOCENT_NAME.search(name):
+        return 0
+    if not quoted:
+        value = value.split(" #", 1)[0].rstrip().rstrip(",;")
+        if value.endswith(('"', "'")):
+            value = value[:-1]
+    end = start + len(value)
+    if len(value) < (2 if quoted else 3) or is_placeholder(value) or is_prose(value):
+        return 0
+    if " " in value and not quoted and (value.count(" ") > 8 or not _STRONG_NAME.search(name)):  # noqa: PLR2004
+        return 0
+    if not quoted and is_expression(value):
+        return 0
+    strong = not name or _STRONG_NAME.match(name) is not None
+    if not strong and not is_varied(value) and len(value) < 8:  # noqa: PLR2004 (letters of a word)
+        return 0
+    return 0 if not is_varied(value) and is_status_word(value) else end
+
+
+def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> int:
+    value = text[start:end]
+    if is_placeholder(value) or value.startswith(("-", "$")) and not is_varied(value[1:].replace("_", "")):
+        return 0
+    if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)):
+        return 0
+    return end
+
+
+def _judge_statement(text: str, match: re.Match[str], start: int, end: int) -> int:
+    value = text[start:end]
+    return 0 if is_placeholder(value) or is_prose(value) or is_status_word(value) else end
+
+
+def _judge_sentence(text: str, match: re.Match[str], start: int, end: int) -> int:
+    value = text[start:end].rstrip(".,;:!?)")
+    if is_placeholder(value) or is_prose(value) or is_expression(value):
+        return 0
+    pieces = re.split(r"[-_ /']", value)
+    if all(piece == "" or is_status_word(piece) for piece in pieces):
+        return 0
+    return start + len(value)
+
+
+def _judge_varied(text: str, match: re.Match[str], start: int, end: int) -> int:
+    """A word in a sentence must look like a password."""
+    end = _judge_sentence(text, match, start, end)
+    value = text[start:end]
+    has_digit = any(map(str.isdigit, value))
+    return end if end and (has_digit or any(c in "!#%&*+=?@^~$" for c in value)) and not value.isdigit() else 0
+
+
+_VARIED = frozenset({"sentence: with password ...", "use ... to log in", "name / password", "value on the next line", "user and password of MongoDB and Redis"})
+_ANY = frozenset({"words of a wallet (BIP-39)", "app password of Google and Apple", "number: PIN, one-time code", "number before its name", "recovery codes", "hash of a password"})
+_Judge = Callable[[str, re.Match[str], int, int], int]
+
+
+def _finder(format_: Format, judge: _Judge) -> Callable[[str], Iterator[Range]]:
+    pattern = format_.compile()
+    groups = [pattern.groupindex[name] for name in ("v", "s", "b", "x") if name in pattern.groupindex]
+
+    def find(text: str) -> Iterator[Range]:
+        for match in pattern.finditer(lower(text)):
+            for group in groups or (0,):
+                start, end = match.span(group)
+                if start >= 0 and (end := judge(text, match, start, end)):
+                    yield start, end
+
+    return find
+
+
+def _judge_of(format_: Format, default: _Judge) -> _Judge:
+    if format_.name in _ANY:
+        return lambda _text, _match, _start, end: end
+    return _judge_varied if format_.name in _VARIED else default
+
+
+def all_formats() -> Iterator[Format]:
+    """Yield the formats of this module with their functions."""
+    from llmcli.fast_dataclass import replace
+
+    for formats, judge in (
+        (ASSIGNMENTS, _judge_assigned),
+        (STATEMENTS, _judge_statement),
+        (PROGRAMS, _judge_argument),
+        (SENTENCES, _judge_sentence),
+    ):
+        for each in formats:
+            yield replace(each, find=_finder(each, _judge_of(each, judge)))

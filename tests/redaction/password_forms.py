@@ -1,0 +1,519 @@
+"""Texts with one secret each (between ``[[`` and ``]]``), and innocent lines: both were written before the patterns."""
+
+from __future__ import annotations
+
+FORMS = r'''
+config["password"] = "[[tigerLily77]]"
+os.environ['SECRET'] = '[[marzipan]]'
+account.setPassword("[[greenfield]]")
+{'user': 'bob', 'secret': u'[[hunter2x]]'}
+#define WIFI_PASS "[[homesweethome]]"
+$s = ConvertTo-SecureString "[[Winter2024!]]" -AsPlainText -Force
+ConvertTo-SecureString -String '[[Winter2024!]]' -AsPlainText
+password: >-
+  [[orangeJuice9]]
+db:
+  password: |
+    [[orange-juice-9]]
+{"name":"DB_PASSWORD","value":"[[lavender]]"}
+{"value": "[[lavender]]", "name": "DB_PASSWORD"}
+<key>password</key>
+<string>[[lavender12]]</string>
+user,password,city
+bob,[[kestrel55]],Rome
+| user | password |
+|---|---|
+| bob | [[kestrel]] |
+user	pwd	host
+bob	[[kestrel!]]	h1
+NAME      PASSWORD      HOST
+bob       [[falcon9x]]      h1
++------+----------+
+| user | password |
++------+----------+
+| bob  | [[falcon]]   |
++------+----------+
+INSERT INTO users (name, password) VALUES ('bob', '[[sparrow]]');
+INSERT INTO users (name, password, age) VALUES ('bob', MD5('[[sparrow]]'), 3);
+UPDATE users SET password = '[[sparrow]]' WHERE id = 1;
+CREATE ROLE bob LOGIN PASSWORD '[[sparrow]]';
+CREATE LOGIN bob WITH PASSWORD = N'[[sparrow]]';
+SET PASSWORD FOR bob = PASSWORD('[[sparrow]]');
+ALTER USER scott IDENTIFIED BY [[sparrow]];
+CREATE USER 'bob'@'%' IDENTIFIED BY '[[sparrow]]';
+GRANT ALL ON *.* TO 'bob'@'%' IDENTIFIED BY "[[sparrow]]";
+EXEC sp_addlogin 'bob', '[[sparrow]]', 'master';
+PRAGMA key = '[[sparrow]]';
+SELECT pgp_sym_encrypt('data', '[[sparrow]]');
+SELECT crypt('[[sparrow]]', gen_salt('bf'));
+ENV MYSQL_ROOT_PASSWORD [[sparrow]]
+ENV MYSQL_ROOT_PASSWORD=[[sparrow]]
+ARG DB_PASSWORD=[[sparrow]]
+bindpw [[sparrow]]
+requirepass [[sparrow]]
+masterauth [[sparrow]]
+db.example.com:5432:shop:bob:[[sparrow]]
+*:*:*:postgres:[[sparrow]]
+scott/[[tiger]]@ORCL
+sqlplus scott/[[tiger]]@//db:1521/XE
+sqlplus system/[[manager]]
+jdbc:oracle:thin:scott/[[tiger]]@h:1521:x
+jdbc:mysql://h/db?user=bob&password=[[tiger]]
+jdbc:sqlserver://h;user=bob;password=[[tiger]];encrypt=true
+Server=h;Database=d;User Id=bob;Password=[[tiger]];
+DRIVER={SQL Server};SERVER=h;UID=bob;PWD=[[tiger]]
+host=h port=5432 user=bob password=[[tiger]] dbname=d
+echo [[tiger]] | sudo -S apt update
+echo '[[tiger]]' | sudo -S ls
+sudo -S ls <<< "[[tiger]]"
+echo "bob:[[tiger]]" | chpasswd
+echo -e "[[tiger]]\n[[tiger]]" | passwd bob
+keytool -genkey -storepass [[tiger]] -alias a
+keytool -keypass [[tiger]]
+openssl enc -aes-256-cbc -k [[tiger]] -in a
+openssl pkcs12 -passout pass:[[tiger]]
+smbclient //h/s -U bob%[[tiger]]
+lftp -u bob,[[tiger]] ftp.example.com
+http -a bob:[[tiger]] example.com
+curl -u bob:[[p@ss:w/rd]] https://h
+curl --user 'bob:[[tiger]]' https://h
+curl -ubob:[[tiger]] https://h
+net use x: \\h\s /user:bob [[tiger]]
+net user bob [[tiger]] /add
+xfreerdp /u:bob /p:[[tiger]] /v:h
+aws configure set aws_secret_access_key [[abcdEFGH1234]]
+npm config set //r.io/:_authToken [[abcd1234efgh]]
+//registry.npmjs.org/:_authToken=[[abcd1234efgh]]
+setx TOKEN [[abcd1234]]
+setenv DB_PASSWORD [[sparrow]]
+set -gx DB_PASSWORD [[sparrow]]
+export PGPASSWORD=[[sparrow]]
+$env:DB_PASSWORD = "[[sparrow]]"
+password '[[sparrow]]' rejected for user bob
+login failed for bob with password [[sparrow7]]
+das Passwort lautet [[sperling]]
+Das neue Passwort ist [[sperling]].
+le mot de passe est [[moineau]]
+la contraseña es [[gorrion]]
+la password è [[passero]]
+a senha é [[pardal]]
+het wachtwoord is [[mus-vogel]]
+the password is [[swordfish]]
+The wifi password is [[swordfish]] and the network is home.
+my pin is [[4821]]
+PIN: [[4821]]
+Your verification code is [[482913]]
+[[482913]] is your login code
+Use [[482913]] as your one-time code
+Recovery codes: [[a8f3-k2m9]]
+seed phrase: [[abandon ability able about above absent absorb abstract absurd abuse access accident]]
+app password: [[abcd efgh ijkl mnop]]
+SCW_SECRET_KEY=[[11111111-2222-3333-4444-555555555555]]
+call [[8-912-345-67-89]]
+machine h login bob password [[tiger]]
+[client]
+user=bob
+password=[[tiger]]
+network={
+ ssid="x"
+ psk="[[tiger lily]]"
+}
+bob:[[$apr1$x1y2z3$abcdefghijklmnopqrstu1]]
+<user username="bob" password="[[tiger]]"/>
+<password>[[tiger]]</password>
+<property name="password">[[tiger]]</property>
+<property name="password" value="[[tiger]]"/>
+<add key="DbPassword" value="[[tiger]]" />
+<input type="password" value="[[tiger]]">
+<password><![CDATA[[[tiger]]]]></password>
+variable "db_password" {
+  type = string
+  default = "[[tiger]]"
+}
+apiVersion: v1
+kind: Secret
+data:
+  password: [[aHVudGVyMg==]]
+kind: Secret
+data:
+  db: [[aHVudGVyMg==]]
+kind: Secret
+stringData:
+  conn: [[tiger]]
+ansible_ssh_pass=[[tiger]]
+h1 ansible_user=bob ansible_password=[[tiger]]
+mysql -uroot -p[[tiger]] db
+mysql --password=[[tiger]]
+psql postgresql://bob:[[tiger]]@h/db
+mongodb+srv://bob:[[tiger]]@c.example.net/x
+redis://:[[tiger]]@h:6379
+amqp://bob:[[tiger]]@h
+redis-cli -a [[tiger]] ping
+AUTH [[tiger12]]
+mongo -u bob -p [[tiger]] h
+ldapsearch -D cn=a -w [[tiger]] -b dc=x
+echo [[tiger]] | kinit bob
+7z a -p[[tiger]] x.7z f
+zip -P [[tiger]] x.zip f
+gpg --batch --passphrase [[tiger]] -d f
+wget --user=bob --password=[[tiger]] h
+az login -u bob -p [[tiger]]
+htpasswd -b f bob [[tiger]]
+htpasswd -nb bob [[tiger]]
+expect "assword:"
+send "[[tiger]]\r"
+docker login -u bob -p [[tiger]]
+sshpass -p[[tiger]] ssh h
+sshpass -p '[[tiger]]' ssh h
+snmpwalk -v3 -u bob -A [[tiger123]] -X [[tiger456]] h
+ipmitool -U bob -P [[tiger]] h
+rabbitmqctl add_user bob [[tiger]]
+mosquitto_pub -u bob -P [[tiger]] -t x
+mysqladmin -u root password '[[tiger]]'
+useradd -p [[tiger9]] bob
+vncpasswd -f <<< [[tiger9]]
+Authorization: Basic [[Ym9iOnRpZ2Vy]]
+Authorization: Bearer [[tigertigertiger]]
+X-Api-Key: [[tigertiger]]
+Cookie: session=[[tigertigertiger]]
+let password: &str = "[[tiger]]";
+String password = "[[tiger]]";
+const char *password = "[[tiger]]";
+char wifi_password[] = "[[tiger]]";
+var dbPassword string = "[[tiger]]"
+Dim password As String = "[[tiger]]"
+password <- "[[tiger]]"
+(setq my-password "[[tiger]]")
+(def password "[[tiger]]")
+{:user "bob" :password "[[tiger]]"}
+my $password = '[[tiger]]';
+password := "[[tiger]]"
+'password' => '[[tiger]]',
+:password => "[[tiger]]"
+password: '[[tiger]]',
+@password = "[[tiger]]"
+static final String PASSWORD = "[[tiger]]";
+private string _password = @"[[tiger]]";
+NSString *password = @"[[tiger]]";
+val password = "[[tiger]]"
+l_password VARCHAR2(20) := '[[tiger]]';
+set password "[[tiger]]"
+password = """[[tiger]]"""
+new NetworkCredential("bob", "[[tiger]]")
+requests.get(u, auth=("bob", "[[tiger]]"))
+HTTPBasicAuth('bob', '[[tiger]]')
+ftp.login("bob", "[[tiger]]")
+DriverManager.getConnection(url, "bob", "[[tiger]]")
+new mysqli("localhost", "root", "[[tiger]]", "db")
+mysqli_connect('localhost', 'root', '[[tiger]]', 'db')
+req.SetBasicAuth("bob", "[[tiger]]")
+db.createUser({user: "bob", pwd: "[[tiger]]"})
+db.auth("bob", "[[tiger]]")
+props.put("password", "[[tiger]]");
+props.setProperty("db.password", "[[tiger]]");
+os.getenv("DB_PASSWORD", "[[tiger]]")
+process.env.DB_PASSWORD || '[[tiger]]'
+${DB_PASSWORD:-[[tiger]]}
+driver.find_element(By.ID, "password").send_keys("[[tiger]]")
+page.fill("#password", "[[tiger]]")
+cy.get('#password').type('[[tiger]]')
+fill_in "Password", with: "[[tiger]]"
+if (password == "[[tiger]]") {
+bcrypt.hashpw(b"[[tiger]]", salt)
+password_hash('[[tiger]]', PASSWORD_DEFAULT)
+user.set_password("[[tiger]]")
+username bob password 0 [[tiger]]
+enable secret [[tiger]]
+snmp-server community [[tigers]] RO
+crypto isakmp key [[tigers1]] address 1.2.3.4
+User: bob / Password: [[tiger]]
+login: bob / [[tiger99]]
+user bob, pass [[tiger99]]
+credentials are bob / [[tiger99]]
+pw: [[tiger]]
+Passwort: [[tiger99]]
+Kennwort=[[tiger]]
+log in with bob and [[Tiger99!]]
+The passphrase is "[[correct horse battery staple]]"
+passphrase: [[correct horse battery staple]]
+https://h/login?user=bob&pwd=[[tiger]]
+username=bob&password=[[tiger]]&x=1
+-d '{"password":"[[tiger]]"}'
+{\"password\":\"[[tiger]]\"}
+spring.datasource.password=[[tiger]]
+password = [[tiger]]
+DB_PASS=[[p@ss,w0rd;x]]
+DefaultEndpointsProtocol=https;AccountName=a;AccountKey=[[abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz12345678==]];EndpointSuffix=core.windows.net
+SharedAccessKey=[[abcdefghijklmnopqrstuvwxyz1234567890abcdefg=]]
+https://a.blob.core.windows.net/c?sv=2020&sig=[[abc%2Bdefghijklmnopqrstuvwxyz123456789%3D]]
+'''
+"""A form begins at a line of its own, or after the lines without a secret above it."""
+
+INNOCENT = r'''
+e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  file.txt
+d41d8cd98f00b204e9800998ecf8427e  empty.bin
+da39a3ee5e6b4b0d3255bfef95601890afd80709 *dist/app.tar.gz
+SHA256 (file.iso) = 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk3b9mR1f9Qw0y5uQ2Zt8Yx7bV4c6N2m1K0jH9gF8dS bob@host
+ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7v0y5uQ2Zt8Yx7bV4c6N2m1K0jH9gF8dSa1b2c3d4e5f6g7h8 me
+-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJ\n-----END CERTIFICATE-----
+-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n-----END PUBLIC KEY-----
+<img src="data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==">
+PWD=/usr/local
+OLDPWD=/home/bob
+PWD=/home/bob/work
+PASS: test_login
+PASS tests/auth.test.js
+PASSED tests/test_password.py::test_reset
+FAIL: test_password_reset (auth.tests)
+access_key: read-only
+image@2x.png
+icon@3x.png 120x120
+@bob@mastodon.social
+Follow me at @alice@hachyderm.io
+qwen2.5-0.5b-instruct-q4_k_m.gguf
+Llama-3.2-3B-Instruct-Q4_K_M.gguf
+/nix/store/5rm3b1x0lvrxq2l7f4p0z1hwqg1l3k9c-python3-3.11.6/bin/python3
+score 0123456789
+01 02 03 04 05 06
+10 20 30 40 50 60 70 80
+password: <password>
+password: ${PASSWORD}
+PASSWORD=$PW
+DB_PASSWORD=changeme
+api_key: xxxxxxxx
+password: null
+token: true
+password = None
+password = os.environ["DB_PASSWORD"]
+password = getpass.getpass()
+password = getpass("Password: ")
+passwd = input("Enter password: ")
+password=args.password
+password: config.db.password
+password = self._read_password()
+def set_password(self, password): pass
+def login(user, password): return check(user, password)
+if not password: raise ValueError("password required")
+password_length: 12
+min_password_length = 8
+max_tokens: 4096
+token_type: bearer
+tokenizer: gpt2
+tokens: 128
+secretName: app-secrets
+secretKeyRef: {name: db, key: password}
+password_file: /run/secrets/db_password
+password_reset_url: https://example.com/reset
+public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBq3b9mR1f9Qw0y5uQ2Zt8Yx7bV4c6N2m1K0jH9gF8dT
+primary_key: id
+foreign_key: user_id
+The password must be at least 8 characters.
+The password is required.
+Your password has expired.
+Forgot your password?
+Password reset email sent to user.
+The password is wrong.
+Password is case-sensitive.
+Passwords are hashed with bcrypt.
+Enter your password to continue.
+password and username are mandatory fields
+Never share your password with anyone.
+The token is invalid or has expired.
+The secret is to add salt.
+The key is under the mat.
+Das Passwort muss mindestens acht Zeichen haben.
+Das Passwort ist falsch.
+Le mot de passe est obligatoire.
+La contraseña es incorrecta.
+A senha é obrigatória.
+Het wachtwoord is verplicht.
+La password è errata.
+<input type="password" name="password" placeholder="Password">
+<label for="password">Password</label>
+<th>Password</th>
+type="password" autocomplete="current-password"
+password VARCHAR(255) NOT NULL
+password TEXT
+`password` varchar(255) DEFAULT NULL
+password: string;
+password: str = Field(min_length=8)
+String password;
+private String password;
+const { password } = req.body;
+this.password = password;
+user.password = hash(password)
+assert user.check_password(raw)
+--password-stdin
+--password-file FILE
+-p 8080:80
+mkdir -p src/lib
+ssh -p 2222 host
+nmap -p 1-1000 host
+docker run -p 127.0.0.1:80:8080 nginx
+git commit -m "fix password reset"
+git push -u origin main
+curl -u "$USER:$PASS" https://h
+cp -u src dest
+pip install -U requests
+ls -a /tmp
+grep -w error log.txt
+ISBN 978-3-16-148410-0
+ISBN-10: 0-306-40615-2
+order 4111111111111112 shipped
+Ticket 8-123-4
+52.520008, 13.404954
+lat: 48.8566, lon: 2.3522
+version 1.10.2.33
+Python 3.11.7 (main, Dec  8 2023, 18:56:58) [GCC 11.4.0]
+commit 9fceb02d0ae598e95dc970b74767f19372d61af8
+index 83db48f..bf2a9c3 100644
+550e8400-e29b-41d4-a716-446655440000
+trace_id=4bf92f3577b34da6a3ce929d0e0e4736
+req-7f3c9a1e-12ab-4cde-9f01-23456789abcd
+ETag: "33a64df551425fcc55e4d42a148795d9f25f89d4"
+sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==
+"integrity": "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="
+h1:p3ZgV8nXtLB4Cj6kQf8rP3yN5T4iK2mM1oA7bE9xW0s=
+2024-01-02T10:30:00.123Z INFO started in 1234567890 ns
+1700000000 epoch seconds
+10.0.0.1 - - [10/Oct/2023:13:55:36 +0000] "GET /login HTTP/1.1" 200 2326
+Accepted publickey for bob from 10.0.0.5 port 51234 ssh2: ED25519 SHA256:Zk3b9mR1f9Qw0y5uQ2Zt8Yx7bV4c6N2m1K0jH9gF8dS
+Failed password for root from 10.0.0.1 port 22 ssh2
+Failed password for invalid user admin from 10.0.0.1 port 4242 ssh2
+authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.0.0.1
+uses: actions/checkout@v4
+uses: actions/setup-python@v5
+npm install @scope/pkg@1.2.3
+image: docker.io/library/nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+lodash@4.17.21
+go.uber.org/zap v1.26.0
+git@github.com:foo/bar.git
+https://example.com:8080/path@2x.png
+http://localhost:3000/login?next=/home
+postgres://localhost/db
+redis://localhost:6379/0
+PATH=/usr/local/bin:/usr/bin:/bin
+HOME=/home/bob
+LANG=en_US.UTF-8
+NODE_ENV=production
+SSH_AUTH_SOCK=/tmp/ssh-abc/agent.1234
+DEBUG=true
+PORT=8080
+KEYBOARD=us
+TOKENIZERS_PARALLELISM=false
+AUTH_TYPE=basic
+PASSWORD_MIN_LENGTH=12
+SECRET_BACKEND=vault
+GPG_TTY=/dev/pts/0
+AWS_REGION=eu-central-1
+auth: basic
+auth_mode: oauth2
+pin: 13
+pin = 5
+keys: [a, b, c]
+key: value
+key = "name"
+sort_key = "created_at"
+"key": "username"
+cache_key = f"user:{id}"
+key=lambda x: x[1]
+shift+ctrl+p
+passengers: 42
+compass: north
+bypass: true
+passive: true
+secretary: Anna
+authors: Bob, Carol
+token = next(tokens)
+token: tokens[i + 1]
+for token in tokens:
+"token": "the"
+test_password_is_required
+it('rejects a wrong password', () => {
+describe("password reset", () => {
+class PasswordResetForm(forms.Form):
+from django.contrib.auth.password_validation import validate_password
+import { hashPassword } from './crypto'
+get_password_hash(password)
+bcrypt.checkpw(password, hashed)
+SELECT password FROM users WHERE id = ?
+SELECT id, password FROM users
+INSERT INTO users (name, password) VALUES (?, ?)
+INSERT INTO users (name, password) VALUES (:name, :password)
+ALTER TABLE users ADD COLUMN password TEXT
+CREATE TABLE users (id INT, password VARCHAR(60))
+| password | The password of the user |
+| `password` | string | required |
+| option | password | description |
+| user | password |
+user,password
+Username and password are sent over TLS.
+Use a passphrase of four words.
+Choose a strong password.
+password manager
+one-time passwords
+reset code expired
+Enter the code we sent you
+error code: 404
+exit code 1
+status code: 200
+code 1045
+zip code: 90210
+HTTP 401 Unauthorized: invalid credentials
+ERROR 1045 (28000): Access denied for user 'root'@'localhost' (using password: YES)
+psql: FATAL: password authentication failed for user "bob"
+MD5, SHA-1 and SHA-256
+RGB(12, 34, 56)
+#a1b2c3
+call me maybe at 10
+Phone model 555-0100-X
+12,345,678 people
+Invoice 2024-000123
+part no. 123-456-789
+IPv4 192.168.1.1/24
+MAC 00:1A:2B:3C:4D:5E
+AA:BB:CC:DD:EE:FF
+fingerprint 43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8
+UUID=3e6be9de-8139-11d1-9106-a43f08d823a6 /boot ext4 defaults 0 2
+echo hello | sudo tee /etc/motd
+echo done | mail bob
+sudo -S true
+net use
+openssl enc -aes-256-cbc -in a -out b
+keytool -list -keystore k.jks
+chmod 600 secret.key
+cat ~/.ssh/id_rsa.pub
+vault kv get secret/app
+aws secretsmanager get-secret-value --secret-id app
+gh secret set TOKEN < token.txt
+export TOKEN=$(cat token.txt)
+TOKEN="$(gcloud auth print-access-token)"
+Authorization: Bearer $TOKEN
+Authorization: Basic <credentials>
+Authorization: Bearer {token}
+WWW-Authenticate: Basic realm="Restricted"
+Set-Cookie: theme=dark; Path=/
+cookie: lang=en
+getUserAccountDetailsV2FromDatabaseById
+com.example.security.PasswordEncoderFactories
+AbstractUsernamePasswordAuthenticationToken
+x = password if password else default
+print("password:", "*" * 8)
+password="***"
+password = "********"
+"password": "<redacted>"
+"password": "{{ db_password }}"
+password: !vault |
+password: "%s"
+logger.info("password changed for user %s", user)
+throw new Error("password is too short")
+raise ValueError("invalid token")
+const PASSWORD_REGEX = /^(?=.*[A-Z]).{8,}$/
+password.length >= 8
+len(password) < 8
+strlen(password)
+"passwordPolicy": "strict"
+"authType": "none"
+Die Sonne scheint, und das Passwort bleibt geheim.
+'''
