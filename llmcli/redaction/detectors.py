@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable
 
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.redaction import issuer_tokens, secret_formats
 from llmcli.redaction.format import Format
 from llmcli.redaction.format_table import all_formats
@@ -32,7 +32,13 @@ _FINDS_TOKENS = Format("tokens of issuers", "", "", "", "", find=issuer_tokens.f
 def _detectors() -> tuple[Format, ...]:
     """Return the formats that have a function of their own; one function finds the tokens of all issuers."""
     formats = all_formats()
-    return (*formats[:2], _FINDS_TOKENS, *(each for each in formats[2:] if each.find is not None))
+    shared: dict[object, Format] = {}
+    for each in formats[2:]:
+        if each.find is not None:
+            known = shared.get(each.find, each)
+            context = tuple(dict.fromkeys(known.context + each.context)) if known.context and each.context else ()
+            shared[each.find] = replace(known, context=context)
+    return (*formats[:2], _FINDS_TOKENS, *shared.values())
 
 
 KINDS = ("key", "iban", "card", "email", "phone", "ip")

@@ -10,7 +10,7 @@ _PLACEHOLDER = re.compile(
     r"|.{0,6}[*\u2022\u2026]{3,200}.{0,6}|.{1,40}\.{3}|\u2026|%%.{0,40}|\(.{0,40}\)"
     r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
     r"|.{0,30}[ _-](?:here|goes[ _-]here|placeholder)|(?:changeme|change[ _-]me|changeit|replace[ _-]?me|placeholder|redacted|example|sample|dummy|todo|tbd|fixme|n/?a|foo|bar|baz|foobar"
-    r"|password|passwd|passwort|pass|pwd|secret|token|api_?key|string|str|text|bytes|bool(?:ean)?|int(?:eger)?|number|object|null|nil|none|undefined|unset|nan|true|false|yes|no"
+    r"|value|val|data|args?|params?|result|response|raw|input|line|name|s|p|pw|x|y|item|key|match|other|body|row|tmp|temp|self|this|req|res|hashed|get|post|tests?[_/.:][a-z_/.:]{0,60}|[\w/.-]{1,60}[_.](?:test|spec)s?(?:\.\w{1,5})?|password|passwd|passwort|pass|pwd|secret|token|api_?key|string|str|text|bytes|bool(?:ean)?|int(?:eger)?|number|object|null|nil|none|undefined|unset|nan|true|false|yes|no"
     r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
     r"|digest|oauth2?|jwt|saml|ldap|kerberos|prompt|ask|auto|file|env|environment|vault|keyring|stdin|inherit|internal|external|public|private|read[ _-]?only|read[ _-]?write|admin|user"
     r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
@@ -20,11 +20,11 @@ _REFERENCE = re.compile(
     r"|request[.\[]|req\.|ctx\.|https?:|PII[_-]|arn:|vault:|ssm:|keyring:|op://|projects/|file:|ssh-(?:rsa|ed25519|dss)|ecdsa-|gs://|s3://)|-----begin|--?[a-z]|&&|\|\||[<>=]="
 )
 _CODE = re.compile(r"(?i:new |await |async |lambda |function\b|await\b|!|@?[a-z_][\w:]*(?:(?:\.|->|::)[a-z_]\w*)*[(\[{])")
-_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::)[A-Za-z_]\w*)+")
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::|\?\.)[A-Za-z_]\w*)+[;,]?")
 _PATH = re.compile(r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))")
-_SECRET_NAME = re.compile(r"(?i:[a-z_]*(?:pass(?:word|wd|phrase|wort)?|pwd|secret|token|api_?key|credential)s?[a-z_]*)")
+_SECRET_NAME = re.compile(r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})")
 _STATUS = re.compile(
-    r"(?i:[a-z]+(?:ed|ing|able|ible|ory|ary|less|ful|ive|ous|ally|ly|tion|ment|sensitive)|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by"
+    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
@@ -34,10 +34,17 @@ _STATUS = re.compile(
     r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het))"
 )
 
+INNOCENT_NAME = re.compile(
+    r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
+    r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
+    r"|hasher|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
+)
+"""The end of a name that belongs to a setting about a secret, not to the secret itself (``password_length``)."""
+
 
 def is_placeholder(value: str) -> bool:
     """Return whether a value stands for another one: a variable, a placeholder, a type, a status, a path, an address."""
-    value = value.strip().strip("\"'`")
+    value = value.strip().strip("\"'`").rstrip(":? ")
     return (
         not any(map(str.isalnum, value))
         or _PLACEHOLDER.fullmatch(value) is not None
@@ -61,7 +68,7 @@ def is_prose(value: str) -> bool:
     """Return whether a value is a sentence or a label rather than a passphrase."""
     words = value.split()
     return len(words) > 1 and (
-        sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) > len(words) // 6
+        sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) * 3 >= len(words)
         or bool(_SECRET_NAME.search(" " + value + " ") and any(_SECRET_NAME.fullmatch(word.strip(".,:;!?")) for word in words))
         or value.endswith((":", "?", "."))
     )

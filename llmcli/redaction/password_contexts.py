@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from llmcli.redaction.format import Format
-from llmcli.redaction.innocent_values import is_expression, is_placeholder, is_prose, is_status_word, is_varied
+from llmcli.redaction.innocent_values import INNOCENT_NAME, is_expression, is_placeholder, is_prose, is_status_word, is_varied
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.secret_formats import lower
 
@@ -21,15 +22,13 @@ STRONG = (
 """Words for a password, in lower case."""
 WEAK = r"(?:token|api[ _-]?key|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|service|client|app|license|session|consumer)[ _-]?key|credentials?|masterauth|api[ _-]?token|(?<![a-z])auth)"
 """Words for keys and tokens, which also stand before other things."""
-NAME = rf"(?P<n>(?:{STRONG}|{WEAK})[\w-]{{0,30}})"
+NAME = "@NAME@"
+"""Stands for a name with a word for a secret at the beginning of a pattern: names are searched once for all patterns."""
+_NAME = re.compile(rf"(?=[pksmcwhl\u0161ate\u015f])(?:{STRONG}|{WEAK})(?:-?\w){{0,30}}")
 PASSWORD_WORDS = ("pass", "pwd", "pw", "kennwort", "secret", "contrase", "senha", "wachtwoord", "has\u0142o", "heslo", "l\u00f6senord", "parola", "psk", "mdp",
                   "token", "key", "credential", "auth", "motdepasse", "mot de passe")  # fmt: skip
-_INNOCENT_NAME = re.compile(
-    r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
-    r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
-    r"|hasher|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
-)
 _STRONG_NAME = re.compile(STRONG)
+_CORE = re.compile(rf"{STRONG}|{WEAK}")
 
 _QUOTED = r"(?P<q>\\?\"\"\"|\\?\"|'''|\\?'|`)(?P<v>(?:(?!(?P=q))(?:\\.|[^\\\r\n])){1,200}?)(?P=q)"
 _PREFIX = r"(?:[rubfnl]|br|cr?|@|\$|\\?&)?"
@@ -54,23 +53,23 @@ _LANGUAGE = "definition of the language"
 _OBSERVED = "observed in public repositories"
 
 ASSIGNMENTS = (
-    Format("subscript or key, value in quotes", rf"{NAME}(?:\\?[\"'`]|[)\]}}]){{0,4}}\s{{0,4}}(?:=>|:=|<-|->|===?|!==?|=~|\|\|=|\?=|\+=|=|:|,)?\s{{0,4}}(?:[a-z.]{{1,20}}\(\s{{0,2}})?{_PREFIX}{_QUOTED}",
+    Format("subscript or key, value in quotes", rf"{NAME}(?:\\?[\"'`]|[)\]}}]){{0,4}}\s{{0,4}}(?:=>|:=|<-|->|===?|!==?|=~|\|\|=|\?=|\+=|=|:|\|>)\s{{0,4}}(?:[a-z.]{{1,20}}\(\s{{0,2}})?{_PREFIX}{_QUOTED}",
            'config["password"] = "\u27e6tigerlily\u27e7"', 'password = ""', _LANGUAGE, PASSWORD_WORDS),
     Format("declared with a type", rf"{NAME}(?:\[\w{{0,6}}\])?(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}})(?:as |const |constant )?(?:[&\[*']{{1,3}})?[a-z][\w<>\[\]?&'.() ]{{0,30}}?\s{{0,4}}(?::=|=)\s{{0,4}}{_PREFIX}{_QUOTED}",
            'let password: &str = "\u27e6tigerlily\u27e7";', "let password: String = read();", _LANGUAGE, PASSWORD_WORDS),
     Format("array of characters", rf"{NAME}\s?\[\w{{0,8}}\]\s{{0,4}}=\s{{0,4}}{_PREFIX}{_QUOTED}", 'char wifi_password[] = "\u27e6tigerlily\u27e7";', "char password[32];", "ISO C", PASSWORD_WORDS),
     Format("setter or constructor", rf"{NAME}(?:[!?]|::new|::from|\.(?:set|assign|of|value))?\(\s{{0,4}}{_SOME}{_PREFIX}{_QUOTED}", 'account.setPassword("\u27e6greenfield\u27e7")',
            'getpass("Password: ")', _LANGUAGE, PASSWORD_WORDS),
-    Format("name and value as arguments", rf"[\"'`]?{NAME}[\w\]#)]{{0,3}}\\?[\"'`]\s{{0,3}}[\])]{{0,2}},\s{{0,6}}(?:with:\s?)?{_PREFIX}{_QUOTED}\s{{0,3}}[,)\r\n]",
+    Format("name and value as arguments", rf"{NAME}[\w\]#)]{{0,3}}\\?[\"'`]\s{{0,3}}[\])]{{0,2}},\s{{0,6}}(?:with:\s?)?{_PREFIX}{_QUOTED}(?=\s{{0,3}}(?:[,)\]}}\r\n;]|$))",
            'props.put("db.password", "\u27e6tiger\u27e7");', '["user", "password", "email"]', _LANGUAGE, PASSWORD_WORDS),
     Format("text typed into a field", rf"{NAME}[\"'\])/i ]{{0,6}}\.(?:send_?keys|type|fill|set_?text|set_?value|sendline|send|value|val|input|enter|fill_in|equals|eq|fill_text|press_sequentially)(?:\(|\s?=\s?)\s{{0,3}}{_QUOTED}",
            'page.locator("#password").fill("\u27e6tiger\u27e7")', 'page.locator("#password").click()', "Selenium, Playwright, Cypress", PASSWORD_WORDS),
     Format("default of a variable", rf"{NAME}(?:[\"'\])]){{0,4}}\s{{0,2}}(?:\|\||\?\?|\?:|\bor\b|//)\s{{0,2}}{_QUOTED}", "process.env.DB_PASSWORD || '\u27e6tiger\u27e7'",
            "process.env.DB_PASSWORD || ''", _LANGUAGE, PASSWORD_WORDS),
-    Format("default of a shell variable", rf"\{{{NAME}:[-=+?]?(?P<b>[^}}\s$]{{3,128}})\}}", "${DB_PASSWORD:-\u27e6tiger\u27e7}", "${DB_PASSWORD:-}", "POSIX shell, Spring", PASSWORD_WORDS),
+    Format("default of a shell variable", rf"{NAME}:[-=+?]?(?P<b>[^}}\s$]{{3,128}})\}}", "${DB_PASSWORD:-\u27e6tiger\u27e7}", "${DB_PASSWORD:-}", "POSIX shell, Spring", PASSWORD_WORDS),
     Format("block scalar of YAML", rf"{NAME}[\"']?:[ \t]{{0,4}}[|>][+-]?[0-9]?[+-]?[ \t]{{0,8}}\r?\n[ \t]{{1,40}}(?P<b>[^\r\n]{{3,400}})", "password: >-\n  \u27e6orangejuice\u27e7",
            "password: |\n  {{ password }}", "YAML 1.2", PASSWORD_WORDS),
-    Format("value on the next line", rf"^[ \t>*#-]{{0,8}}(?:\w+ ){{0,3}}{NAME}[*_]{{0,2}}:[*_]{{0,2}}[ \t]{{0,4}}\r?\n[ \t>]{{0,12}}(?P<b>\S{{4,64}})[ \t]{{0,4}}$", "Your password:\n\u27e6tiger-lily7\u27e7",
+    Format("value on the next line", rf"{NAME}[*_]{{0,2}}:[*_]{{0,2}}[ \t]{{0,4}}\r?\n[ \t>]{{0,12}}(?P<b>\S{{4,64}})[ \t]{{0,4}}$", "Your password:\n\u27e6tiger-lily7\u27e7",
            "password:\n  - a", _OBSERVED, PASSWORD_WORDS),
     Format("pair of name and value", rf"{NAME}\\?[\"']?[,;]?\s{{1,40}}(?:-\s)?\\?[\"']?(?:[a-z]{{0,12}}[_-]?(?:value|val)|default|content|data|text|plaintext)\\?[\"']?\s{{0,4}}(?:=>|[:=])\s{{0,4}}{_EITHER}",
            '{"ParameterKey": "DbPassword", "ParameterValue": "\u27e6lavender\u27e7"}', '{"name": "password", "value": ""}', "Kubernetes, CloudFormation, XML", PASSWORD_WORDS),
@@ -85,10 +84,10 @@ ASSIGNMENTS = (
     Format("value in the next element", rf"{NAME}[:*]?</[\w:-]{{1,20}}>\s{{0,40}}<[\w:-]{{1,20}}(?: [^<>\r\n]{{0,60}})?>\s{{0,10}}(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,10}}</",
            "<key>password</key>\n<string>\u27e6lavender\u27e7</string>", "<key>password</key>\n<true/>", "Apple property lists, HTML", PASSWORD_WORDS),
     Format("attribute of XML", rf"{NAME}[\"'][^<>\r\n]{{0,80}}?\s(?:value|content|val)\s?=\s?{_QUOTED}", '<add key="DbPassword" value="\u27e6tiger\u27e7" />', '<input type="password" value="">', "XML, HTML", PASSWORD_WORDS),
-    Format("Lisp, Tcl, directives: in quotes", rf"(?<![\w/]){NAME}['\"]?[ \t]{{1,4}}(?:\.[ \t])?(?P<q>[\"'])(?P<v>(?:(?!(?P=q))[^\r\n]){{1,200}}?)(?P=q)", '(setq my-password "\u27e6tiger\u27e7")',
+    Format("Lisp, Tcl, directives: in quotes", rf"{NAME}['\"]?[ \t]{{1,4}}(?:\.[ \t])?(?P<q>[\"'])(?P<v>(?:(?!(?P=q))[^\r\n]){{1,200}}?)(?P=q)", '(setq my-password "\u27e6tiger\u27e7")',
            "password 'is required'", _LANGUAGE, PASSWORD_WORDS),
-    Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}{NAME}[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
-    Format("line of settings", rf"^[ \t]{{0,40}}(?:-[ \t])?(?:export[ \t]+|set[ \t]+|env[ \t]+|arg[ \t]+|\$env:|declare -x )?[\"']?[\w.\[\]/-]{{0,60}}(?P<n>{STRONG}[\w-]{{0,30}})[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
+    Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}?(?P<n>{STRONG}\w{{0,30}})[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
+    Format("line of settings", rf"{NAME}[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
            "spring.datasource.password=\u27e6tiger\u27e7", "password: required", ".env, INI, Java properties, YAML", PASSWORD_WORDS),
     Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|wpa_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
            r"|key-string(?: [0-9])?|wpa-psk ascii|wpa-psk|pre-shared-key|password(?: [0-9])?|pass|passphrase|tacacs-server key(?: [0-9])?|radius-server key(?: [0-9])?|config set requirepass|set password)[ \t]{1,8}\"?(?P<b>[^\s\"]{3,128})\"?[ \t]{0,8}$",
@@ -106,7 +105,7 @@ ASSIGNMENTS = (
 STATEMENTS = (
     Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
-    Format("SQL: PASSWORD '...'", r"password\s{0,4}(?:=\s{0,4})?(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
+    Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
     Format("SQL: procedures for logins", r"(?:sp_addlogin|sp_password|sp_grantlogin|dbms_crypto\S{0,20})\s{1,4}" + _ARG + r"\s{0,2},\s{0,4}n?(?P<q>')(?P<v>[^'\r\n]{1,128})(?P=q)", "EXEC sp_addlogin 'bob', '\u27e6sparrow\u27e7'", "EXEC sp_who", "SQL Server", ("sp_",)),
     Format("SQL: keys of encrypted databases", r"(?:pragma (?:hex)?(?:re)?key\s?=\s?|\bkey\s{1,2}(?=')|by password\s?=\s?n?)(?:\"?x?)(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "PRAGMA key = '\u27e6sparrow\u27e7';", "PRAGMA foreign_keys = ON", "SQLCipher, SQL Server", ("pragma", "attach", "by password")),
     Format("functions that encrypt or hash", _call(r"(?:pgp_sym_(?:en|de)crypt|(?:aes|des)_(?:en|de)crypt|encryptbypassphrase|openssl_encrypt)", "1,2"), "SELECT pgp_sym_encrypt('data', '\u27e6sparrow\u27e7')", "pgp_sym_encrypt(a, b)", "PostgreSQL, MySQL", ("crypt",)),
@@ -140,10 +139,10 @@ PROGRAMS = (
     Format("aws configure set", r"aws[ \t]+configure[ \t]+set[ \t]+\S{0,60}(?:secret|token|key)\S{0,20}[ \t]+" + _ARGUMENT, "aws configure set aws_secret_access_key \u27e6abcd1234\u27e7", "aws configure set region eu-west-1", _DOC, ("configure set",)),
     Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
     Format("long option", r"(?<![\w-])--?(?:[a-z0-9]+-){0,3}(?:password|passwd|passphrase|pass|pwd|pw|secret|token|api-?key|secret-?key|access-?key|client-?secret|psk|pin|passcode|adminpass(?:word)?|dbpass(?:word)?|userpass|from-literal[ =][\w.-]{0,40}(?:pass(?:word)?|pwd|secret|token|key))(?:[ \t]{1,2}|=|:)" + _ARGUMENT, "wget --user=bob --password=\u27e6tiger\u27e7 h", "docker login --password-stdin", _DOC, ("-pass", "-pwd", "-pw", "-secret", "-token", "-api", "-psk", "-pin", "-access", "-client", "-admin", "-db", "-from-literal", "pass", "token", "secret")),
-    Format("-p of programs", _program(r"mysql\w{0,12}|mariadb[\w-]{0,12}|sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?:-p|-xp|-ap|-hp)[ =]?"), "mysql -uroot -p\u27e6tiger\u27e7 db", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
-    Format("-P of programs", _program(r"zip|unzip|sqlcmd|bcp|isql|ipmitool|mosquitto_\w{3}|fetchmail|osql|ncftp\w{0,4}|smbmap|zipcloak|funzip|pdftk", r"-p[ =]?"), "zip -P \u27e6tiger\u27e7 x.zip f", "zip -r x.zip f", _DOC, ("zip", "sqlcmd", "bcp", "isql", "ipmitool", "mosquitto", "osql", "ncftp", "smbmap")),
-    Format("-a of redis-cli", _program("redis-cli|redis-benchmark|valkey-cli|keydb-cli|memtier_benchmark|rdb", r"-a[ =]?"), "redis-cli -a \u27e6tiger\u27e7 ping", "redis-cli -h h ping", _DOC, ("-cli", "benchmark")),
-    Format("-w of OpenLDAP and others", _program(r"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn)|dsconf|ipa\w{0,20}|pktutil|iscsiadm|kpasswd|kadmin\w{0,6}|ktutil|curlftpfs|openconnect|realm|adcli|cqlsh|onesync|slappasswd|dbisql", r"(?:-w|-pw)[ =]?"), "ldapsearch -D cn=a -w \u27e6tiger\u27e7 -b dc=x", "grep -w error log.txt", _DOC, ("ldap", "dsconf", "kadmin", "kpasswd", "adcli", "slappasswd")),
+    Format("-p of programs", _program(r"mysql\w{0,12}|mariadb[\w-]{0,12}|sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?P<lo>-p|-xp|-ap|-hp)[ =]?"), "mysql -uroot -p\u27e6tiger\u27e7 db", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
+    Format("-P of programs", _program(r"zip|unzip|sqlcmd|bcp|isql|ipmitool|mosquitto_\w{3}|fetchmail|osql|ncftp\w{0,4}|smbmap|zipcloak|funzip|pdftk", r"(?P<up>-p)[ =]?"), "zip -P \u27e6tiger\u27e7 x.zip f", "zip -r x.zip f", _DOC, ("zip", "sqlcmd", "bcp", "isql", "ipmitool", "mosquitto", "osql", "ncftp", "smbmap")),
+    Format("-a of redis-cli", _program("redis-cli|redis-benchmark|valkey-cli|keydb-cli|memtier_benchmark|rdb", r"(?P<lo>-a)[ =]?"), "redis-cli -a \u27e6tiger\u27e7 ping", "redis-cli -h h ping", _DOC, ("-cli", "benchmark")),
+    Format("-w of OpenLDAP and others", _program(r"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn)|dsconf|ipa\w{0,20}|pktutil|iscsiadm|kpasswd|kadmin\w{0,6}|ktutil|curlftpfs|openconnect|realm|adcli|cqlsh|onesync|slappasswd|dbisql", r"(?P<lo>-w|-pw)[ =]?"), "ldapsearch -D cn=a -w \u27e6tiger\u27e7 -b dc=x", "grep -w error log.txt", _DOC, ("ldap", "dsconf", "kadmin", "kpasswd", "adcli", "slappasswd")),
     Format("-s of slappasswd, -pw of PuTTY", _program("slappasswd|plink|pscp|psftp|putty|winscp|kitty|ldappasswd", r"(?:-s|-pw)[ =]"), "plink -pw \u27e6tiger\u27e7 bob@h", "plink -ssh bob@h", _DOC, ("slappasswd", "plink", "pscp", "psftp", "putty", "winscp", "ldappasswd")),
     Format("htpasswd", r"htpasswd[ \t]+(?:-\w{1,5}[ \t]+){0,5}-\w{0,5}b\w{0,5}[ \t]+(?:-\w{1,5}[ \t]+){0,4}(?:\S{1,80}[ \t]+)?[\w.@-]{1,60}[ \t]+" + _ARGUMENT, "htpasswd -b f bob \u27e6tiger\u27e7", "htpasswd -c f bob", _DOC, ("htpasswd",)),
     Format("SNMP version 3", r"snmp\w{1,12}(?=\s)[^\r\n|;&]{0,160}?[ \t]-[ax][ \t]{1,2}(?!(?:md5|sha\S{0,4}|aes\S{0,4}|des)\b)(?P<b>[^\s\"'-]\S{3,64})(?:[^\r\n|;&]{0,80}?[ \t]-x[ \t]{1,2}(?P<x>[^\s\"'-]\S{3,64}))?", "snmpwalk -v3 -u bob -A \u27e6tiger123\u27e7 h", "snmpwalk -v2c h", _DOC, ("snmp",)),
@@ -158,17 +157,28 @@ PROGRAMS = (
 """Command lines, and lines of files that programs read."""
 
 _IS = (
-    r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|to|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
+    r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
 )
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
 _STATED = (
     r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
 )
+HEADERS = (
+    Format("header with a key", r"(?<![\w-])(?:x-[\w-]{0,24}(?:key|token|secret|auth|password|signature)|(?:proxy-)?authorization|api-?key|ocp-apim-subscription-key|private-token|job-token)\\?[\"']?\s{0,2}[:=,]\s{0,3}\\?[\"']?(?:(?:bearer|basic|token|apikey|digest|negotiate|bot|key|splunk|genie\w{0,6}|aws4-hmac-sha256)\s{1,2})?(?P<b>[^\s\"',;\\{}<>]{6,4000})",
+           "X-Api-Key: \u27e6tigertiger\u27e7", "X-Api-Key: <key>", "RFC 9110", ("x-", "authorization", "api-key", "apikey", "-token")),
+    Format("cookie of a session", r"(?<![\w-])[\w.-]{0,30}(?:sess(?:ion)?(?:_?id)?|sid|phpsessid|jsessionid|auth|jwt|token|remember\w{0,12})=(?P<b>[^;\s\"',&]{6,4096})", "Cookie: session=\u27e6tigertigertiger\u27e7", "Cookie: theme=dark", "RFC 6265", ("cookie", "sessionid", "sessid", "-b ")),
+    Format("Oracle: name/password@SERVICE", r"(?<![\w/.@:-])[a-z][\w$]{1,29}/(?P<b>[^\s/@\"':]{2,64})@(?P<host>[a-z][a-z0-9_]{2,30})(?![\w./-])", "scott/\u27e6tiger\u27e7@ORCL", "actions/checkout@v4", "Oracle", ("@",)),
+)  # fmt: skip
+"""Headers of HTTP and addresses of databases."""
+
+STATED = "@STATED@"
+_STATED_NAME = re.compile(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)")
 SENTENCES = (
-    Format("sentence: the password is ...", rf"(?<![\w.(-]){_STATED}s?(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
+    Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
+    Format("sentence: the password is ...", rf"{STATED}(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
            "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
-    Format("sentence: password ..., in quotes", rf"(?<![\w.-]){_STATED}s?(?: [\w']{{1,12}}){{0,3}}[ \t:=]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
-    Format("sentence: with password ...", rf"(?<![\w.-]){_STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:=]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("sentence: with password ...", rf"{STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|para|per|voor)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w.-]|,[0-9])", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
     Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)[^\r\n]{0,30}?[:=]?\s{1,12}(?:[0-9]{1,2}[.)] |[-*] )?(?P<b>(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]*[0-9][a-z0-9]{5,20})(?!\w)", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
@@ -179,29 +189,42 @@ SENTENCES = (
 )  # fmt: skip
 """Sentences, messages of programs."""
 
-_FREE = frozenset({"pair of name and value", "block scalar of YAML"})
+_SIGNS_OF_CODE = re.compile(r"[=(){}<>;|]")
+_WORD_ENDS = re.compile(r"(?:s|text|value|string|str|plain|hash|key|code|phrase|word|wd)?(?![a-z])")
 
 
-def _judge_assigned(text: str, match: re.Match[str], start: int, end: int) -> int:
+def _is_longer_word(lowered: str, start: int, end: int) -> bool:
+    """Return whether the name is a word that only begins like a word for a secret ("secretary")."""
+    core = _CORE.match(lowered, start, end)
+    return core is not None and _WORD_ENDS.match(lowered, core.end(), end) is None
+
+
+def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_span: Range | None = None) -> int:
     """Return the end of the value if it is a secret, else 0."""
     value = text[start:end]
     groups = match.groupdict()
-    name = groups.get("n") or ""
+    name_span = name_span or (match.span("n") if "n" in groups else (0, 0))
+    name = match.string[slice(*name_span)]
     quoted = groups.get("v") is not None
-    if name and _INNOCENT_NAME.search(name):
+    if name and (INNOCENT_NAME.search(name) or _is_longer_word(match.string, *name_span)):
         return 0
     if not quoted:
-        value = value.split(" #", 1)[0].rstrip().rstrip(",;")
+        value = value.split(" #", 1)[0].rstrip()
+        if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
+            return 0
+        value = value.rstrip(",;.")
         if value.endswith(('"', "'")):
             value = value[:-1]
     end = start + len(value)
     if len(value) < (2 if quoted else 3) or is_placeholder(value) or is_prose(value):
         return 0
-    if " " in value and not quoted and (value.count(" ") > 8 or not _STRONG_NAME.search(name)):  # noqa: PLR2004
+    if " " in value and not quoted and (_SIGNS_OF_CODE.search(value) or value.count(" ") > 8 or not _STRONG_NAME.search(name)):  # noqa: PLR2004
         return 0
     if not quoted and is_expression(value):
         return 0
     strong = not name or _STRONG_NAME.match(name) is not None
+    if not strong and (" " in value or name.endswith(("tokens", "keys"))):
+        return 0
     if not strong and not is_varied(value) and len(value) < 8:  # noqa: PLR2004 (letters of a word)
         return 0
     return 0 if not is_varied(value) and is_status_word(value) else end
@@ -209,11 +232,22 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int) -> in
 
 def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end]
+    for name, has_case in (("lo", str.islower), ("up", str.isupper)):
+        if match.groupdict().get(name) and not has_case(text[slice(*match.span(name))]):
+            return 0
     if is_placeholder(value) or value.startswith(("-", "$")) and not is_varied(value[1:].replace("_", "")):
         return 0
     if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)):
         return 0
     return end
+
+
+def _judge_header(text: str, match: re.Match[str], start: int, end: int) -> int:
+    value = text[start:end]
+    groups = match.groupdict()
+    if groups.get("host") and not text[slice(*match.span("host"))].isupper():
+        return 0
+    return 0 if is_placeholder(value) or is_status_word(value) or is_expression(value) else end
 
 
 def _judge_statement(text: str, match: re.Match[str], start: int, end: int) -> int:
@@ -244,7 +278,76 @@ _ANY = frozenset({"words of a wallet (BIP-39)", "app password of Google and Appl
 _Judge = Callable[[str, re.Match[str], int, int], int]
 
 
+_SETTING_BEFORE = re.compile(r"^[ \t]{0,40}(?:[-+*][ \t])?(?:export[ \t]+|set[ \t]+|env[ \t]+|arg[ \t]+|\$env:|declare -x )?[\"']?[\w.\[\]/@:-]{0,60}\Z", re.MULTILINE)
+_BRACE_BEFORE = re.compile(r"\{[\w.-]{0,40}\Z")
+_BEFORE = {"line of settings": _SETTING_BEFORE, "default of a shell variable": _BRACE_BEFORE}
+"""What must stand before the name, on the same line."""
+_GATES = {
+    "subscript or key, value in quotes": ("\"'`\\)]}:=<|?!+~", "=:<!|?+~"),
+    "declared with a type": (":[", ":&[*'w"),
+    "array of characters": ("[", "["),
+    "setter or constructor": ("(!?:.", ""),
+    "name and value as arguments": ("\"'`\\]#)", ""),
+    "text typed into a field": ("\"'])/.", ""),
+    "default of a variable": ("\"'])|?/", "|?/w"),
+    "default of a shell variable": (":", ""),
+    "block scalar of YAML": ("\"':", ""),
+    "value on the next line": ("*:", ""),
+    "pair of name and value": ("\\\"',;", "\\\"'-w"),
+    "compact pair of name and value": ("\\\"'", ""),
+    "variable of HCL with a default": ('"', ""),
+    "element of XML": (">\"'", "w"),
+    "value in the next element": (":*<", ""),
+    "attribute of XML": ("\"'", ""),
+    "Lisp, Tcl, directives: in quotes": ("\"'", "\"'."),
+    "line of settings": ("\"':=", ":="),
+}
+"""The characters that may follow the name, and those that may follow it behind blanks (``w``: a letter or digit)."""
+_BLANKS = re.compile(r"\s{1,40}")
+
+
+def find_assignments(text: str) -> Iterator[Range]:
+    """Yield values behind a name with a word for a secret, in all forms that begin with the name."""
+    lowered = lower(text)
+    for name in _NAME.finditer(lowered):
+        end = name.end()
+        following = lowered[end : end + 1]
+        behind = ""
+        if following.isspace():
+            blanks = _BLANKS.match(lowered, end)
+            assert blanks is not None
+            behind = lowered[blanks.end() : blanks.end() + 1]
+            behind = "w" if behind.isalnum() or behind == "_" else behind
+        for format_name, pattern, groups, judge in _TAILS.get((behind or following, bool(behind)), ()):
+            match = pattern.match(lowered, end)
+            if match is None:
+                continue
+            before = _BEFORE.get(format_name)
+            if before is not None and not before.search(lowered, max(0, name.start() - 110), name.start()):
+                continue
+            for group in groups:
+                start, stop = match.span(group)
+                if start >= 0 and (stop := judge(text, match, start, stop, name.span())):
+                    yield start, stop
+
+
+def find_statements_about_passwords(text: str) -> Iterator[Range]:
+    """Yield values in sentences and messages that begin with a word for a password."""
+    lowered = lower(text)
+    for name in _STATED_NAME.finditer(lowered):
+        for pattern, group, judge in _SENTENCE_TAILS:
+            match = pattern.match(lowered, name.end())
+            if match is not None:
+                start, stop = match.span(group)
+                if stop := judge(text, match, start, stop):
+                    yield start, stop
+
+
 def _finder(format_: Format, judge: _Judge) -> Callable[[str], Iterator[Range]]:
+    if format_.pattern.startswith(NAME):
+        return find_assignments
+    if format_.pattern.startswith(STATED):
+        return find_statements_about_passwords
     pattern = format_.compile()
     groups = [pattern.groupindex[name] for name in ("v", "s", "b", "x") if name in pattern.groupindex]
 
@@ -264,6 +367,27 @@ def _judge_of(format_: Format, default: _Judge) -> _Judge:
     return _judge_varied if format_.name in _VARIED else default
 
 
+def _tails() -> dict[tuple[str, bool], list[tuple[str, re.Pattern[str], tuple[int, ...], Any]]]:
+    """Return the patterns that can match behind a name, by the character that follows it, and whether blanks precede."""
+    tails: dict[tuple[str, bool], list[tuple[str, re.Pattern[str], tuple[int, ...], Any]]] = {}
+    for each in ASSIGNMENTS:
+        if each.pattern.startswith(NAME):
+            pattern = re.compile(each.pattern.removeprefix(NAME), re.MULTILINE)
+            groups = tuple(pattern.groupindex[name] for name in ("v", "b") if name in pattern.groupindex)
+            for blanks, signs in enumerate(_GATES[each.name]):
+                for sign in signs:
+                    tails.setdefault((sign, bool(blanks)), []).append((each.name, pattern, groups, _judge_assigned))
+    return tails
+
+
+_TAILS = _tails()
+_SENTENCE_TAILS = [
+    (pattern := re.compile(each.pattern.removeprefix(STATED), re.MULTILINE), pattern.groupindex["b"], _judge_of(each, _judge_sentence))
+    for each in SENTENCES
+    if each.pattern.startswith(STATED)
+]
+
+
 def all_formats() -> Iterator[Format]:
     """Yield the formats of this module with their functions."""
     from llmcli.fast_dataclass import replace
@@ -272,6 +396,7 @@ def all_formats() -> Iterator[Format]:
         (ASSIGNMENTS, _judge_assigned),
         (STATEMENTS, _judge_statement),
         (PROGRAMS, _judge_argument),
+        (HEADERS, _judge_header),
         (SENTENCES, _judge_sentence),
     ):
         for each in formats:

@@ -12,6 +12,7 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 
+from llmcli.redaction.innocent_values import INNOCENT_NAME, is_expression, is_placeholder, is_status_word
 from llmcli.redaction.normalization import Range
 
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
@@ -45,7 +46,21 @@ _PEM = re.compile(
 _AUTHORIZATION = re.compile(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _CHECKSUM_BEFORE = re.compile(r"(?i:sha-?(?:1|224|256|384|512)|md5|blake2[bs]?|commit|checksum|digest|integrity|etag|rev(?:ision)?"
-                              r"|tree|parent|index)[\"']?\s{0,2}[-:= (@]{0,3}[\"']?(?:[a-z0-9]{1,8}-)?\Z")  # fmt: skip
+                              r"|tree|parent|index|hash|sum|sha|fingerprint|(?:trace|span|request|correlation|build|object|blob|image|layer|container|session_?trace|parent|transaction|tx|block|message|event|job|run|node|machine)[ _-]?id)[\"']?\s{0,2}[-:= (@]{0,3}[\"']?(?:[a-z0-9]{1,8}-)?\Z")  # fmt: skip
+_PUBLIC_DATA = re.compile(
+    r"-----BEGIN (?:[A-Z0-9 ]{0,30}CERTIFICATE(?: REQUEST)?|(?:[A-Z0-9]{1,10} )?PUBLIC KEY(?: BLOCK)?|PGP (?:SIGNATURE|MESSAGE|PUBLIC KEY BLOCK)|SSH SIGNATURE|X509 CRL|DH PARAMETERS|EC PARAMETERS)-----"
+    r"(?:[A-Za-z0-9+/=:, \r\n.()<>@\"'|-]|\\[nr]){0,60000}"
+    r"|data:(?:image|font|audio|video|application/(?:font|x-font|octet|pdf|wasm|json|vnd))[\w/+.-]{0,60}(?:;[\w=-]{1,40}){0,4},[A-Za-z0-9+/=%_-]{0,4000000}"
+    r"|(?:ssh-(?:rsa|ed25519|dss)|ecdsa-sha2-nistp[0-9]{3}|sk-(?:ssh|ecdsa)\S{4,40})[ \t]{1,4}AAAA[A-Za-z0-9+/=]{0,4000}"
+    r"|/nix/store/[a-z0-9]{32}-|/gnu/store/[a-z0-9]{32}-|\bh1:[A-Za-z0-9+/]{43}="
+    r"|sha(?:1|256|384|512)-[A-Za-z0-9+/]{27,90}={0,2}"
+)
+"""Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
+_PUBLIC_TOKEN = re.compile(r"AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_FILE_OF_MODEL = re.compile(r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])")
+_CHECKSUM_CHARS = frozenset({32, 40, 56, 64, 96, 128})
+_FILE_AFTER = re.compile(r"(?:[ ]{2}|[ ]\*|\t)[^\s]")
+_FILE_BEFORE = re.compile(r"(?i:sha-?[0-9]{1,3}(?:-[0-9]{3})?|md5|blake2[bs]?|sm3|rmd160|crc)[ ]?\([^()\r\n]{1,200}\)[ ]?=[ ]\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _NO_SIGNS = str.maketrans("", "", "+/_-")
@@ -100,14 +115,33 @@ def lower(text: str) -> str:
 def find_random_tokens(text: str) -> Iterator[Range]:
     """Yield long tokens that look random: hexadecimal ones, and mixtures of upper case, lower case and digits.
 
-    UUIDs and checksums after a word such as "sha256" are skipped.
+    UUIDs, checksums, identifiers of requests, public keys, certificates, and data of images are skipped.
     """
+    public = [match.span() for match in _PUBLIC_DATA.finditer(text)]
+    at_public = 0
     for match in _TOKEN.finditer(text):
+        while at_public < len(public) and public[at_public][1] <= match.start():
+            at_public += 1
+        if at_public < len(public) and public[at_public][0] <= match.start():
+            continue
         for start, end in _token_parts(match.group()):
-            if looks_random(match.group()[start:end]):
-                at = match.start() + start
-                if not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at):
-                    yield at, match.start() + end
+            at = match.start() + start
+            token = match.group()[start:end]
+            if (
+                looks_random(token)
+                and not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
+                and not _PUBLIC_TOKEN.match(token)
+                and not _FILE_OF_MODEL.match(text, match.end())
+                and not _is_checksum_line(text, at, match.start() + end)
+            ):
+                yield at, match.start() + end
+
+
+def _is_checksum_line(text: str, start: int, end: int) -> bool:
+    """Return whether a hexadecimal token is the checksum of a file, as sha256sum prints it, with ``--tag`` or without."""
+    if end - start not in _CHECKSUM_CHARS or _HEX.fullmatch(text, start, end) is None:
+        return False
+    return _FILE_AFTER.match(text, end) is not None or _FILE_BEFORE.search(text, max(0, start - 300), start) is not None
 
 
 def _token_parts(token: str) -> Iterator[Range]:
@@ -296,6 +330,13 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         is_pair = match["pair"] is not None
         explicit = is_pair or operator[:1] in {":", "=", ">", ""}
         phrase = bool(word["password"]) and not match["suffix"]
+        is_bare = group == "bare" and not is_pair
+        if is_placeholder(value) or (is_bare and is_expression(value)) or INNOCENT_NAME.search(
+            lower(text[word.start() : word.end()] + (match["suffix"] or ""))
+        ):
+            continue
+        if not explicit and all(map(is_status_word, re.split(r"[-_/ ]", value))):
+            continue
         if (
             _is_assigned_secret(value, explicit=explicit, quoted=is_pair or group != "bare", phrase=phrase)
             or (operator == "=" and group in {"double", "single"})
@@ -318,7 +359,7 @@ def find_stated_secrets(text: str) -> Iterator[Range]:
     """Yield the passwords of SQL's statements, of calls such as ``define('DB_PASSWORD', ...)``, and of ``.netrc``."""
     for match in _STATEMENT.finditer(text):
         value = match[match.lastgroup or ""]
-        if not _NO_VALUE.match(value):
+        if not (_NO_VALUE.match(value) or is_placeholder(value)):
             yield match.span(match.lastgroup or "")
 
 

@@ -20,6 +20,12 @@ _AT_DOMAIN = re.compile(
     r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040|\s?[\[(](?:at|AT)[\])]\s?)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
 )
 _AUTHORITY = re.compile(r"://[^\s/@]{0,256}\Z")
+_FILE_NAME = re.compile(
+    r"@(?:[0-9.]{1,4}x|[\w.-]{1,40}?)\.(?:png|jpe?g|gif|webp|svg|avif|ico|bmp|tiff?|pdf|css|js|mjs|json|html?|gguf|zip|gz|tgz|whl|jar|woff2?)(?![\w.-])"
+)
+"""What stands behind the ``@`` in names of files such as ``image@2x.png``."""
+_HANDLE = re.compile(r"(?<![\w@])@\Z")
+"""The first sign of a name in the fediverse (``@bob@example.social``)."""
 _ESCAPE = re.compile(r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0])(?=.)")
 _MAX_URL_CHARS = 260
 
@@ -34,7 +40,9 @@ def find_emails(text: str) -> Iterator[Range]:
         while start < match.start() and text[start] in ".'%+-":  # + and - begin the lines of a diff
             start += 1
         local = text[start : match.start()]
-        if local and local != "git" and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start):
+        if local and local != "git" and not _FILE_NAME.match(text, match.start()) and not _HANDLE.search(
+            text, max(0, start - 2), start
+        ) and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start):
             yield start, match.end()
 
 
