@@ -65,7 +65,11 @@ def _detect(form: NormalizedText, kinds: Collection[str]) -> list[tuple[int, int
     decoded = decode_spaces(form.text)
     found = []
     for rank, detector in enumerate(_detectors()):
-        if detector.kind in kinds and detector.find is not None and (not detector.context or any(word in lowered for word in detector.context)):
+        if (
+            detector.kind in kinds
+            and detector.find is not None
+            and (not detector.context or any(word in lowered for word in detector.context))
+        ):
             read = decoded if detector.decodes else form
             for span in detector.find(read.text):
                 start, end = read.original_range(*span)

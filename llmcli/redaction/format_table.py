@@ -66,8 +66,17 @@ def page_lines() -> Iterator[str]:
         "|---|---|---|---|---|---|",
     )
     for each in all_formats():
-        context = ", ".join(f"`{word.strip()}`" for word in each.context if word.strip() and "`" not in word and word not in _BREAKS)
-        cells = [each.kind, each.name, _code(each.example), _code(each.counter_example), context.replace("|", "\\|"), each.source]
+        context = ", ".join(
+            f"`{word.strip()}`" for word in each.context if word.strip() and "`" not in word and word not in _BREAKS
+        )
+        cells = [
+            each.kind,
+            each.name,
+            _code(each.example),
+            _code(each.counter_example),
+            context.replace("|", "\\|"),
+            each.source,
+        ]
         yield "| " + " | ".join(cells) + " |"
 
 

@@ -6,7 +6,7 @@ import re
 
 _PLACEHOLDER = re.compile(
     r"(?i:\$\{[^}]*\}?|\$\([^)]*\)?|\$+(?:[a-z_]+|[A-Z_][A-Z0-9_]*)(?:[.\[(:-].*)?|%[a-z_]{2,40}%|%[-\w.]{0,4}[sdvqx]|\{\{.*|\{[\w .:!-]{0,40}\}?|<[^>]{0,80}>?"
-    r"|\[[\w .-]{0,40}\]|#\{.*|@@?[a-z_]+@?|:[a-z_]+|\?+|!(?:ref|sub|getatt|secret|env|vault)\b.*|&(?:[a-z_]+)|(.)\1{2,200}|[x*\u2022.#_-]{3,200}"
+    r"|\[[\w .-]{0,40}\]|#\{.*|@@?[a-z_]+@?|:[a-z_]+|\?+|!(?:ref|sub|getatt|secret|env|vault)\b.*|&[a-z_]+(?:=.*)?|(.)\1{2,200}|[x*\u2022.#_-]{3,200}"
     r"|.{0,6}[*\u2022\u2026]{3,200}.{0,6}|.{1,40}\.{3}|\u2026|%%.{0,40}|\(.{0,40}\)"
     r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
     r"|.{0,30}[ _-](?:here|goes[ _-]here|placeholder)|(?:changeme|change[ _-]me|changeit|replace[ _-]?me|placeholder|redacted|example|sample|dummy|todo|tbd|fixme|n/?a|foo|bar|baz|foobar"
@@ -19,10 +19,16 @@ _REFERENCE = re.compile(
     r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
     r"|request[.\[]|req\.|ctx\.|https?:|PII[_-]|arn:|vault:|ssm:|keyring:|op://|projects/|file:|ssh-(?:rsa|ed25519|dss)|ecdsa-|gs://|s3://)|-----begin|--?[a-z]|&&|\|\||[<>=]="
 )
-_CODE = re.compile(r"(?i:new |await |async |lambda |function\b|await\b|!|@?[a-z_][\w:]*(?:(?:\.|->|::)[a-z_]\w*)*[(\[{])")
+_CODE = re.compile(
+    r"(?i:[(\[{&*]+[a-z_]+|new |await |async |lambda |function\b|await\b|!|@?[a-z_][\w:]*(?:(?:\.|->|::)[a-z_]\w*)*[(\[{])"
+)
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::|\?\.)[A-Za-z_]\w*)+[;,]?")
-_PATH = re.compile(r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))")
-_SECRET_NAME = re.compile(r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})")
+_PATH = re.compile(
+    r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))"
+)
+_SECRET_NAME = re.compile(
+    r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
+)
 _STATUS = re.compile(
     r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
@@ -69,7 +75,10 @@ def is_prose(value: str) -> bool:
     words = value.split()
     return len(words) > 1 and (
         sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) * 3 >= len(words)
-        or bool(_SECRET_NAME.search(" " + value + " ") and any(_SECRET_NAME.fullmatch(word.strip(".,:;!?")) for word in words))
+        or bool(
+            _SECRET_NAME.search(" " + value + " ")
+            and any(_SECRET_NAME.fullmatch(word.strip(".,:;!?")) for word in words)
+        )
         or value.endswith((":", "?", "."))
     )
 

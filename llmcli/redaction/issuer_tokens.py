@@ -23,7 +23,7 @@ def _token(issuer: str, pattern: str, *sample: str | tuple[str, int], counter: s
     """Return the format of a token; ``sample``: the pieces of an example."""
     pieces = [piece if isinstance(piece, str) else _sample(*piece) for piece in sample]
     value = "".join(pieces)
-    counter = counter or f"{pieces[0]}x"
+    counter = counter or f"{pieces[0][:8]}x"
     return Format(issuer, pattern, f"{VALUE_START}{value}{VALUE_END}", counter, f"{issuer}; rules of Gitleaks")
 
 
@@ -94,7 +94,7 @@ TOKENS = (
     _token("PostHog", r"ph[cx]_[A-Za-z0-9]{40,60}", "phx_", (_MIXED, 43)),
     _token("Postman", r"PMAK-[a-fA-F0-9]{24}-[a-fA-F0-9]{34}", "PMAK-", (_HEX, 24), "-", (_HEX, 34)),
     _token("Prefect", r"pn[ub]_[A-Za-z0-9]{36}", "pnu_", (_MIXED, 36)),
-    _token("private key in hexadecimal or WIF", r"(?<![\w/])(?:[5KL][1-9A-HJ-NP-Za-km-z]{50,51})(?!\w)|0x[a-f0-9]{64}(?!\w)", "5", ("K1b2c3D4e5F6g7H8j9", 50)),
+    _token("private key of Bitcoin (WIF)", r"(?<![\w/])(?:[5KL][1-9A-HJ-NP-Za-km-z]{50,51})(?!\w)", "5", ("K1b2c3D4e5F6g7H8j9", 50)),
     _token("Pulumi", r"pul-[a-f0-9]{40}", "pul-", (_HEX, 40)),
     _token("PyPI", r"pypi-[\w-]{40,300}", "pypi-AgEIcHlwaS5vcmc", (_MIXED, 70)),
     _token("ReadMe", r"rdme_[a-z0-9]{70}", "rdme_", (_HEX, 70)),

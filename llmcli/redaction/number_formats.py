@@ -42,33 +42,33 @@ def _cards_in_run(run: str) -> Iterator[Range]:
     values = [int(digit) for digit in digits]
     doubled = [_DOUBLED[value] for value in values]
     sums = [
-        list(accumulate((pair[(index + parity) % 2] for index, pair in enumerate(zip(values, doubled, strict=True))), initial=0))
+        list(
+            accumulate(
+                (pair[(index + parity) % 2] for index, pair in enumerate(zip(values, doubled, strict=True))), initial=0
+            )
+        )
         for parity in (0, 1)
     ]
-    ends, at = {}, 0
-    starts = []
-    for index, (start, end) in enumerate(groups):
-        starts.append(at)
-        at += end - start
-        ends[at] = index
+    starts = list(accumulate((end - start for start, end in groups), initial=0))
+    ends = {end: index for index, end in enumerate(starts[1:])}
     first = 0
     while first < len(groups):
-        start = starts[first]
-        last = None
-        if digits[start] in _CARD_DIGITS:
-            for stop in range(start + _CARD_LENGTHS.start, start + _CARD_LENGTHS.stop):
-                index = ends.get(stop)
-                if index is None:
-                    continue
-                total = sums[(stop - 1) % 2]
-                is_decimal = index == first + 1 and run[groups[first][1]] == "."
-                if not is_decimal and (total[stop] - total[start]) % 10 == 0 and _CARD_PREFIXES.fullmatch(digits, start, stop):
-                    last = index
-                    break
-        if last is not None:
+        last = _card_end(digits, starts[first], ends, sums) if digits[starts[first]] in _CARD_DIGITS else None
+        is_decimal = last == first + 1 and run[groups[first][1]] == "."
+        if last is not None and not is_decimal:
             yield groups[first][0], groups[last][1]
             first = last
         first += 1
+
+
+def _card_end(digits: str, start: int, ends: dict[int, int], sums: list[list[int]]) -> int | None:
+    """Return the index of the last group of a card number that starts at a digit, None without one."""
+    for stop in range(start + _CARD_LENGTHS.start, start + _CARD_LENGTHS.stop):
+        if stop in ends:
+            total = sums[(stop - 1) % 2]
+            if (total[stop] - total[start]) % 10 == 0 and _CARD_PREFIXES.fullmatch(digits, start, stop):
+                return ends[stop]
+    return None
 
 
 def find_ibans(text: str) -> Iterator[Range]:
@@ -227,9 +227,8 @@ def is_phone(said: str, before: str) -> bool:
         return len(digits) >= _TRUNK_DIGITS.start and _COUNTRY_CODE.match(digits, 2) is not None
     if _WORD.search(before):
         return True
-    if digits in "01234567890123456789" or _PAIRS.fullmatch(said):
-        return False
-    if _NATIONAL.fullmatch(said) is None or _DECIMAL_BEFORE.search(before):
+    is_count = digits in "01234567890123456789" or _PAIRS.fullmatch(said) or _DECIMAL_BEFORE.search(before)
+    if is_count or _NATIONAL.fullmatch(said) is None:
         return False
     return said.lstrip("(")[0] != "0" or len(digits) in _TRUNK_DIGITS
 

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmcli.redaction.format import Format
-from llmcli.redaction.innocent_values import INNOCENT_NAME, is_expression, is_placeholder, is_prose, is_status_word, is_varied
+from llmcli.redaction.innocent_values import (
+    INNOCENT_NAME,
+    is_expression,
+    is_placeholder,
+    is_prose,
+    is_status_word,
+    is_varied,
+)
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.secret_formats import lower
 
@@ -115,7 +122,7 @@ STATEMENTS = (
            'new NetworkCredential("bob", "\u27e6tiger\u27e7")', 'login("bob", password)', "libraries of many languages", ("(",)),
     Format("function for a connection: host, name, password", _call(r"(?:\w{0,30}(?:::|->|\.))?(?:mysqli(?:_connect)?|get_?connection|pdo|connect|oci_connect|pconnect|mysql_connect|odbc_connect|ibase_connect|createaccount|smtp\.plainauth|plainauth|drivermanager\.getconnection|ldap_bind|createuserwithemailandpassword|signinwithemailandpassword|ftp_login|ssh2_auth_password)", 2),
            'DriverManager.getConnection(url, "bob", "\u27e6tiger\u27e7")', "connect(host, user, password)", "JDBC, PHP, Perl DBI", ("(",)),
-    Format("keyword argument auth", r"\bauth\s?[=:]\s?[(\[{]\s{0,2}(?:user(?:name)?:\s?)?" + _ARG + r"\s{0,2},\s{0,4}(?:pass(?:word)?:\s?)?" + _QUOTED, "auth=(\"bob\", \"\u27e6tiger\u27e7\")", "auth=(user, password)", "requests, httpx", ("auth",)),
+    Format("keyword argument auth", r"\bauth\s?[=:]\s?[(\[{]\s{0,2}(?:user(?:name)?:\s?)?" + _ARG + r"\s{0,2},\s{0,4}(?:pass(?:word)?:\s?)?" + _QUOTED, 'auth=("bob", "\u27e6tiger\u27e7")', "auth=(user, password)", "requests, httpx", ("auth",)),
     Format("plain text to a secure string", r"convertto-securestring(?:[ \t]+-(?:asplaintext|force|string))*[ \t]+(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)", 'ConvertTo-SecureString "\u27e6Winter2024!\u27e7" -AsPlainText', "ConvertTo-SecureString $p", "PowerShell", ("securestring",)),
     Format("answer of expect", r"expect\w{0,10}[ (\"'{*:]{1,6}[^\r\n]{0,30}(?:assw|asscode|assphrase|\bpin)[^\r\n]{0,40}(?:\r?\n|[;{])[ \t]{0,12}(?:child\.|\w{1,12}\.)?send(?:line)?[ \t(]{1,3}(?:-- )?(?P<q>[\"'])(?P<v>(?:(?!(?P=q)|\\[rn])[^\r\n]){2,128})", 'expect "assword:"\nsend "\u27e6tiger\u27e7\\r"', 'expect "$ "\nsend "ls\\r"', "expect, pexpect", ("expect",)),
     Format("user and password of MongoDB and Redis", r"(?:^|> ?)(?:auth|hello [23] auth)[ \t]+(?:[\w-]{1,40}[ \t]+)?(?P<b>[^\s(){}:,=]{5,128})[ \t]{0,4}$", "AUTH \u27e6tiger12\u27e7", "auth required", "Redis", ("auth",)),
@@ -156,13 +163,9 @@ PROGRAMS = (
 )  # fmt: skip
 """Command lines, and lines of files that programs read."""
 
-_IS = (
-    r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
-)
+_IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
-_STATED = (
-    r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
-)
+_STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
 HEADERS = (
     Format("header with a key", r"(?<![\w-])(?:x-[\w-]{0,24}(?:key|token|secret|auth|password|signature)|(?:proxy-)?authorization|api-?key|ocp-apim-subscription-key|private-token|job-token)\\?[\"']?\s{0,2}[:=,]\s{0,3}\\?[\"']?(?:(?:bearer|basic|token|apikey|digest|negotiate|bot|key|splunk|genie\w{0,6}|aws4-hmac-sha256)\s{1,2})?(?P<b>[^\s\"',;\\{}<>]{6,4000})",
            "X-Api-Key: \u27e6tigertiger\u27e7", "X-Api-Key: <key>", "RFC 9110", ("x-", "authorization", "api-key", "apikey", "-token")),
@@ -201,33 +204,43 @@ def _is_longer_word(lowered: str, start: int, end: int) -> bool:
 
 def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_span: Range | None = None) -> int:
     """Return the end of the value if it is a secret, else 0."""
-    value = text[start:end]
     groups = match.groupdict()
     name_span = name_span or (match.span("n") if "n" in groups else (0, 0))
     name = match.string[slice(*name_span)]
-    quoted = groups.get("v") is not None
     if name and (INNOCENT_NAME.search(name) or _is_longer_word(match.string, *name_span)):
         return 0
-    if not quoted:
-        value = value.split(" #", 1)[0].rstrip()
-        if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
-            return 0
-        value = value.rstrip(",;.")
-        if value.endswith(('"', "'")):
-            value = value[:-1]
-    end = start + len(value)
-    if len(value) < (2 if quoted else 3) or is_placeholder(value) or is_prose(value):
-        return 0
-    if " " in value and not quoted and (_SIGNS_OF_CODE.search(value) or value.count(" ") > 8 or not _STRONG_NAME.search(name)):  # noqa: PLR2004
-        return 0
-    if not quoted and is_expression(value):
-        return 0
+    quoted = groups.get("v") is not None
+    value = text[start:end] if quoted else _trim_bare(text[start:end], text[start - 1 : start])
     strong = not name or _STRONG_NAME.match(name) is not None
+    if is_placeholder(value) or is_prose(value) or not (quoted or _is_bare_secret(value, strong=strong)):
+        return 0
     if not strong and (" " in value or name.endswith(("tokens", "keys"))):
         return 0
-    if not strong and not is_varied(value) and len(value) < 8:  # noqa: PLR2004 (letters of a word)
-        return 0
-    return 0 if not is_varied(value) and is_status_word(value) else end
+    is_word = not is_varied(value) and (is_status_word(value) or (not strong and len(value) < _MIN_TOKEN_CHARS))
+    return 0 if is_word or len(value) < _MIN_QUOTED_CHARS else start + len(value)
+
+
+def _trim_bare(value: str, before: str) -> str:
+    """Return an unquoted value without a comment, the words of a command behind it, and the sign that ends it."""
+    value = value.split(" #", 1)[0].rstrip()
+    if " " in value and before == "=":
+        value = value.split(" ", 1)[0]
+    if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
+        return ""  # a variable in a program
+    return value.rstrip(",;.").removesuffix('"').removesuffix("'")
+
+
+def _is_bare_secret(value: str, *, strong: bool) -> bool:
+    """Return whether an unquoted value is neither code nor too long or too short for a passphrase."""
+    words = value.count(" ") + 1
+    is_phrase = words == 1 or (strong and words <= _MAX_WORDS and not _SIGNS_OF_CODE.search(value))
+    return is_phrase and len(value) > _MIN_QUOTED_CHARS and not is_expression(value)
+
+
+_MIN_TOKEN_CHARS = 8
+"""Fewest letters of a token or key that consists of letters of one case."""
+_MIN_QUOTED_CHARS = 2
+_MAX_WORDS = 9
 
 
 def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> int:
@@ -235,9 +248,11 @@ def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> in
     for name, has_case in (("lo", str.islower), ("up", str.isupper)):
         if match.groupdict().get(name) and not has_case(text[slice(*match.span(name))]):
             return 0
-    if is_placeholder(value) or value.startswith(("-", "$")) and not is_varied(value[1:].replace("_", "")):
+    if is_placeholder(value) or (value.startswith(("-", "$")) and not is_varied(value[1:].replace("_", ""))):
         return 0
-    if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)):
+    if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (
+        match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)
+    ):
         return 0
     return end
 
@@ -250,12 +265,12 @@ def _judge_header(text: str, match: re.Match[str], start: int, end: int) -> int:
     return 0 if is_placeholder(value) or is_status_word(value) or is_expression(value) else end
 
 
-def _judge_statement(text: str, match: re.Match[str], start: int, end: int) -> int:
+def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end]
     return 0 if is_placeholder(value) or is_prose(value) or is_status_word(value) else end
 
 
-def _judge_sentence(text: str, match: re.Match[str], start: int, end: int) -> int:
+def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end].rstrip(".,;:!?)")
     if is_placeholder(value) or is_prose(value) or is_expression(value):
         return 0
@@ -273,12 +288,32 @@ def _judge_varied(text: str, match: re.Match[str], start: int, end: int) -> int:
     return end if end and (has_digit or any(c in "!#%&*+=?@^~$" for c in value)) and not value.isdigit() else 0
 
 
-_VARIED = frozenset({"sentence: with password ...", "use ... to log in", "name / password", "value on the next line", "user and password of MongoDB and Redis"})
-_ANY = frozenset({"words of a wallet (BIP-39)", "app password of Google and Apple", "number: PIN, one-time code", "number before its name", "recovery codes", "hash of a password"})
+_VARIED = frozenset(
+    {
+        "sentence: with password ...",
+        "use ... to log in",
+        "name / password",
+        "value on the next line",
+        "user and password of MongoDB and Redis",
+    }
+)
+_ANY = frozenset(
+    {
+        "words of a wallet (BIP-39)",
+        "app password of Google and Apple",
+        "number: PIN, one-time code",
+        "number before its name",
+        "recovery codes",
+        "hash of a password",
+    }
+)
 _Judge = Callable[[str, re.Match[str], int, int], int]
 
 
-_SETTING_BEFORE = re.compile(r"^[ \t]{0,40}(?:[-+*][ \t])?(?:export[ \t]+|set[ \t]+|env[ \t]+|arg[ \t]+|\$env:|declare -x )?[\"']?[\w.\[\]/@:-]{0,60}\Z", re.MULTILINE)
+_SETTING_BEFORE = re.compile(
+    r"^[ \t]{0,40}(?:[-+*][ \t])?(?:export[ \t]+|set[ \t]+|env[ \t]+|arg[ \t]+|\$env:|declare -x )?[\"']?[\w.\[\]/@:-]{0,60}\Z",
+    re.MULTILINE,
+)
 _BRACE_BEFORE = re.compile(r"\{[\w.-]{0,40}\Z")
 _BEFORE = {"line of settings": _SETTING_BEFORE, "default of a shell variable": _BRACE_BEFORE}
 """What must stand before the name, on the same line."""
@@ -382,7 +417,11 @@ def _tails() -> dict[tuple[str, bool], list[tuple[str, re.Pattern[str], tuple[in
 
 _TAILS = _tails()
 _SENTENCE_TAILS = [
-    (pattern := re.compile(each.pattern.removeprefix(STATED), re.MULTILINE), pattern.groupindex["b"], _judge_of(each, _judge_sentence))
+    (
+        pattern := re.compile(each.pattern.removeprefix(STATED), re.MULTILINE),
+        pattern.groupindex["b"],
+        _judge_of(each, _judge_sentence),
+    )
     for each in SENTENCES
     if each.pattern.startswith(STATED)
 ]

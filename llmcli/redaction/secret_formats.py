@@ -56,11 +56,17 @@ _PUBLIC_DATA = re.compile(
     r"|sha(?:1|256|384|512)-[A-Za-z0-9+/]{27,90}={0,2}"
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
-_PUBLIC_TOKEN = re.compile(r"AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_FILE_OF_MODEL = re.compile(r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])")
+_PUBLIC_TOKEN = re.compile(
+    r"AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+)
+_FILE_OF_MODEL = re.compile(
+    r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
+)
 _CHECKSUM_CHARS = frozenset({32, 40, 56, 64, 96, 128})
 _FILE_AFTER = re.compile(r"(?:[ ]{2}|[ ]\*|\t)[^\s]")
-_FILE_BEFORE = re.compile(r"(?i:sha-?[0-9]{1,3}(?:-[0-9]{3})?|md5|blake2[bs]?|sm3|rmd160|crc)[ ]?\([^()\r\n]{1,200}\)[ ]?=[ ]\Z")
+_FILE_BEFORE = re.compile(
+    r"(?i:sha-?[0-9]{1,3}(?:-[0-9]{3})?|md5|blake2[bs]?|sm3|rmd160|crc)[ ]?\([^()\r\n]{1,200}\)[ ]?=[ ]\Z"
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _NO_SIGNS = str.maketrans("", "", "+/_-")
@@ -297,7 +303,8 @@ def find_url_passwords(text: str) -> Iterator[Range]:
 def find_login_options(text: str) -> Iterator[Range]:
     """Yield the passwords of options such as ``-u NAME:PASSWORD``."""
     for match in _LOGIN_OPTION.finditer(text):
-        yield match.span(1)
+        if not (_PORT.fullmatch(match[1]) or is_placeholder(match[1])):
+            yield match.span(1)
 
 
 def find_password_options(text: str) -> Iterator[Range]:
@@ -331,8 +338,10 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         explicit = is_pair or operator[:1] in {":", "=", ">", ""}
         phrase = bool(word["password"]) and not match["suffix"]
         is_bare = group == "bare" and not is_pair
-        if is_placeholder(value) or (is_bare and is_expression(value)) or INNOCENT_NAME.search(
-            lower(text[word.start() : word.end()] + (match["suffix"] or ""))
+        if (
+            is_placeholder(value)
+            or (is_bare and is_expression(value))
+            or INNOCENT_NAME.search(lower(text[word.start() : word.end()] + (match["suffix"] or "")))
         ):
             continue
         if not explicit and all(map(is_status_word, re.split(r"[-_/ ]", value))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from llmcli.redaction.innocent_values import is_placeholder, is_prose, is_status_word
 from llmcli.redaction.normalization import Range
@@ -13,11 +13,17 @@ _HEADER = re.compile(
     r"(?:(?:new|old|user|db|wifi|wi-fi|login|initial|temp(?:orary)?|current|admin|root|account|client|plain(?:text)?|smtp|mail|ftp)[ _-]?)?(?:pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|pin|kennwort"
     r"|mot de passe|contrase\u00f1a|contrasena|senha|wachtwoord|secret|api[ _-]?key|(?:access[ _-]?|api[ _-]?)?token|secret[ _-]?key|client[ _-]?secret|access[ _-]?key)"
 )
-_HEADER_WORDS = re.compile(r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|secret|key|token)[^\r\n]{0,200}")
+_HEADER_WORDS = re.compile(
+    r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|secret|key|token)[^\r\n]{0,200}"
+)
 _RULE = re.compile(r"[\s|+:=-]{3,400}")
-_INSERT = re.compile(r"insert\s{1,4}(?:ignore\s{1,4})?into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<columns>[^()]{1,400})\)\s{0,8}values\s{0,8}")
+_INSERT = re.compile(
+    r"insert\s{1,4}(?:ignore\s{1,4})?into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<columns>[^()]{1,400})\)\s{0,8}values\s{0,8}"
+)
 _COLUMN = re.compile(r"[\w ]*(?:pass|pwd|secret|token|api_?key|pin\b)\w*")
-_TUPLE = re.compile(r"\s{0,20},?\s{0,20}\((?P<values>(?:[^()'\"]|'(?:[^'\r\n]|''){0,200}'|\"[^\"\r\n]{0,200}\"|\([^()]{0,200}\)){1,2000}?)\)")
+_TUPLE = re.compile(
+    r"\s{0,20},?\s{0,20}\((?P<values>(?:[^()'\"]|'(?:[^'\r\n]|''){0,200}'|\"[^\"\r\n]{0,200}\"|\([^()]{0,200}\)){1,2000}?)\)"
+)
 _CELL = re.compile(r"(?:[^,'\"()]|'(?:[^'\r\n]|''){0,200}'|\"[^\"\r\n]{0,200}\"|\([^()]{0,200}\)){1,400}")
 _SQL_STRING = re.compile(r"'(?P<v>(?:[^'\r\n]|''){1,200})'|\"(?P<d>[^\"\r\n]{1,200})\"")
 _SECRET_KIND = re.compile(r"^kind:[ \t]{1,4}[\"']?secret[\"']?[ \t]{0,8}$", re.MULTILINE)
@@ -63,7 +69,9 @@ def _header(line: str) -> tuple[str, int, int, int] | None:
     return None
 
 
-def _rows(text: str, lowered: str, at: int, separator: str, column: int, columns: int, _: int) -> Iterator[Range]:
+def _rows(
+    text: str, lowered: str, at: int, separator: str, column: int, columns: int, _: int
+) -> Generator[Range, None, int]:
     """Yield the values of a column, and return where the table ends."""
     for row in range(_MAX_ROWS):
         end = lowered.find("\n", at)
@@ -107,7 +115,9 @@ def find_inserted(text: str) -> Iterator[Range]:
     lowered = lower(text)
     for insert in _INSERT.finditer(lowered):
         columns = [
-            index for index, name in enumerate(insert["columns"].split(",")) if _COLUMN.fullmatch(name.strip(" \t\r\n`\"[]"))
+            index
+            for index, name in enumerate(insert["columns"].split(","))
+            if _COLUMN.fullmatch(name.strip(' \t\r\n`"[]'))
         ]
         at = insert.end()
         while columns and (row := _TUPLE.match(lowered, at)):

@@ -9,7 +9,6 @@ from llmcli.redaction.normalization import Range
 from llmcli.redaction.number_formats import (
     MAX_WORD_CHARS,
     find_ibans,
-    find_phones,
     is_card_number,
     is_complete,
     is_phone,
@@ -40,9 +39,13 @@ def find_emails(text: str) -> Iterator[Range]:
         while start < match.start() and text[start] in ".'%+-":  # + and - begin the lines of a diff
             start += 1
         local = text[start : match.start()]
-        if local and local != "git" and not _FILE_NAME.match(text, match.start()) and not _HANDLE.search(
-            text, max(0, start - 2), start
-        ) and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start):
+        if (
+            local
+            and local != "git"
+            and not _FILE_NAME.match(text, match.start())
+            and not _HANDLE.search(text, max(0, start - 2), start)
+            and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start)
+        ):
             yield start, match.end()
 
 

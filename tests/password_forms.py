@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FORMS = r'''
 config["password"] = "[[tigerLily77]]"
 os.environ['SECRET'] = '[[marzipan]]'
@@ -249,7 +251,7 @@ https://a.blob.core.windows.net/c?sv=2020&sig=[[abc%2Bdefghijklmnopqrstuvwxyz123
 '''
 """A form begins at a line of its own, or after the lines without a secret above it."""
 
-INNOCENT = r'''
+INNOCENT = r"""
 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  file.txt
 d41d8cd98f00b204e9800998ecf8427e  empty.bin
 da39a3ee5e6b4b0d3255bfef95601890afd80709 *dist/app.tar.gz
@@ -516,4 +518,23 @@ strlen(password)
 "passwordPolicy": "strict"
 "authType": "none"
 Die Sonne scheint, und das Passwort bleibt geheim.
-'''
+"""
+
+LISTS = (FORMS,)
+INNOCENT_LISTS = (INNOCENT,)
+_VALUE = re.compile(r"\[\[(.*?)\]\](?!\])")
+
+
+def parse(forms: str) -> list[tuple[str, list[str]]]:
+    """Return the texts of a list, and the values in each."""
+    texts: list[str] = []
+    lines: list[str] = []
+    for line in forms.strip("\n").split("\n"):
+        if texts and not lines and line.startswith(("}", "+--")):  # the end of a block
+            texts[-1] += "\n" + line
+            continue
+        lines.append(line)
+        if "[[" in line:
+            texts.append("\n".join(lines))
+            lines = []
+    return [(_VALUE.sub(r"\1", text), _VALUE.findall(text)) for text in texts]
