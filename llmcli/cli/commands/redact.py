@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
+from llmcli.cli.console.file_names import show_name
 from llmcli.cli.input.source_inputs import read_text_documents
 from llmcli.cli.options import GENERAL_OPTIONS, FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
@@ -97,7 +98,7 @@ def _format_json(documents: Iterator[RedactedDocument], *, named: bool, show_val
 
 def _format_text(documents: Iterator[RedactedDocument], *, named: bool) -> Iterator[str]:
     for number, document in enumerate(documents):
-        yield (("\n" if number else "") + f"==> {document.name} <==\n" if named else "") + document.text
+        yield (("\n" if number else "") + f"==> {show_name(document.name)} <==\n" if named else "") + document.text
 
 
 def _write(ctx: CommandContext, pieces: Iterator[str]) -> None:

@@ -185,14 +185,12 @@ class _ResultRenderer:
         """Write ``==> NAME <==`` as head(1) does."""
         if not self._options.has_several_inputs:
             return
-        name = self._options.input_names[self._order.current]
-        if self._on_terminal:
-            from llmcli.cli.console.sanitize import single_line
+        from llmcli.cli.console.file_names import show_name
 
-            name = single_line(name)
+        name = show_name(self._options.input_names[self._order.current])
         before = "\n" if self._headers_written else ""
         self._headers_written += 1
-        self._sink.write(f"{before}==> {name} <==\n".encode("utf-8", "surrogateescape"))
+        self._sink.write(f"{before}==> {name} <==\n".encode())
 
     def _render_failure(self, end: ItemFailed) -> None:
         self.abandon()
