@@ -520,8 +520,411 @@ strlen(password)
 Die Sonne scheint, und das Passwort bleibt geheim.
 """
 
-LISTS = (FORMS,)
-INNOCENT_LISTS = (INNOCENT,)
+SECOND_FORMS = r"""
+credentials:
+  - username: bob
+    password: "[[oyster]]"
+app.config['SECRET_KEY'] = '[[marigold-field]]'
+conn = psycopg2.connect(host="h", user="bob", password="[[oyster]]")
+client = Client("bob", "[[oyster42]]")
+with pysftp.Connection('h', username='bob', password='[[oyster]]') as sftp:
+ssh.connect("h", 22, "bob", "[[oyster42]]")
+imap.login('bob@example.com', '[[oyster]]')
+server.login(user, "[[oyster]]")
+Net::SMTP.start('h', 25, 'x', 'bob', '[[oyster42]]', :login)
+Rails.application.credentials.password = "[[oyster]]"
+<connectionStrings><add name="x" connectionString="Data Source=h;User ID=sa;Password=[[oyster]]"/></connectionStrings>
+<wsse:Password Type="PasswordText">[[oyster]]</wsse:Password>
+<input name="pwd" type="hidden" value="[[oyster]]"/>
+<PassWord value='[[oyster]]'/>
+vars:
+  mysql_root_password: [[oyster]]
+ansible_become_pass: [[oyster]]
+become_password="[[oyster]]"
+resource "aws_db_instance" "x" {
+  username = "bob"
+  password = "[[oyster]]"
+}
+MYSQL_PASSWORD: [[oyster]]
+      - POSTGRES_PASSWORD=[[oyster]]
+docker run -e MYSQL_ROOT_PASSWORD=[[oyster]] mysql
+docker run --env "DB_PASS=[[oyster]]" x
+kubectl create secret generic x --from-literal=password=[[oyster]]
+helm install x --set auth.password=[[oyster]]
+helm install x --set global.postgresql.auth.postgresPassword="[[oyster]]"
+PGPASSWORD='[[oyster]]' psql -h h
+mysql -u root --password='[[oyster]]'
+mongosh "mongodb://bob:[[oyster]]@h:27017/x"
+influx -username bob -password [[oyster]]
+cqlsh -u bob -p [[oyster]] h
+clickhouse-client --password [[oyster]]
+bcp db.t out f -U sa -P [[oyster]]
+sqlcmd -S h -U sa -P "[[oyster]]"
+rclone config create x webdav user bob pass [[oyster]]
+restic -r x --password-command "echo [[oyster]]" backup
+vault kv put secret/x password=[[oyster]]
+vault login [[s.abcdefgh1234]]
+nmcli dev wifi connect Home password [[oyster]]
+nmcli d wifi connect "Home" password "[[oyster]]"
+iwconfig wlan0 key s:[[oyster]]
+wpa_passphrase home [[oysterbay]]
+netsh wlan set profileparameter name=x keyMaterial=[[oyster]]
+schtasks /create /tn x /ru bob /rp [[oyster]]
+psexec \\h -u bob -p [[oyster]] cmd
+cmdkey /add:h /user:bob /pass:[[oyster]]
+runas /user:bob /savecred "pwd:[[oyster]]"
+$cred = New-Object System.Management.Automation.PSCredential("bob", (ConvertTo-SecureString "[[oyster]]" -AsPlainText -Force))
+New-LocalUser -Name bob -Password (ConvertTo-SecureString '[[oyster]]' -AsPlainText -Force)
+gpg --passphrase-fd 0 <<< "[[oyster42]]"
+rar a -hp[[oyster]] x.rar f
+ssh-keygen -t rsa -N "[[oyster]]" -f k
+ssh-keygen -p -P [[oyster1]] -N [[oyster2]] -f k
+qpdf --password=[[oyster]] --decrypt a b
+pdftk a.pdf input_pw [[oyster]] output b.pdf
+openssl req -passout 'pass:[[oyster]]' -out x
+git clone https://bob:[[oyster]]@github.com/x/y.git
+git remote add o https://oauth2:[[oyster]]@gitlab.com/x
+ftp://bob:[[oyster]]@h/x
+ldap://cn=admin:[[oyster]]@h
+smb://WORK;bob:[[oyster]]@h/s
+mssql+pyodbc://sa:[[oyster]]@h/db
+sqlalchemy.url = postgresql://bob:[[oyster]]@h/db
+rtsp://admin:[[oyster]]@10.0.0.1/stream
+proxy = http://bob:[[oyster]]@proxy:3128
+jdbc:postgresql://h/db?user=bob&password=[[oyster]]&ssl=true
+jdbc:db2://h:50000/x:user=bob;password=[[oyster]];
+odbc:Driver=x;Uid=bob;Pwd=[[oyster]]
+EXEC sp_addlinkedsrvlogin 'S', 'false', NULL, 'bob', '[[oyster]]'
+ALTER LOGIN sa WITH PASSWORD = '[[oyster]]' UNLOCK
+CREATE USER bob WITH ENCRYPTED PASSWORD '[[oyster]]'
+CREATE USER bob PASSWORD '[[oyster]]' SUPERUSER
+CREATE USER bob IDENTIFIED WITH caching_sha2_password BY '[[oyster]]';
+CREATE DATABASE LINK x CONNECT TO bob IDENTIFIED BY [[oyster]] USING 'y';
+CREATE USER MAPPING FOR bob SERVER s OPTIONS (user 'bob', password '[[oyster]]');
+SELECT dblink_connect('dbname=x user=bob password=[[oyster]]');
+SELECT * FROM users WHERE login='bob' AND pass='[[oyster]]'
+MERGE INTO u USING (SELECT 'bob' n, '[[oyster77]]' AS password) s
+INSERT INTO users VALUES (1, 'bob', '[[oyster!77]]');
+INSERT INTO accounts SET user='bob', passwd='[[oyster]]'
+COPY t FROM 's3://x' CREDENTIALS 'aws_access_key_id=x;aws_secret_access_key=[[oyster42shell]]'
+id;login;passwort
+1;bob;[[oyster]]
+"name","email","Password"
+"bob","b@x","[[oys,ter]]"
+Name | Password
+---- | --------
+bob | [[oyster]]
+Password: [[oyster]]
+Passwort: [[oyster]]
+Benutzer: bob Passwort: [[oyster]]
+User=bob Password=[[oyster]]
+My password is [[oyster]], please keep it.
+the root password for the server is [[oyster42]]
+Your temporary password is: [[oyster]]
+Your new password: [[oyster42]]
+Hi, the wifi pw is [[oyster]] thanks
+Dein Kennwort ist [[auster99]]
+Mein Passwort ist [[Auster]]
+Le mot de passe du wifi est [[huitre42]]
+mot de passe : [[huitre]]
+El código PIN es [[4821]]
+mi contraseña: [[ostra]]
+la tua password è [[ostrica]]
+A palavra-passe é [[ostra]]
+mijn wachtwoord is [[oester]]
+Your code is [[482-913]]
+G-[[482913]] is your Google verification code
+Your OTP is [[482913]]. Do not share it.
+TAN: [[482913]]
+CVV [[123]]
+backup codes: [[1234 5678]]
+mnemonic = "[[abandon ability able about above absent absorb abstract absurd abuse access accident]]"
+invalid password "[[oyster]]" for user bob
+Login attempt [bob/[[oyster42]]] failed
+authentication failed (user=bob, pass=[[oyster]])
+POST /login username=bob&password=[[oyster]]
+DEBUG password=[[oyster]] user=bob
+password mismatch: expected [[oyster42]], got x
+sshd: login attempt [root/[[oyster42]]] succeeded
+[user:bob][password:[[oyster]]]
+bob / [[oyster99!]]
+const password = `[[oyster]]`;
+const [user, password] = ['bob', '[[oyster42]]'];
+var cfg = { pass: '[[oyster]]' };
+password: process.env.PW ?? "[[oyster]]",
+passwords = ["[[oyster42]]", "x"]
+passwd := []byte("[[oyster]]")
+let pw = String::from("[[oyster]]");
+.password("[[oyster]]")
+.withPassword("[[oyster]]")
+password = new char[] {"[[oyster]]"};
+setenv("DB_PASSWORD", "[[oyster]]", 1);
+putenv("DB_PASSWORD=[[oyster]]");
+$config['db']['password'] = '[[oyster]]';
+$_ENV["PASSWORD"]='[[oyster]]';
+$mysqli = new mysqli("h", "u", "[[oyster]]");
+define("DB_PASS", "[[oyster]]");
+dbPassword <- '[[oyster]]'
+(define password "[[oyster]]")
+password = 'it''s [[oyster]]'
+password = "a\"[[oyster]]"
+:password, "[[oyster]]"
+config :app, password: "[[oyster]]"
+@Value("${db.password:[[oyster]]}")
+pass => '[[oyster]]',
+$pass = q{[[oyster]]};
+local password = "[[oyster]]"
+password as string = "[[oyster]]"
+Password: "[[oyster]]",
+ MOVE "[[oyster]]" TO WS-PASSWORD.
+password:"[[oyster]]"
+"Password" : "[[oyster]]"
+secret_key_base: [[oysterbaysecretbase]]
+jwt.secret=[[oyster]]
+access_token=[[oyster42abc]]
+"apiKey": "[[oysterbay42]]"
+api-key: [[oyster-bay-42]]
+CLIENT_SECRET="[[oyster]]"
+webhook_secret = '[[oyster]]'
+encryption_key: '[[oysteroysteroyster]]'
+"""
+"""A second list, written after the patterns for the first one."""
+
+SECOND_INNOCENT = r"""
+password_hash_algorithm = "argon2id"
+password_confirmation: must match
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_USER_MODEL = "accounts.User"
+"password": { "type": "string", "minLength": 8 }
+- name: password
+  in: query
+password=password
+passwd: files systemd
+shadow: files
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+PasswordAuthentication yes
+pam_unix(sshd:auth): authentication failure; user=bob
+session opened for user root by (uid=0)
+auth.log rotated
+secret/data/app
+kubectl get secret app -o yaml
+kubectl create secret generic app --from-file=./a.txt
+key: "value"
+token = tokenizer.decode(ids)
+tokens_per_second: 42.5
+"completion_tokens": 128
+EOS token: </s>
+pad_token = tokenizer.eos_token
+bos_token: "<s>"
+Unexpected token } in JSON at position 42
+SyntaxError: Unexpected token 'export'
+CSRF token missing or incorrect.
+csrf_token()
+{% csrf_token %}
+<meta name="csrf-token" content="{{ csrf_token() }}">
+secret santa is on friday
+The secret of good bread is time.
+keyboard: de
+monkey: banana
+Pinned: 3 messages
+spinning up
+pin-project = "1.1"
+shipping pin code: required
+Enter PIN:
+PIN code required
+Please enter the 6-digit code
+Your code will arrive shortly.
+code: 404
+errorCode: 1045
+country code: 0049
+postcode 12345
+area code 212
+promo code: SUMMER
+auth0: enabled
+oauth2-proxy v7.4.0
+author: Bob Smith
+authority: example.com
+passport: required
+password is required
+password is too short
+password must not be empty
+the password was changed yesterday
+the password field is hidden
+my password is strong enough
+I forgot my password again
+Which password do you mean?
+Change the password as soon as possible.
+password policies are described below
+passwords do not match
+Password changed successfully
+Reset password link: https://example.com/r
+das Passwort wurde geändert
+Passwort vergessen?
+Bitte geben Sie Ihr Passwort ein.
+mot de passe oublié
+Le mot de passe doit contenir huit caractères.
+olvidé mi contraseña
+La contraseña debe tener ocho caracteres.
+password dimenticata
+esqueci minha senha
+wachtwoord vergeten
+getPassword()
+user.getPassword().equals(other)
+const [password, setPassword] = useState("")
+onChange={e => setPassword(e.target.value)}
+password: z.string().min(8)
+password: Joi.string().required()
+password = models.CharField(max_length=128)
+password = forms.CharField(widget=forms.PasswordInput)
+password = serializers.CharField(write_only=True)
+password = StringField("Password", validators=[DataRequired()])
+password = Column(String(60), nullable=False)
+t.string "password_digest"
+has_secure_password
+validates :password, presence: true
+@NotNull private String password;
+expect(password).toBe(undefined)
+raise AuthenticationError("invalid password")
+echo "Password: "
+read -s -p "Password: " PASS
+read -rsp 'Enter password: ' pw
+stty -echo; read password
+password=$(pass show db/prod)
+password="$(cat /run/secrets/pw)"
+export PASSWORD=`cat f`
+mysql -u root -p
+mysql -u root -p shop < dump.sql
+psql -U bob -W
+ssh -i ~/.ssh/id_rsa bob@h
+ssh-keygen -t ed25519 -C "bob@laptop"
+scp -P 2222 a b
+tar -xzf a.tar.gz
+curl -H "Authorization: Bearer $TOKEN" https://h
+curl -u bob https://h
+docker login -u bob --password-stdin
+docker run --user 1000:1000 x
+chown bob:staff f
+chmod u+x f
+find . -user bob
+grep -rn "password" src/
+sed -i 's/password/secret/' f
+git log --author=bob
+ps -u bob
+echo "hello" | tee f
+echo 3 | sudo tee /proc/sys/vm/drop_caches
+printf "%s\n" a | sort
+2026-01-01 12:00:00 ERROR auth: login failed for user bob
+ERROR: password authentication failed for user "app"
+WARN Invalid password for user admin from 10.0.0.3
+INFO password updated for user_id=42
+Invalid login: bob
+login: Tue Dec  2 10:11 from 10.0.0.1
+user: bob
+username: alice
+login / logout / register
+admin / user / guest
+users and groups
+name,email,city
+user,age
+| name | token | meaning |
+|---|---|---|
+| a | b |
+Model,Tokens,Score
+llama,4096,0.5
+key,value
+color,red
+id,token_count
+1,20
+1.2.3.4:8080
+a:1:b:c:d
+src/main.rs:42:13:error: expected token
+file.py:10:5:E501:line too long
+https://user@example.com/x
+https://example.com/?q=password
+https://example.com/reset-password?lang=en
+https://example.com/a?token=
+mailto:
+ssh://git@github.com/x/y.git
+git+https://github.com/x/y@v1.2
+postgresql:///db
+image: registry:5000/x/y:1.2
+nginx:1.25-alpine
+sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+md5sum: d41d8cd98f00b204e9800998ecf8427e
+"etag": "W/\"5e15153d-120f\""
+x-request-id: 4bf92f3577b34da6a3ce929d0e0e4736
+traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+"_id": "507f1f77bcf86cd799439011"
+arn:aws:iam::123456789012:role/x
+i-0abcd1234efgh5678
+vpc-0a1b2c3d4e5f
+pod/app-7d9f8b6c5d-x2x4z
+container 3f4e5d6c7b8a
+cid bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi
+0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed
+AS15169
+DOI 10.1000/182
+PMID: 12345678
+ISSN 2049-3630
+EAN 4006381333931
+IMEI model
+VIN WVWZZZ1JZXW000001
+GTIN 00012345600012
+ORCID 0000-0002-1825-0097
+ID 12345-67890
+Order #1234567890
+2 345 678,90 EUR
+1234 5678 9012
++5 points
+(12) 34
+12.34.56
+00:11:22
+12/34/5678
+48°51'24"N 2°21'03"E
+-33.8688, 151.2093
+49.2827,-123.1207
+EPSG:4326
+UTC+02:00
+@media (min-width: 600px)
+@types/node@20.1.0
+foo@bar
+user@localhost
+logo@2x.webp
+key=F5
+Ctrl+Alt+Del
+U+1F600
+\u00e9
+#ff00ff
+rgba(0,0,0,.5)
+secret: false
+secrets: inherit
+token: ${{ secrets.GITHUB_TOKEN }}
+password: ${{ secrets.PW }}
+password: !Ref DbPassword
+password = var.db_password
+password = data.vault.x.value
+password: "{{ vault_db_password }}"
+password: ENC[AES256]
+password = "<your-password>"
+PASSWORD=your_password_here
+API_KEY=your-api-key
+token = "YOUR_TOKEN"
+SECRET_KEY = os.getenv("SECRET_KEY")
+SECRET_KEY = env("SECRET_KEY")
+api_key=os.environ.get("OPENAI_API_KEY")
+api_key = config.get("api_key")
+"token": null,
+"password": "",
+password: []
+password: *db_password
+credentials: include
+credentials: 'same-origin'
+withCredentials: true
+"""
+
+LISTS = (FORMS, SECOND_FORMS)
+INNOCENT_LISTS = (INNOCENT, SECOND_INNOCENT)
 _VALUE = re.compile(r"\[\[(.*?)\]\](?!\])")
 
 

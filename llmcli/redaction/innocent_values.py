@@ -11,7 +11,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
     r"|.{0,30}[ _-](?:here|goes[ _-]here|placeholder)|(?:changeme|change[ _-]me|changeit|replace[ _-]?me|placeholder|redacted|example|sample|dummy|todo|tbd|fixme|n/?a|foo|bar|baz|foobar"
     r"|value|val|data|args?|params?|result|response|raw|input|line|name|s|p|pw|x|y|item|key|match|other|body|row|tmp|temp|self|this|req|res|hashed|get|post|tests?[_/.:][a-z_/.:]{0,60}|[\w/.-]{1,60}[_.](?:test|spec)s?(?:\.\w{1,5})?|password|passwd|passwort|pass|pwd|secret|token|api_?key|string|str|text|bytes|bool(?:ean)?|int(?:eger)?|number|object|null|nil|none|undefined|unset|nan|true|false|yes|no"
-    r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
+    r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|include|same-origin|omit|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
     r"|digest|oauth2?|jwt|saml|ldap|kerberos|prompt|ask|auto|file|env|environment|vault|keyring|stdin|inherit|internal|external|public|private|read[ _-]?only|read[ _-]?write|admin|user"
     r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
 )
@@ -37,13 +37,13 @@ _STATUS = re.compile(
     r"|unique|empty|blank|correct|incorrect|invalid|valid|unknown|forgotten|given|written|stolen|chosen|broken|known|shown|taken|expired|case|up|out|off|down|mine|yours|one|two|three|six|eight|ten|twelve|numeric"
     r"|plain|plaintext|clear|clean|private|public|secret|confidential|personal|shared|important|random|temporary|permanent|free|ready|late|today|tomorrow|falsch|richtig|ung\u00fcltig|g\u00fcltig|erforderlich"
     r"|abgelaufen|leer|geheim|sicher|unsicher|zu|nicht|ein|eine|der|die|das|sein|wird|wurde|muss|soll|kann|obligatoire|incorrecte?|invalide|vide|trop|pas|requis|expir\u00e9|incorrecta|obligatoria|requerida"
-    r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het))"
+    r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het|dimenticata|oubli\u00e9e?|vergessen|vergeten|olvidada|olvid\u00e9|esquecida|esqueci|ge\u00e4ndert|gesperrt|modifi\u00e9|cambiada|alterada|gewijzigd))"
 )
 
 INNOCENT_NAME = re.compile(
     r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
     r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
-    r"|hasher|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
+    r"|hashers?|validators|encoders|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
 )
 """The end of a name that belongs to a setting about a secret, not to the secret itself (``password_length``)."""
 

@@ -96,7 +96,7 @@ ASSIGNMENTS = (
     Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}?(?P<n>{STRONG}\w{{0,30}})[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
     Format("line of settings", rf"{NAME}[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
            "spring.datasource.password=\u27e6tiger\u27e7", "password: required", ".env, INI, Java properties, YAML", PASSWORD_WORDS),
-    Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|wpa_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
+    Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
            r"|key-string(?: [0-9])?|wpa-psk ascii|wpa-psk|pre-shared-key|password(?: [0-9])?|pass|passphrase|tacacs-server key(?: [0-9])?|radius-server key(?: [0-9])?|config set requirepass|set password)[ \t]{1,8}\"?(?P<b>[^\s\"]{3,128})\"?[ \t]{0,8}$",
            "requirepass \u27e6sparrow\u27e7", "password required", "Redis, OpenLDAP, hostapd, Cisco IOS", PASSWORD_WORDS),
     Format("instruction with a name and a value", r"^[ \t]{0,16}(?:env|arg|export|setenv|setx|set -\w{1,6}|set|git config --global)[ \t]{1,4}(?:/m )?[\w.]{0,40}(?P<n>" + STRONG + r"|token|api_?key|access_?key)\w{0,20}[ \t]{1,8}" + _EITHER,
@@ -105,11 +105,21 @@ ASSIGNMENTS = (
     Format("community or key of a router", r"snmp-server community (?P<b>[^\s]{3,64})", "snmp-server community \u27e6tigers\u27e7 RO", "snmp-server location Rome", "Cisco IOS", ("community",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
-    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)\s?=\s?\{?(?P<b>[^;\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)\s?=\s?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
 """Forms in which a name stands before its value."""
 
 STATEMENTS = (
+    Format("SQL: a value named password", r"'(?P<v>[^'\r\n]{2,128})'\s{1,4}(?:as\s{1,4})?[\"`\[]?(?:\w{0,20}_)?(?:password|passwd|pwd|pass|secret)[\"`\]]?(?![\w(])", "SELECT 'bob' n, '\u27e6oyster77\u27e7' AS password", "SELECT '' AS password", "SQL", ("password", "passwd", "pwd", "secret")),
+    Format("SQL: login of a linked server", r"sp_addlinkedsrvlogin\s[^\r\n;]{0,200}?,\s{0,4}n?'[^'\r\n]{1,64}'\s{0,2},\s{0,4}n?'(?P<v>[^'\r\n]{1,128})'\s{0,4}(?=;|$)", "EXEC sp_addlinkedsrvlogin 'S', 'false', NULL, 'bob', '\u27e6oyster\u27e7'", "EXEC sp_addlinkedsrvlogin 'S'", "SQL Server", ("sp_addlinked",)),
+    Format("constructor of a value", r"(?:(?:pass(?:word|wd|phrase)?|pwd|pw|secret))\w{0,20}\s{0,3}(?::=|:[\w<>&' ]{1,24}=|=)\s{0,3}(?:new\s)?(?:\w{1,24}(?:::|\.))?[\w\[\]]{1,24}\s?(?:\[\])?\s?[({]\s{0,2}" + _PREFIX + _QUOTED, 'passwd := []byte("\u27e6oyster\u27e7")', 'passwd := os.Getenv("PW")', "Go, Rust, C#, Java", ("pass", "pwd", "pw", "secret")),
+    Format("several variables at once", r"(?:pass(?:word|wd)?|pwd|pw)\s{0,2}[\])}]?\s{0,2}=\s{0,2}[\[({]?\s{0,2}" + _ARG + r"\s{0,2},\s{0,2}" + _PREFIX + _QUOTED, "const [user, password] = ['bob', '\u27e6oyster42\u27e7'];", "user, password = read()", "Python, JavaScript, Go", ("pass", "pwd", "pw")),
+    Format("atom and value", r"(?<!\w):(?:\w{0,20}_)?(?:password|passwd|secret|pwd)\s{0,2},\s{0,2}" + _QUOTED, ':password, "\u27e6oyster\u27e7"', ":password, presence: true", "Elixir, Ruby", (":pass", "_pass", ":secret", "_secret", ":pwd")),
+    Format("quotation of Perl", r"(?:pass(?:word|wd)?|pwd|pw|secret)\w{0,20}\s{0,3}=>?\s{0,3}q[qw]?\s?[{(\[|/!<](?P<b>[^\r\n})\]|/!>]{2,128})[})\]|/!>]", "$pass = q{\u27e6oyster\u27e7};", "$pass = q{};", "Perl", ("pass", "pwd", "pw", "secret")),
+    Format("MOVE of COBOL", r"\bmove\s{1,4}(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\s{1,4}to\s{1,4}[\w-]{0,30}(?:pass|pwd|pw|secret)", 'MOVE "\u27e6oyster\u27e7" TO WS-PASSWORD.', 'MOVE "x" TO WS-NAME.', "COBOL", ("move",)),
+    Format("comparison with the value first", r"(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\)?(?:\.equals(?:ignorecase)?\(|\s{0,2}(?:===?|!==?|-eq|-ne|eq|ne)\s{0,2}|,\s{0,2}(?=[\w.]{0,30}get))[\w.$>-]{0,40}?(?:pass(?:word|wd|phrase)?|pwd|secret)(?!_?hash)", 'if ("\u27e6oyster\u27e7" == password)', 'if ("" == password)', _OBSERVED, ("pass", "pwd", "secret")),
+    Format("function for a login with a host", _call(r"(?:ssh|smtp|client|ftp|conn|session|imap|pop3|net::\w{2,6})(?:\.|->|::)(?:connect|start|login|open|auth)", "3,4"), 'ssh.connect("h", 22, "bob", "\u27e6oyster42\u27e7")', "ssh.connect(h, 22)", "Paramiko, Ruby", ("connect(", "start(", "login(", "open(", "auth(")),
+    Format("client with a name and a password", _call(r"(?:\w{0,20}client|session|connection|server|api|telnet|account|user)", 1), 'Client("bob", "\u27e6oyster42\u27e7")', 'Client("bob", 42)', _OBSERVED, ("client(", "session(", "connection(", "server(", "api(", "telnet(", "account(", "user(")),
     Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
     Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
@@ -130,9 +140,66 @@ STATEMENTS = (
 """Statements and calls."""
 
 PROGRAMS = (
+    Format("-p of MySQL", _program(r"mysql[\w-]{0,12}|mariadb[\w-]{0,12}|mycli", r"(?P<lo>-p)"), "mysqldump -uroot -p\u27e6tiger\u27e7 db", "mysql -u root -p shop", "MySQL", ("mysql", "mariadb", "mycli")),
+    Format(
+        "assignments in an argument",
+        r"(?:(?<=[ \t\"',(;\[{&?/|])|^)[\w.\[\]/-]{0,60}?(?P<n>" + STRONG + r")[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"',;&)\]}]|$)",
+        "helm install x --set auth.password=\u27e6oyster\u27e7",
+        "f(password=value)",
+        _DOC,
+        ("pass", "pwd", "pw=", "secret", "psk"),
+    ),
+    Format(
+        "word behind a word of an option",
+        r"(?:nmcli|rclone|iwconfig|wpa_passphrase|netsh|pdftk|wpa_cli|iwctl|snmpusm|mdbtools|qpdf|ipmitool|cryptsetup|chap|iscsiadm|wifi)\b[^\r\n|;&]{0,160}?(?:[ \t](?:password|pass|passphrase|psk|input_pw|user_pw|owner_pw|wifi-sec\.psk|802-11-wireless-security\.psk)[ \t=]|keymaterial=|[ \t]key[ \t](?:s:)?)\"?(?P<b>[^\s\"']{3,128})",
+        "nmcli dev wifi connect Home password \u27e6oyster\u27e7",
+        "nmcli dev wifi list",
+        _DOC,
+        ("nmcli", "rclone", "iwconfig", "netsh", "pdftk", "wpa_cli", "iwctl", "qpdf"),
+    ),
+    Format(
+        "wpa_passphrase",
+        r"wpa_passphrase[ \t]+\"?[^\s\"]{1,40}\"?[ \t]+" + _ARGUMENT,
+        "wpa_passphrase home \u27e6oysterbay\u27e7",
+        "wpa_passphrase home",
+        _DOC,
+        ("wpa_passphrase",),
+    ),
+    Format(
+        "ssh-keygen",
+        r"ssh-keygen\b[^\r\n|;&]{0,160}?[ \t]-[np][ \t]+(?!-)" + _ARGUMENT + r"(?:[^\r\n|;&]{0,80}?[ \t]-[np][ \t]+(?P<x>[^\s\"'-][^\s\"']{1,64}))?",
+        'ssh-keygen -t rsa -N "\u27e6oyster\u27e7" -f k',
+        'ssh-keygen -t rsa -N ""',
+        _DOC,
+        ("ssh-keygen",),
+    ),
+    Format(
+        "pass: of OpenSSL",
+        r"(?<![\w-])-?pass(?:in|out)?(?:[ \t]|=)[\"']?pass:(?P<b>[^\s\"']{2,128})",
+        "-passout 'pass:\u27e6oyster\u27e7'",
+        "-passout env:PW",
+        "OpenSSL",
+        ("pass:",),
+    ),
+    Format(
+        "word for a password in quotes with its value",
+        r"[\"'](?:pwd|pass|password|passwd|pw):(?P<b>[^\s\"']{3,64})[\"']",
+        'runas "pwd:\u27e6oyster\u27e7"',
+        '"password:"',
+        _OBSERVED,
+        ("pwd:", "pass:", "password:", "passwd:", "pw:"),
+    ),
+    Format(
+        "name and password of a login attempt",
+        r"(?:attempt|login|auth\w{0,12}|credentials?|user)[^\r\n\[\]/]{0,24}\[(?:[^\[\]/\s]{1,64})/(?P<b>[^\s\[\]/]{3,64})\]",
+        "login attempt [root/\u27e6oyster42\u27e7] succeeded",
+        "login attempt [root] failed",
+        "Cowrie, honeypots",
+        ("attempt", "login", "auth", "user"),
+    ),
     Format("sudo -S from echo", r"(?:echo|printf|print|write-output)[ \t]+(?:-\w{1,3}[ \t]+)?(?:'%s\\n'[ \t]+|\"%s\\n\"[ \t]+)?" + _ARGUMENT + r"[ \t]*\|[ \t]*(?:sudo[ \t]+(?:-\w+[ \t]+)*-\w{0,3}s\b|su\b|kinit\b|cryptsetup\b|gpg\b|docker login|passwd\b|sshpass\b|smbpasswd\b|podman login|helm registry login|vault login|gh auth login|openssl passwd|mkpasswd|base64(?=[^\n]{0,40}(?:secret|pass))|pass insert|secret-tool)",
            "echo \u27e6tiger\u27e7 | sudo -S apt update", "echo hello | sudo tee /etc/motd", _DOC, ("echo", "printf", "print")),
-    Format("sudo -S from a here-string", r"(?:sudo[^\r\n|]{0,80}-s|kinit|vncpasswd|passwd|docker login|cryptsetup)\b[^\r\n|<]{0,80}<<<[ \t]{0,3}" + _ARGUMENT, 'sudo -S ls <<< "\u27e6tiger\u27e7"', "cat <<< tiger", _DOC, ("<<<",)),
+    Format("sudo -S from a here-string", r"(?:sudo[^\r\n|]{0,80}-s|kinit|gpg|openssl|vncpasswd|passwd|docker login|cryptsetup)\b[^\r\n|<]{0,80}<<<[ \t]{0,3}" + _ARGUMENT, 'sudo -S ls <<< "\u27e6tiger\u27e7"', "cat <<< tiger", _DOC, ("<<<",)),
     Format("chpasswd", r"(?:echo|printf)[ \t]+(?:-\w{1,3}[ \t]+)?[\"']?[\w.$-]{1,40}:(?P<b>[^\"'\r\n|]{2,128}?)(?:\\n)?[\"']?[ \t]*\|[ \t]*(?:sudo[ \t]+)?chpasswd", 'echo "bob:\u27e6tiger\u27e7" | chpasswd', "chpasswd < users", _DOC, ("chpasswd",)),
     Format("passwd from echo", r"(?:echo|printf)[ \t]+(?:-\w{1,3}[ \t]+)?[\"'](?P<v>[^\"'\r\n|]{2,128}?)\\n[^\r\n|]{0,128}\|[ \t]*(?:sudo[ \t]+)?(?:passwd|smbpasswd)", 'echo -e "\u27e6tiger\u27e7\\ntiger" | passwd bob', "passwd bob", _DOC, ("passwd",)),
     Format("keytool, jarsigner", r"(?<![\w-])-(?:src|dest)?(?:store|key)pass(?::\w+)?[ \t]+" + _ARGUMENT, "keytool -storepass \u27e6tiger\u27e7", "keytool -storepass:env PW", _DOC, ("storepass", "keypass")),
@@ -146,7 +213,7 @@ PROGRAMS = (
     Format("aws configure set", r"aws[ \t]+configure[ \t]+set[ \t]+\S{0,60}(?:secret|token|key)\S{0,20}[ \t]+" + _ARGUMENT, "aws configure set aws_secret_access_key \u27e6abcd1234\u27e7", "aws configure set region eu-west-1", _DOC, ("configure set",)),
     Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
     Format("long option", r"(?<![\w-])--?(?:[a-z0-9]+-){0,3}(?:password|passwd|passphrase|pass|pwd|pw|secret|token|api-?key|secret-?key|access-?key|client-?secret|psk|pin|passcode|adminpass(?:word)?|dbpass(?:word)?|userpass|from-literal[ =][\w.-]{0,40}(?:pass(?:word)?|pwd|secret|token|key))(?:[ \t]{1,2}|=|:)" + _ARGUMENT, "wget --user=bob --password=\u27e6tiger\u27e7 h", "docker login --password-stdin", _DOC, ("-pass", "-pwd", "-pw", "-secret", "-token", "-api", "-psk", "-pin", "-access", "-client", "-admin", "-db", "-from-literal", "pass", "token", "secret")),
-    Format("-p of programs", _program(r"mysql\w{0,12}|mariadb[\w-]{0,12}|sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?P<lo>-p|-xp|-ap|-hp)[ =]?"), "mysql -uroot -p\u27e6tiger\u27e7 db", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
+    Format("-p of programs", _program(r"sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?P<lo>-p|-xp|-ap|-hp)[ =]?"), "az login -u bob -p \u27e6tiger\u27e7", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
     Format("-P of programs", _program(r"zip|unzip|sqlcmd|bcp|isql|ipmitool|mosquitto_\w{3}|fetchmail|osql|ncftp\w{0,4}|smbmap|zipcloak|funzip|pdftk", r"(?P<up>-p)[ =]?"), "zip -P \u27e6tiger\u27e7 x.zip f", "zip -r x.zip f", _DOC, ("zip", "sqlcmd", "bcp", "isql", "ipmitool", "mosquitto", "osql", "ncftp", "smbmap")),
     Format("-a of redis-cli", _program("redis-cli|redis-benchmark|valkey-cli|keydb-cli|memtier_benchmark|rdb", r"(?P<lo>-a)[ =]?"), "redis-cli -a \u27e6tiger\u27e7 ping", "redis-cli -h h ping", _DOC, ("-cli", "benchmark")),
     Format("-w of OpenLDAP and others", _program(r"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn)|dsconf|ipa\w{0,20}|pktutil|iscsiadm|kpasswd|kadmin\w{0,6}|ktutil|curlftpfs|openconnect|realm|adcli|cqlsh|onesync|slappasswd|dbisql", r"(?P<lo>-w|-pw)[ =]?"), "ldapsearch -D cn=a -w \u27e6tiger\u27e7 -b dc=x", "grep -w error log.txt", _DOC, ("ldap", "dsconf", "kadmin", "kpasswd", "adcli", "slappasswd")),
@@ -165,7 +232,7 @@ PROGRAMS = (
 
 _IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
-_STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
+_STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|(?:client|shared|api|app) secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
 HEADERS = (
     Format("header with a key", r"(?<![\w-])(?:x-[\w-]{0,24}(?:key|token|secret|auth|password|signature)|(?:proxy-)?authorization|api-?key|ocp-apim-subscription-key|private-token|job-token)\\?[\"']?\s{0,2}[:=,]\s{0,3}\\?[\"']?(?:(?:bearer|basic|token|apikey|digest|negotiate|bot|key|splunk|genie\w{0,6}|aws4-hmac-sha256)\s{1,2})?(?P<b>[^\s\"',;\\{}<>]{6,4000})",
            "X-Api-Key: \u27e6tigertiger\u27e7", "X-Api-Key: <key>", "RFC 9110", ("x-", "authorization", "api-key", "apikey", "-token")),
@@ -177,10 +244,14 @@ HEADERS = (
 STATED = "@STATED@"
 _STATED_NAME = re.compile(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)")
 SENTENCES = (
+    Format("code that is announced", r"(?:your|the|ihr|dein|votre|ton|tu|su|il tuo|o seu|je|uw)(?: [\w-]{1,16}){0,2} (?:code|otp|passcode|pin|tan|codice|c\u00f3digo)(?: (?:is|ist|lautet|est|es|\u00e8|\u00e9))?:? (?:is )?(?P<b>[0-9]{3}[ -]?[0-9]{1,5})(?![\w.,-]?[0-9])", "Your code is \u27e6482-913\u27e7", "your code is ready", _OBSERVED, ("code", "otp", "pin", "tan", "codice", "c\u00f3digo")),
+    Format("number of three digits on a card", r"(?<![\w-])(?:cvv2?|cvc2?|cid|security code)[ \t]{0,2}(?:[:=#]|is)?[ \t]{0,2}(?P<b>[0-9]{3,4})(?![\w.-])", "CVV \u27e6123\u27e7", "CVV required", "ISO/IEC 7813", ("cvv", "cvc", "security code")),
+    Format("mismatch of passwords", r"password[^\r\n]{0,24}?(?:expected|got|instead of|received|was|tried|entered|typed|using|guess(?:ed)?)[ \t:]{1,3}[\"'`]?(?P<b>[^\s\"'`,;]{5,64})", "password mismatch: expected \u27e6oyster42\u27e7, got x", "password was changed", _OBSERVED, ("password",)),
+    Format("name / password alone on a line", r"^[ \t>*-]{0,6}[a-z][\w.@-]{1,30}[ \t]{1,2}/[ \t]{1,2}(?P<b>[^\s/|:]{6,40})[ \t]{0,3}$", "bob / \u27e6oyster99!\u27e7", "login / logout", _OBSERVED, (" / ",)),
     Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
-    Format("sentence: the password is ...", rf"{STATED}(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
+    Format("sentence: the password is ...", rf"{STATED}(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
            "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
-    Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:=]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("sentence: with password ...", rf"{STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|para|per|voor)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w.-]|,[0-9])", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
@@ -212,9 +283,14 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     quoted = groups.get("v") is not None
     value = text[start:end] if quoted else _trim_bare(text[start:end], text[start - 1 : start])
     strong = not name or _STRONG_NAME.match(name) is not None
-    if is_placeholder(value) or is_prose(value) or not (quoted or _is_bare_secret(value, strong=strong)):
+    if (
+        (groups.get("q") == "`" and " " in value)
+        or is_placeholder(value)
+        or is_prose(value)
+        or not (quoted or _is_bare_secret(value, strong=strong))
+    ):
         return 0
-    if not strong and (" " in value or name.endswith(("tokens", "keys"))):
+    if not strong and (" " in value or name.startswith("tokens") or name.endswith(("tokens", "keys"))):
         return 0
     is_word = not is_varied(value) and (is_status_word(value) or (not strong and len(value) < _MIN_TOKEN_CHARS))
     return 0 if is_word or len(value) < _MIN_QUOTED_CHARS else start + len(value)
@@ -254,7 +330,7 @@ def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> in
         match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)
     ):
         return 0
-    return end
+    return start + len(value.removesuffix("."))
 
 
 def _judge_header(text: str, match: re.Match[str], start: int, end: int) -> int:
@@ -271,7 +347,7 @@ def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> 
 
 
 def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
-    value = text[start:end].rstrip(".,;:!?)")
+    value = text[start:end].rstrip(".,;:?)")
     if is_placeholder(value) or is_prose(value) or is_expression(value):
         return 0
     pieces = re.split(r"[-_ /']", value)
@@ -292,6 +368,10 @@ _VARIED = frozenset(
     {
         "sentence: with password ...",
         "use ... to log in",
+        "mismatch of passwords",
+        "name and password of a login attempt",
+        "name / password alone on a line",
+        "client with a name and a password",
         "name / password",
         "value on the next line",
         "user and password of MongoDB and Redis",
@@ -300,6 +380,8 @@ _VARIED = frozenset(
 _ANY = frozenset(
     {
         "words of a wallet (BIP-39)",
+        "code that is announced",
+        "number of three digits on a card",
         "app password of Google and Apple",
         "number: PIN, one-time code",
         "number before its name",

@@ -57,7 +57,7 @@ _PUBLIC_DATA = re.compile(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|baf[ky][a-z2-7]{50,60}\Z|Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -332,6 +332,8 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
             continue
         group = match.lastgroup or ""
         value, start = match[group], match.start(group)
+        if group == "tick" and " " in value:
+            continue  # a command
         if group == "bare":
             value = value.removesuffix(".")
         is_pair = match["pair"] is not None
