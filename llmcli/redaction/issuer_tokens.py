@@ -122,7 +122,7 @@ TOKENS = (
     _token("Yandex", r"t1\.[A-Z0-9a-z_-]{20,400}={0,2}\.[A-Z0-9a-z_-]{86}={0,2}|AQVN[A-Za-z0-9_-]{35,38}|y[0-6]_[\w-]{50,100}", "AQVN", (_MIXED, 36)),
 )  # fmt: skip
 """Formats of tokens by issuer, from the documentation of the issuers; they need no context."""
-_PATTERN = re.compile(_EDGE + "(?:" + "|".join(f"(?:{each.pattern})" for each in TOKENS) + ")")
+_PATTERN = re.compile(_EDGE + r"(?=[\w.~+/=%:-]{16})(?:" + "|".join(f"(?:{each.pattern})" for each in TOKENS) + ")")
 _WEBHOOK = re.compile(
     r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/]{20,200})|discord(?:app)?\.com/api/webhooks/([\w/-]{30,200})"
     r"|webhook\.office\.com/webhookb2/([\w@/-]{60,400})|hooks\.zapier\.com/hooks/catch/([\w/]{8,80})|logic\.azure\.com[^\s\"']{0,200}sig=([\w%-]{20,80})"

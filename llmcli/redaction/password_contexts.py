@@ -142,8 +142,7 @@ STATEMENTS = (
 PROGRAMS = (
     Format("-p of MySQL", _program(r"mysql[\w-]{0,12}|mariadb[\w-]{0,12}|mycli", r"(?P<lo>-p)"), "mysqldump -uroot -p\u27e6tiger\u27e7 db", "mysql -u root -p shop", "MySQL", ("mysql", "mariadb", "mycli")),
     Format(
-        "assignments in an argument",
-        r"(?:(?<=[ \t\"',(;\[{&?/|])|^)[\w.\[\]/-]{0,60}?(?P<n>" + STRONG + r")[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"',;&)\]}]|$)",
+        "assignments in an argument", r"(?:pass(?:word|wd|phrase|wort)?|pwd|pw|secret|psk)[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"';&]|$|(?<=[0-9!#%@*])[,)\]}])",
         "helm install x --set auth.password=\u27e6oyster\u27e7",
         "f(password=value)",
         _DOC,

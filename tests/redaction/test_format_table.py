@@ -41,7 +41,7 @@ def test_names_of_formats_are_unique():
 
 @pytest.mark.parametrize("forms", password_forms.LISTS)
 def test_passwords_in_their_forms_are_found(forms):
-    """At most 2% of the values of a list leave."""
+    """At most 3% of the values of a list leave."""
     missed = []
     parsed = password_forms.parse(forms)
     for text, values in parsed:
@@ -49,7 +49,7 @@ def test_passwords_in_their_forms_are_found(forms):
         for span in reversed(find_private(text)):
             redacted = f"{redacted[: span.start]}PII_KEY_1{redacted[span.end :]}"
         missed += [text] * any(value in redacted for value in values)
-    assert len(missed) <= len(parsed) * 0.02, missed
+    assert len(missed) <= len(parsed) * 0.03, missed
 
 
 @pytest.mark.parametrize("lines", password_forms.INNOCENT_LISTS)
