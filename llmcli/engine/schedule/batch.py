@@ -20,13 +20,11 @@ _INITIAL_PREFILL_TOKENS = 64
 """Prompt tokens of a step that others wait for, until their duration is known: few enough that a first step ends
 soon."""
 _MIN_PREFILL_TOKENS = 16
-_EFFICIENT_PREFILL_TOKENS = 64
-"""Size of a chunk in prompt tokens from which larger chunks are hardly faster per token."""
+ATTENTION_TILE = 64
+"""Prompt tokens that llama.cpp's flash attention evaluates together (``GGML_FA_TILE_Q``); fewer are evaluated one by
+one, up to nine times as long for each. Chunks of more than one tile are hardly faster per token."""
 _TYPICAL_PREFILL_TOKENS = 256
-"""Prompt tokens of a step whose duration counts in full. Short steps take more seconds per token: with flash attention
-llama.cpp evaluates fewer than 64 tokens one by one (``GGML_FA_TILE_Q``), up to nine times as long for each."""
-
-
+"""Prompt tokens of a step whose duration counts in full. Short steps take more seconds per token."""
 _LAST_STEP_WEIGHT = 0.5
 """Weight of the last step in the seconds per token."""
 
@@ -62,7 +60,7 @@ class TokenBudget:
         if decoding:
             interactive = any(sequence.is_interactive for sequence in decoding)
             bound_s = min(bound_s, INTERACTIVE_STALL_S if interactive else BULK_STALL_S)
-        least = _MIN_PREFILL_TOKENS if waited_for else _EFFICIENT_PREFILL_TOKENS
+        least = _MIN_PREFILL_TOKENS if waited_for else 2 * ATTENTION_TILE - 1  # a tile, or a last one with the rest
         return int(max(min(least, capacity), min(capacity, bound_s / self.token_s)))
 
 
@@ -186,8 +184,7 @@ def allocate_tokens(
     ``prefill_tokens``: its limit of prompt tokens.
     ``without_logits``: only tokens before the first one that needs logits.
 
-    Draft tokens without room are dropped. A prompt that needs several steps is cut into equal chunks: a short last one
-    would take more time per token.
+    Draft tokens without room are dropped.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
@@ -195,7 +192,7 @@ def allocate_tokens(
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
         if not sequence.is_decoding:
-            count = equal_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
+            count = tiled_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
             end = sequence.logits_start if without_logits else None
             for stop in (sequence.checkpoint_at, sequence.save_at, sequence.keep_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
@@ -209,6 +206,19 @@ def allocate_tokens(
         free_rows -= count
         free_outputs -= count if without_logits else max(0, count - first_output)
     return counts
+
+
+def tiled_chunk_size(tokens: int, limit: int) -> int:
+    """Return the size of the first chunk of ``tokens`` within ``limit``, so that all take little time per token.
+
+    The chunks are about equal and whole tiles of attention, but the last one, which has more than a tile where the limit
+    has room for nearly two.
+    """
+    size = equal_chunk_size(tokens, limit)
+    if size == tokens or limit < ATTENTION_TILE:
+        return size
+    size = min(-(-size // ATTENTION_TILE), limit // ATTENTION_TILE) * ATTENTION_TILE
+    return size - ATTENTION_TILE if size > ATTENTION_TILE and tokens - size < ATTENTION_TILE else size
 
 
 def equal_chunk_size(tokens: int, limit: int) -> int:

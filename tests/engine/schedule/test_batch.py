@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import Probe, numbers
 
-from llmcli.engine.schedule.batch import allocate_tokens
+from llmcli.engine.schedule.batch import allocate_tokens, tiled_chunk_size
 from llmcli.types import Priority
 
 
@@ -32,13 +32,30 @@ def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefil
         ((100, 50), 512, [100, 50]),
         ((100, 50), 120, [100, 17]),
         ((100, 50), 100, [100, 0]),
-        ((600,), 999, [300]),
-        ((100,), 90, [50]),
+        ((600,), 999, [320]),
+        ((100,), 90, [64]),
+        ((100,), 50, [50]),
+        ((100,), 127, [100]),
+        ((1104,), 127, [64]),
+        ((130,), 128, [64]),
     ],
 )
 def test_the_first_prompts_come_first(lengths, prefill, expected):
-    """Later ones get the remaining prompt tokens and room in the batch; a prompt in several chunks has equal ones."""
+    """Later ones get the remaining prompt tokens and room in the batch; chunks of a prompt are whole tiles of attention,
+    or equal where a step has no room for one.
+    """
     assert counted(*map(prompt, lengths), prefill=prefill) == expected
+
+
+@pytest.mark.parametrize("limit", [*range(64, 200), 256, 512])
+def test_no_chunk_is_shorter_than_a_tile_of_attention(limit):
+    """Except the last one, where the limit has no room for nearly two tiles."""
+    for length in range(128, 1200, 7):
+        sizes = []
+        while (left := length - sum(sizes)) > 0:
+            sizes.append(tiled_chunk_size(left, limit))
+        assert max(sizes) <= limit and all(size % 64 == 0 for size in sizes[:-1])
+        assert sizes[-1] >= 64 or limit < 127
 
 
 def test_decoding_uses_no_prompt_tokens():

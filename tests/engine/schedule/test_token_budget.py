@@ -22,7 +22,7 @@ def decoding(priority: Priority) -> Probe:
         ([], LONG_STEP_S, None, 512),
         ([], LONG_STEP_S, 0.001, 512),
         ([], LONG_STEP_S, 0.004, 250),
-        ([], LONG_STEP_S, 0.5, 64),
+        ([], LONG_STEP_S, 0.5, 127),
         ([], SHORT_STEP_S, None, 64),
         ([], SHORT_STEP_S, 0.002, 50),
         ([], SHORT_STEP_S, 0.5, 16),
