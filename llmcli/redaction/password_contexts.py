@@ -60,12 +60,12 @@ _LANGUAGE = "definition of the language"
 _OBSERVED = "observed in public repositories"
 
 ASSIGNMENTS = (
-    Format("subscript or key, value in quotes", rf"{NAME}(?:\\?[\"'`]|[)\]}}]){{0,4}}\s{{0,4}}(?:=>|:=|<-|->|===?|!==?|=~|\|\|=|\?=|\+=|=|:|\|>)\s{{0,4}}(?:[a-z.]{{1,20}}\(\s{{0,2}})?{_PREFIX}{_QUOTED}",
+    Format("subscript or key, value in quotes", rf"{NAME}(?:\\?[\"'`]|[)\]}}]){{0,4}}\s{{0,4}}(?:=>|:=|<-|->|===?|!==?|=~|\|\|=|\?=|\+=|=|:|\|>)\s{{0,4}}(?:(?:[a-z.]{{1,20}}\(|[\[(])\s{{0,2}})?{_PREFIX}{_QUOTED}",
            'config["password"] = "\u27e6tigerlily\u27e7"', 'password = ""', _LANGUAGE, PASSWORD_WORDS),
     Format("declared with a type", rf"{NAME}(?:\[\w{{0,6}}\])?(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}})(?:as |const |constant )?(?:[&\[*']{{1,3}})?[a-z][\w<>\[\]?&'.() ]{{0,30}}?\s{{0,4}}(?::=|=)\s{{0,4}}{_PREFIX}{_QUOTED}",
            'let password: &str = "\u27e6tigerlily\u27e7";', "let password: String = read();", _LANGUAGE, PASSWORD_WORDS),
     Format("array of characters", rf"{NAME}\s?\[\w{{0,8}}\]\s{{0,4}}=\s{{0,4}}{_PREFIX}{_QUOTED}", 'char wifi_password[] = "\u27e6tigerlily\u27e7";', "char password[32];", "ISO C", PASSWORD_WORDS),
-    Format("setter or constructor", rf"{NAME}(?:[!?]|::new|::from|\.(?:set|assign|of|value))?\(\s{{0,4}}{_SOME}{_PREFIX}{_QUOTED}", 'account.setPassword("\u27e6greenfield\u27e7")',
+    Format("setter or constructor", rf"{NAME}(?:[!?]|::new|::from|\.(?:set|assign|of|value))?(?:\(|\s?\{{)\s{{0,4}}{_SOME}{_PREFIX}{_QUOTED}", 'account.setPassword("\u27e6greenfield\u27e7")',
            'getpass("Password: ")', _LANGUAGE, PASSWORD_WORDS),
     Format("name and value as arguments", rf"{NAME}[\w\]#)]{{0,3}}\\?[\"'`]\s{{0,3}}[\])]{{0,2}},\s{{0,6}}(?:with:\s?)?{_PREFIX}{_QUOTED}(?=\s{{0,3}}(?:[,)\]}}\r\n;]|$))",
            'props.put("db.password", "\u27e6tiger\u27e7");', '["user", "password", "email"]', _LANGUAGE, PASSWORD_WORDS),
@@ -86,7 +86,7 @@ ASSIGNMENTS = (
            '{"value": "\u27e6lavender\u27e7", "name": "DB_PASSWORD"}', '{"value": "", "name": "DB_PASSWORD"}', "RFC 8259, XML", PASSWORD_WORDS),
     Format("variable of HCL with a default", rf"{NAME}\"\s{{0,4}}\{{[^{{}}]{{0,200}}?default\s{{0,10}}=\s{{0,4}}{_QUOTED}", 'variable "db_password" {\n  default = "\u27e6tiger\u27e7"\n}',
            'variable "db_password" {\n  type = string\n}', "HashiCorp HCL", ("default",)),
-    Format("element of XML", rf"{NAME}[\"']?(?:\s[^<>\r\n]{{0,80}})?>\s{{0,40}}(?:<!\[cdata\[)?(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,40}}(?:\]\]>\s{{0,8}})?</", "<password>\u27e6tiger\u27e7</password>",
+    Format("element of XML", rf"{NAME}[\"']?(?:\s[^<>\r\n]{{0,80}})?>\s{{0,40}}(?:<(?:\w{{1,8}}:)?(?:value|string|text)>\s{{0,20}})?(?:<!\[cdata\[)?(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,40}}(?:\]\]>\s{{0,8}})?</", "<password>\u27e6tiger\u27e7</password>",
            '<label for="password">Password</label>', "XML", PASSWORD_WORDS),
     Format("value in the next element", rf"{NAME}[:*]?</[\w:-]{{1,20}}>\s{{0,40}}<[\w:-]{{1,20}}(?: [^<>\r\n]{{0,60}})?>\s{{0,10}}(?P<b>[^<>\r\n]{{2,200}}?)\s{{0,10}}</",
            "<key>password</key>\n<string>\u27e6lavender\u27e7</string>", "<key>password</key>\n<true/>", "Apple property lists, HTML", PASSWORD_WORDS),
@@ -96,7 +96,7 @@ ASSIGNMENTS = (
     Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}?(?P<n>{STRONG}\w{{0,30}})[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
     Format("line of settings", rf"{NAME}[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
            "spring.datasource.password=\u27e6tiger\u27e7", "password: required", ".env, INI, Java properties, YAML", PASSWORD_WORDS),
-    Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
+    Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|auth_pass(?:word|wd)?|\w{1,20}_(?:password|passwd)|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
            r"|key-string(?: [0-9])?|wpa-psk ascii|wpa-psk|pre-shared-key|password(?: [0-9])?|pass|passphrase|tacacs-server key(?: [0-9])?|radius-server key(?: [0-9])?|config set requirepass|set password)[ \t]{1,8}\"?(?P<b>[^\s\"]{3,128})\"?[ \t]{0,8}$",
            "requirepass \u27e6sparrow\u27e7", "password required", "Redis, OpenLDAP, hostapd, Cisco IOS", PASSWORD_WORDS),
     Format("instruction with a name and a value", r"^[ \t]{0,16}(?:env|arg|export|setenv|setx|set -\w{1,6}|set|git config --global)[ \t]{1,4}(?:/m )?[\w.]{0,40}(?P<n>" + STRONG + r"|token|api_?key|access_?key)\w{0,20}[ \t]{1,8}" + _EITHER,
@@ -140,6 +140,7 @@ STATEMENTS = (
 """Statements and calls."""
 
 PROGRAMS = (
+    Format("user of Redis", r"(?:setuser|^user)[ \t]\S{1,60}[ \t][^\r\n]{0,60}?>(?P<b>\S{3,128})", "user bob on >\u27e6pelican\u27e7 ~*", "user bob on nopass", "Redis", ("user",)),
     Format("-p of MySQL", _program(r"mysql[\w-]{0,12}|mariadb[\w-]{0,12}|mycli", r"(?P<lo>-p)"), "mysqldump -uroot -p\u27e6tiger\u27e7 db", "mysql -u root -p shop", "MySQL", ("mysql", "mariadb", "mycli")),
     Format(
         "assignments in an argument", r"(?:pass(?:word|wd|phrase|wort)?|pwd|pw|secret|psk)[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"';&]|$|(?<=[0-9!#%@*])[,)\]}])",
@@ -229,7 +230,7 @@ PROGRAMS = (
 )  # fmt: skip
 """Command lines, and lines of files that programs read."""
 
-_IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|set to|changed to|reset to|now|is now|is still|auf|remains|en)"
+_IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|(?:(?:has been|was|is|now) )?(?:set|changed|reset|updated) to|now|is now|is still|auf|remains|en)"
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
 _STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|(?:client|shared|api|app) secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
 HEADERS = (
@@ -245,14 +246,14 @@ _STATED_NAME = re.compile(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)")
 SENTENCES = (
     Format("code that is announced", r"(?:your|the|ihr|dein|votre|ton|tu|su|il tuo|o seu|je|uw)(?: [\w-]{1,16}){0,2} (?:code|otp|passcode|pin|tan|codice|c\u00f3digo)(?: (?:is|ist|lautet|est|es|\u00e8|\u00e9))?:? (?:is )?(?P<b>[0-9]{3}[ -]?[0-9]{1,5})(?![\w.,-]?[0-9])", "Your code is \u27e6482-913\u27e7", "your code is ready", _OBSERVED, ("code", "otp", "pin", "tan", "codice", "c\u00f3digo")),
     Format("number of three digits on a card", r"(?<![\w-])(?:cvv2?|cvc2?|cid|security code)[ \t]{0,2}(?:[:=#]|is)?[ \t]{0,2}(?P<b>[0-9]{3,4})(?![\w.-])", "CVV \u27e6123\u27e7", "CVV required", "ISO/IEC 7813", ("cvv", "cvc", "security code")),
-    Format("mismatch of passwords", r"password[^\r\n]{0,24}?(?:expected|got|instead of|received|was|tried|entered|typed|using|guess(?:ed)?)[ \t:]{1,3}[\"'`]?(?P<b>[^\s\"'`,;]{5,64})", "password mismatch: expected \u27e6oyster42\u27e7, got x", "password was changed", _OBSERVED, ("password",)),
+    Format("mismatch of passwords", r"password[^\r\n]{0,24}?(?:expected|(?<=password )from|got|instead of|received|was|tried|entered|typed|using|guess(?:ed)?)[ \t:]{1,3}[\"'`]?(?P<b>[^\s\"'`,;]{5,64})", "password mismatch: expected \u27e6oyster42\u27e7, got x", "password was changed", _OBSERVED, ("password",)),
     Format("name / password alone on a line", r"^[ \t>*-]{0,6}[a-z][\w.@-]{1,30}[ \t]{1,2}/[ \t]{1,2}(?P<b>[^\s/|:]{6,40})[ \t]{0,3}$", "bob / \u27e6oyster99!\u27e7", "login / logout", _OBSERVED, (" / ",)),
-    Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
-    Format("sentence: the password is ...", rf"{STATED}(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)?[ \t]{{1,3}}(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
+    Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}[\"']?(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
+    Format("sentence: the password is ...", rf"{STATED}(?:(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)(?:[ \t]{{1,3}}|(?=:))|[ \t]{{1,3}})(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
            "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
     Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("sentence: with password ...", rf"{STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
-    Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|para|per|voor)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w.-]|,[0-9])", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
+    Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|del|della|der|des|da|do|para|per|voor|van)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w.-]|,[0-9])", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
     Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)[^\r\n]{0,30}?[:=]?\s{1,12}(?:[0-9]{1,2}[.)] |[-*] )?(?P<b>(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]*[0-9][a-z0-9]{5,20})(?!\w)", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
     Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,12}?[ :=\"']{1,4}\s{0,4}(?P<b>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
@@ -262,7 +263,7 @@ SENTENCES = (
 )  # fmt: skip
 """Sentences, messages of programs."""
 
-_SIGNS_OF_CODE = re.compile(r"[=(){}<>;|]")
+_SIGNS_OF_CODE = re.compile(r"[=(){}<>;|,:]")
 _WORD_ENDS = re.compile(r"(?:s|text|value|string|str|plain|hash|key|code|phrase|word|wd)?(?![a-z])")
 
 
@@ -302,6 +303,8 @@ def _trim_bare(value: str, before: str) -> str:
         value = value.split(" ", 1)[0]
     if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
         return ""  # a variable in a program
+    if value.endswith((")", "]", "}")) and not any(sign in value for sign in "([{"):
+        value = value.rstrip(")]}") if value.rstrip(")]}").replace("_", "").isalpha() else value
     return value.rstrip(",;.").removesuffix('"').removesuffix("'")
 
 
