@@ -171,7 +171,11 @@ def test_key_sentences_are_updated(llm, write):
         ["--combine", "--update", "a.txt"],
         ["--combine", "--cite"],
         ["--update", "a.txt", "--cite"],
-        ["--combine", "--column", "x"],
+        ["--combine", "--update", "a.txt", "--column", "x"],
+        ["--dry-run", "--column", "x"],
+        ["--combine", "--column", "x", "--resume"],
+        ["--combine", "--column", "x", "--shard", "1/2"],
+        ["--combine", "--column", "x", "--on-error", "skip"],
         ["--update", "a.txt", "a.txt", "b.txt"],
     ],
 )
@@ -247,3 +251,60 @@ def test_a_dry_run_of_a_check(llm, write):
     run = llm(*argv, "--dry-run", "--json")
     found = json.loads(run.out)
     assert found["method"] == "scores" and found["calls"] > 1 and found["tokens"] > 0 and run.backend.requests == []
+
+
+_DAYS = [{"id": 1, "note": "Day 1: rain."}, {"id": 2, "note": ""}, {"id": 3, "note": "Day 3: sun."}]
+
+
+def _write_days(path):
+    if path.suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        import pyarrow as pa
+
+        parquet.write_table(pa.Table.from_pylist(_DAYS), path)
+    elif path.suffix == ".csv":
+        path.write_text("id,note\n" + "".join(f"{each['id']},{each['note']}\n" for each in _DAYS))
+    else:
+        path.write_text("".join(json.dumps(each) + "\n" for each in _DAYS))
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_texts_of_all_records_become_one_summary(llm, tmp_path, suffix):
+    """Blank cells are left out and counted; the other columns are not sent."""
+    path = _write_days(tmp_path / f"days.{suffix}")
+    run = llm("summarize", "--combine", "--column", "note", "--json", path, answer=gist)
+    found = json.loads(run.out)
+    assert (run.code, found["text"], found["coverage"]) == (0, "Days 1 3.", 1.0)
+    assert found["warnings"] == ["records without a text were left out: 1 of 3"]
+    (request,) = run.backend.requests
+    assert "Day 1: rain.\n\nDay 3: sun." in all_messages(request)
+    assert len(found["documents"]) == 2
+
+
+def test_records_of_several_files_and_a_limit(llm, write):
+    """Are one summary, too; --limit counts the records of all files, and a sentence is located in its record."""
+    files = [write("a.csv", "note\nDay 1: rain.\nDay 2: snow.\n"), write("b.csv", "note\nDay 3: sun.\nDay 4: fog.\n")]
+    argv = ("summarize", "--combine", "--column", "note", "--limit", "3")
+    assert llm(*argv, *files, answer=gist).out == "Days 1 2 3.\n"
+    found = json.loads(llm(*argv, "--style", "key-sentences", "--json", *files, answer=vector).out)
+    assert found["documents"] == [f"{files[0]}, line 2", f"{files[0]}, line 3", f"{files[1]}, line 2"]
+    assert {each["source"] for each in found["sentences"]} <= set(found["documents"])
+
+
+def test_a_malformed_record_leaves_the_summary_of_the_others(llm, write):
+    """With exit code 3; without any text, the input is empty; an unknown column is named before a model is loaded."""
+    broken = write("a.jsonl", '{"note": "Day 1: rain."}\n{"note": \n{"note": "Day 3: sun."}\n')
+    run = llm("summarize", "--combine", "--column", "note", broken, answer=gist)
+    assert (run.code, run.out) == (3, "Days 1 3.\n") and "line 2" in run.err
+    empty = llm("summarize", "--combine", "--column", "note", write("b.csv", "id,note\n1,\n"), answer=gist)
+    assert (empty.code, empty.out, empty.backend) == (65, "", None) and "No record has a text." in empty.err
+    unknown = llm("summarize", "--combine", "--column", "other", write("c.csv", "id,note\n1,x\n"), answer=gist)
+    assert (unknown.code, unknown.out, unknown.backend) == (2, "", None)
+
+
+def test_the_work_for_all_records_is_shown(llm, tmp_path):
+    """--dry-run runs no model."""
+    path = _write_days(tmp_path / "days.csv")
+    run = llm("summarize", "--combine", "--column", "note", "--dry-run", path, answer=gist)
+    assert run.code == 0 and "line 2, line 4" in run.out and not run.backend.requests

@@ -101,15 +101,17 @@ def summarize_together(
     documents: Sequence[Document | StreamedFile | ItemFailed],
     options: GenerationOptions,
     wanted: SummaryOptions,
+    *,
+    headings: bool = True,
 ) -> Iterator[TaskEvent]:
     """Summarize several documents in one summary: item 0, then the documents that could not be read or are blank.
 
     The result is as in ``summarize``; ``documents`` names them, ``sentences`` and ``missing`` name that of each place.
-    For key sentences, one document at a time is in memory.
+    For key sentences, one document at a time is in memory. ``headings`` is as in ``CombinedText``.
     """
     from llmcli.tasks.summarize.joined_documents import CombinedText
 
-    combined = CombinedText(documents)
+    combined = CombinedText(documents, headings=headings)
     if combined.is_empty:
         raise combined.failed[0].error
     events = run_inputs(

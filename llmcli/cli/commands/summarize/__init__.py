@@ -40,6 +40,7 @@ class Style(StrEnum):
       llm summarize --insights sales.csv
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
+      llm summarize --combine --column message messages.csv
     """,
     flags=RecordFlags,
 )
@@ -74,7 +75,9 @@ def summarize(
         bool,
         Option("--keep-unsupported", help="With --cite, keep points that the document does not support.", rare=True),
     ] = False,
-    combine: Annotated[bool, Option("--combine", help="One summary of all documents (default: one of each).")] = False,
+    combine: Annotated[
+        bool, Option("--combine", help="One summary of all documents or records (default: one of each).")
+    ] = False,
     update: Annotated[
         str | None,
         Option(

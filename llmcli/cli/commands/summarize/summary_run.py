@@ -126,7 +126,7 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
     Raises ``UsageError`` for options that do not go together.
     """
     option = "--combine" if options.combine else "--update" if options.update is not None else "--dry-run"
-    if wants_records(ctx.flags):
+    if wants_records(ctx.flags) and (not options.combine or options.update is not None):
         raise UsageError(f"{option} is for documents, not records", detail="Leave out the options of records.")
     if options.combine and options.update is not None:
         raise UsageError("--combine and --update exclude each other")
@@ -146,6 +146,11 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
         if len(documents) != 1:
             raise UsageError("--update continues the summary of one document", detail="Name one file.")
         return _update(ctx, wanted, options, earlier, documents[0])
+    if wants_records(ctx.flags):
+        from llmcli.cli.records.record_texts import read_record_texts
+
+        records = read_record_texts(ctx, files, option)
+        return _combine(ctx, wanted, options, records.documents, records.warnings, headings=False)
     _, streamed = source_inputs.read_streamed_sources(ctx, files)
     return _combine(ctx, wanted, options, streamed)
 
@@ -155,22 +160,26 @@ def _combine(
     wanted: SummaryOptions,
     options: JoinOptions,
     documents: Sequence[Document | StreamedFile | ItemFailed],
+    warnings: tuple[str, ...] = (),
+    *,
+    headings: bool = True,
 ) -> int:
     from llmcli.tasks.summarize import summarize_together
 
     if options.dry_run:
         from llmcli.tasks.summarize.joined_documents import CombinedText
 
-        combined = CombinedText(documents)
+        combined = CombinedText(documents, headings=headings)
         if combined.is_empty:
             raise combined.failed[0].error
         return _show_work(ctx, wanted, [combined.name], [combined])
     generation = ctx.generation_options()
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
-        events = summarize_together(backend, ctx.runtime.prompts, documents, generation, wanted)
+        prompts = ctx.runtime.prompts
+        events = summarize_together(backend, prompts, documents, generation, wanted, headings=headings)
         noted = source_inputs.add_source_notes(events, documents, one_answer=True)
-        return source_inputs.warn_of_later_failures(noted)
+        return _add_warnings(source_inputs.warn_of_later_failures(noted), warnings)
 
     return _show_summaries(ctx, wanted, (), task)
 

@@ -214,7 +214,7 @@ FILE_DESCRIPTIONS: Descriptions = {
     ),
     e.NotUtf8: lambda x: (append_detail(f"{subject_of(x)} is not UTF-8 (byte {x.offset})", x), _advise_conversion(x)),
     e.IsADirectory: lambda x: (f"{subject_of(x)} is a directory", "Name the files in it."),
-    e.EmptyInput: lambda x: (f"{subject_of(x) or 'the input'} is empty", ""),
+    e.EmptyInput: lambda x: (f"{subject_of(x) or 'the input'} is empty", x.detail),
     e.BadDocument: lambda x: (
         append_detail(", ".join(part for part in (subject_of(x), x.line and f"line {x.line}") if part), x),
         _ADVICE_BY_KIND.get(x.kind, "Correct the file, or name its format: --format" if x.line else ""),
