@@ -16,13 +16,18 @@ _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that stand for no byte of a name."""
 
 
+def has_hidden_characters(name: str) -> bool:
+    """Return whether a name has characters that are not seen."""
+    return _HIDDEN.search(name) is not None
+
+
 def show_name(name: str) -> str:
     r"""Return a name on one line; one with characters that are not seen, or blanks at an end, is quoted for a shell.
 
     Bytes that the locale could not decode (PEP 383) are read as UTF-8 where they are UTF-8.
     """
     name = _NO_BYTE.sub("\ufffd", name).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-    if _HIDDEN.search(name) is None and name == name.strip() and not name.startswith("'"):
+    if not has_hidden_characters(name) and name == name.strip() and not name.startswith("'"):
         return name
     shown, at = "", 0
     for hidden in _HIDDEN.finditer(name):

@@ -350,9 +350,9 @@ def stdin_lines(console: Console) -> Iterator[str]:
 
 
 def format_source_name(name: str) -> str:
-    """Return the name of an input on one line, without line breaks and control characters; "stdin" for ``-``."""
+    """Return the name of an input on one line, as ``show_name`` does; "stdin" for ``-``."""
     if name == STDIN:
         return "stdin"
-    from llmcli.cli.console.sanitize import single_line
+    from llmcli.cli.console.file_names import show_name
 
-    return single_line(name)
+    return show_name(name)

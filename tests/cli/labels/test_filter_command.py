@@ -97,6 +97,20 @@ def test_files_that_match(llm, statement_scores, write):
     assert llm("filter", "--files", "a cat", a, b, answer=statement_scores).code == 1
 
 
+def test_names_for_a_program_are_the_paths(llm, statement_scores, write):
+    """-0 ends each with a null character; without it, a line feed in a name stays one."""
+    odd, plain = write("a\nb\x1b[1m.txt", "disk\n"), write("c d.txt", "disk\n")
+    run = llm("filter", "--files", "-0", "a disk", odd, plain, answer=statement_scores)
+    assert (run.code, run.out) == (0, f"{odd}\0{plain}\0")
+    assert llm("filter", "--files", "a disk", odd, plain, answer=statement_scores).out == f"{odd}\n{plain}\n"
+
+
+def test_an_error_shows_a_name_of_escapes(llm, statement_scores, write):
+    """A name of a message is on its line, quoted as ls does."""
+    run = llm("filter", "--files", "a disk", write("\x1b[31m.txt", b"\0\1\2"), answer=statement_scores)
+    assert run.code == 65 and r"'$'\033''[31m.txt' is not text" in run.err
+
+
 def test_a_threshold(llm, statement_scores):
     """A match needs at least this probability."""
     assert llm("filter", "--threshold", "0.95", "a disk", stdin=b"disk\n", answer=statement_scores).code == 1
@@ -114,7 +128,9 @@ def test_failures_have_their_own_codes(llm, statement_scores, write):
     assert unmatched.code == 3 and unmatched.out == ""
 
 
-@pytest.mark.parametrize("argv", [("",), (" ",), ("a", "--and", ""), ("--files", "-n", "a"), ("--threshold", "7", "a")])
+@pytest.mark.parametrize(
+    "argv", [("",), (" ",), ("a", "--and", ""), ("--files", "-n", "a"), ("-0", "a"), ("--threshold", "7", "a")]
+)
 def test_bad_usage(llm, statement_scores, argv):
     """Exit code 2, never 1."""
     assert llm("filter", *argv, stdin=b"disk\n", answer=statement_scores).code == 2

@@ -28,6 +28,7 @@ ExcludedOption = Annotated[
       llm filter -c "the writer is angry" reviews.txt
       llm filter "it is about money" --not "it is about taxes" tickets.txt
       llm filter --files "it is about a bicycle" notes.txt report.txt
+      llm filter --files -0 "it is about a bicycle" *.txt | xargs -0 cp -t bicycles
       llm filter "it is about money" --calibrate money.csv --calibration money
     """,
     flags=FilterFlags,
@@ -44,6 +45,9 @@ def filter(  # noqa: A001 (the command's name)
     count: Annotated[bool, Option("-c", "--count", help="Print only the number of matches.")] = False,
     numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,
     names: Annotated[bool, Option("--files", help="Print the names of the files that match.")] = False,
+    ends_with_null: Annotated[
+        bool, Option("-0", "--null", help="End each name with a null character, for xargs -0.")
+    ] = False,
 ) -> int:
     """Print the records for which a statement holds.
 
@@ -52,5 +56,5 @@ def filter(  # noqa: A001 (the command's name)
     from llmcli.cli.commands.filter.filter_run import FilterView, make_query, run_filter
 
     query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=invert)
-    view = FilterView(count=count, numbers=numbers, names=names, input_names=tuple(files or ()))
+    view = FilterView(count, numbers, names, ends_with_null, tuple(files or ()))
     return run_filter(ctx, query, view, files or [])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.file_names import show_name
 from llmcli.cli.input import inputs
 from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.labels.calibration_options import CalibrationOptions
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 class FilterView:
     """``count``: only the number of matches; ``numbers``: each line after its number; ``names``: only names of files.
 
-    ``input_names`` are the inputs of the command line.
+    ``ends_with_null``: a null character ends each name, not a line feed. ``input_names`` are the inputs of the command
+    line.
     """
 
     count: bool = False
     numbers: bool = False
     names: bool = False
+    ends_with_null: bool = False
     input_names: tuple[str, ...] = ()
 
 
@@ -103,7 +106,7 @@ class _FilterOutput(RecordOutput):
             return None
         if self._view.names:
             only = self._view.input_names[0] if self._view.input_names else "(standard input)"
-            return (record.file or only).encode("utf-8", "surrogateescape") + b"\n"
+            return self._plain_name(record.file or only)
         raw = record.raw if self._schema.format == LINES else record.text.replace("\n", " ").encode("utf-8", "replace")
         head = b"".join(
             (
@@ -112,6 +115,12 @@ class _FilterOutput(RecordOutput):
             )
         )
         return head + (raw if raw.endswith(b"\n") else raw + b"\n")
+
+    def _plain_name(self, name: str) -> bytes:
+        """Return the name of a file as it is, with its end; on a terminal, as ``ls`` shows it."""
+        if self._view.ends_with_null:
+            return name.encode("utf-8", "surrogateescape") + b"\0"
+        return (show_name(name) if self._on_terminal else name).encode("utf-8", "surrogateescape") + b"\n"
 
     def complete(self, *, ended_early: bool) -> None:
         """Write the number of matches if that was asked for, then complete the output."""
@@ -134,7 +143,7 @@ def _exit_code(code: int, output: _FilterOutput) -> int:
 
 def _view_fields(view: FilterView) -> dict[str, Any]:
     """Return the part of a job's manifest that the view decides."""
-    return {"--count": view.count, "--line-number": view.numbers, "--files": view.names}
+    return {"--count": view.count, "--line-number": view.numbers, "--files": view.names, "--null": view.ends_with_null}
 
 
 def make_query(
@@ -169,6 +178,10 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     """Print the records that match; return the exit code. Raises ``UsageError`` for views that exclude each other."""
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
+    if view.ends_with_null and not view.names:
+        raise UsageError("-0 ends names of files", detail="Add --files, or leave out -0.")
+    if view.ends_with_null and ctx.console.as_json:
+        raise UsageError("--json prints an object for each match, and -0 names", detail="Leave out one.")
     files = expand_names(ctx, files) if view.names else files
     run = FilterRun(ctx, query, view)
     if run.calibrated.reports(files):

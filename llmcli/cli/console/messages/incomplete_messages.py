@@ -59,7 +59,7 @@ def _describe_untranslated(error: i.IncompleteOutput) -> ErrorText:
 
 
 def _describe_missing_parts(error: i.PartsMissing) -> ErrorText:
-    document = "standard input" if error.subject == "-" else error.subject
+    document = subject_of(error)
     said = []
     for reason, words in (("empty", "missing from the summary"), ("cut", "summarized only in part")):
         parts = [part for part in error.parts if part.reason == reason]
@@ -72,7 +72,7 @@ def _describe_missing_parts(error: i.PartsMissing) -> ErrorText:
 
 
 def _describe_missing_values(error: i.ValuesMissing) -> ErrorText:
-    document = "standard input" if error.subject == "-" else error.subject
+    document = subject_of(error)
     said = []
     if error.parts:
         one = len(error.parts) == 1 and error.parts[0].first_line == error.parts[0].last_line

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcli import errors as e
+from llmcli.cli.console.file_names import has_hidden_characters, show_name
 
 ErrorText = tuple[str, str]
 """What happened (without a full stop), and what to do next ("" if there is no advice)."""
@@ -32,8 +33,10 @@ def redact_address(url: str) -> str:
 
 
 def subject_of(error: e.LlmError) -> str:
-    """Return what the error is about; standard input by its name."""
-    return "standard input" if error.subject == "-" else error.subject
+    """Return what the error is about; standard input by its name, and a name with hidden characters quoted."""
+    if error.subject == "-":
+        return "standard input"
+    return show_name(error.subject) if has_hidden_characters(error.subject) else error.subject
 
 
 def suggest_names(names: tuple[str, ...]) -> str:

@@ -120,9 +120,10 @@ def test_wrong_use_is_refused(proofread, tmp_path):
 
 
 def test_a_name_with_a_line_break_stays_on_its_line(proofread, write):
-    """Each line begins with one name; --json has it as it is."""
+    """Each line begins with one name, as ls quotes it; --json has it as it is."""
     file = write("a\nb\x1b[1m.txt", "fien")
-    shown = file.replace("\n", " ").replace("\x1b[1m", "")
+    head, _, tail = file.partition("\n")
+    shown = rf"'{head}'$'\n''b'$'\033''[1m.txt'" if tail else ""
     assert proofread(file).out == f"{shown}:1:1: fien 30.0\n"
     named = [json.loads(line)["name"] for line in proofread("--json", file, write("c", "")).out.splitlines()]
     assert named[0] == file

@@ -83,9 +83,10 @@ def test_wrong_use_is_refused(similar, tmp_path):
 
 
 def test_a_name_with_a_line_break_stays_on_its_line(similar, write):
-    """Also of whole files; --json has it as it is."""
+    """Also of whole files, as ls quotes it; --json has it as it is."""
     file = write("a\nb.txt", "the disk fails\n")
-    shown = file.replace("\n", " ")
+    head, _, tail = file.partition("\n")
+    shown = rf"'{head}'$'\n''{tail}'"
     assert similar("disk", file).out.startswith(f"{shown}:1: ")
     assert similar("--files", "disk", file).out.startswith(f"{shown}: ")
     assert json.loads(similar("disk", "--json", file).out)["file"] == file
