@@ -186,7 +186,7 @@ def test_a_servers_pause_is_respected(ask, server):
         (error_answer(429, Retry_After="3600"), 75, "3600 seconds", 1),
         (error_answer(429, "slow down"), 75, "slow down", 4),
         (error_answer(500, "hiccup"), 75, "hiccup", 4),
-        (close_connection(), 75, "connection", 5),  # the first over the connection of another request
+        (close_connection(), 75, "connection", 4),
         (send_events(b"{malformed"), 76, "not JSON", 1),
         (send_events(b"[]"), 76, "not a JSON object", 1),
         (send_content("text/html", b"<html>log in</html>"), 76, "a web page", 1),

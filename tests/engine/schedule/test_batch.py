@@ -41,9 +41,7 @@ def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefil
     ],
 )
 def test_the_first_prompts_come_first(lengths, prefill, expected):
-    """Later ones get the remaining prompt tokens and room in the batch; chunks of a prompt are whole tiles of attention,
-    or equal where a step has no room for one.
-    """
+    """Later ones get the remaining tokens; chunks are whole tiles of attention, or equal where there is no room for one."""
     assert counted(*map(prompt, lengths), prefill=prefill) == expected
 
 
