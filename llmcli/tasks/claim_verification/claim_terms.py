@@ -91,8 +91,15 @@ def iter_figures(text: str) -> Iterator[tuple[str, str]]:
     dates = find_written_dates(text)
     for each in dates:
         yield _OR.join(each.readings), text[each.start : each.end]
-    for match in _NUMBER.finditer(_blank(text, dates)):
-        yield _GROUPED.sub("", match[0]).rstrip(".,").lstrip("+"), match[0]
+    blanked = _blank(text, dates)
+    for number, start, end in iter_digits(blanked):
+        yield number, blanked[start:end]
+
+
+def iter_digits(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the numbers in digits of a text without dates, and their places, without separators of thousands."""
+    for match in _NUMBER.finditer(text):
+        yield _GROUPED.sub("", match[0]).rstrip(".,").lstrip("+"), *match.span()
 
 
 def blank_dates(text: str) -> str:

@@ -14,8 +14,8 @@ from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
 from llmcli.tasks.generate.citation_checks import find_unsupported
+from llmcli.tasks.generate.figures import describe_figure, find_figures, known_figures, missing_figures
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
 from llmcli.tasks.generate.section_writing import (
@@ -39,7 +39,7 @@ from llmcli.tasks.generate.sentence_forms import (
     strip_item,
     strip_marks,
 )
-from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms, describe_figure
+from llmcli.tasks.generate.source_facts import CitedSentence, SourceFacts, cite_sentence, content_terms
 from llmcli.tasks.generate.source_names import SourceNames
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.runner.answer_replay import RecordedAnswer, ReplayBackend
@@ -242,7 +242,7 @@ class _LongTextWriter:
         """Return the text; its sentences that cite a source are checked first."""
         plan, quotes = self._plan, NumberedQuotes()
         names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
-        known = find_numbers("\n".join(plan.given))
+        known = known_figures("\n".join(plan.given))
         source_names = SourceNames([*plan.given, *self._sources.texts()])
         sections = [
             self._finish_section(number, draft, quotes, names, source_names, known)
@@ -287,9 +287,9 @@ class _LongTextWriter:
         """Yield the titles that the model has given to sections, with what is wrong with their figures and names."""
         if not self._sources:
             return
-        known = find_numbers("\n".join([*self._plan.given, *self._sources.texts()]))
+        known = known_figures("\n".join([*self._plan.given, *self._sources.texts()]))
         for title in (each.title for each in self._plan.outline.sections):
-            for figure in sorted(missing_figures(find_numbers(title), known)):
+            for figure in sorted(missing_figures(find_figures(title), known)):
                 yield title, f"{describe_figure(figure, title)} stands in no source"
             for name in names.find_unknown(title):
                 yield title, f"the name {name} stands in no source"

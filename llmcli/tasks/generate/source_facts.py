@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
@@ -15,14 +16,14 @@ from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.store.passage_index import searched_text
 from llmcli.store.word_ranking import STOP_WORDS, WordRanking
-from llmcli.tasks.claim_verification.claim_terms import (
-    figure_forms,
-    find_numbers,
-    find_terms,
-    is_date,
-    iter_figures,
+from llmcli.tasks.claim_verification.claim_terms import figure_forms, find_terms
+from llmcli.tasks.generate.figures import (
+    find_figures,
+    find_miscounted,
+    known_figures,
     missing_figures,
-    without_year,
+    supporting_forms,
+    without_unit,
 )
 from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.quotes.quotable_text import QuotableDocument, Quote
@@ -48,6 +49,7 @@ class SourceFacts:
         self.documents = documents
         self._quotes: list[Quote] = []
         self._terms: list[frozenset[str]] = []
+        self._known: list[frozenset[str]] = []
         self._with_number: dict[str, list[int]] = {}
         self._ranking = WordRanking()
         for number, document in enumerate(documents):
@@ -59,7 +61,8 @@ class SourceFacts:
         number = len(self._quotes)
         self._quotes.append(quote)
         self._terms.append(content_terms(quote.text))
-        for form in frozenset[str]().union(*map(figure_forms, find_numbers(quote.text))):
+        self._known.append(known_figures(quote.text))
+        for form in frozenset[str]().union(*map(figure_forms, self._known[-1])):
             self._with_number.setdefault(form, []).append(number)
         if _is_fact(quote.text):
             self._ranking.add(number, searched_text(quote.text, headings))
@@ -83,11 +86,15 @@ class SourceFacts:
     def find_number(self, number: str, sentence: str) -> Quote | None:
         """Return the sentence with a number that has most words in common with ``sentence``; None if none has any."""
         terms = content_terms(sentence)
-        forms = frozenset(form for each in figure_forms(number) for form in (each, without_year(each)))
-        places = {place for form in forms for place in self._with_number.get(form, ())}
-        fitting = [place for place in sorted(places) if has_figure(self._quotes[place].text, number)]
+        places = {place for form in supporting_forms(number) for place in self._with_number.get(form, ())}
+        fitting = [place for place in sorted(places) if not missing_figures([number], self._known[place])]
         best = max(fitting, key=lambda each: len(terms & self._terms[each]), default=None)
         return None if best is None or not terms & self._terms[best] else self._quotes[best]
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """All figures of the sentences."""
+        return frozenset[str]().union(*self._known)
 
     def texts(self) -> Iterator[str]:
         """Yield the sentences."""
@@ -112,14 +119,7 @@ def _is_fact(text: str) -> bool:
 
 def has_figure(text: str, figure: str) -> bool:
     """Whether a number or date of a sentence stands in a text."""
-    return not missing_figures([figure], find_numbers(text))
-
-
-def describe_figure(figure: str, sentence: str) -> str:
-    """Return a number or date of a sentence in words, a date as it is written there."""
-    if not is_date(figure):
-        return f"the number {figure}"
-    return f"the date {next(words for each, words in iter_figures(sentence) if each == figure)}"
+    return not missing_figures([figure], known_figures(text))
 
 
 def content_terms(text: str) -> frozenset[str]:
@@ -147,7 +147,7 @@ def cite_sentence(
     ``marked`` are the quotes that the model named, ``facts`` those that it was given. Numbers that are ``known`` need
     no source: the user wrote them.
     """
-    terms, numbers = content_terms(sentence), find_numbers(sentence)
+    terms, numbers = content_terms(sentence), find_figures(sentence)
     chosen: dict[tuple[str, int], Quote] = {}
     unfounded: list[str] = []
     misplaced: list[tuple[str, Quote]] = []
@@ -163,7 +163,9 @@ def cite_sentence(
             rival = _find_rival(terms, numbers, quote, facts)
             misplaced += [(number, rival)] if rival is not None else []
         elif missing_figures([number], known):
-            unfounded.append(number)
+            bare = without_unit(number)
+            unfounded.append(bare if missing_figures([bare], known | sources.known) else number)
+    unfounded += [each.number for each in find_miscounted(sentence, known | sources.known)]
     if not numbers:
         for quote in marked:
             if len(terms & content_terms(quote.text)) >= _MIN_COMMON:
@@ -180,7 +182,7 @@ def _find_rival(terms: frozenset[str], numbers: frozenset[str], quote: Quote, fa
     others = [
         each
         for each in facts
-        if find_numbers(each.text) and missing_figures(numbers, find_numbers(each.text)) == numbers
+        if find_figures(each.text) and missing_figures(numbers, known_figures(each.text)) == numbers
     ]
     best = max(others, key=lambda each: len(terms & content_terms(each.text)), default=None)
     if best is None:

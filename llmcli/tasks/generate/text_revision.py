@@ -16,9 +16,9 @@ from llmcli.errors import UsageError
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.claim_verification.claim_terms import find_numbers, missing_figures
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.citation_checks import find_unsupported
+from llmcli.tasks.generate.figures import find_figures, known_figures, missing_figures
 from llmcli.tasks.generate.long_text import (
     OWN_FACTS,
     SLIDE_END,
@@ -269,17 +269,18 @@ class _SectionReviser:
         plain = strip_marks(sentence).strip()
         if not (self._sources or lines):
             return plain, ()
-        numbers, terms = find_numbers(strip_item(plain)), content_terms(plain)
+        numbers, terms = find_figures(strip_item(plain)), content_terms(plain)
         kept = [
             mark
             for mark, line in self._known_quotes.items()
-            if missing_figures(numbers, find_numbers(_quoted(line))) != numbers and terms & content_terms(_quoted(line))
+            if missing_figures(numbers, known_figures(_quoted(line))) != numbers
+            and terms & content_terms(_quoted(line))
         ]
-        covered = frozenset[str]().union(*(find_numbers(_quoted(lines[mark])) for mark in kept))
+        covered = frozenset[str]().union(*(known_figures(_quoted(lines[mark])) for mark in kept))
         if numbers and not missing_figures(numbers, covered):
-            whole = [mark for mark in kept if not missing_figures(numbers, find_numbers(_quoted(lines[mark])))]
+            whole = [mark for mark in kept if not missing_figures(numbers, known_figures(_quoted(lines[mark])))]
             return add_marks(plain, whole[:1] or kept), ()
-        known = find_numbers(
+        known = known_figures(
             f"{self._revision.change}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
         )
         given = [self._facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(self._facts)]

@@ -15,7 +15,7 @@ from itertools import product
 
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.languages import Language, base_code, likeliest_language
-from llmcli.tasks.translate.number_words import NumberWords, number_words
+from llmcli.tasks.number_words import SHORT_SCALE, SHORT_SCALES, NumberWords, number_words
 
 _Value = Decimal | str
 _MAX_DIGITS = 25
@@ -57,11 +57,6 @@ _ROMAN_ORDINAL = re.compile(
     r"(?<!\w)([IVX])(?=(?:e|er|ème|º|°)(?!\w))|(?:siglo|século|secolo|wiek|век)\s([IVX])(?!\w)|(?<!\w)([IVX])(?=\s(?:век|wiek|secolo))"
 )
 _ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_SHORT_SCALE = re.compile(r"\s?(k|K|M|Mio\.?|Mrd\.?|Md|bn|B|G|T|mln|mld|млн|млрд|тыс)(?![^\W_])")
-_SHORT_SCALES = {
-    "k": 3, "K": 3, "M": 6, "Mio": 6, "mln": 6, "млн": 6, "Mrd": 9, "Md": 9, "bn": 9, "B": 9, "G": 9, "mld": 9, "млрд": 9,
-    "T": 12, "тыс": 3,
-}  # fmt: skip
 _HAN_SCALES = {"十": 1, "百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "억": 8, "億": 8, "亿": 8, "조": 12, "兆": 12}
 _HAN_SCALE = re.compile(f"([{''.join(_HAN_SCALES)}])")
 _NEXT_WORD = re.compile(r"[\s-]{1,2}([^\W\d_]+)")
@@ -287,14 +282,14 @@ def _scales_after(text: str, at: int, side: _Side) -> tuple[set[int], int]:
     han = _HAN_SCALE.match(text, at)
     if han:
         return {_HAN_SCALES[han[1]]}, han.end()
-    short = _SHORT_SCALE.match(text, at)
+    short = SHORT_SCALE.match(text, at)
     word = _NEXT_WORD.match(text, at)
     if word:
         scales, end = number_words(side.code).scales_of(text, word.start(1))
         if scales:
             return scales | ({0} if not number_words(side.other).scales else set()), end
     if short:
-        return {0, _SHORT_SCALES[short[1].rstrip(".")]}, short.end()
+        return {0, SHORT_SCALES[short[1].rstrip(".")]}, short.end()
     return set(), at
 
 

@@ -61,6 +61,16 @@ _OTHER_WORDS = {
     "10:tiende|12:dozijn|100:honderd|1000:duizend",
 }
 """Words that imply a number. A translation may lack or add them."""
+_HUNDREDS = {
+    "es": "100:cien ciento|200:doscientos doscientas|300:trescientos trescientas|400:cuatrocientos cuatrocientas|"
+    "500:quinientos quinientas|600:seiscientos seiscientas|700:setecientos setecientas|800:ochocientos ochocientas|"
+    "900:novecientos novecientas",
+    "it": "100:cento",
+    "pt": "100:cem cento|200:duzentos duzentas|300:trezentos trezentas|400:quatrocentos quatrocentas|"
+    "500:quinhentos quinhentas|600:seiscentos seiscentas|700:setecentos setecentas|800:oitocentos oitocentas|"
+    "900:novecentos novecentas",
+}
+"""Hundreds that are one word; other languages write a number and a scale."""
 _MONTHS = {
     "en": "january/jan february/feb march/mar april/apr may june/jun july/jul august/aug september/sep/sept october/oct november/nov december/dec",
     "de": "januar/jan/jänner februar/feb märz/mär april/apr mai juni/jun juli/jul august/aug september/sep/sept oktober/okt november/nov dezember/dez",
@@ -96,18 +106,27 @@ _SCALES = {
 }
 """Powers of ten: "billion" is 9 in English and 12 in German. Chinese, Japanese and Korean write characters."""
 
+SHORT_SCALE = re.compile(r"\s?(k|K|M|Mio\.?|Mrd\.?|Md|bn|B|G|T|mln|mld|млн|млрд|тыс)(?![^\W_])")
+SHORT_SCALES = {
+    "k": 3, "K": 3, "M": 6, "Mio": 6, "mln": 6, "млн": 6, "Mrd": 9, "Md": 9, "bn": 9, "B": 9, "G": 9, "mld": 9, "млрд": 9,
+    "T": 12, "тыс": 3,
+}  # fmt: skip
+"""Powers of ten that are letters after a number in digits; a letter may also be another abbreviation."""
+
 
 @frozen
 class NumberWords:
     """The words of a language for numbers.
 
-    ``implied`` words may stand for a number, ``ambiguous`` cardinals are also other words, ``scales`` are powers of ten.
+    ``implied`` words may stand for a number, ``ambiguous`` cardinals are also other words, ``scales`` are powers of ten,
+    ``hundreds`` are those that are one word.
     """
 
     cardinals: Mapping[str, int] = field(default_factory=dict)
     implied: Mapping[str, int] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()
     scales: Mapping[str, int] = field(default_factory=dict)
+    hundreds: Mapping[str, int] = field(default_factory=dict)
 
     def find(self, tokens: Sequence[tuple[str, int, int]], at: int, text: str) -> tuple[int, int | None, bool]:
         """Return how many words from ``at`` are a number, its value, None if there is none, and whether it is optional.
@@ -148,6 +167,11 @@ class NumberWords:
 _WORDS = re.compile(r"([^\W\d_]+)(?:[\s-]([^\W\d_]+))?")
 
 
+def worded_languages() -> tuple[str, ...]:
+    """Return the base codes of the languages whose numbers in words are known."""
+    return tuple(_UNITS)
+
+
 @cache
 def number_words(code: str) -> NumberWords:
     """Return the words of the language with a base code; without any words for an unknown one."""
@@ -159,6 +183,7 @@ def number_words(code: str) -> NumberWords:
         _read_table(_OTHER_WORDS[code]) | _months(code),
         frozenset(_AMBIGUOUS[code].split()),
         scales,
+        _read_table(_HUNDREDS.get(code, "")),
     )
 
 

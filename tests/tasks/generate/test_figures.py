@@ -1,0 +1,74 @@
+"""The figures of a sentence that a source must have: numbers in digits and in words, units, and dates."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.documents.reading.document import Document
+from llmcli.tasks.generate.figures import describe_figure, find_figures, find_miscounted, known_figures, missing_figures
+from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence
+
+
+def invented(sentence, source):
+    """Return the problems of the figures of a sentence with one source."""
+    facts = SourceFacts([Document("source.md", source)])
+    found = cite_sentence(sentence, [], facts.search([sentence]), facts, frozenset())
+    return [describe_figure(figure, sentence) for figure in found.unfounded]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source", "problems"),
+    [
+        ("Thirty-two pallets wait.", "There are 12 pallets.", ["the number Thirty-two"]),
+        ("Thirty-two pallets wait.", "There are 32 pallets.", []),
+        ("There are 32 pallets.", "Thirty-two pallets wait.", []),
+        ("Three pallets wait.", "There are 12 pallets.", ["the number Three"]),
+        ("These three pallets wait.", "There are 12 pallets.", []),
+        ("Three vans wait for one of two reasons.", "There are 12 pallets.", []),
+        ("It takes three days.", "It takes 12 days.", ["the number three days"]),
+        ("It takes three days.", "It takes 3 days.", []),
+        ("Two hundred and fifty pallets wait.", "There are 250 pallets.", []),
+        (
+            "Two hundred and fifty pallets wait.",
+            "There are 200 pallets and 50 vans.",
+            ["the number Two hundred and fifty"],
+        ),
+        ("It was built in nineteen ninety-five.", "It was built in 1995.", []),
+        ("A hundred times we asked, in the twenty-first century.", "We asked.", []),
+        ("We seize the day.", "The day is long.", []),
+        ("Zweiunddreißig Paletten warten.", "Es gibt 12 Paletten.", ["the number Zweiunddreißig"]),
+        ("Es gibt zweihundertfünfzig Paletten.", "Es gibt 250 Paletten.", []),
+        ("Quatre-vingt-dix palettes attendent.", "Il y a 12 palettes.", ["the number Quatre-vingt-dix"]),
+        ("Treinta y dos cajas esperan.", "Hay 12 cajas.", ["the number Treinta y dos"]),
+        ("Hay doscientas cincuenta cajas.", "Hay 250 cajas.", []),
+        ("Trentadue scatole aspettano.", "Ci sono 12 scatole.", ["the number Trentadue"]),
+        ("It weighs 40 kg.", "It weighs 40 t.", ["the number 40 kg"]),
+        ("It weighs 40 tonnes.", "It weighs 40 t.", []),
+        ("It weighs 40 kg.", "The weights in kg are 40 and 50.", []),
+        ("It weighs 40 kg.", "It weighs 40 to 50 kg.", []),
+        ("It weighs 40 kg.", "It weighs 40 to 50 t.", ["the number 40 kg"]),
+        ("It costs $40.", "It costs 40 euros.", ["the number $40"]),
+        ("It costs €40, or EUR 40.", "It costs 40 euros.", []),
+        ("It costs 40%.", "It costs 40 euros.", ["the number 40%"]),
+        ("Il coûte 40 pour cent.", "Il coûte 40 %.", []),
+        ("It costs 2 million dollars.", "It costs $2,000,000.", []),
+        ("It costs $2M.", "It costs $2 million.", []),
+        ("It costs 2 million dollars.", "It costs 2 to 3 million dollars.", []),
+        ("It costs 2 billion dollars.", "It costs 2 million dollars.", ["the number 2 billion dollars"]),
+        ("It was so in the 1990s.", "It was so in 1990 and later.", []),
+        ("A 12-month lease.", "The lease is of 12 months.", []),
+        ("It costs 99 euros.", "It costs 40 euros.", ["the number 99"]),
+    ],
+)
+def test_figures_that_stand_in_no_source(sentence, source, problems):
+    """A number in words is its value, a unit must be the source's, and small words count only what a source counts."""
+    assert invented(sentence, source) == problems
+
+
+def test_what_a_source_says():
+    """Its numbers stand for themselves with their unit, and for any unit without one."""
+    known = known_figures("It weighs 40 t, as 3 March 2026 showed, and has 12 parts.")
+    assert missing_figures({"40", "40 t", "12 kg", "--03-03"}, known) == frozenset()
+    assert missing_figures({"40 kg", "12000", "--02-03"}, known) == {"40 kg", "12000", "--02-03"}
+    assert find_figures("One of two reasons, and a dozen more.") == frozenset()
+    assert find_miscounted("One of two parts.", known) == []
