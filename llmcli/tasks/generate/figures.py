@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 
 from llmcli.fast_dataclass import frozen
 from llmcli.store.word_ranking import STOP_WORDS
@@ -74,27 +75,35 @@ def find_figures(text: str) -> frozenset[str]:
 
 def iter_figures(text: str) -> Iterator[Figure]:
     """Yield the figures of a text that a source must have: its dates, then its numbers."""
-    for date, words in iter_dates(text):
-        if is_date(date):
-            yield Figure(date, "", words)
+    yield from _iter_written_dates(text)
     blanked = blank_dates(text)
     for each in _iter_numbers(blanked):
         if each.certain or (each.unit and _is_small(blanked, each)):
-            yield Figure(_OR.join(each.readings), each.unit, blanked[each.start : each.end])
+            yield _as_figure(blanked, each)
+
+
+def _iter_written_dates(text: str) -> Iterator[Figure]:
+    for date, words in iter_dates(text):
+        if is_date(date):
+            yield Figure(date, "", words)
+
+
+def _as_figure(text: str, number: _Number) -> Figure:
+    return Figure(_OR.join(number.readings), number.unit, text[number.start : number.end])
 
 
 def known_figures(text: str) -> frozenset[str]:
     """Return all figures that a source says, in each of their forms."""
     known = {date for date, _ in iter_dates(text)}
     blanked = blank_dates(text)
-    previous: _Number | None = None
-    for each in _iter_numbers(blanked):
-        known.update(_forms(each.readings, each.unit))
+    numbers = [*_iter_numbers(blanked)]
+    for each, after in zip_longest(numbers, numbers[1:]):
+        if after and not each.unit and _RANGE.fullmatch(blanked, each.end, after.start):
+            known.update(_forms(_scaled_like(each, after), after.unit))
+        else:
+            known.update(_forms(each.readings, each.unit))
         if each.is_cardinal and each.readings[0] not in {"0", "1"}:
             known.update(_COUNTED + noun for noun in _noun_after(blanked, each.end))
-        if previous is not None and not previous.unit and _RANGE.fullmatch(blanked, previous.end, each.start):
-            known.update(_forms(_scaled_like(previous, each), each.unit))
-        previous = each
     return frozenset(known)
 
 
@@ -137,18 +146,20 @@ def find_miscounted(text: str, known: frozenset[str]) -> list[Figure]:
             continue
         nouns = [noun for noun in _noun_after(blanked, each.end) if _COUNTED + noun in known]
         if nouns and _is_small(blanked, each) and not _POINTING.search(blanked, 0, each.start):
-            found.append(Figure(each.readings[0], "", blanked[each.start : each.end]))
+            found.append(_as_figure(blanked, each))
     return found
 
 
 def describe_figure(figure: str, sentence: str) -> str:
     """Return a figure of a sentence in words, as it is written there."""
-    written = [each for each in iter_figures(sentence) if figure in {each.key, each.number}]
+    blanked = blank_dates(sentence)
+    numbers = (_as_figure(blanked, each) for each in _iter_numbers(blanked))
+    written = [each.text for each in (*_iter_written_dates(sentence), *numbers) if figure in {each.key, each.number}]
     if is_date(figure):
-        return f"the date {written[0].text}"
-    text = written[0].text if written else figure
-    is_plain = figure == without_unit(figure) and re.search(r"\d", text)
-    return f"the number {figure if is_plain and _OR not in figure else text}"
+        return f"the date {written[0]}"
+    text = written[0] if written else figure
+    is_plain = " " not in figure and _OR not in figure and re.search(r"\d", text)
+    return f"the number {figure if is_plain else text}"
 
 
 def _is_small(text: str, number: _Number) -> bool:

@@ -55,7 +55,7 @@ def invented(sentence, source):
         ("It costs $2M.", "It costs $2 million.", []),
         ("It costs 2 million dollars.", "It costs 2 to 3 million dollars.", []),
         ("It costs 2 billion dollars.", "It costs 2 million dollars.", ["the number 2 billion dollars"]),
-        ("It was so in the 1990s.", "It was so in 1990 and later.", []),
+        ("It was popular in the 1990s.", "It was popular in 1990.", []),
         ("A 12-month lease.", "The lease is of 12 months.", []),
         ("It costs 99 euros.", "It costs 40 euros.", ["the number 99"]),
     ],
