@@ -302,7 +302,7 @@ class Finished:
     ``limit`` says what ended an answer of reason ``length``: "max_tokens", "context", "repetition" or "max_chars".
     ``stop_string`` is the stop string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the
     generated tokens are reasoning. The engine sets both; remote servers do not report them. ``unrestored``:
-    placeholders that were damaged or lost.
+    placeholders that were damaged or lost. ``warnings``: about the answer, as that another model wrote it.
     ``tool_calls``: those that a server reports; models on this machine write them into the text (``ToolCallParser``).
     """
 
@@ -316,6 +316,7 @@ class Finished:
     reasoning_tokens: int = 0
     unrestored: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Phase(StrEnum):
@@ -413,12 +414,16 @@ class BackendInfo:
 
 @frozen
 class ServerStats:
-    """The work of one of several servers: requests answered and failed, and why it is set aside, or ""."""
+    """The work of one of several servers: requests answered and failed, and why it is set aside, or "".
+
+    ``warning``: that its answers name another model, or "".
+    """
 
     address: str
     answered: int
     failed: int = 0
     problem: str = ""
+    warning: str = ""
 
 
 @frozen

@@ -133,6 +133,7 @@ def build_remote(
             cache=config.paths.cache,
             retry_policy=SINGLE_TRY,
             labels=labels and not server.mixed,
+            warn=config.observer.warn,
         )
         for member in server.members
     ]

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmcli.backends.remote.answering_model import AnsweringModelCheck
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, clean_json, find_refused_field
 from llmcli.backends.remote.transport.api_keys import ApiKey
@@ -159,6 +160,7 @@ class ChatClient:
         self.http_client = client
         self.protocol = protocol
         self.server = client.server
+        self.model_check = AnsweringModelCheck(client.server, key)
         self.limiter = ConcurrencyLimiter(self.server.concurrency, retry_policy.max_pause_s)
         self._retrier = Retrier(self.limiter, retry_policy)
         self._key = key
@@ -195,9 +197,11 @@ class ChatClient:
         self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str, root: bool = False
     ) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
-        return self._retrier.run(
+        answer = self._retrier.run(
             call, lambda: self.http_client.request_json(call, "POST", path, body, root=root, model=model)
         )
+        self.model_check.check(call, model, answer.get("model"))
+        return answer
 
     def stream_events(
         self,
@@ -250,8 +254,13 @@ class ChatClient:
     ) -> Finished:
         """Send a request once; ``quiet``: pieces passed to ``put`` do not count as delivered."""
         reader = self.protocol.make_parser(request, self.server, self._key)
+        is_first = True
 
         def hand_on(event: Event) -> None:
+            nonlocal is_first
+            if is_first:  # a warning comes before the text
+                is_first = False
+                self.model_check.check(call, made.model, reader.model)
             call.delivered = call.delivered or not quiet
             put(event)
 
@@ -266,6 +275,7 @@ class ChatClient:
             *pieces, finished = reader.finish()
         finally:
             call.settle(reader.usage)
+        self.model_check.check(call, made.model, reader.model)
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)

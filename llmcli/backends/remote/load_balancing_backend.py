@@ -140,6 +140,7 @@ class LoadBalancingBackend:
                 server.answered,
                 server.failed,
                 "" if server.is_up or server.error is None else _describe(server.error),
+                self._members[server.number].model_warning,
             )
             for server in self._router.servers
         ]
@@ -157,6 +158,11 @@ class LoadBalancingBackend:
             member.close()
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
+
+    def report_warnings(self) -> None:
+        """Warn of servers whose answers name another model, of each once."""
+        for member in self._members:
+            member.report_warnings()
 
     def check_interrupt(self) -> None:
         """Raise the error of an interrupt or of the deadline, if there is one."""
@@ -224,6 +230,8 @@ class LoadBalancingBackend:
                 except LlmError as failure:
                     error = failure
                 else:
+                    for warning in attempt.warnings:
+                        call.add_warning(warning)
                     return answer
                 finally:
                     self._router.release(assignment, usage, failed=error is not None and _concerns_server(error))

@@ -86,10 +86,11 @@ class RemoteBackend:
         cache: Path | None = None,
         retry_policy: RetryPolicy | None = None,
         labels: bool = False,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
 
-        ``retry_policy``: None for the usual one. ``labels``: scores and hidden states come from the weights that label
+        ``retry_policy``: None for the usual one. ``warn`` is told once that answers come from another model. ``labels``: scores and hidden states come from the weights that label
         at our own server (see ``label_server``).
         """
         self.server = server
@@ -104,6 +105,7 @@ class RemoteBackend:
             server, key, proxy, headers=self._protocol.headers(key), parse_error=self._protocol.parse_error
         )
         self._chat_client = ChatClient(self._client, key, retry_policy or DEFAULT_RETRY_POLICY, self._protocol)
+        self._warn = warn
         self._lock = threading.Lock()
         self._finding = threading.Lock()
         self._model: ServerModel | None = None
@@ -162,6 +164,8 @@ class RemoteBackend:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {fields}")
         if paths:
             said.append(f"{self.server.label} refuses these paths, so they are not used: {', '.join(paths)}")
+        if self.model_warning:
+            said.append(self.model_warning)
         return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
 
     def close(self) -> None:
@@ -234,6 +238,17 @@ class RemoteBackend:
     def check_interrupt(self) -> None:
         """Raise the error of an interrupt or of the deadline, if there is one."""
         self._interrupt.check()
+
+    @property
+    def model_warning(self) -> str:
+        """The warning about the first answer that names another model, "" if there was none."""
+        return self._chat_client.model_check.warning
+
+    def report_warnings(self) -> None:
+        """Warn that answers name another model, once. The consumer of a job calls this."""
+        if self.model_warning and self._warn is not None:
+            warn, self._warn = self._warn, None
+            warn(self.model_warning)
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``.
@@ -330,7 +345,15 @@ class RemoteBackend:
             names = _list_model_names(self._chat_client, self._protocol, call)
             raise MissingError(error.subject, kind=error.kind, suggestions=names, detail=error.detail) from error
         capabilities.record_answer()
+        self._chat_client.model_check.check_last(
+            call, name, lambda: self._list_names_again(call, capabilities.refused_fields)
+        )
         return answer
+
+    def _list_names_again(self, call: CancelToken, refused: frozenset[str]) -> list[str]:
+        """Return the names of the models for a server whose list was not needed so far; none if it refuses that."""
+        path = self._protocol.models_path
+        return [] if path in refused else _list_model_names(self._chat_client, self._protocol, call)
 
     # ---- knowledge about the server ----------------------------------------------------------------------------------
 
@@ -409,6 +432,7 @@ def query_model(
         if capabilities and isinstance(error, RequestRejected):
             capabilities.add_refused_path(protocol.models_path)
         return ServerModel(requested)  # some servers have no such path, or refuse it to this key
+    client.model_check.set_listed(model.name for model in listed)
     models = {model.name: model for model in listed}
     name = requested or _require_single_model(list(models), client.server.label)
     model = models.get(name) or ServerModel(name, _common_owner(listed))

@@ -50,6 +50,10 @@ class RemoteHost(JobHost, Protocol):
     """Whether hidden states may be asked for, which our own server gives for labels."""
     budget: CostBudget | None
 
+    def report_warnings(self) -> None:
+        """Warn of what concerns all answers of a server, each once."""
+        ...
+
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer, with its progress if the request asks for it, and return its end."""
         ...
@@ -108,6 +112,7 @@ class RemoteJob(BaseJob[Event]):
         threading.Thread(target=self._run_pending, name="remote", daemon=True).start()
 
     def _abandon(self) -> None:
+        self._backend.report_warnings()
         with self._lock:
             self._pending.clear()
             running = list(self._running.values())
@@ -115,7 +120,9 @@ class RemoteJob(BaseJob[Event]):
             call.cancel()
 
     def _accept_item(self, item: Event) -> Event:
-        if isinstance(item, Finished) and isinstance(item.error, LlmError) and item.error.ends_job:
+        if not isinstance(item, Finished):  # at the end of an answer, its last line may not be ended yet
+            self._backend.report_warnings()
+        elif isinstance(item.error, LlmError) and item.error.ends_job:
             raise item.error
         return item
 
@@ -132,6 +139,8 @@ class RemoteJob(BaseJob[Event]):
                 cost = self._backend.budget.open() if self._backend.budget is not None else None
                 call = self._running[request.id] = CancelToken(request.deadline, cost, order)
             finished = self._run_to_end(request, call)
+            if call.warnings:
+                finished = replace(finished, warnings=call.warnings)
             if cost is not None:
                 finished = replace(finished, usage=cost.close())
             with self._lock:

@@ -121,7 +121,8 @@ class CommandStats:
 def _format_server(server: ServerStats) -> str:
     failed = f", failed {server.failed} times" if server.failed > 1 else ", failed once" if server.failed else ""
     problem = f", set aside: {server.problem}" if server.problem else ""
-    return f"{server.address} answered {server.answered}{failed}{problem}"
+    other_model = ", with another model" if server.warning else ""
+    return f"{server.address} answered {server.answered}{other_model}{failed}{problem}"
 
 
 def _format_number(number: float) -> str:

@@ -100,6 +100,7 @@ class TaskRun:
                 self._runner.abandon(opened)
         if opened.was_ended and finished.reason is FinishReason.CANCELLED:
             finished = replace(finished, reason=FinishReason.STOP)
+        self.warnings += [text for text in finished.warnings if text not in self.warnings]
         raise_request_error(finished)
         return opened.buffer.complete(finished, was_ended=opened.was_ended)
 

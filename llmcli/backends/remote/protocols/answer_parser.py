@@ -71,6 +71,8 @@ class AnswerParser(ABC):
         self._breakage: str | None = None
         self._usage = UNKNOWN_USAGE
         self._calls = _ToolCallAssembler(tool["function"]["name"] for tool in request.tools)
+        self.model: Any = None
+        """What the answer names as its model, as far as it came."""
         self.num_characters = 0
         """Characters received, of the answer, of the reasoning and of calls of tools."""
         self.is_done = False

@@ -250,7 +250,9 @@ class MessageEventParser(AnswerParser):
         if kind == "error":
             raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
         if kind == "message_start":
-            self._parse_usage(_mapping(chunk.get("message")).get("usage"), final=False)
+            message = _mapping(chunk.get("message"))
+            self.model = message.get("model")
+            self._parse_usage(message.get("usage"), final=False)
         elif kind == "content_block_start":
             yield from self._parse_block(_mapping(chunk.get("content_block")), chunk.get("index"), whole=False)
         elif kind == "content_block_delta":
@@ -266,6 +268,7 @@ class MessageEventParser(AnswerParser):
         blocks = answer.get("content")
         if not isinstance(blocks, list):
             self._fail("its answer is empty")
+        self.model = answer.get("model")
         self._parse_usage(answer.get("usage"), final=True)
         for number, block in enumerate(blocks):
             yield from self._parse_block(_mapping(block), number, whole=True)

@@ -281,6 +281,7 @@ class ContentParser(AnswerParser):
         """Yield the events of a response."""
         if chunk.get("error"):
             raise map_stream_error(self._server, self._key, parse_status(chunk))
+        self.model = self.model or chunk.get("modelVersion")
         feedback = chunk.get("promptFeedback")
         if isinstance(feedback, Mapping) and feedback.get("blockReason"):
             self._refuse(_describe_block("the prompt was blocked", str(feedback["blockReason"]), feedback))

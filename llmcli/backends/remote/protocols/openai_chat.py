@@ -281,6 +281,7 @@ class ChunkParser(AnswerParser):
         """Yield the events of a chunk, or of a whole answer."""
         if chunk.get("error"):
             raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
+        self.model = self.model or chunk.get("model")
         if isinstance(chunk.get("usage"), Mapping):
             self._usage = parse_usage(chunk)
         choices = chunk.get("choices")

@@ -155,6 +155,7 @@ class ResponseEventParser(AnswerParser):
         kind = chunk.get("type")
         if kind == "error" or (kind is None and chunk.get("error")):
             raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
+        self.model = self.model or _mapping(chunk.get("response")).get("model")
         if kind in _ITEM_EVENTS:
             self._parse_item_event(chunk)
         elif kind == "response.function_call_arguments.delta":
@@ -189,6 +190,7 @@ class ResponseEventParser(AnswerParser):
         output = answer.get("output")
         if not isinstance(output, list):
             self._fail("its answer is empty")
+        self.model = answer.get("model")
         for number, item in enumerate(output):
             if isinstance(item, Mapping) and item.get("type") in {"message", "reasoning"}:
                 yield from self._parse_item(item)
@@ -232,6 +234,10 @@ class ResponseEventParser(AnswerParser):
             self._end(FinishReason.STOP)
         else:
             self._break_off(str(reason or status or "it did not say why"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

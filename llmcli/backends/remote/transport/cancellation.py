@@ -41,7 +41,7 @@ class CancelToken:
     ``received`` is set when the server has sent anything. ``cost`` is that of the request, None where its price is not
     known. ``order`` decides which of several calls that wait for a server goes first. ``may_resend``: a request may be
     sent again, once, over a new connection if the server closes an idle one instead of answering; ``num_resent`` counts
-    that.
+    that. ``answering_model``: the one that the last answer names, or "". ``warnings``: about the answer.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class CancelToken:
         self.received = False
         self.may_resend = True
         self.num_resent = 0
+        self.answering_model = ""
+        self.warnings: tuple[str, ...] = ()
         self._children: set[CancelToken] = set()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
@@ -99,6 +101,11 @@ class CancelToken:
         """Take the usage of the last attempt, where its price is known."""
         if self.cost is not None:
             self.cost.settle(usage)
+
+    def add_warning(self, text: str) -> None:
+        """Add a warning, unless there is the same one."""
+        if text not in self.warnings:
+            self.warnings += (text,)
 
     def attach_socket(self, used: socket.socket | None) -> None:
         """Remember the socket that the call waits for, None when it waits for none. Raises as ``check``."""
