@@ -11,11 +11,12 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 
 
 @dataclass
@@ -186,9 +187,9 @@ def last_message(body: dict) -> str:
     return body["messages"][-1]["content"]
 
 
-def encode_chunk(delta: dict, **more) -> bytes:
-    """Return the data of one event."""
-    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}).encode()
+def encode_chunk(delta: dict, fields: Mapping[str, str] = MappingProxyType({}), **more) -> bytes:
+    """Return the data of one event with these ``fields``; ``more`` goes into the choice."""
+    return json.dumps({**fields, "choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}).encode()
 
 
 def split_tokens(text: str) -> list[str]:
@@ -197,14 +198,15 @@ def split_tokens(text: str) -> list[str]:
 
 
 def iter_answer_events(
-    text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content"
+    text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content", model: str | None = None
 ) -> Iterator[bytes]:
-    """Yield the events of a complete answer."""
-    yield encode_chunk({"role": "assistant", "content": ""})
+    """Yield the events of a complete answer; with ``model``, each names it."""
+    named = {} if model is None else {"model": model}
+    yield encode_chunk({"role": "assistant", "content": ""}, named)
     for piece in split_tokens(reasoning):
-        yield encode_chunk({"reasoning_content": piece})
+        yield encode_chunk({"reasoning_content": piece}, named)
     for piece in split_tokens(text):
-        yield encode_chunk({field: piece})
+        yield encode_chunk({field: piece}, named)
     yield encode_chunk({}, finish_reason=reason)
     usage = {
         "prompt_tokens": 7,
@@ -224,7 +226,7 @@ def stream_answer(text: str | Callable[[dict], str] = last_message, *, seconds: 
         if body.get("stream"):
             handler.stream(iter_answer_events(said, **how))
         else:
-            complete_answer({"content": said})(handler, body)
+            complete_answer({"content": said}, model=how.get("model"))(handler, body)
 
     return behave
 
@@ -260,12 +262,13 @@ def continue_prompt(text: str | Callable[[dict], str], *, logprobs: Iterable[dic
     return lambda handler, body: handler.stream(events(body))
 
 
-def complete_answer(message: dict, **more) -> Behaviour:
-    """Answer like a server without streaming; ``more`` goes into the choice."""
+def complete_answer(message: dict, *, model: str | None = None, **more) -> Behaviour:
+    """Answer like a server without streaming, and name ``model``; ``more`` goes into the choice."""
 
     def behave(handler: _Handler, _body: dict) -> None:
         choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop", **more}
-        handler.give(200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}})
+        named = {} if model is None else {"model": model}
+        handler.give(200, {**named, "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}})
 
     return behave
 

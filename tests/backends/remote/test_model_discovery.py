@@ -6,10 +6,13 @@ import types
 
 import pytest
 
+from llmcli.backends.remote.answering_model import AnsweringModelCheck
 from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import query_model
+from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, UsageError
 
 
@@ -23,7 +26,9 @@ def query(paths, requested=None):
             raise answer
         return answer
 
-    client = types.SimpleNamespace(server=types.SimpleNamespace(label="s"), get_json=get_json)
+    server = ServerConfig("http://s/v1")
+    check = AnsweringModelCheck(server, ApiKey())
+    client = types.SimpleNamespace(server=server, get_json=get_json, model_check=check)
     return query_model(client, OpenAIChat(), CancelToken(), requested)
 
 
