@@ -131,6 +131,29 @@ def test_one_of_two_servers_has_another_model(llm, server, tmp_path):
         other.close()
 
 
+@pytest.mark.parametrize(
+    ("argv", "stdin"),
+    [
+        (("translate", "--to", "fr"), b"A day.\n\nA night.\n"),
+        (("translate", "--to", "fr", "--column", "text", "{file}"), b""),
+        (("extract", "--schema", "name"), b"Ada lives in Paris.\n"),
+        (("summarize",), b"The mill is closed.\n"),
+        (("classify", "--labels", "a,b"), b"a day\nb\n"),
+        (("generate", "poem", "--var", "topic=rain", "--no-stdin"), b""),
+    ],
+)
+def test_every_verb_warns_once(llm, server, argv, stdin, tmp_path):
+    """However many requests it sends; each result has the warning once."""
+    configure(there={"base_url": server.url})
+    server.usual = stream_answer('{"name": "Ada"}' if argv[0] == "extract" else "a", model="small")
+    file = tmp_path / "rows.csv"
+    file.write_text("text\nA day.\nA night.\n")
+    run = llm(*(word.format(file=file) for word in argv), "--backend", "there", "--json", stdin=stdin)
+    results = [json.loads(line) for line in run.out.splitlines()]
+    assert results and all(result["warnings"].count(warning(server)) == 1 for result in results), run.err
+    assert run.err.count("was asked for big") == 1
+
+
 @pytest.mark.parametrize("protocol", [name for name in SERVERS if name != "openai"])
 def test_each_protocol_names_its_model(llm, protocol):
     """A date or a number is no other model."""

@@ -122,6 +122,7 @@ class Audit:
         self._outcomes: dict[int, Outcome] = {}
         self._failed = 0
         self._truncated: Result | None = None
+        self._warnings: dict[str, None] = {}
         self._usage = Usage()
         self.model = self.prompt = ""
         """What answered, and with which prompt."""
@@ -166,6 +167,7 @@ class Audit:
             self.prompt,
             usage=self._usage,
             timings=Timings(total_s=seconds),
+            warnings=tuple(self._warnings),
             cut=cut is not None,
             incomplete=None if cut is None else cut.incomplete,
         )
@@ -173,6 +175,7 @@ class Audit:
     def _add(self, result: Result) -> None:
         outcome = read_outcome(result)
         self._usage += result.usage
+        self._warnings |= dict.fromkeys(result.warnings)
         if result.cut:
             self._truncated = self._truncated or result
         if outcome.measures:

@@ -369,7 +369,7 @@ class _FileTranslation:
             finish_reason=FinishReason.LENGTH if cut else FinishReason.STOP,
             usage=self._run.usage.usage,
             timings=self._run.usage.timings if called else Timings(),
-            warnings=tuple(self._output.warnings),
+            warnings=(*self._run.warnings, *self._output.warnings),
             cut=kept > 0,
             incomplete=IncompleteOutput(unfinished=kept, total=len(self._states), limited=by_user) if kept else None,
             data=self._output.data,

@@ -63,7 +63,7 @@ async def add_back_translations(
         fields={**result.fields, "quality": rank_segments(rows)},
         model=result.model or translator.backend.info().model,
         usage=run.usage.usage,
-        warnings=(*result.warnings, *run.warnings),
+        warnings=tuple(dict.fromkeys([*result.warnings, *run.warnings])),
         cut=result.cut or doubtful > 0,
         incomplete=incomplete,
     ), rows

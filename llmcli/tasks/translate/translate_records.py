@@ -69,7 +69,7 @@ class TranslateVerb(RecordProcessor):
             finish_reason=incomplete.finish_reason,
             usage=run.usage.usage,
             timings=run.usage.timings if model else Timings(),
-            warnings=tuple(warning for result in results for warning in result.warnings),
+            warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
             cut=incomplete.cut,
             incomplete=incomplete.incomplete,
         )
