@@ -41,14 +41,25 @@ def test_json_has_the_warning(ask, server):
     assert json.loads(run.err) == {"warning": warning(server)}
 
 
-def test_the_warning_comes_before_the_text_on_a_terminal(ask, server, terminal):
-    """Not at the end of a line of the answer."""
+@pytest.mark.parametrize("is_list_known", [True, False])
+def test_the_warning_is_a_line_of_its_own_on_a_terminal(ask, server, terminal, is_list_known):
+    """Before the answer if the list is known, else after it: not at the end of a line of the answer."""
+    if not is_list_known:
+        configure(there={"base_url": server.url, "model": "big", "context": 4096})
     server.usual = stream_answer("One two three four", model="small")
     screen = terminal(columns=200)
     assert ask(out=screen.slave, err=screen.slave).code == 0
-    shown = screen.close()
-    assert shown.count("was asked for big") == 1
-    assert shown.index("does not list") < shown.index("One two")
+    lines = [line.rstrip() for line in screen.close().splitlines() if line.strip()]
+    expected = [f"llm: warning: {warning(server)}", "One two three four"]
+    assert lines == (expected if is_list_known else expected[::-1])
+
+
+def test_a_test_of_a_server_names_the_other_model(llm, server):
+    """Instead of the one that it lists."""
+    configure(there={"base_url": server.url})
+    server.usual = stream_answer("Yes", model="small")
+    first, *_ = llm("backends", "test", "there").out.splitlines()
+    assert first == f"answer\tyes\t{warning(server)}"
 
 
 def test_an_answer_that_is_not_streamed_is_checked(ask, server):

@@ -164,8 +164,6 @@ class RemoteBackend:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {fields}")
         if paths:
             said.append(f"{self.server.label} refuses these paths, so they are not used: {', '.join(paths)}")
-        if self.model_warning:
-            said.append(self.model_warning)
         return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
 
     def close(self) -> None:

@@ -79,6 +79,7 @@ class RemoteJob(BaseJob[Event]):
         self._backend = backend
         self._pending: list[tuple[RequestOrder, Request]] = []  # a heap
         self._running: dict[str, CancelToken] = {}
+        self._begun: set[str] = set()  # the ids of open requests of which something was accepted
         self._num_threads = 0
         self._has_begun = False
 
@@ -120,9 +121,13 @@ class RemoteJob(BaseJob[Event]):
             call.cancel()
 
     def _accept_item(self, item: Event) -> Event:
-        if not isinstance(item, Finished):  # at the end of an answer, its last line may not be ended yet
-            self._backend.report_warnings()
-        elif isinstance(item.error, LlmError) and item.error.ends_job:
+        if not isinstance(item, Finished):
+            if item.id not in self._begun:  # later, the last line of its text may not be ended yet
+                self._begun.add(item.id)
+                self._backend.report_warnings()
+            return item
+        self._begun.discard(item.id)
+        if isinstance(item.error, LlmError) and item.error.ends_job:
             raise item.error
         return item
 

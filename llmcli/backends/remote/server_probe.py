@@ -71,7 +71,7 @@ def probe_server(backend: RemoteBackend) -> Iterator[ProbeResult]:
     """
     events, finished = _ask(backend, _request())
     model = backend.info().model
-    yield ProbeResult("answer", works=True, detail=f"the model is {model}")
+    yield ProbeResult("answer", works=True, detail="; ".join(finished.warnings) or f"the model is {model}")
     yield _judge_stream(events, finished)
     for check, probe in (
         ("schema", _probe_schema),
