@@ -71,6 +71,19 @@ _HUNDREDS = {
     "900:novecentos novecentas",
 }
 """Hundreds that are one word; other languages write a number and a scale."""
+_FIRST = {"fr": "premier", "es": "primero", "it": "primo", "pt": "primeiro"}
+"""Languages that count the days of a month with cardinals, but for the first."""
+_ENGLISH_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+_GERMAN_ORDINALS = {"eins": "erst", "drei": "dritt", "sieben": "siebt", "acht": "acht"}
+_DAYS_OF_MONTH = 31
 _MONTHS = {
     "en": "january/jan february/feb march/mar april/apr may june/jun july/jul august/aug september/sep/sept october/oct november/nov december/dec",
     "de": "januar/jan/jänner februar/feb märz/mär april/apr mai juni/jun juli/jul august/aug september/sep/sept oktober/okt november/nov dezember/dez",
@@ -185,6 +198,28 @@ def number_words(code: str) -> NumberWords:
         scales,
         _read_table(_HUNDREDS.get(code, "")),
     )
+
+
+@cache
+def day_words() -> Mapping[str, int]:
+    """Return the words for the days of a month: third, dritten, trois."""
+    days = dict.fromkeys(_FIRST.values(), 1)
+    for code in _FIRST:
+        days |= {word: day for word, day in _cardinals(code) if 1 < day <= _DAYS_OF_MONTH}
+    days |= {_english_ordinal(word): day for word, day in _cardinals("en") if 0 < day <= _DAYS_OF_MONTH}
+    german = ((_german_ordinal(word, day), day) for word, day in _cardinals("de") if 0 < day <= _DAYS_OF_MONTH)
+    return days | {stem + ending: day for stem, day in german for ending in ("e", "en", "er", "em", "es")}
+
+
+def _english_ordinal(cardinal: str) -> str:
+    head, mark, last = re.fullmatch(r"(?:(.*)([ -]))?(\w+)", cardinal).groups("")  # type: ignore[union-attr]
+    return head + mark + _ENGLISH_ORDINALS.get(last, re.sub("y$", "ie", last) + "th")
+
+
+def _german_ordinal(cardinal: str, value: int) -> str:
+    if value >= 20:  # noqa: PLR2004
+        return f"{cardinal}st"
+    return _GERMAN_ORDINALS.get(cardinal, f"{cardinal}t")
 
 
 def _read_table(table: str) -> dict[str, int]:

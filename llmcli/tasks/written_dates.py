@@ -1,6 +1,7 @@
 """The dates in a text, with a year or without one.
 
-Month names are those of English, German, French, Spanish, Italian, Portuguese and Dutch. A date is written as in
+Month names are those of English, German, French, Spanish, Italian, Portuguese and Dutch; days may be words ("the third of
+February"), but for Dutch. A date is written as in
 ISO 8601: "2026-02-03", "--02-03" without a year, "2026-02" without a day.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 
 from llmcli.fast_dataclass import frozen
+from llmcli.tasks.number_words import day_words
 
 _MONTH_NAMES = (
     "january jan januar janvier janv enero ene gennaio gen janeiro januari",
@@ -28,6 +31,7 @@ _MONTH_NAMES = (
 )
 _MONTHS = {name: number for number, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
 _WORD = r"(?P<month>[^\W\d_]{3,10})\.?"
+_MONTH_LETTERS = re.compile(r"[^\W\d_]{3,10}")
 _YEAR_FIRST = re.compile(
     r"(?<![\d.,/-])(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?!\d)"
 )
@@ -40,6 +44,13 @@ _MONTH_DAY = re.compile(rf"\b{_WORD}\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?
 _DAY_MONTH_ALONE = re.compile(rf"{_DAY}{_WORD}(?![\w-])")
 _MONTH_DAY_ALONE = re.compile(rf"\b{_WORD}\s+(?:the\s+)?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![\w%]|[.,:]\d)")
 _MONTH_YEAR = re.compile(rf"\b{_WORD},?\s+(?:(?:of|del?)\s+)?(?P<year>(?:1[5-9]|20)\d\d)(?![\w%]|[.,]\d)")
+_YEAR_AFTER = r"(?:,?\s+(?:(?:of|del?)\s+)?(?P<year>\d{4}))?(?![\w-])"
+_NUMBERS_ALONE = re.compile(r"(?<![\w.,/-])(?P<first>\d\d)(?P<mark>/)(?P<second>\d\d)(?![\w/%-]|[.,]\d)")
+_GERMAN_ALONE = re.compile(
+    r"(?:(?<=\bam )|(?<=\bab )|(?<=\bvom )|(?<=\bzum )|(?<=\bbis )|(?<=\bseit ))"
+    r"(?P<first>\d{1,2})(?P<mark>\.)\s?(?P<second>\d{1,2})\.(?!\s?\d)"
+)
+_NUMBER_AND_YEAR = re.compile(r"(?<![\w.,/-])(?P<month>0[1-9]|1[0-2])/(?P<year>(?:19|20)\d\d)(?![\w/%-]|[.,]\d)")
 _OTHER_WORDS = frozenset({"set", "out", "ago", "mag", "dec", "mai", "mar"})
 """Short names of months that are other words as well, so that they need a year."""
 _VERBS = frozenset({"may", "march"})
@@ -79,6 +90,8 @@ def find_written_dates(text: str) -> list[WrittenDate]:
     kept: list[WrittenDate] = []
     for found in (
         find_full_dates(text),
+        _read_worded_dates(text),
+        _read_dates_in_numbers(text),
         _read_partial_dates(_DAY_MONTH_ALONE, text),
         _read_partial_dates(_MONTH_YEAR, text),
         _read_partial_dates(_MONTH_DAY_ALONE, text),
@@ -107,6 +120,49 @@ def _read_partial_dates(pattern: re.Pattern[str], text: str) -> Iterator[Written
             continue
         reading = f"{parts['year']}-{month:02}" if "year" in parts else f"--{month:02}-{int(parts['day']):02}"
         yield WrittenDate((reading,), *match.span())
+
+
+@cache
+def _worded_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of a day in words and a month, and of a month and a day in words."""
+    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(day_words(), key=len, reverse=True))
+    day = f"(?P<day>(?i:{words}))"
+    return (
+        re.compile(rf"(?<![\w-])(?=[^\W\d_]){day}\s+(?:(?:of|de)\s+)?{_WORD}{_YEAR_AFTER}"),
+        re.compile(rf"\b{_WORD}\s+(?:the\s+)?{day}{_YEAR_AFTER}"),
+    )
+
+
+def _read_worded_dates(text: str) -> Iterator[WrittenDate]:
+    """Yield the dates whose day is a word, with a year or without one."""
+    if not any(word in _MONTHS for word in _MONTH_LETTERS.findall(text.casefold())):
+        return
+    for pattern in _worded_patterns():
+        for match in pattern.finditer(text):
+            month, day = month_number(match["month"]), day_words()[re.sub(r"\s+", " ", match["day"].lower())]
+            year = int(match["year"] or _LEAP_YEAR)
+            if match["year"] is None and not _is_month(match["month"], follows_day=False):
+                continue
+            for iso in _iso_date(year, month, day):
+                yield WrittenDate((iso if match["year"] else f"--{iso[5:]}",), *match.span())
+
+
+def _read_dates_in_numbers(text: str) -> Iterator[WrittenDate]:
+    """Yield dates without a year such as "03/04" and "am 3.4.", and months such as "03/2026".
+
+    Between slashes, a zero in front tells a date from a fraction.
+    """
+    for match in (*_NUMBERS_ALONE.finditer(text), *_GERMAN_ALONE.finditer(text)):
+        first, second = match["first"], match["second"]
+        if match["mark"] == "/" and not (first.startswith("0") or second.startswith("0")):
+            continue
+        orders = [(second, first), (first, second)] if match["mark"] == "/" else [(second, first)]
+        found = (iso for month, day in orders for iso in _iso_date(_LEAP_YEAR, int(month), int(day)))
+        readings = tuple(dict.fromkeys(f"--{iso[5:]}" for iso in found))
+        if readings:
+            yield WrittenDate(readings, *match.span())
+    for match in _NUMBER_AND_YEAR.finditer(text):
+        yield WrittenDate((f"{match['year']}-{match['month']}",), *match.span())
 
 
 def _is_month(word: str, *, follows_day: bool) -> bool:

@@ -156,7 +156,7 @@ def describe_figure(figure: str, sentence: str) -> str:
     numbers = (_as_figure(blanked, each) for each in _iter_numbers(blanked))
     written = [each.text for each in (*_iter_written_dates(sentence), *numbers) if figure in {each.key, each.number}]
     if is_date(figure):
-        return f"the date {written[0]}"
+        return f"the date {written[0].rstrip('.')}"
     text = written[0] if written else figure
     is_plain = " " not in figure and _OR not in figure and re.search(r"\d", text)
     return f"the number {figure if is_plain else text}"

@@ -57,6 +57,10 @@ def invented(sentence, source):
         ("It costs 2 billion dollars.", "It costs 2 million dollars.", ["the number 2 billion dollars"]),
         ("It was popular in the 1990s.", "It was popular in 1990.", []),
         ("A 12-month lease.", "The lease is of 12 months.", []),
+        ("It opens on the third of February.", "It opens on 3 March 2026.", ["the date third of February"]),
+        ("It opens on the third of March.", "It opens on 3 March 2026.", []),
+        ("It opens on 03/04.", "It opens on 3 March 2026.", ["the date 03/04"]),
+        ("It opens on 03/04.", "It opens on 3 April 2026.", []),
         ("It costs 99 euros.", "It costs 40 euros.", ["the number 99"]),
     ],
 )
