@@ -10,6 +10,7 @@ from llmcli.redaction import issuer_tokens, secret_formats
 from llmcli.redaction.format import Format
 from llmcli.redaction.format_table import all_formats
 from llmcli.redaction.normalization import NormalizedText, decode_spaces, normalize
+from llmcli.redaction.published_examples import is_published_example
 
 
 @frozen
@@ -79,6 +80,8 @@ def _detect(form: NormalizedText, kinds: Collection[str]) -> list[tuple[int, int
         ):
             read = decoded if detector.decodes else form
             for span in detector.find(read.text):
+                if is_published_example(read.text[slice(*span)], detector.kind):
+                    continue
                 start, end = read.original_range(*span)
                 if detector.decodes:
                     start, end = form.original_range(start, end)

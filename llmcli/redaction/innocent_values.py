@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(
     r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
 )
 _REFERENCE = re.compile(
-    r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
+    r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|(?:id|type|src|source|target|env)=[\w.$/-]{1,60}(?:,|\Z)|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
     r"|request[.\[]|req\.|ctx\.|https?:|PII[_-]|arn:|vault:|ssm:|keyring:|op://|projects/|file:|ssh-(?:rsa|ed25519|dss)|ecdsa-|gs://|s3://)|-----begin|--?[a-z]|&&|\|\||[<>=]="
 )
 _CODE = re.compile(
@@ -26,37 +26,83 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::|\?\.)[A-Za-z_]\w*)+[;,]?")
 _PATH = re.compile(
     r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))"
 )
+_ALGORITHM = re.compile(
+    r"(?i:scram-sha-?[0-9]{1,3}(?:-plus)?|(?:hmac-?|pbkdf2-?|rsa-?|ecdsa-?)?(?:md5|sha-?[0-9]{1,3}(?:[-/][0-9]{3})?)(?:_password)?|[sy]?b?crypt|argon2(?:id?|d)?|pbkdf2|aes(?:-?[0-9]{3})?(?:-[a-z]{3})?|(?:caching_sha2|mysql_native)_password|[hrep]s(?:256|384|512)|ed25519|rsa|ntlm(?:v2)?|gssapi|chacha20(?:-poly1305)?)"
+)
+"""How a password is stored or sent."""
+_FIELD = re.compile(
+    r"(?i:remember(?:[_-]?me)?|confirm(?:ation)?|password[_-]?(?:confirm(?:ation)?|again|repeat)|submit|role|roles|phone|address|(?:first|last|given|full|user|display|nick)[_-]?name|locale|captcha|csrf|otp|scope|grant[_-]?type|e-?mail[_-]?address|created_at|updated_at|timestamp|description|title|status)"
+)
+"""A field of a form, in a list of fields."""
+_COMMAND = re.compile(
+    r"`[^`]+ [^`]+`|\$\([^()]+\)|gpg .{1,80}|pass (?:show )?[\w.-]{1,30}/[\w./-]{1,60}|secret-tool .{1,80}"
+)
+_OPEN_END = re.compile(r"[^(\[{<]{1,60}?[)\]}>]{1,3}")
+_TEST_NAME = re.compile(r"Test[A-Z][A-Za-z]+(?:[/_][A-Za-z_=.-]+)*")
+_COUNTS = re.compile(r"(?i:[0-9]{1,6}(?:[ ,;|]{1,3}[a-z]{2,20} ?[:=] ?[0-9]{1,6}){1,8})")
+"""Figures of a test run: "pass: 12 fail: 0"."""
+_VARIABLE_PATH = re.compile(r"[\"']?\$\{?[A-Z][A-Z0-9_]{2,40}\}?(?:[/\\][\w./\\@$*{}-]*)?[\"']?")
+_MORE_PARAMETERS = re.compile(r"(?:&[A-Za-z_][\w.-]{0,40}=[^&\s]*)+\Z")
+_REMARK = re.compile(
+    r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?)"
+)
+"""A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
+_NAME_OF_SECRET = re.compile(
+    r"(?i:(?:[a-z0-9]{1,24}[-_./]){1,6}(?:password|passwd|passphrase|pwd|secret|token|api-?key|credential|creds|key|pass)s?(?:[-_./:](?:v[0-9]{1,3}|\*|id|awscurrent|awsprevious|name|ref|arn|file|prod|dev|test|staging|latest|current|ro|rw))?"
+    r"|[a-z./:@_-]{0,60}[-_./:]\*|\*[-_./:][a-z./:-]{1,60}|\.\*|\^.{0,60}[\[(\\.*+].{0,60}\$)"
+)
+"""The name under which a secret is kept ("prod/db-password"), and patterns of names."""
 _SECRET_NAME = re.compile(
     r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
 )
 _STATUS = re.compile(
-    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by"
+    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
     r"|unique|empty|blank|correct|incorrect|invalid|valid|unknown|forgotten|given|written|stolen|chosen|broken|known|shown|taken|expired|case|up|out|off|down|mine|yours|one|two|three|six|eight|ten|twelve|numeric"
     r"|plain|plaintext|clear|clean|private|public|secret|confidential|personal|shared|important|random|temporary|permanent|free|ready|late|today|tomorrow|falsch|richtig|ung\u00fcltig|g\u00fcltig|erforderlich"
     r"|abgelaufen|leer|geheim|sicher|unsicher|zu|nicht|ein|eine|der|die|das|sein|wird|wurde|muss|soll|kann|obligatoire|incorrecte?|invalide|vide|trop|pas|requis|expir\u00e9|incorrecta|obligatoria|requerida"
-    r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het|dimenticata|oubli\u00e9e?|vergessen|vergeten|olvidada|olvid\u00e9|esquecida|esqueci|ge\u00e4ndert|gesperrt|modifi\u00e9|cambiada|alterada|gewijzigd))"
+    r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het|dimenticata|stat[oa]|\xe9t\xe9|sido|worden|geworden|blir|ble|blev|oubli\u00e9e?|vergessen|vergeten|olvidada|olvid\u00e9|esquecida|esqueci|ge\u00e4ndert|gesperrt|modifi\u00e9|cambiada|alterada|gewijzigd))"
 )
 
 INNOCENT_NAME = re.compile(
     r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
     r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
-    r"|hashers?|validators|encoders|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
+    r"|hashers?|validators|encoders|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|sha-?[0-9]{1,3}|md5|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
 )
 """The end of a name that belongs to a setting about a secret, not to the secret itself (``password_length``)."""
+
+_NAMED_SECRET = re.compile(
+    r"(?<![\w-])(?:gcloud|docker|podman|buildah|buildx|kubectl|flyctl|fly|nomad|vault|op|berglas|chamber)[ \t][^\r\n|;&]{0,200}--(?:update-|set-)?secrets?[ =]\Z|secretsmanager[ \t:][^\r\n|;&]{0,120}\Z"
+)
+_MAX_COMMAND_CHARS = 260
+
+
+def names_kept_secret(text: str, start: int) -> bool:
+    """Return whether the option before ``start`` takes the name of a secret that is kept elsewhere (``gcloud secrets``)."""
+    return _NAMED_SECRET.search(text, max(0, start - _MAX_COMMAND_CHARS), start) is not None
 
 
 def is_placeholder(value: str) -> bool:
     """Return whether a value stands for another one: a variable, a placeholder, a type, a status, a path, an address."""
-    value = value.strip().strip("\"'`").rstrip(":? ")
+    if _COMMAND.fullmatch(value.strip("\"' ")):
+        return True
+    value = _MORE_PARAMETERS.sub("", value.strip().strip("\"'`").rstrip(":?,; "))
     return (
         not any(map(str.isalnum, value))
         or _PLACEHOLDER.fullmatch(value) is not None
         or _REFERENCE.match(value) is not None
         or _SECRET_NAME.fullmatch(value) is not None
         or _PATH.fullmatch(value) is not None
+        or _VARIABLE_PATH.fullmatch(value) is not None
+        or _REMARK.fullmatch(value) is not None
+        or _NAME_OF_SECRET.fullmatch(value) is not None
+        or _TEST_NAME.fullmatch(value) is not None
+        or _ALGORITHM.fullmatch(value) is not None
+        or _FIELD.fullmatch(value) is not None
+        or _COUNTS.fullmatch(value) is not None
+        or (_OPEN_END.fullmatch(value) is not None and _SECRET_NAME.fullmatch(value.rstrip(")]}>")) is not None)
     )
 
 

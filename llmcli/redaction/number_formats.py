@@ -28,11 +28,32 @@ _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
+_BYTES_BEFORE = re.compile(
+    r"(?:^|[\r\n])[ \t]{0,8}(?:(?:0x)?[0-9a-fA-F]{4,16}(?::|  |\t|h )|0[0-9a-fA-F]{6,15} )[ \t]{0,4}(?:[0-9a-fA-F]{2,8}[ -]{1,2}){0,16}\Z"
+    r"|(?<![\w.,-])(?:(?=[0-9]?[a-fA-F])[0-9a-fA-F]{2} {1,2}){2}(?:[0-9a-fA-F]{2} {1,2}){0,16}\Z"
+)
+"""What stands before a number in a dump: the offset of the line, or bytes with letters."""
+_BYTES_AFTER = re.compile(
+    r" {1,2}(?:[0-9a-fA-F]{2} {1,2}){0,8}(?:(?=[0-9]?[a-fA-F])[0-9a-fA-F]{2}(?: {1,2}|$)){2}", re.MULTILINE
+)
+_BYTE_GROUPS = re.compile(r"(?:[0-9]{2} ){3,}[0-9]{2}|[0-9]{4}(?: [0-9]{4})+|[0-9]{8}(?: [0-9]{8})+")
+_MAX_DUMP_CHARS = 90
+
+
+def _is_in_dump(text: str, start: int, end: int) -> bool:
+    """Return whether groups of digits are bytes of a hexadecimal dump."""
+    return _BYTE_GROUPS.fullmatch(text, start, end) is not None and (
+        _BYTES_BEFORE.search(text, max(0, start - _MAX_DUMP_CHARS), start) is not None
+        or _BYTES_AFTER.match(text, end) is not None
+    )
+
+
 def find_cards(text: str) -> Iterator[Range]:
     """Yield card numbers. In a run of digit groups, any consecutive groups may form a number."""
     for run in _DIGIT_RUN.finditer(text):
         for start, end in _cards_in_run(run.group()):
-            yield run.start() + start, run.start() + end
+            if not _is_in_dump(text, run.start() + start, run.start() + end):
+                yield run.start() + start, run.start() + end
 
 
 def _cards_in_run(run: str) -> Iterator[Range]:
@@ -201,6 +222,11 @@ MAX_WORD_CHARS = 24
 """How many characters before a number are searched for a word such as "phone"."""
 
 
+_IDENTIFIER_BEFORE = re.compile(r"[A-Za-z]{2}\.\Z")
+_IDENTIFIER_AFTER = re.compile(r"-(?:[A-Za-z]{1,3}[0-9]|[0-9]{1,6}-?[A-Za-z])")
+"""Number of a product, a DOI: letters and digits joined to a number."""
+
+
 def find_phones(text: str) -> Iterator[Range]:
     """Yield international numbers, national numbers in common forms, and any number after a word such as "phone"."""
     for run in _RUN.finditer(text):
@@ -210,6 +236,11 @@ def find_phones(text: str) -> Iterator[Range]:
         if said.startswith("(") and said.count("(") > said.count(")"):
             start, said = start + 1, said[1:]
         before = text[max(0, start - MAX_WORD_CHARS) : start]
+        if _IDENTIFIER_BEFORE.search(before) and not _WORD.search(before):
+            continue
+        end = start + len(said)
+        if _is_in_dump(text, start, end) or (said[0] != "+" and _IDENTIFIER_AFTER.match(text, end)):
+            continue
         if is_phone(said, before):
             yield start, start + len(said)
         elif _ADDED_LINE.search(text, start, start + 1) and is_phone(said[1:], before):

@@ -18,6 +18,7 @@ from llmcli.redaction.innocent_values import (
     is_prose,
     is_status_word,
     is_varied,
+    names_kept_secret,
 )
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.secret_formats import lower
@@ -263,6 +264,11 @@ SENTENCES = (
 )  # fmt: skip
 """Sentences, messages of programs."""
 
+_BLOCK_BEFORE = re.compile(
+    r"(?<!\w)(?:resource|data|ephemeral|module|output|provider|import|moved|removed)[ \t]{1,4}\"[\w-]{0,60}\Z"
+)
+"""The first label of a block of HCL: the second one is a name."""
+_MAX_BLOCK_CHARS = 80
 _SIGNS_OF_CODE = re.compile(r"[=(){}<>;|,:]")
 _WORD_ENDS = re.compile(r"(?:s|text|value|string|str|plain|hash|key|code|phrase|word|wd)?(?![a-z])")
 
@@ -279,6 +285,8 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     name_span = name_span or (match.span("n") if "n" in groups else (0, 0))
     name = match.string[slice(*name_span)]
     if name and (INNOCENT_NAME.search(name) or _is_longer_word(match.string, *name_span)):
+        return 0
+    if name and _BLOCK_BEFORE.search(match.string, max(0, name_span[0] - _MAX_BLOCK_CHARS), name_span[0]):
         return 0
     quoted = groups.get("v") is not None
     value = text[start:end] if quoted else _trim_bare(text[start:end], text[start - 1 : start])
@@ -321,12 +329,19 @@ _MIN_QUOTED_CHARS = 2
 _MAX_WORDS = 9
 
 
+_IN_SENTENCE = re.compile(r"[ \t][a-z(]|[.,;:]?(?:\s|$)")
+
+
 def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end]
     for name, has_case in (("lo", str.islower), ("up", str.isupper)):
         if match.groupdict().get(name) and not has_case(text[slice(*match.span(name))]):
             return 0
     if is_placeholder(value) or (value.startswith(("-", "$")) and not is_varied(value[1:].replace("_", ""))):
+        return 0
+    if names_kept_secret(text, start):
+        return 0
+    if is_status_word(value) and _IN_SENTENCE.match(text, end):
         return 0
     if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (
         match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)

@@ -12,7 +12,13 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 
-from llmcli.redaction.innocent_values import INNOCENT_NAME, is_expression, is_placeholder, is_status_word
+from llmcli.redaction.innocent_values import (
+    INNOCENT_NAME,
+    is_expression,
+    is_placeholder,
+    is_status_word,
+    names_kept_secret,
+)
 from llmcli.redaction.normalization import Range
 
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
@@ -57,7 +63,7 @@ _PUBLIC_DATA = re.compile(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|baf[ky][a-z2-7]{50,60}\Z|Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|sha(?:1|256|384|512)-|[A-Za-z]{0,12}[-_][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -67,6 +73,38 @@ _FILE_AFTER = re.compile(r"(?:[ ]{2}|[ ]\*|\t)[^\s]")
 _FILE_BEFORE = re.compile(
     r"(?i:sha-?[0-9]{1,3}(?:-[0-9]{3})?|md5|blake2[bs]?|sm3|rmd160|crc)[ ]?\([^()\r\n]{1,200}\)[ ]?=[ ]\Z"
 )
+_PUBLIC_PATH = re.compile(
+    r"(?:^|/)(?:blob|tree|commits?|raw|archive|rustc|compare|revs?|objects|blame|edit|(?:\.?build-id|objects|blobs|sha256)/[0-9a-f]{2})/[0-9a-f]{30,64}(?:/|$)"
+)
+_MAX_NEAR_CHARS, _MAX_AFTER_CHARS, _MAX_JWK_CHARS = 400, 60, 3000
+_CHECKSUM_WORD = re.compile(
+    r"(?i:(?<![a-z])(?:md[245]|sha-?[0-9]{0,3}(?:[-/_][0-9]{3})?(?:sums?)?|sha3-[0-9]{3}|blake[23][a-z]?|xxh(?:ash)?(?:32|64|128)?|crc-?[0-9]{0,2}|ripemd-?[0-9]{0,3}|whirlpool|keccak-?[0-9]{0,3})(?![a-z])"
+    r"|check[ -]?sum|digest|integrity|fingerprint|build[ -]?id|hashe?[sd]?\b|pr\u00fcfsumme|fingerabdruck|empreinte|somme de contr\u00f4le|huella|suma de comprobaci\u00f3n|commit|revision|git[ -]rev|merge|cherry|tarball|etag|merkle|block|tx(?:id)?\b|transaction|genesis|thumbprint|key ?id|checked out|\brefs/|\bhead\b|[0-9a-f]{7,40}\.{2,3}$|using \w{2,8} key|\bindex\b|cherry-pick|bisect|stash|\b(?:git|repo(?:sitory)?|branch|tags?|upstream|submodules?|bump(?:ed|s)?|clone[ds]?|fetch(?:ed)?|rebased?|patch|parent|tree|blob|reverts?|reverted|pinned|lock|regression|introduced|backport(?:ed)?|changeset|event|uuid|guid|snapshot|log ?index|cache|dedup(?:e|lication)?|manifest|layer|image|artifact|version|object|node|machine|device|info ?hash|file|archive|download(?:ed)?)\b)"
+)
+_SECRET_NEAR = re.compile(
+    r"(?i:secret|passw|passphrase|token|api[ _-]?key|access[ _-]?key|hmac|credential|private|session|signing[ _-]?key|auth)"
+)
+_OPENPGP_BEFORE = re.compile(
+    r"(?:^|\n)(?:pub|sub|sec|ssb)[#>]?[ \t]{1,4}(?:rsa|dsa|elg|ed|cv|nistp|brainpool|[0-9]{3,4})[^\n]{0,100}\r?\n[ \t]{0,12}(?:Key fingerprint = )?\Z|(?:^|\n)(?:fpr|pub|sub|grp)(?::[^:\n]{0,40}){1,9}:\Z"
+)
+_DNS_WORD = re.compile(r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3|NSEC3PARAM|OPENPGPKEY|RRSIG|TXT)[ \t]|(?i:dkim|\bk=|arc-)")
+_MAX_LABEL_CHARS, _MAX_SAID_CHARS = 60, 160
+_DNS_RECORD = re.compile(
+    r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3(?:PARAM)?|OPENPGPKEY|RRSIG)[ \t]{1,8}\(?[ \t]{0,4}[A-Z0-9*][^\n]{0,80}(?:\n[ \t]{1,40}[A-Za-z0-9+/= \t]{0,100}){0,3}\Z"
+    r"|\bTXT[ \t]{1,8}\(?[ \t]{0,4}\"[^\"\n]{0,300}\Z|(?i:\b(?:v=DKIM1|k=(?:rsa|ed25519)))[^\n]{0,60}\bp=[^;]{0,380}\Z|(?i:\b(?:dkim|arc-message)-(?:signature|seal)|\barc-seal:)[^\x00]{0,380}\b(?:b|bh)=[A-Za-z0-9+/=\s]{0,380}\Z"
+)
+_PUBLIC_LABEL = re.compile(
+    r"(?i:(?<![a-z])(?:(?!session|sess|auth|login)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:=]\s{0,2}[\"']\Z)|"
+    r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|opaque|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?\Z"
+)
+_PUBLIC_HEADER = re.compile(
+    r"(?i:[ \t]{0,12}[<>*+-]{0,2}[ \t]{0,2}[\"']?(?:etag|if-(?:none-)?match|traceparent|tracestate|(?:x-)?(?:[a-z]{1,12}-){0,3}(?:trace|request|correlation|transaction|span|amz-cf|message|delivery|version|upload)-?id(?:-2)?|x-amz-id-2|b3|x-b3-\w{1,20}"
+    r"|sec-websocket-(?:key|accept)|content-md5|(?:repr-|content-)?digest|www-authenticate|content-security-policy(?:-report-only)?|message-id|in-reply-to|references|content-id|cf-ray|x-cache\w{0,10}|public-key-pins|uber-trace-id)[\"']?[ \t]{0,2}[:=])"
+)
+"""A header whose value the other side or anybody may know."""
+_NSEC3_AFTER = re.compile(r"\.[\w.-]{0,120}[ \t]{1,8}(?:[0-9]{1,8}[ \t]{1,8})?(?:IN[ \t]{1,8})?NSEC3\b")
+_JWK_MEMBER = re.compile(r"[\"'](?:x|y|n|kid|x5t|x5t#S256|x5c)[\"']\s{0,4}:\s{0,4}\[?\s{0,4}[\"']\Z")
+_PRIVATE_MEMBER = re.compile(r"[\"'](?:d|k|p|q|dp|dq|qi)[\"']\s{0,4}:")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _NO_SIGNS = str.maketrans("", "", "+/_-")
@@ -135,12 +173,42 @@ def find_random_tokens(text: str) -> Iterator[Range]:
             token = match.group()[start:end]
             if (
                 looks_random(token)
+                and not _PUBLIC_PATH.search(match.group())
                 and not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
                 and not _PUBLIC_TOKEN.match(token)
                 and not _FILE_OF_MODEL.match(text, match.end())
                 and not _is_checksum_line(text, at, match.start() + end)
+                and not _is_said_public(text, at, match.start() + end)
             ):
                 yield at, match.start() + end
+
+
+def _is_said_public(text: str, start: int, end: int) -> bool:
+    """Return whether the words around a token say that it is public: a checksum, a fingerprint, a record of DNS, a key."""
+    near = text[max(0, start - _MAX_NEAR_CHARS) : start]
+    line = near.rpartition("\n")[2]
+    if _HEX.fullmatch(text, start, end) is not None:
+        after = text[end : end + _MAX_AFTER_CHARS].partition("\n")[0]
+        said = line[-_MAX_SAID_CHARS:]
+        if (_CHECKSUM_WORD.search(said) or _CHECKSUM_WORD.search(after)) and not _SECRET_NEAR.search(said):
+            return True
+        if _OPENPGP_BEFORE.search(near):
+            return True
+    return (
+        _PUBLIC_HEADER.match(line) is not None
+        or _NSEC3_AFTER.match(text, end) is not None
+        or (_DNS_WORD.search(near) is not None and _DNS_RECORD.search(near) is not None)
+        or _PUBLIC_LABEL.search(line[-_MAX_LABEL_CHARS:]) is not None
+        or (_JWK_MEMBER.search(line[-_MAX_LABEL_CHARS:]) is not None and _is_in_public_jwk(text, start, end))
+    )
+
+
+def _is_in_public_jwk(text: str, start: int, end: int) -> bool:
+    """Return whether a token stands in a JSON web key that has no private part."""
+    first = text.rfind("{", max(0, start - _MAX_JWK_CHARS), start)
+    last = text.find("}", end, end + _MAX_JWK_CHARS)
+    members = text[max(0, first) : last if last >= 0 else end + _MAX_JWK_CHARS]
+    return first >= 0 and "kty" in members and _PRIVATE_MEMBER.search(members) is None
 
 
 def _is_checksum_line(text: str, start: int, end: int) -> bool:
@@ -296,6 +364,8 @@ def find_url_passwords(text: str) -> Iterator[Range]:
     """Yield passwords in addresses (``https://NAME:PASSWORD@HOST``), and tokens used as the user name."""
     for match in _URL_PASSWORD.finditer(text):
         group = 1 if match[1] is not None else 2
+        if is_placeholder(match[group]):
+            continue
         if group == 1 or any(map(str.isdigit, match[2])):
             yield match.span(group)
 
@@ -340,9 +410,12 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         explicit = is_pair or operator[:1] in {":", "=", ">", ""}
         phrase = bool(word["password"]) and not match["suffix"]
         is_bare = group == "bare" and not is_pair
+        if is_bare and value.startswith("@") and text[word.start() - 1 : word.start()] in {"<", ":", "{", "$", "["}:
+            continue  # a placeholder before the host of an address
         if (
             is_placeholder(value)
             or (is_bare and is_expression(value))
+            or (not operator.strip(" =") and names_kept_secret(text, start))
             or INNOCENT_NAME.search(lower(text[word.start() : word.end()] + (match["suffix"] or "")))
         ):
             continue

@@ -25,6 +25,19 @@ _FILE_NAME = re.compile(
 """What stands behind the ``@`` in names of files such as ``image@2x.png``."""
 _HANDLE = re.compile(r"(?<![\w@])@\Z")
 """The first sign of a name in the fediverse (``@bob@example.social``)."""
+_LOGIN_COMMAND = re.compile(
+    r"(?<![\w./-])(?:ssh|mosh|sftp|slogin|autossh|ssh-copy-id|ssh-keyscan)(?:[ \t]{1,3}-{1,2}[\w-]{1,30}(?:[ =][^\s@\"';|&]{1,100}|[ =]\"[^\"\r\n]{1,100}\"|[ =]'[^'\r\n]{1,100}')?){0,10}[ \t]{1,3}\Z"
+    r"|(?<![\w./-])-J[ ]?(?:[^\s,]{1,80},){0,3}\Z|\b(?i:proxyjump)[ =](?:[^\s,]{1,80},){0,3}\Z"
+)
+"""A command that takes an account at a machine, up to the account."""
+_MESSAGE_ID = re.compile(
+    r"(?i:(?:message-?id|in-reply-to|references|content-id)[\"']?[ \t]{0,2}[:=])[^\r\n@]{0,10}(?:<[^<>\r\n]{1,120}>[ \t]{0,2}){0,6}[^\r\n@]{0,4}<[^<>@\r\n]{0,100}\Z"
+)
+"""The header before the identifier of a mail, which has the form of an address."""
+_COPY_COMMAND = re.compile(
+    r"(?<![\w./-])(?:scp|rsync|sftp|sshfs|git|borg|restic|svn|hg|unison|rclone|pscp)[ \t][^\r\n|;&]{0,240}\Z"
+)
+_REMOTE_PATH = re.compile(r"::?[\w~/.$*'\"]")
 _ESCAPE = re.compile(r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0])(?=.)")
 _MAX_URL_CHARS = 260
 
@@ -45,8 +58,19 @@ def find_emails(text: str) -> Iterator[Range]:
             and not _FILE_NAME.match(text, match.start())
             and not _HANDLE.search(text, max(0, start - 2), start)
             and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start)
+            and not _is_login(text, start, match.end())
+            and not _MESSAGE_ID.search(text, max(0, start - _MAX_URL_CHARS), start)
         ):
             yield start, match.end()
+
+
+def _is_login(text: str, start: int, end: int) -> bool:
+    """Return whether ``NAME@HOST`` is an account at a machine, as an argument of ssh, scp, rsync, git and the like."""
+    first = max(0, start - _MAX_URL_CHARS)
+    line = max(text.rfind("\n", first, start) + 1, first)
+    return _LOGIN_COMMAND.search(text, line, start) is not None or (
+        _REMOTE_PATH.match(text, end) is not None and _COPY_COMMAND.search(text, line, start) is not None
+    )
 
 
 def _escape_length(text: str, start: int) -> int:

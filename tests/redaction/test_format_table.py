@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+import innocent_lines
 import password_forms
 import pytest
 from row_table import all_rows
@@ -52,7 +53,7 @@ def test_passwords_in_their_forms_are_found(forms):
     assert len(missed) <= len(parsed) * 0.03, missed
 
 
-@pytest.mark.parametrize("lines", password_forms.INNOCENT_LISTS)
+@pytest.mark.parametrize("lines", [*password_forms.INNOCENT_LISTS, *innocent_lines.LISTS])
 def test_innocent_lines_are_left(lines):
     """At most 1% of the lines of a list are replaced."""
     texts = [line.replace("\\n", "\n") for line in lines.strip("\n").split("\n")]

@@ -34,6 +34,13 @@ def test_the_redacted_text_is_printed(llm, letter):
     assert llm("redact", stdin=b"").out == ""
 
 
+def test_what_is_public_is_printed_as_it_is(llm):
+    """Addresses and numbers for examples, checksums, accounts at a machine."""
+    commit = "b9f1123f9a525fb63bf1153371b9d8ef5c828790"
+    text = f"Ask help@example.org, call 555-0123, or see commit {commit}.\nThen: ssh -p 22 deploy@kestrel.eu\n"
+    assert llm("redact", stdin=text.encode()).out == text
+
+
 def test_documents_are_read_as_ask_reads_them(llm, tmp_path):
     """The text of a Word document or a PDF is what would be sent; markup and tables stay as they are."""
     word, page = tmp_path / "a.docx", tmp_path / "b.html"
