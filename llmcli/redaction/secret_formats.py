@@ -87,7 +87,9 @@ _SECRET_NEAR = re.compile(
 _OPENPGP_BEFORE = re.compile(
     r"(?:^|\n)(?:pub|sub|sec|ssb)[#>]?[ \t]{1,4}(?:rsa|dsa|elg|ed|cv|nistp|brainpool|[0-9]{3,4})[^\n]{0,100}\r?\n[ \t]{0,12}(?:Key fingerprint = )?\Z|(?:^|\n)(?:fpr|pub|sub|grp)(?::[^:\n]{0,40}){1,9}:\Z"
 )
-_DNS_WORD = re.compile(r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3|NSEC3PARAM|OPENPGPKEY|RRSIG|TXT)[ \t]|(?i:dkim|\bk=|arc-)")
+_DNS_WORD = re.compile(
+    r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3|NSEC3PARAM|OPENPGPKEY|RRSIG|TXT)[ \t]|(?i:dkim|\bk=|arc-)"
+)
 _MAX_LABEL_CHARS, _MAX_SAID_CHARS = 60, 160
 _DNS_RECORD = re.compile(
     r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3(?:PARAM)?|OPENPGPKEY|RRSIG)[ \t]{1,8}\(?[ \t]{0,4}[A-Z0-9*][^\n]{0,80}(?:\n[ \t]{1,40}[A-Za-z0-9+/= \t]{0,100}){0,3}\Z"
