@@ -2,7 +2,8 @@
 
 A name is a word with a capital that no sentence gives it, or with a capital or a digit inside. Whether the first word of
 a sentence is one is told from what follows it: another capital, a possessive, or a verb (English). German gives every
-noun a capital, so that only words with a form of their own count there (GmbH, CO2).
+noun a capital, so that only words with a form of their own count there (GmbH, CO2). In titles, and at the beginning of
+Spanish, French, Italian, Portuguese and Dutch sentences, a rare word is a name.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from functools import cached_property
 from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import blank_dates, figure_forms, find_names, find_numbers, find_terms
 from llmcli.tasks.generate.name_spelling import has_form, is_title_case
+from llmcli.tasks.generate.rare_words import ENGLISH, OTHER_LANGUAGES, find_leading_name, is_rare
 from llmcli.tasks.generate.sentence_forms import split_sentences, strip_item, strip_marks
-from llmcli.tasks.languages import detect_language
+from llmcli.tasks.languages import base_code, detect_language, likeliest_language
 from llmcli.tasks.written_dates import month_number
 
 _AUXILIARY = "is|was|has|had|will|would|can|could|does|did|said|says"
@@ -35,6 +37,7 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 """Words that are no names where they begin a sentence."""
+_LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
 
 
@@ -58,16 +61,39 @@ class SourceNames:
 
     def find_unknown(self, text: str) -> list[str]:
         """Return the names of a text that stand in none of the texts; those that follow each other are one name."""
-        language = detect_language(text)
-        only_forms = language is not None and language.code.partition("-")[0] == "de"
+        detected = detect_language(text)
+        language = likeliest_language(text) if detected is None else base_code(detected)
+        only_forms = detected is not None and language == _LANGUAGE_OF_CAPITALIZED_NOUNS
         common = {word for word in re.findall(r"[^\W\d_]+", text) if word.islower()}
         found: dict[str, None] = {}
         for paragraph in text.splitlines():
             for sentence in split_sentences(paragraph):
                 plain = blank_dates(strip_item(strip_marks(sentence)))
                 names = [name for name in _find_sentence_names(plain, common) if not self._is_known(name)]
+                names = names or self._find_rare(plain, common, language)
                 found |= dict.fromkeys(_join_adjacent([n for n in names if has_form(n) or not only_forms], plain))
         return [*found]
+
+    @cached_property
+    def _language(self) -> str:
+        detected = detect_language("\n".join(self._texts))
+        return "" if detected is None else base_code(detected)
+
+    def _find_rare(self, sentence: str, common: set[str], language: str) -> list[str]:
+        """Return the unknown names of a title, and the first word of a sentence, that are told by being rare."""
+        if _is_title(sentence):
+            if not (language in OTHER_LANGUAGES or (language == ENGLISH and self._language in {ENGLISH, ""})):
+                return []
+            words = [word for word in re.findall(r"(?<![\w./-])[^\W\d_]{3,}(?![\w/-])", sentence) if word.istitle()]
+            return [word for word in words if self._may_be_name(word, common) and is_rare(word, language)]
+        first = re.search(r"[^\W\d_]+", sentence)
+        if language not in OTHER_LANGUAGES or first is None or not self._may_be_name(first[0], common):
+            return []
+        name = find_leading_name(sentence, language)
+        return [] if name is None else [name]
+
+    def _may_be_name(self, word: str, common: set[str]) -> bool:
+        return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
 
     def _is_known(self, name: str) -> bool:
         if name.casefold() in STOP_WORDS or self._terms.issuperset(find_terms(name)):
@@ -76,9 +102,13 @@ class SourceNames:
         return month > 0 and f"{month:02}" in self._months
 
 
+def _is_title(sentence: str) -> bool:
+    return is_title_case(sentence) and not sentence.rstrip("*_\"')\u201d ").endswith(_SENTENCE_MARKS)
+
+
 def _find_sentence_names(sentence: str, common: set[str]) -> Iterator[str]:
     """Yield the names of a sentence in their order; ``common`` words are written in small letters elsewhere."""
-    is_title = is_title_case(sentence) and not sentence.rstrip("*_\"')\u201d ").endswith(_SENTENCE_MARKS)
+    is_title = _is_title(sentence)
     leading = _LEADING.match(sentence)
     if leading is not None and leading["name"][0].isupper() and not is_title:
         name = leading["name"]

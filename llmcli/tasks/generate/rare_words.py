@@ -1,0 +1,61 @@
+"""Words that are rare enough to be names, where a capital does not tell: in titles, and at the beginning of a sentence.
+
+The lists of words are those of ``proofread``. The English one has many names, with small frequencies; those of other
+languages lack many forms of words, so that there a name must be one that English texts have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+
+from llmcli.tasks.proofread.spelling import MIN_FREQUENCY, load_word_list
+
+ENGLISH = "en"
+OTHER_LANGUAGES = frozenset({"es", "fr", "it", "pt", "nl"})
+"""Those in which the first word of a sentence before a verb is a name, if it is rare; German gives nouns a capital."""
+_COMMON_FREQUENCY = 1e-5
+"""Of the parts of a compound such as "toolkit"."""
+_MIN_PART = 3
+_ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), *product(("ed", "ing", "er", "ers"), ("", "e")))
+_FIRST_TWO = re.compile(r"\W*(?P<name>[^\W\d_]{3,})[ ](?P<next>[^\W\d_]+)")
+_NO_VERB = frozenset(
+    ["el", "la", "los", "las", "un", "una", "unos", "unas", "este", "esta", "estos", "estas", "todo", "toda", "todos", "todas", "su", "sus", "lo", "al", "del", "de", "y", "o", "le", "les", "l", "une", "des", "ce", "cet", "cette", "ces", "son", "sa", "ses", "du", "et", "ou", "il", "lo", "gli", "i", "uno", "questo", "questa", "suo", "sua", "di", "e", "a", "o", "os", "as", "um", "uma", "seu", "sua", "het", "een", "dit", "deze", "en", "of"]
+)
+"""Words after a verb in the imperative, or inside of a noun phrase."""
+
+
+def is_rare(word: str, language: str) -> bool:
+    """Return whether a word with a capital may be a name, by its frequency in a language with a list of words."""
+    key = word.lower()
+    english = max(map(load_word_list(ENGLISH).frequency, _forms(key)))
+    if english >= MIN_FREQUENCY:
+        return False
+    if language == ENGLISH:
+        return not _is_compound(key)
+    own = load_word_list(language)
+    return english > 0 and not any(map(own.frequency, _forms(key)))
+
+
+def find_leading_name(sentence: str, language: str) -> str | None:
+    """Return the first word of a sentence of one of ``OTHER_LANGUAGES``, if it is rare and a verb may follow."""
+    match = _FIRST_TWO.match(sentence)
+    if match is None or not match["name"][0].isupper() or not match["next"].islower() or match["next"] in _NO_VERB:
+        return None
+    if load_word_list(language).frequency(match["next"]) and is_rare(match["name"], language):
+        return match["name"]
+    return None
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Yield a word, and what it may be without its ending."""
+    yield word
+    yield from (word.removesuffix(ending) + rest for ending, rest in _ENDINGS if word.endswith(ending))
+
+
+def _is_compound(word: str) -> bool:
+    """Return whether an English word is two common ones: "runtime"."""
+    frequency = load_word_list(ENGLISH).frequency
+    middles = range(_MIN_PART, len(word) - _MIN_PART + 1)
+    return any(min(frequency(word[:at]), frequency(word[at:])) >= _COMMON_FREQUENCY for at in middles)
