@@ -15,13 +15,78 @@ from llmcli.tasks.proofread.spelling import MIN_FREQUENCY, load_word_list
 ENGLISH = "en"
 OTHER_LANGUAGES = frozenset({"es", "fr", "it", "pt", "nl"})
 """Those in which the first word of a sentence before a verb is a name, if it is rare; German gives nouns a capital."""
-_COMMON_FREQUENCY = 1e-5
+_COMMON_FREQUENCY = 1e-6
 """Of the parts of a compound such as "toolkit"."""
 _MIN_PART = 3
 _ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), *product(("ed", "ing", "er", "ers"), ("", "e")))
 _FIRST_TWO = re.compile(r"\W*(?P<name>[^\W\d_]{3,})[ ](?P<next>[^\W\d_]+)")
 _NO_VERB = frozenset(
-    ["el", "la", "los", "las", "un", "una", "unos", "unas", "este", "esta", "estos", "estas", "todo", "toda", "todos", "todas", "su", "sus", "lo", "al", "del", "de", "y", "o", "le", "les", "l", "une", "des", "ce", "cet", "cette", "ces", "son", "sa", "ses", "du", "et", "ou", "il", "lo", "gli", "i", "uno", "questo", "questa", "suo", "sua", "di", "e", "a", "o", "os", "as", "um", "uma", "seu", "sua", "het", "een", "dit", "deze", "en", "of"]
+    [
+        "el",
+        "la",
+        "los",
+        "las",
+        "un",
+        "una",
+        "unos",
+        "unas",
+        "este",
+        "esta",
+        "estos",
+        "estas",
+        "todo",
+        "toda",
+        "todos",
+        "todas",
+        "su",
+        "sus",
+        "lo",
+        "al",
+        "del",
+        "de",
+        "y",
+        "o",
+        "le",
+        "les",
+        "l",
+        "une",
+        "des",
+        "ce",
+        "cet",
+        "cette",
+        "ces",
+        "son",
+        "sa",
+        "ses",
+        "du",
+        "et",
+        "ou",
+        "il",
+        "lo",
+        "gli",
+        "i",
+        "uno",
+        "questo",
+        "questa",
+        "suo",
+        "sua",
+        "di",
+        "e",
+        "a",
+        "o",
+        "os",
+        "as",
+        "um",
+        "uma",
+        "seu",
+        "sua",
+        "het",
+        "een",
+        "dit",
+        "deze",
+        "en",
+        "of",
+    ]
 )
 """Words after a verb in the imperative, or inside of a noun phrase."""
 
@@ -43,7 +108,8 @@ def find_leading_name(sentence: str, language: str) -> str | None:
     match = _FIRST_TWO.match(sentence)
     if match is None or not match["name"][0].isupper() or not match["next"].islower() or match["next"] in _NO_VERB:
         return None
-    if load_word_list(language).frequency(match["next"]) and is_rare(match["name"], language):
+    is_verb = not match["next"].endswith("s") or load_word_list(language).frequency(match["next"]) > 0  # no plural
+    if is_verb and is_rare(match["name"], language):
         return match["name"]
     return None
 

@@ -82,7 +82,9 @@ class SourceNames:
     def _find_rare(self, sentence: str, common: set[str], language: str) -> list[str]:
         """Return the unknown names of a title, and the first word of a sentence, that are told by being rare."""
         if _is_title(sentence):
-            if not (language in OTHER_LANGUAGES or (language == ENGLISH and self._language in {ENGLISH, ""})):
+            if language != _LANGUAGE_OF_CAPITALIZED_NOUNS:  # a title is too short to tell others apart
+                language = self._language or language
+            if language not in {ENGLISH, *OTHER_LANGUAGES}:
                 return []
             words = [word for word in re.findall(r"(?<![\w./-])[^\W\d_]{3,}(?![\w/-])", sentence) if word.istitle()]
             return [word for word in words if self._may_be_name(word, common) and is_rare(word, language)]
