@@ -125,6 +125,8 @@ _FIRST_CHARACTERS = {
     "percent": "%",
 }
 """The characters at which a pattern can start; never a letter after another letter, since none starts there."""
+_NECESSARY_CHARACTERS = {**_FIRST_CHARACTERS, "url": r":|www\.", "email": "@", "number": r"\d"}
+"""What a text with a span of the kind contains: most messages have nothing of it."""
 _STEP_CHARS = 4096
 """Number of characters that are scanned at once: a longer native call would delay signals."""
 PLAIN_TEXT_KINDS = frozenset(
@@ -156,6 +158,8 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     code = [Span(start, end, "code") for start, end in code_spans(text)] if "code" in wanted else []
     pattern = _compile_pattern(wanted)
     if pattern is None:
+        return code
+    if len(text) <= _STEP_CHARS and not _compile_necessary(wanted).search(text):
         return code
     spans, at = [], 0
     for span in [*code, None]:
@@ -218,6 +222,11 @@ def _compile_pattern(wanted: frozenset[str]) -> re.Pattern[str] | None:
     beginnings = "|".join(dict.fromkeys(_FIRST_CHARACTERS[name] for name in names))
     rest = rf"(?s:.)(?:(?<=[A-Za-z])[A-Za-z]++|(?!{beginnings})(?s:.)){{0,{_STEP_CHARS}}}+"
     return re.compile(f"{'|'.join(chosen)}|(?P<rest>{rest})")
+
+
+@lru_cache(maxsize=64)
+def _compile_necessary(wanted: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("|".join(dict.fromkeys(_NECESSARY_CHARACTERS[name] for name in _SYNTAXES if name in wanted)))
 
 
 def _span_of_match(match: re.Match[str], text: str) -> Span:

@@ -57,6 +57,11 @@ class TranslationMemoryCache:
         self.outdated_outputs: list[Path] = []
         """Files that were replaced although their records could not be changed."""
 
+    @property
+    def keeps_records(self) -> bool:
+        """Whether there is a memory, which may know how an output was made."""
+        return self._memory is not None
+
     def find(self, segment: Segment, source: Language | None, translator: Translator) -> str | None:
         """Return the translation of a segment."""
         if translator.stub_translate is not None:

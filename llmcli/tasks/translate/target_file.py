@@ -133,7 +133,7 @@ class TargetFile:
         whole: bool,
     ) -> None:
         """Prepare the record of the file with the content ``out``, made from ``text``; ``whole``: fully translated."""
-        if self._spec.output is None:
+        if self._spec.output is None or not self._memory.keeps_records:
             return
         what = run_interruptible(self._previous_output, out, form, segments, translations)
         stamp = self._fingerprint(text, out, form) if whole else ""
