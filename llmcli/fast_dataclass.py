@@ -159,7 +159,7 @@ def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807 (it bec
 
 
 def _compile_init(owner: Any) -> Callable[..., None]:
-    names: dict[str, Any] = {"MISSING": MISSING, "put": object.__setattr__}
+    names: dict[str, Any] = {"MISSING": MISSING}
     parameters, body = ["self"], []
     for each in owner.__own__:
         has_default = each.default is not MISSING or each.default_factory is not MISSING
@@ -171,7 +171,11 @@ def _compile_init(owner: Any) -> Callable[..., None]:
             names[f"default_{each.name}"] = each.default
         default = "MISSING" if each.default is MISSING else f"default_{each.name}"
         parameters.append(f"{each.name}={default}" if has_default else each.name)
-        body.append(f"    put(self, {each.name!r}, {value})")
+        if owner.__setattr__ is object.__setattr__:
+            body.append(f"    self.{each.name} = {value}")
+        else:
+            names[f"put_{each.name}"] = getattr(owner, each.name).__set__  # of the slot: object.__setattr__ is slower
+            body.append(f"    put_{each.name}(self, {value})")
     if hasattr(owner, "__post_init__"):
         body.append("    self.__post_init__()")
     exec(f"def __init__({', '.join(parameters)}):\n" + "\n".join(body or ["    pass"]), names)  # noqa: S102 (names of fields)

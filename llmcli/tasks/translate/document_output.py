@@ -41,11 +41,11 @@ class DocumentOutput:
         self._format = document_format
         self._streaming = document_format.streams and spec.layout is OutputLayout.TRANSLATION
         self._source = source
-        self._line_starts = [index + 1 for index, c in enumerate(source) if c == "\n"]
+        self._line_starts = [match.end() for match in re.finditer("\n", source)]
         self._part_lines = (
             []
             if not document_format.is_package
-            else [bisect_right(self._line_starts, index) + 1 for index, c in enumerate(source) if c == PART_MARK]
+            else [bisect_right(self._line_starts, match.start()) + 1 for match in re.finditer(PART_MARK, source)]
         )
         self._states = states
         self._segments_written = 0
@@ -159,7 +159,9 @@ class DocumentOutput:
 
     def _find_invalid_translations(self) -> list[int]:
         """Return the segments whose translations make the document invalid; none if the document itself is."""
-        return [] if self._format.check(self._source) else self._bisect_invalid(list(range(len(self._states))))
+        everything = range(len(self._states))
+        is_valid = not self._format.check(self._join_subset(everything))  # as nearly always: the source is not read
+        return [] if is_valid or self._format.check(self._source) else self._bisect_invalid(list(everything))
 
     def _bisect_invalid(self, indices: list[int]) -> list[int]:
         """Return the segments among some whose translations make the document invalid."""
