@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from llmcli.documents.segments import Span
@@ -44,7 +45,7 @@ class MaskedText:
 
     def strip_masks(self, text: str) -> str:
         """Return a text without marks, to check its words."""
-        return re.sub(self._pattern, " ", text)
+        return self._pattern.sub(" ", text)
 
     def replace_masks(self, text: str, stand_in: Callable[[str], str]) -> str:
         """Return a text in which ``stand_in`` of its original replaces each mark."""
@@ -53,7 +54,7 @@ class MaskedText:
             number = int(match[1])
             return stand_in(self.originals[number - 1]) if 0 < number <= len(self.originals) else match[0]
 
-        return re.sub(self._pattern, put, text)
+        return self._pattern.sub(put, text)
 
     def find_problem(self, source: str, answer: str) -> str:
         """Return what is wrong with the marks of an answer to ``source``, "" if each occurs once, in a valid order."""
@@ -71,11 +72,11 @@ class MaskedText:
 
     def unmask(self, answer: str) -> str:
         """Return an answer with valid marks, with the originals in their place."""
-        return re.sub(self._pattern, lambda match: self.originals[int(match[1]) - 1], answer)
+        return self._pattern.sub(lambda match: self.originals[int(match[1]) - 1], answer)
 
     def transform_unmasked(self, change: Callable[[str], str]) -> str:
         """Return the text with its originals in place of the marks, and ``change`` applied between them."""
-        pieces = re.split(self._pattern, self.text)
+        pieces = self._pattern.split(self.text)
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
         )
@@ -107,11 +108,21 @@ class MaskedText:
         return " ".join(format_mask(self.sign, number) for number in sorted(set(numbers)))
 
     @property
-    def _pattern(self) -> str:
-        return rf"{_OPEN}{re.escape(self.sign)}\s*([0-9]{{1,6}}){_CLOSE}"
+    def _pattern(self) -> re.Pattern[str]:
+        return _compile_mask(self.sign)
 
     def _find_masks(self, text: str) -> Iterable[re.Match[str]]:
-        return re.finditer(self._pattern, text)
+        return self._pattern.finditer(text)
+
+
+@lru_cache(maxsize=64)
+def _compile_mask(sign: str) -> re.Pattern[str]:
+    return re.compile(rf"{_OPEN}{re.escape(sign)}\s*([0-9]{{1,6}}){_CLOSE}")
+
+
+@lru_cache(maxsize=64)
+def _compile_mask_start(sign: str) -> re.Pattern[str]:
+    return re.compile(rf"{_OPEN}{re.escape(sign)}\s*[0-9]")
 
 
 def format_mask(sign: str, number: int) -> str:
@@ -121,7 +132,7 @@ def format_mask(sign: str, number: int) -> str:
 
 def mask_spans(text: str, spans: Sequence[Span]) -> MaskedText:
     """Return ``text`` with a mark in place of each span; spans are in order and disjoint."""
-    sign = next((sign for sign in _MASK_SIGNS if not re.search(rf"{_OPEN}{re.escape(sign)}\s*[0-9]", text)), "")
+    sign = next((sign for sign in _MASK_SIGNS if not _compile_mask_start(sign).search(text)), "")
     if not sign:  # a text that contains marks of all kinds gets a private-use character
         sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
     parts, originals, at = [], [], 0
