@@ -76,6 +76,8 @@ class MaskedText:
 
     def transform_unmasked(self, change: Callable[[str], str]) -> str:
         """Return the text with its originals in place of the marks, and ``change`` applied between them."""
+        if not self.originals:
+            return change(self.text)
         pieces = self._pattern.split(self.text)
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
@@ -135,6 +137,8 @@ def mask_spans(text: str, spans: Sequence[Span]) -> MaskedText:
     sign = next((sign for sign in _MASK_SIGNS if not _compile_mask_start(sign).search(text)), "")
     if not sign:  # a text that contains marks of all kinds gets a private-use character
         sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    if not spans:
+        return MaskedText(text, (), sign)
     parts, originals, at = [], [], 0
     for span in spans:
         originals.append(text[span.start : span.end])

@@ -335,5 +335,7 @@ def _make_piece(text: str, tokens: int) -> _Piece:
 def spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
     """Return the spans to mask: those the format protects, except numbers, and the glossary's untranslated terms."""
     spans = [span for span in segment.protected if span.kind != "number"]
+    if not kept:
+        return spans
     free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]
     return sorted(spans + free, key=lambda span: span.start)

@@ -17,7 +17,6 @@ from llmcli.documents.formats.markup.markdown_inline import AUTOLINK, LINK_TARGE
 from llmcli.documents.protected_spans import code_spans
 from llmcli.documents.segments import Span
 
-_MARKDOWN_SIGNS = ("`", "](", "<")
 _BEFORE_OTHER_BACKTICK = re.compile(r"[0-9A-Za-z_:\\]")
 _BRACKET = re.compile(r"\\.|!?\[|\]", re.DOTALL)
 _OPENING_BRACKETS = frozenset({"[", "!["})
@@ -43,7 +42,7 @@ def protect_markdown(text: str, spans: Sequence[Span], elements: Sequence[Span] 
     What would cut another span is no Markdown, nor what has one of the ``elements`` in it: spans that are no text in
     the document. Both are in order and disjoint, and so is the result.
     """
-    if not any(sign in text for sign in _MARKDOWN_SIGNS):
+    if not ("`" in text or "](" in text or "<" in text):
         return list(spans)
     before, apart = _SpanIndex(spans), _SpanIndex(elements)
 

@@ -279,8 +279,7 @@ def parse_strings(text: str) -> list[StringValue]:
     started = False
     while True:
         while reader.expects_key and (member := _MEMBER.match(text, at)):
-            reader.accept_member(member)
-            at = member.end()
+            at = reader.accept_member(member)
         match = _TOKEN.match(text, at)
         kind = match.lastgroup if match else None
         if match is None or kind is None:
@@ -312,13 +311,15 @@ class _JsonScanner:
         top = self.open_containers[-1] if self.open_containers else None
         return top is not None and top.closer == "}" and top.expects in {"first", "key"}
 
-    def accept_member(self, member: re.Match[str]) -> None:
-        """Accept a key with a string and the comma behind it, if there is one."""
+    def accept_member(self, member: re.Match[str]) -> int:
+        """Accept a key with a string and the comma behind it, if there is one; return where they end."""
         top = self.open_containers[-1]
-        top.key, top.key_start = _decode_string(member["key"]), member.start("key")
-        top.expects = "key" if member["comma"] else "comma"
+        key, value, comma = member.groups()
+        top.key, top.key_start = _decode_string(key), member.start("key")
+        top.expects = "key" if comma else "comma"
         self.keys[len(self.open_containers) - 1 :] = [top.key]
-        self._add_value("string", member["value"], member.start("value"))
+        self._add_value("string", value, member.start("value"))
+        return member.end()
 
     def accept_token(self, kind: str, words: str, start: int) -> bool:
         """Accept one token; return False if the grammar does not allow it."""
