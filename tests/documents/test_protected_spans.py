@@ -31,6 +31,21 @@ def test_words_are_not_protected(text):
     assert found(text) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["words", "", "%s", "{name}", "{{x}}", "{% if x %}", "${x}", "$t(key)", "%{x}", "www.example.org", "see mailto:a@b.org",
+     "tel:1", "a.b@c.example.org", "<b>", "3.5 kg", "\u20ac5", "&nbsp;", "&File", ":name", ":smile:", "@user", "++ctrl+c++",
+     "{: .class}", "{f(x)}", ":name[", "words ^id", "%1", "%n", "\x1b[1m", "a\rb", "\ufeff", "\ud800", "`code`", "`%s`"],
+)  # fmt: skip
+def test_short_and_long_texts_have_the_same_spans(text):
+    """A short text is searched for necessary characters first, for each kind, and no span is lost."""
+    before = "\n" + "x" * 5000 + "\n"
+    for kinds in [*([kind] for kind in protected_spans._SYNTAXES), protected_spans._SYNTAXES.keys() | {"code"}]:
+        long, short = find_spans(before + text, kinds), find_spans("\n" + text, kinds)
+        moved = [(span.start + len(before) - 1, span.end + len(before) - 1, span.kind) for span in short]
+        assert [(span.start, span.end, span.kind) for span in long] == moved
+
+
 def test_a_url_ends_before_the_sentence_does():
     """Punctuation of the sentence and unmatched brackets are not part of it."""
     assert found("(see https://a.b/c_(d), or http://e.f/g.)") == ["https://a.b/c_(d)", "http://e.f/g"]

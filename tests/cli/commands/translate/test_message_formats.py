@@ -12,6 +12,7 @@ from lying_translators import LIES, well
 from scripted import last_message
 
 from llmcli.documents.format_registry import find_format
+from llmcli.documents.formats.message_files.json_messages import JsonFormat
 
 XLIFF = '<xliff version="1.2"><file original="a"><body>\n  <trans-unit id="t"><source>Good <g id="1">morning</g>, {name}.</source></trans-unit>\n</body></file></xliff>\n'
 UNITS = '<xliff version="2.0"><file id="a">\n <unit id="t"><segment><source>Good <pc id="1">morning</pc>, {name}.</source></segment></unit>\n</file></xliff>\n'
@@ -326,3 +327,17 @@ def test_braces_beside_a_format_item_of_dotnet_are_escaped(llm, data):
     assert run.out == value % f"{kept}{{1:dd MMM yyyy}}, }}}} {greek('above')}. {{{{ so }}}}"
     plain = translate(llm, "a.resx", value % "Used many times.", answer=answer)
     assert plain.out == value % f"{greek('Used many times.')} {{ so }}"
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_document_is_read_no_more_often_than_needed(llm, data, monkeypatch, memory):
+    """A valid translation is checked once; it is read again only for a memory that records how it was made."""
+    calls = []
+    split, check = JsonFormat.split, JsonFormat.check
+    monkeypatch.setattr(JsonFormat, "split", lambda *args: calls.append("split") or split(*args))
+    monkeypatch.setattr(JsonFormat, "check", lambda *args: calls.append("check") or check(*args))
+    Path("in.json").write_text('{"a": "Some words", "b": "More words"}')
+    options = () if memory else ("--no-tm",)
+    run = llm("translate", "--to", "fr", *options, "in.json", "-o", "out.json", answer=well)
+    assert run.code == 0
+    assert calls == ["split", "check", *(["split"] if memory else [])]

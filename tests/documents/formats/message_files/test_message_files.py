@@ -51,6 +51,41 @@ def test_values_of_a_flutter_file():
     assert protected(segments[4]) == ["{n, plural, one{#", "} other{#", "}}", "{who}"]
 
 
+@all_rows(
+    ("text", "strings"),
+    [
+        ('{"a":"b","c" : "d" ,\n"e": {"f": "g"}, "h": ["i", {"j": "k"}]}', "a=b c=d e.f=g h.0=i h.1.j=k"),
+        (r'{"\u0061\n": "x\"y", "n": 1, "b": "c"}', 'a\n=x"y b=c'),
+    ],
+)
+def test_members_of_objects_are_read_whole(text, strings):
+    """Keys with strings are read in one step, with blanks, escapes and objects around them."""
+    found = json_messages.parse_strings(text)
+    assert [f"{'.'.join(each.path)}={each.text}" for each in found] == strings.split(" ")
+    for each in found:
+        assert json.loads(text[each.start - 1 : each.end + 1]) == each.text
+        assert each.key_start < 0 or json.JSONDecoder().raw_decode(text, each.key_start)[0] in each.path
+
+
+@all_rows(
+    ("text", "refused"),
+    [
+        ('{"a": "b",}', 10), ('{"a": "b" "c"}', 10), ('{"a": "b"', 9), ('{"a": "b", "c"', 14), ('{"a" "b"}', 5),
+        ('["a": "b"]', 4), ('{"a": "b"]', 9), ('{"a": "b", 1: "c"}', 11), ('"a": "b"', 3), ('{"a": "b": "c"}', 9),
+        ('{"a": "b"}, "c": "d"', 10), ('{"a": "b", "c": "d\n"}', 16), (r'{"a": "\x"}', 6), ('{,"a": "b"}', 1),
+    ],
+)  # fmt: skip
+def test_members_of_no_object_are_refused(text, refused):
+    """What the grammar does not allow is refused where it is, and after a member as before."""
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(text)
+    for line in range(2):
+        text, refused = text[:refused] + "\n" * line + text[refused:], refused + line
+        with pytest.raises(BadDocument) as caught:
+            json_messages.parse_strings(text)
+        assert caught.value.line == line + 1
+
+
 def test_keys_and_other_values_stay():
     """Only string values are translated, in objects and arrays, also under duplicate keys."""
     text = '{"a b": ["c d", 1, null, true, {"e": "f g"}], "a b": "h", "i": "https://a.b", "$schema": "x y"}'
