@@ -38,6 +38,7 @@ _NO_NAME = re.compile(
 )
 """Words that are no names where they begin a sentence."""
 _LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
+_SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
 
 
@@ -76,14 +77,15 @@ class SourceNames:
 
     @cached_property
     def _language(self) -> str:
-        detected = detect_language("\n".join(self._texts))
-        return "" if detected is None else base_code(detected)
+        text = "\n".join(self._texts)
+        detected = detect_language(text)
+        return likeliest_language(text[:_SAMPLE_CHARS]) if detected is None else base_code(detected)
 
     def _find_rare(self, sentence: str, common: set[str], language: str) -> list[str]:
         """Return the unknown names of a title, and the first word of a sentence, that are told by being rare."""
         if _is_title(sentence):
             if language != _LANGUAGE_OF_CAPITALIZED_NOUNS:  # a title is too short to tell others apart
-                language = self._language or language
+                language = self._language
             if language not in {ENGLISH, *OTHER_LANGUAGES}:
                 return []
             words = [word for word in re.findall(r"(?<![\w./-])[^\W\d_]{3,}(?![\w/-])", sentence) if word.istitle()]

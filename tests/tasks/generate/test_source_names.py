@@ -44,3 +44,8 @@ NAMES = SourceNames(
 def test_names_that_stand_in_no_source(text, unknown):
     """Also as the first word of a sentence, if what follows shows that it is a name; words of dates are none."""
     assert NAMES.find_unknown(text) == unknown
+
+
+def test_a_title_with_a_short_source():
+    """A title and a source of few words are told apart from other languages as well as possible."""
+    assert SourceNames(["The port of Bergen is big."]).find_unknown("The Port of Oslo Is Big") == ["Oslo"]
