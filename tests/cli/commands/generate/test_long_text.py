@@ -610,6 +610,18 @@ def test_a_date_and_a_number_of_the_outline_of_the_model(llm, write):
     assert "Opening: the date March 3rd stands in no source" in json.loads(run.out)["warnings"]
 
 
+def test_words_and_units_that_no_source_has(llm, write):
+    """Numbers and dates in words are named, and so is a number with another unit; "twelve people" is the source's 12."""
+    said = (
+        "The warehouse has room for thirty-two pallets, opens on the third of March and takes twelve people 2 tonnes."
+    )
+    run, problems = write_bergen(llm, write, said)
+    assert run.code == 3
+    named = {"the number thirty-two", "the date third of March", "the number 2"}
+    assert {f"{each} stands in no source" for each in named} <= {*problems}
+    assert not any("twelve" in problem and problem.startswith("the number") for problem in problems)
+
+
 def test_a_date_that_is_written_otherwise(llm, write):
     """Cites the sentence that has its day and month, with or without the year."""
     run, problems = write_bergen(llm, write, "The new warehouse in Bergen opens on February 3rd.")
