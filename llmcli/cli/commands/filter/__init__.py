@@ -28,7 +28,7 @@ ExcludedOption = Annotated[
       llm filter -c "the writer is angry" reviews.txt
       llm filter "it is about money" --not "it is about taxes" tickets.txt
       llm filter --files "it is about a bicycle" notes.txt report.txt
-      llm filter --files -0 "it is about a bicycle" *.txt | xargs -0 cp -t bicycles
+      llm filter --files -0 "it is about a bicycle" *.txt | xargs -0 wc -w
       llm filter "it is about money" --calibrate money.csv --calibration money
     """,
     flags=FilterFlags,

@@ -40,7 +40,7 @@ class Style(StrEnum):
       llm summarize --insights sales.csv
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
-      llm summarize --combine --column message messages.csv
+      llm summarize --combine --column text tickets.csv
     """,
     flags=RecordFlags,
 )
