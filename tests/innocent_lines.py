@@ -466,4 +466,204 @@ Salasana on liian lyhyt.
 密码长度不能少于12位。
 Пароль должен содержать не менее 12 символов.
 """
-LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS)
+TOOLS_AND_SENTENCES = r"""
+Nov 14 08:12:31 mx1 postfix/smtp[2211]: 4F2A1C0: to=<user@example.com>, relay=mx.example.com[192.0.2.10]:25, status=sent
+Nov 14 08:12:31 fw kernel: [UFW BLOCK] IN=eth0 OUT= MAC=00:16:3e:5e:6c:00 SRC=203.0.113.4 DST=192.0.2.1 LEN=60 PROTO=TCP SPT=51234 DPT=22
+2026-11-14 08:12:31.402 UTC [1821] LOG:  connection authenticated: identity="app" method=scram-sha-256 (/etc/postgresql/pg_hba.conf:97)
+[Sat Nov 14 08:12:31 2026] [auth_basic:error] [pid 712] user bob: authentication failure for "/admin": Password Mismatch
+level=info component=vault msg="token renewed" accessor=Ll7nKp-dK5yjaodPnTT_Auy6 ttl=3600
+WARN  o.s.s.c.p.NoOpPasswordEncoder - This PasswordEncoder is not secure
+goroutine 18 [running]: main.(*TokenStore).Get(0xc0000b6000, {0xc00001c0a8, 0x24})
+at com.example.auth.PasswordService.verify(PasswordService.java:142)
+  File "/srv/app/auth/tokens.py", line 58, in decode_token
+thread 'main' panicked at src/secret.rs:17:5: called `Option::unwrap()` on a `None` value
+Build fingerprint: 'google/husky/husky:14/UQ1A.240205.004/11269751:user/release-keys'
+kernel: audit: type=1112 audit(1793605276.204:811): pid=812 uid=0 auid=4294967295 ses=4294967295 msg='op=login acct="bob" exe="/usr/sbin/sshd"'
+span.id=af856ce04445f621 parent.id=808a15e7b6d69e81 trace.id=20ad953c4d79e98be3a97b3c8dd12d02
+X-B3-TraceId: 687c314dfec065796573ca8eeb363f09
+x-ms-request-id: 26af91d1-a71d-4a49-9552-da89dab4fcb8
+x-github-request-id: C8A4:2F1E:1B2C3D:2E3F4A:65B0C1D2
+X-Hub-Signature-256: sha256=a095cd27cf292a133956de8f4da121117cd0a2af8a4a7255bf567b4f1c2432aa
+Signature: keyId="main-key",algorithm="rsa-sha256",headers="(request-target) host date",signature="auuErOIvBl8zs45/IiqEaXJJdDnE8DBxo4UYrdxgH4jB3jVK8JYebTvB+hxM4i1i2UnKi+1ON6xBYHKkvj3fkSQv0dhvTKQiF6d/YPGFQHmaP40spx1EWfn1TDN4811HDWA4ycWoPng8FA95m+7K8RJFyTOCo4Nt8vNXVG6rMDg="
+NEL: {"report_to":"default","max_age":31536000,"include_subdomains":true}
+apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: build\nautomountServiceAccountToken: false
+volumes:\n  - name: tls\n    secret:\n      secretName: web-tls
+resourceVersion: "48210311"\n  uid: db0f4e74-196e-4ce0-9424-ef98f2f8068d
+kubernetes.io/service-account-token
+checksum/config: 8b1453b75593c74633d7bb44db0ceb6d481bc35ab3ebf3614ebd7b9aa52dabcc
+pod-template-hash=7d9c6b5f48
+containerID: containerd://e4e1f975bd292547ed5a36c61efa2b43e8750274351fd326026d1a4681a68e77
+imageID: docker.io/library/nginx@sha256:570517c9e76c0000a26640657636053282715277627acd4eebdefb2eeb8d46af
+"Digest": "sha256:5a848160e8823189da562db2db4699e326a3a6ca315f56bba7eba71e9630501c",
+"ChainID": "sha256:a684cedd65751411f1149b8b882d9f521b2b01297050fd896f67e58d7a2f5312",
+terraform: random_id.suffix: Creation complete after 0s [id=6-s7uA]
+aws_instance.web: Refreshing state... [id=i-0a1b2c3d4e5f67890]
+arn:aws:iam::123456789012:role/rotate-secrets
+arn:aws:sns:eu-west-1:123456789012:password-expired
+projects/482101234567/secrets/mail-password/versions/3
+/subscriptions/733e9c95-a0f6-46ae-a6cc-2718ed3bcf0c/resourceGroups/rg-prod/providers/Microsoft.KeyVault/vaults/kv-prod/secrets/db-password
+https://kv-prod.vault.azure.net/secrets/db-password/3758b9914680cfcd859b7f3f7383a73a
+ssm:/prod/app/db-password
+password: ${env:DB_PASSWORD}
+password = "${var.db_password}"
+password: {{ .Values.auth.password | quote }}
+password: "{{ lookup('env', 'DB_PASSWORD') }}"
+password=%DB_PASSWORD%
+password: ENC[AES256_GCM,data:rgURq452q2d7NQFU,iv:iu3TFqLHB86INOsjyZSC4NmsH/i6ZuhssalYo/Va5XM=,tag:C/W3LXdJ0ocnSLzmJ38P3g==,type:str]
+sops:\n    age:\n        - recipient: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+pgp: 8F6EF43151E8BE697F831F50C09BF1106A000761
+<password>${db.password}</password>
+<property name="password" value="${jdbc.password}"/>
+<entry key="password.min.length">12</entry>
+<string name="password_hint">Password</string>
+android:inputType="textPassword"
+password.required=Bitte geben Sie ein Passwort ein
+error.password.tooShort=Le mot de passe est trop court
+login.token.invalid = Das Token ist ungültig oder abgelaufen
+"errors": {"password": ["is too short (minimum is 12 characters)"]}
+{"type":"object","required":["password"],"properties":{"password":{"type":"string","minLength":12}}}
+"password": {"type": "string", "format": "password", "writeOnly": true}
+password: String! @deprecated(reason: "Use passkeys")
+message LoginRequest { string username = 1; string password = 2; }
+rpc ResetPassword(ResetPasswordRequest) returns (Empty);
+CREATE TABLE tokens (id uuid PRIMARY KEY, token_hash bytea NOT NULL, expires_at timestamptz);
+GRANT SELECT ON users TO readonly;
+ALTER ROLE app WITH PASSWORD :'app_password';
+CREATE USER app IDENTIFIED BY '<password>';
+UPDATE users SET password = ? WHERE id = ?
+INSERT INTO users (name, password) VALUES ($1, crypt($2, gen_salt('bf')))
+mysql -u root -p
+psql -U app -W -h localhost
+PGPASSFILE=~/.pgpass psql -h db
+docker login -u "$CI_USER" -p "$CI_TOKEN" registry.example.com
+echo "$CI_TOKEN" | docker login --username ci --password-stdin
+sshpass -e ssh root@10.0.0.5
+curl -H "X-Api-Key: ${API_KEY}" https://api.example.com/
+curl --user "$AUTH" https://api.example.com/
+wget --ask-password --user=anna https://files.example.com/a.zip
+openssl rand -base64 32
+openssl passwd -6
+gpg --batch --passphrase-file ~/.pass -d backup.gpg
+pwgen -s 20 1
+htpasswd -c /etc/nginx/.htpasswd anna
+keytool -list -keystore app.jks -storepass:env STORE_PASS
+zip -e -r private.zip docs/
+az keyvault secret show --name db-password --vault-name kv-prod
+heroku config:get SECRET_KEY_BASE
+fly secrets set DB_PASSWORD="$DB_PASSWORD"
+gh secret set NPM_TOKEN < token.txt
+pass show mail/work
+bw get password github
+secret-tool lookup service mail
+ansible-playbook site.yml --ask-vault-pass --vault-password-file ~/.vault
+ansible -m ping deploy@all -k
+ssh root@192.0.2.7 'systemctl restart app'
+ssh -J jump@edge.kestrel.eu admin@core.kestrel.eu
+scp -P 2222 anna@files.kestrel.eu:~/report.pdf .
+rsync -e "ssh -i ~/.ssh/k" -a ./ anna@web.kestrel.eu:/srv/
+git remote set-url origin deploy@git.kestrel.eu:ops/site.git
+Host bastion\n  HostName bastion.example.com\n  User ops\n  IdentityFile ~/.ssh/id_ed25519
+ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC1c7hnCqLw9UFOpniyl0qa0QQmKvxvUln7kAbghlbKhPrA9Id2RVWkiOknkgdAojmXQiXQ/6rACcBRS00w5F/viWcURL0hHFreD30Cy9ly3uR8nxwjWW+KT2aUAZyHQcbIszBOouAu3iiWhDKLlpaUJMRvGgse6ws3AAKbSGjw0T5Sf9P2lf45FEE32ReyNeC805o4KH+gjZDV+ABDbcOk7enNM3gsxNEu4sjnZSkp6K8nBu7HEOoWvTjsAqSoXyU/jGX+VBK7p4= build@ci
+@cert-authority *.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIl_6y1zcOf0TGn9AGLJzpSokSt6K48rhkVVmsZxmMpA
+[Interface]\nAddress = 10.8.0.2/32\nDNS = 10.8.0.1
+peer: qD3Yt18+XGu2of0T/Qz3u3AquGfF6OpZ4Q5ztfkHCrQ=
+PublicKey: j+t227Fxc1b86X2ccVa7jplYS21bTVQ6Q8P6pXjexvw=
+"publicKeyMultibase": "z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK
+nostr:npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6
+Public key fingerprint: 9945ac72ca18ede004529a0180ec44efffeebec2fed0552a0f9903ee639ef308
+tor v3: duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad.onion
+syncthing device P56IOI7-MZJNU2Y-IQGDREY-DM2MGTI-MGL3BXN-PQ6W5BM-TBBZ4TJ-XZWICQ2
+apt-key: 9D6D 8F6B C857 C906 AA2F  7BA2 3A5B 5F3B 1B2C 4D5E
+rpm: Key ID 199e2f91fd431d51: OK
+SHA256 (go1.23.4.linux-amd64.tar.gz) = 801a87af04b57657cdcdcf1b352c8933de0a55f97326a82dca219e9eb44523f4
+sha256sum -c SHA256SUMS: ubuntu.iso: OK
+blake3 37bf396b9c2e298f8679b7d50652900700749dc46f9c531aef99748ce777fa84
+  "sha512": "6XaJKBt1BnLQA3XcfgTMZSQSKTW3jthM5YaBQZatuxfHfB0Xyr94nBonDw/9bmgyK4Q048pF5pm0wJ7Po5QG3A==",
+yarn.lock: checksum: 10c0/8511c5ffef88d2da1e2a4b1ff34e69f38cb7f55732a7d97a856894eb7a1a445527cfe0cc22f3fd862fd7f01cb704685aa284733fb03214b2f894af9de693fe7b
+PODFILE CHECKSUM: a5a09b54d0c76c03955fa1d5a2935ad896336483
+SPEC CHECKSUMS:\n  Alamofire: e14dd908cd10ff6ad1d9a3a25bb7dc787e6d0e7e
+uv.lock: { url = "https://files.pythonhosted.org/packages/ab/12/1cc12a6930511e4d2c56e9cd60c67555757100813eae3380fb0dc1d16eda/idna-3.10.tar.gz", hash = "sha256:a64e418b5a0404da3ecae2b508ba5e0b1a15f7c3c58a83e71212185e2a35b831", size = 190490 }
+distributionSha256Sum=7d35e43e2ef5742a6d10edac36fccfe32adae69d5f1d8244d6dd562eb5faa5cc
+commit-hash: 37b0238c53973ca2614b7dd7c4804b37d498dee0
+vcs.revision=8b406ab31359c74979c301d6697f1fb990f9d439
+git describe: v1.4.2-17-g9b3a1c2
+Change-Id: I7d8189545537dc5f054e547817dbc11d8f8d8299
+Signed-off-by: Release Bot <bot@example.org>
+git-lfs oid sha256:96572f39a7847d3790622845125eb171243b05ddcab8b9ad2d13821822900f46
+From 6b6561b855e9920696ccd8bd3aa18fc8592503b6 Mon Sep 17 00:00:00 2001
+514cfe5d9530f50241df175cb277b8500d0ae3d7 9fceb02 fix: tokens are compared in constant time
+parent df687ef4b7726a1b2751975ecbe7e6a12411218e
+author Anna Lind <user@example.org> 1793605276 +0100
+btrfs subvolume UUID: ceded693-3125-4079-b555-5d0aedb614e1
+zpool guid 12871205923051250345
+ata-WDC_WD40EFRX-68N32N0_WD-WCC7K4XXXXXX
+nvme0n1 Samsung SSD 980 PRO 1TB S5GXNX0R123456
+ID 1d6b:0002 Linux Foundation 2.0 root hub
+fbb82d0804d713e79466737b84991ca6-5618 task finished
+job-48210-b62ba53e queued
+UID:8794e2b4-4305-47e8-bc04-ed8c447d6606@example.com
+ENTITY id="0x1F600" name="grinning face"
+\x7f\x45\x4c\x46\x02\x01\x01\x00
+b'\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR'
+byte[] magic = { 0xCA, 0xFE, 0xBA, 0xBE };
+const uint32_t k[4] = { 0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5 };
+7f454c4602010100000000000000000003003e0001000000
+6A 00 68 88 13 00 00 FF 15 20 30 40 00 85 C0 74
+000001a0  55 aa 00 00 12 34 56 78  41 11 11 11 11 11 11 11  |U....4VxA.......|
+ff 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16
+std::_Rb_tree<int, std::pair<int const, int> >::_M_erase
+?get@Token@@QEBAHXZ
+_ZN9grpc_core12Chttp2Server5StartEPNS_6ServerE
+__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE
+lib.so(+0x1a2b3) [0x7f1234567890]
+minified: !function(e,t){"object"==typeof exports&&"undefined"!=typeof module}
+chunk-vendors.a34ce07a.js 482.10 KiB
+QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPnHG
+0x71C7656EC7ab88b098defB751B7401B5f6d8976F received 2 ETH
+block 0000000000000000000b4d0e3a1c3f1d2b3a4c5d6e7f8091a2b3c4d5e6f70819
+addr1qx2fxv2umyhttkxyxp8x0dlpdt3k6cwng5pxj3jhsydzer3jcu5d8ps7zex2k2xt3uqxgjqnnj83ws8lhrn648jjxtwq2ytjqp
+Bestellnummer 4821-0031-7788, Lieferung KW 47
+Sendungsnummer 00340434161094042557
+Tracking 1Z999AA10123456784, RMA 20261114-17
+IMEI is printed under the battery; model SM-G991B
+Part 4006-3813-33, torque 8.5 Nm
+2026-11-14 08:12 12 345 678 rows, 9 876 543 bytes
+1 234 567,89 EUR; 98.765.432,10 EUR
+score 3:2, 21-19 18-21 21-17
+7 12 19 23 38 44 + 6
+rs334(T) chr11:5227002 GRCh38
+ISBN 3-16-148410-X, 978 3 16 148410 0
+doi.org/10.1038/nature12373, PMCID PMC4221854
+48°51'29.6"N 2°17'40.2"E; 48.858222,2.2945
+utm_source=newsletter&utm_medium=email&utm_campaign=autumn26
+?page=2&sort=-created_at&filter[status]=open
+https://cdn.example.com/assets/app.js?v=1793605276
+https://example.com/reset-password
+https://www.figma.com/community/file/1035203688168086460
+vscode://file/home/anna/project/src/token.ts:42:7
+user@example.com is shown in the form until you type
+Ask first.last@example.com or your.name@example.org
+Telefon 555-0188 (fictional)
+The key to the shed is under the pot; the pass is open.
+This is a secret between you and me.
+A token of gratitude was handed to all the helpers.
+You need the old password to set a new one.
+The password field must not be empty, and the two passwords have to match.
+Passwords expire after 90 days; you will be reminded 14 days before.
+My password manager generates passwords with 24 characters.
+Das Passwort darf Ihren Benutzernamen nicht enthalten.
+Das Passwort für das WLAN hängt am Kühlschrank.
+Ihr Kennwort läuft in 14 Tagen ab.
+Le mot de passe du wifi est affiché à la réception.
+Veuillez saisir votre mot de passe actuel.
+La contraseña debe incluir letras, números y símbolos.
+Cambie su contraseña cada seis meses.
+La password scade tra 30 giorni.
+Inserisci la password attuale per continuare.
+Uw wachtwoord verloopt over 14 dagen.
+A senha não confere; tente novamente.
+Hasło wygasło, ustaw nowe.
+Heslo musí obsahovat alespoň jedno číslo.
+"""
+LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES)

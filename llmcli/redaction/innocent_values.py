@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(
     r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
 )
 _REFERENCE = re.compile(
-    r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|(?:id|type|src|source|target|env)=[\w.$/-]{1,60}(?:,|\Z)|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
+    r"(?i:process\.|os\.|env[.(\[]|getenv|self\.|this\.|enc\[aes256_gcm,|(?:id|type|src|source|target|env)=[\w.$/-]{1,60}(?:,|\Z)|config[.\[]|settings[.\[]|secrets?[.\[]|vars?\.|local\.|module\.|data\.|params?[.\[]|args?[.\[]|opts?\.|options[.\[]"
     r"|request[.\[]|req\.|ctx\.|https?:|PII[_-]|arn:|vault:|ssm:|keyring:|op://|projects/|file:|ssh-(?:rsa|ed25519|dss)|ecdsa-|gs://|s3://)|-----begin|--?[a-z]|&&|\|\||[<>=]="
 )
 _CODE = re.compile(
@@ -56,7 +56,7 @@ _SECRET_NAME = re.compile(
     r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
 )
 _STATUS = re.compile(
-    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
+    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|open|closed|visible|posted|displayed|printed|affich\u00e9e?s?|expuest[ao]|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"

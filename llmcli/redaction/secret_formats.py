@@ -56,6 +56,7 @@ _CHECKSUM_BEFORE = re.compile(r"(?i:sha-?(?:1|224|256|384|512)|md5|blake2[bs]?|c
 _PUBLIC_DATA = re.compile(
     r"-----BEGIN (?:[A-Z0-9 ]{0,30}CERTIFICATE(?: REQUEST)?|(?:[A-Z0-9]{1,10} )?PUBLIC KEY(?: BLOCK)?|PGP (?:SIGNATURE|MESSAGE|PUBLIC KEY BLOCK)|SSH SIGNATURE|X509 CRL|DH PARAMETERS|EC PARAMETERS)-----"
     r"(?:[A-Za-z0-9+/=:, \r\n.()<>@\"'|-]|\\[nr]){0,60000}"
+    r"|ENC\[AES256_GCM,data:[A-Za-z0-9+/=,:_]{1,60000}\]"
     r"|data:(?:image|font|audio|video|application/(?:font|x-font|octet|pdf|wasm|json|vnd))[\w/+.-]{0,60}(?:;[\w=-]{1,40}){0,4},[A-Za-z0-9+/=%_-]{0,4000000}"
     r"|(?:ssh-(?:rsa|ed25519|dss)|ecdsa-sha2-nistp[0-9]{3}|sk-(?:ssh|ecdsa)\S{4,40})[ \t]{1,4}AAAA[A-Za-z0-9+/=]{0,4000}"
     r"|/nix/store/[a-z0-9]{32}-|/gnu/store/[a-z0-9]{32}-|\bh1:[A-Za-z0-9+/]{43}="
@@ -63,7 +64,7 @@ _PUBLIC_DATA = re.compile(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -74,19 +75,24 @@ _FILE_BEFORE = re.compile(
     r"(?i:sha-?[0-9]{1,3}(?:-[0-9]{3})?|md5|blake2[bs]?|sm3|rmd160|crc)[ ]?\([^()\r\n]{1,200}\)[ ]?=[ ]\Z"
 )
 _PUBLIC_PATH = re.compile(
-    r"(?:^|/)(?:blob|tree|commits?|raw|archive|rustc|compare|revs?|objects|blame|edit|(?:\.?build-id|objects|blobs|sha256)/[0-9a-f]{2})/[0-9a-f]{30,64}(?:/|$)"
+    r"(?:^|/)secrets/[\w-]{1,80}/[0-9a-f]{32}$|(?:^|/)(?:blob|tree|commits?|raw|archive|rustc|compare|revs?|objects|blame|edit|(?:\.?build-id|objects|blobs|sha256)/[0-9a-f]{2})/[0-9a-f]{30,64}(?:/|$)"
 )
 _MAX_NEAR_CHARS, _MAX_AFTER_CHARS, _MAX_JWK_CHARS = 400, 60, 3000
 _CHECKSUM_WORD = re.compile(
     r"(?i:(?<![a-z])(?:md[245]|sha-?[0-9]{0,3}(?:[-/_][0-9]{3})?(?:sums?)?|sha3-[0-9]{3}|blake[23][a-z]?|xxh(?:ash)?(?:32|64|128)?|crc-?[0-9]{0,2}|ripemd-?[0-9]{0,3}|whirlpool|keccak-?[0-9]{0,3})(?![a-z])"
-    r"|check[ -]?sum|digest|integrity|fingerprint|build[ -]?id|hashe?[sd]?\b|pr\u00fcfsumme|fingerabdruck|empreinte|somme de contr\u00f4le|huella|suma de comprobaci\u00f3n|commit|revision|git[ -]rev|merge|cherry|tarball|etag|merkle|block|tx(?:id)?\b|transaction|genesis|thumbprint|key ?id|checked out|\brefs/|\bhead\b|[0-9a-f]{7,40}\.{2,3}$|using \w{2,8} key|\bindex\b|cherry-pick|bisect|stash|\b(?:git|repo(?:sitory)?|branch|tags?|upstream|submodules?|bump(?:ed|s)?|clone[ds]?|fetch(?:ed)?|rebased?|patch|parent|tree|blob|reverts?|reverted|pinned|lock|regression|introduced|backport(?:ed)?|changeset|event|uuid|guid|snapshot|log ?index|cache|dedup(?:e|lication)?|manifest|layer|image|artifact|version|object|node|machine|device|info ?hash|file|archive|download(?:ed)?)\b)"
+    r"|check[ -]?sum|digest|integrity|fingerprint|build[ -]?id|hashe?[sd]?\b|pr\u00fcfsumme|fingerabdruck|empreinte|somme de contr\u00f4le|huella|suma de comprobaci\u00f3n|commit|revision|git[ -]rev|merge|cherry|tarball|etag|merkle|block|tx(?:id)?\b|transaction|genesis|thumbprint|key ?id|checked out|\brefs/|\bhead\b|[0-9a-f]{7,40}\.{2,3}$|using \w{2,8} key|\bindex\b|cherry-pick|bisect|stash|\b(?:git|repo(?:sitory)?|branch|tags?|upstream|submodules?|bump(?:ed|s)?|clone[ds]?|fetch(?:ed)?|rebased?|patch|parent|tree|blob|reverts?|reverted|pinned|lock|regression|introduced|backport(?:ed)?|changeset|event|uuid|guid|snapshot|log ?index|cache|dedup(?:e|lication)?|manifest|layer|image|artifact|version|object|node|machine|device|info ?hash|file|archive|download(?:ed)?|task|job)\b)"
 )
 _SECRET_NEAR = re.compile(
-    r"(?i:secret|passw|passphrase|token|api[ _-]?key|access[ _-]?key|hmac|credential|private|session|signing[ _-]?key|auth)"
+    r"(?i:secret|passw|passphrase|token|api[ _-]?key|access[ _-]?key|hmac|credential|private|session|signing[ _-]?key|auth|(?<![a-z])(?:psk|seed|licen[cs]e|pass|pwd|pw|schl\u00fcssel|cl\u00e9|clave)(?![a-z])|(?<!public)(?<!public )(?<!rsa )(?<!dsa )(?<![a-z])keys?(?![a-z])(?![ _-](?:id|fingerprint|grip)))"
 )
 _OPENPGP_BEFORE = re.compile(
     r"(?:^|\n)(?:pub|sub|sec|ssb)[#>]?[ \t]{1,4}(?:rsa|dsa|elg|ed|cv|nistp|brainpool|[0-9]{3,4})[^\n]{0,100}\r?\n[ \t]{0,12}(?:Key fingerprint = )?\Z|(?:^|\n)(?:fpr|pub|sub|grp)(?::[^:\n]{0,40}){1,9}:\Z"
 )
+_COMMIT_AFTER = re.compile(
+    r" (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]| [0-9a-f]{7,40} \w"
+    r"| (?:refs/|\(HEAD|(?:[a-z]{2,10}(?:\([\w-]{1,20}\))?!?: [a-z]|Merge |Revert ))"
+)
+_SUMS_BEFORE = re.compile(r"(?i:(?:check)?sums:?)\s*\n(?:[^\n]{1,120}\n){0,4}[ \t]{0,8}[\w./+-]{1,80}:[ \t]{1,4}\Z")
 _DNS_WORD = re.compile(
     r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3|NSEC3PARAM|OPENPGPKEY|RRSIG|TXT)[ \t]|(?i:dkim|\bk=|arc-)"
 )
@@ -96,11 +102,11 @@ _DNS_RECORD = re.compile(
     r"|\bTXT[ \t]{1,8}\(?[ \t]{0,4}\"[^\"\n]{0,300}\Z|(?i:\b(?:v=DKIM1|k=(?:rsa|ed25519)))[^\n]{0,60}\bp=[^;]{0,380}\Z|(?i:\b(?:dkim|arc-message)-(?:signature|seal)|\barc-seal:)[^\x00]{0,380}\b(?:b|bh)=[A-Za-z0-9+/=\s]{0,380}\Z"
 )
 _PUBLIC_LABEL = re.compile(
-    r"(?i:(?<![a-z])(?:(?!session|sess|auth|login)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:=]\s{0,2}[\"']\Z)|"
-    r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|opaque|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?\Z"
+    r"(?i:(?<![a-z])(?:(?!session|sess|auth|login|secret|token|passw|cred)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:=]\s{0,2}[\"']\Z)|"
+    r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|accessor|(?:containerd|docker|cri-o|podman|did:\w{2,8})[:/]{1,3}|\bpeer|\bp[gk]p|opaque|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?\Z"
 )
 _PUBLIC_HEADER = re.compile(
-    r"(?i:[ \t]{0,12}[<>*+-]{0,2}[ \t]{0,2}[\"']?(?:etag|if-(?:none-)?match|traceparent|tracestate|(?:x-)?(?:[a-z]{1,12}-){0,3}(?:trace|request|correlation|transaction|span|amz-cf|message|delivery|version|upload)-?id(?:-2)?|x-amz-id-2|b3|x-b3-\w{1,20}"
+    r"(?i:[ \t]{0,12}[<>*+-]{0,2}[ \t]{0,2}[\"']?(?:etag|if-(?:none-)?match|traceparent|tracestate|(?:x-)?(?:[a-z]{1,12}-){0,3}(?:trace|request|correlation|transaction|span|amz-cf|message|delivery|task|job|run|build|event|version|upload)-?id(?:-2)?|x-amz-id-2|b3|x-b3-\w{1,20}"
     r"|sec-websocket-(?:key|accept)|content-md5|(?:repr-|content-)?digest|www-authenticate|content-security-policy(?:-report-only)?|message-id|in-reply-to|references|content-id|cf-ray|x-cache\w{0,10}|public-key-pins|uber-trace-id)[\"']?[ \t]{0,2}[:=])"
 )
 """A header whose value the other side or anybody may know."""
@@ -194,7 +200,7 @@ def _is_said_public(text: str, start: int, end: int) -> bool:
         said = line[-_MAX_SAID_CHARS:]
         if (_CHECKSUM_WORD.search(said) or _CHECKSUM_WORD.search(after)) and not _SECRET_NEAR.search(said):
             return True
-        if _OPENPGP_BEFORE.search(near):
+        if _OPENPGP_BEFORE.search(near) or _COMMIT_AFTER.match(text, end) or _SUMS_BEFORE.search(near):
             return True
     return (
         _PUBLIC_HEADER.match(line) is not None

@@ -26,7 +26,7 @@ _FILE_NAME = re.compile(
 _HANDLE = re.compile(r"(?<![\w@])@\Z")
 """The first sign of a name in the fediverse (``@bob@example.social``)."""
 _LOGIN_COMMAND = re.compile(
-    r"(?<![\w./-])(?:ssh|mosh|sftp|slogin|autossh|ssh-copy-id|ssh-keyscan)(?:[ \t]{1,3}-{1,2}[\w-]{1,30}(?:[ =][^\s@\"';|&]{1,100}|[ =]\"[^\"\r\n]{1,100}\"|[ =]'[^'\r\n]{1,100}')?){0,10}[ \t]{1,3}\Z"
+    r"(?<![\w./-])(?:ssh|mosh|sftp|slogin|autossh|ssh-copy-id|ssh-keyscan)(?:[ \t]{1,3}-{1,2}[\w-]{1,30}(?:[ =][^\s\"';|&]{1,100}|[ =]\"[^\"\r\n]{1,100}\"|[ =]'[^'\r\n]{1,100}')?){0,10}[ \t]{1,3}\Z"
     r"|(?<![\w./-])-J[ ]?(?:[^\s,]{1,80},){0,3}\Z|\b(?i:proxyjump)[ =](?:[^\s,]{1,80},){0,3}\Z"
 )
 """A command that takes an account at a machine, up to the account."""
@@ -34,6 +34,8 @@ _MESSAGE_ID = re.compile(
     r"(?i:(?:message-?id|in-reply-to|references|content-id)[\"']?[ \t]{0,2}[:=])[^\r\n@]{0,10}(?:<[^<>\r\n]{1,120}>[ \t]{0,2}){0,6}[^\r\n@]{0,4}<[^<>@\r\n]{0,100}\Z"
 )
 """The header before the identifier of a mail, which has the form of an address."""
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""The identifier of a date in a calendar, before the name of the machine that made it."""
 _COPY_COMMAND = re.compile(
     r"(?<![\w./-])(?:scp|rsync|sftp|sshfs|git|borg|restic|svn|hg|unison|rclone|pscp)[ \t][^\r\n|;&]{0,240}\Z"
 )
@@ -58,6 +60,7 @@ def find_emails(text: str) -> Iterator[Range]:
             and not _FILE_NAME.match(text, match.start())
             and not _HANDLE.search(text, max(0, start - 2), start)
             and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start)
+            and not _UUID.fullmatch(local)
             and not _is_login(text, start, match.end())
             and not _MESSAGE_ID.search(text, max(0, start - _MAX_URL_CHARS), start)
         ):

@@ -48,6 +48,10 @@ def found(text):
         (f'{{"kty":"OKP","x":"{_RANDOM}"}}', f'{{"kty":"OKP","x":"AA","d":"{_RANDOM}"}}', _RANDOM),
         (f"PublicKey = {_RANDOM}", f"PrivateKey = {_RANDOM}", _RANDOM),
         (f"sha256:{_HEX64}", f"secret sha256 key {_HEX64}", _HEX64),
+        (f"downloaded the file {_HEX64}", f"the key of the file is {_HEX64}", _HEX64),
+        (f'"request_id": "{_RANDOM}"', f'"secret_id": "{_RANDOM}"', _RANDOM),
+        (f"From {_HEX40} Mon Sep 17 00:00:00 2001", f"From {_HEX40} with love", _HEX40),
+        ("ssh -J jump@kestrel.eu ops@lark.eu", "ssh is what ops@lark.eu uses", "ops@lark.eu"),
         ("0000020 40 10 00 00 00 00 00 00 55 48", "card 4010 0000 0000 0000", "4010 0000 0000 0000"),
     ],
 )
