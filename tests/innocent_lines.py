@@ -666,4 +666,193 @@ A senha não confere; tente novamente.
 Hasło wygasło, ustaw nowe.
 Heslo musí obsahovat alespoň jedno číslo.
 """
-LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES)
+NOTATIONS_AND_SETTINGS = r"""
+2026-11-14 08:12:31 [note] InnoDB: page checksum 2940283830, lsn 48291733012
+worker-3 | job 48213 (093f36eb-8eca-4365-b965-c0fe4d317c68) done in 312 ms
+nginx: client 203.0.113.7 sent "POST /oauth/token HTTP/2.0", status 401
+AH01617: user guest: authentication failure for "/private": Password Mismatch
+celery.worker.strategy: Received task: mail.send[26af91d1-a71d-4a49-9552-da89dab4fcb8]
+rails: Completed 422 Unprocessable Entity in 41ms (ActiveRecord: 3.2ms | Allocations: 4211)
+sudo:   anna : TTY=pts/0 ; PWD=/home/anna ; USER=root ; COMMAND=/usr/bin/apt update
+dovecot: imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<test>, method=PLAIN
+elasticsearch: node id [oJXNJ88pKhM5Vt6PTaEhEQ], cluster uuid [fNCir4pKclW_VntPHCQyqg]
+kafka: Cluster ID: auuErOIvBl8zs45_IiqEaQ
+mongod: "uuid":{"uuid":{"$uuid":"881f60dc-ad18-45a3-b130-f0c439744972"}}
+ObjectId("c1de354af0961e6d3bc1fa1c")
+{"_id":"4ce22d62d949ca8bed4e37ac","__v":0}
+etcd: member 416072a4be3ddf91 is healthy
+grafana dashboard uid adx7k2m1f0qo0b
+Artifact digest 8d06f8f298ef2414e05c6e19744e0fdb8b1453b75593c74633d7bb44db0ceb6d
+pip: Created wheel for foo: filename=foo-1.0-py3-none-any.whl size=4821 sha256=e8750274351fd326026d1a4681a68e77570517c9e76c0000a266406576360532
+go: downloading github.com/golang-jwt/jwt/v5 v5.2.1
+cargo: Compiling password-hash v0.5.0
+npm: added 212 packages, and audited 213 packages in 4s
+gem 'bcrypt', '~> 3.1.7'
+implementation("org.springframework.security:spring-security-crypto:6.3.1")
+composer require symfony/password-hasher
+<PackageReference Include="Microsoft.AspNetCore.Identity" Version="8.0.4" />
+"@auth/core": "^0.34.2"
+"jsonwebtoken": "^9.0.2",
+mix.lock: "jason": {:hex, :jason, "1.4.4", "82715277627acd4eebdefb2eeb8d46af5a848160e8823189da562db2db4699e3", [:mix], [], "hexpm", "26a3a6ca315f56bba7eba71e9630501ca684cedd65751411f1149b8b882d9f52"},
+stack.yaml.lock: sha256: 1b2b01297050fd896f67e58d7a2f5312ebeb3bb80ccf3bed1827cce6aee6f6a0
+pubspec.lock: sha256: "959c3e733758b9914680cfcd859b7f3f7383a73aae0511ab8e76ab677b350154"
+Package.resolved: "revision" : "8aedd316a2c707ce8834eb23c99482e0d9ac1ff8"
+renv.lock: "Hash": "ba66e86cb1a958a3f55ae5730bf5b72d"
+conda: https://conda.anaconda.org/conda-forge/linux-64/zlib-1.3.1-hb9d3cd8_2.conda#7749d2872748bce6277f0fde8f6ef431
+PKGBUILD: sha256sums=('d5cee19c2a8bc3d5053a99e2ca5d2a6b441098abf1bd4967ee401b82195b2a13')
+b2sums=('eb03d21dd915569223a49e481d0288e65d089743feab002701452d34c3917fbe259c5112f484716b783df40b2f65cb7b91f27c708d65be293d9a5006721d071b')
+brew: sha256 cellar: :any, arm64_sequoia: "22ccc13a8b80bb78a25a10ca2e5a5a509311bc682c7bac2cdc000a6d21a3c344"
+ebuild: DIST foo-1.2.tar.gz 48210 BLAKE2B f949ff4fda57f8e45104df645ec8d782f34e68e0a1fe82364357e0010db70e93b7a734cde0b31344bb8b239d94a4a7a2bc9c1bbb1c43a85af4e3b00a92a17c94 SHA512 fe3197f9504aee9e97feb2d7370e7f44c69fd0062c9ce94a8912b7a2b8f2b8645559ac6790198ca4a83dd8b75f3e5c6bb6a1fd13fd0cf7bb702ab867c5e8ea59
+RPM-GPG-KEY-fedora-41-primary
+zig: .hash = "12207156bb8e99584b6d5b4d543a43c3faa578dec6fc9945ac72ca18ede004529a01",
+bazel: sha256 = "80ec44efffeebec2fed0552a0f9903ee639ef308801a87af04b57657cdcdcf1b", strip_prefix = "rules_go-0.50.1",
+vcpkg: SHA512 352c8933de0a55f97326a82dca219e9eb44523f437bf396b9c2e298f8679b7d50652900700749dc46f9c531aef99748ce777fa84e97689281b750672d00375dc
+cmake: URL_HASH SHA256=7e04cc6524122935b78ed84ce586814196adbb17c77c1d17cabf789c1a270f0f
+swift: .binaryTarget(name: "X", url: "https://example.com/x.zip", checksum: "fd6e68322b8434e3ca45e699b4c09ecfa39406dc8511c5ffef88d2da1e2a4b1f")
+unity: guid: f34e69f38cb7f55732a7d97a856894eb
+xcode: 7A1A445527CFE0CC22F3FD86 /* AppDelegate.swift in Sources */ = {isa = PBXBuildFile; fileRef = 2FD7F01CB704685AA284733F /* AppDelegate.swift */; };
+ProjectGuid {549ba0a5-7bfe-43e6-9daf-94f8b21432b0}
+docker history: <missing>      3 weeks ago   /bin/sh -c #(nop)  CMD ["bash"]
+REPO DIGEST d0c76c03955fa1d5a2935ad896336483e14dd908cd10ff6ad1d9a3a25bb7dc78
+helm: digest: sha256:7e6d0e7e1cc12a6930511e4d2c56e9cd60c67555757100813eae3380fb0dc1d1
+generated: "2026-11-14T08:12:31.402918273Z"
+oci-layout: "digest": "sha256:0eed6edaa64e418b5a0404da3ecae2b508ba5e0b1a15f7c3c58a83e71212185e", "size": 7143
+lxc: fingerprint: 2a35b8317d35e43e2ef5742a6d10edac36fccfe32adae69d5f1d8244d6dd562e
+vm uuid d77d4b61-a23c-4753-8c23-b037cca5fab5 mac 52:54:00:6b:3c:58
+zfs snapshot tank/home@2026-11-14
+restic: snapshot c4804b37 saved
+borg: Archive fingerprint: d498dee08b406ab31359c74979c301d6697f1fb990f9d4397d8189545537dc5f
+rclone: hash sums: md5 054e547817dbc11d8f8d829996572f39, crc32 a7847d37
+rsnapshot: /mnt/backup/daily.0/etc/passwd
+tar: ./etc/shadow: Cannot open: Permission denied
+auditd: key="passwd_changes"
+selinux: avc:  denied  { read } for  pid=812 comm="httpd" name="secrets.yml"
+postgres: duplicate key value violates unique constraint "users_email_key"
+mysql: Access denied for user 'root'@'localhost' (using password: NO)
+redis: NOAUTH Authentication required.
+mongo: Authentication failed., mechanism: SCRAM-SHA-256
+ldap: Invalid credentials (49)
+kerberos: Preauthentication failed while getting initial credentials
+vault: * permission denied; namespace admin/
+consul: ACL not found
+oauth: error=invalid_grant&error_description=Token+has+been+revoked
+jwt: TokenExpiredError: jwt expired
+csrf: Can't verify CSRF token authenticity.
+git: fatal: Authentication failed for 'https://github.com/owner/repo.git/'
+ssh: Permission denied (publickey,password).
+gpg: encrypted with rsa4096 key, ID 90622845125EB171, created 2021-05-17
+openssl: Verify return code: 0 (ok), Session-ID-ctx:
+tls: cipher TLS_AES_256_GCM_SHA384, group X25519, peer signature RSA-PSS
+wireshark: 0020   02 01 c3 50 00 16 4f 2a 1c 00 00 00 00 00 80 02   ...P..O*........
+gdb: 0x7fffffffe3f0:	0x41	0x42	0x43	0x00	0x12	0x34	0x56	0x78
+strace: read(3, "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\3\0>\0\1\0\0\0", 832) = 832
+valgrind: ==21934== 48 bytes in 1 blocks are definitely lost in loss record 3 of 7
+asan: 0x602000000010 is located 0 bytes inside of 4-byte region
+eeprom: 00: 12 34 56 78 90 12 34 56 78 90 12 34 56 78 90 12
+i2c 50: 4e 56 4d 00 01 02 03 04 05 06 07 08 09 10 11 12
+srec S1130000285F245F2212226A000424290008237C2A
+uart 55 AA 03 00 00 00 01 04
+canbus can0  123   [8]  11 22 33 44 55 66 77 88
+barcode 4 006381 333931
+luhn example 7992739871 has check digit 3
+imei TAC 35-209900
+vin example 1M8GDM9AXKP042788
+isin US0378331005, cusip 037833100, sedol 2046251
+bic DEUTDEFF500, clearing 70070010
+tracking number 1Z 999 AA1 01 2345 6784
+smiles CC(=O)OC1=CC=CC=C1C(=O)O
+protein MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQ
+fasta >sp|P69905|HBA_HUMAN Hemoglobin subunit alpha
+fastq @SEQ_ID 1:N:0:ATCACG length=36
+midi 90 3C 40 80 3C 40
+go sgf (;GM[1]FF[4]SZ[19];B[qd];W[dc];B[pq])
+pgn [FEN "rnbqkbnr/pp1ppppp/8/2p5/4P3/5N2/PPPP1PPP/RNBQKB1R b KQkq - 1 2"]
+uci info depth 20 score cp 31 nodes 1829310 pv e2e4 e7e5 g1f3
+bridge N:AKQ2.J97.T4.K982 J7.AQ3.K982.T543
+knots 4_1 5_2, kerning AV -80
+wkt POLYGON((13.1 52.3, 13.8 52.3, 13.8 52.7, 13.1 52.7, 13.1 52.3))
+nmea $GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47
+metar EDDB 140820Z 24008KT 9999 FEW035 12/07 Q1018
+tle 1 25544U 98067A   08264.51782528 -.00002182  00000-0 -11606-4 0  2927
+color #00112233 rgba(1, 2, 3, 0.4) oklch(0.7 0.1 200)
+unicode \u4e2d\u6587 \u{1F511} U+1F510
+regex ^(?=.*[A-Z])(?=.*\d).{12,}$
+password regex: ^[A-Za-z0-9!@#$%^&*]{8,64}$
+cron 0 3 * * 1-5 /usr/local/bin/rotate-keys
+glob secrets/**/*.enc.yaml
+.gitignore: *.pem !public.pem .env.* secrets/
+CODEOWNERS: /auth/ @org/security
+labels: kind/secret, area/auth
+PATH=/usr/local/bin:/usr/bin PWD=/srv/app OLDPWD=/srv
+HISTIGNORE=*password*
+TOKEN_URI=https://oauth2.example.com/token
+KEY_ALGORITHM=EdDSA
+SECRET_BACKEND=file
+PASSWORD_MIN_LENGTH=12
+TOKENIZERS_PARALLELISM=false
+API_KEY_HEADER=X-Api-Key
+AUTH_MODE=oidc
+SESSION_COOKIE_SECURE=True
+password_reset_timeout: 259200
+token_lifetime = 15m
+keyspace=orders, partition_key=customer_id
+primary_key=id foreign_key=order_id
+sort_key: created_at
+api_key_required: false
+token_type=bearer
+auth: none
+auth = "basic"
+secret: false
+credentials: include
+credentials = "same-origin"
+passwordless: true
+keyboard-layout: de
+pass_filenames: false
+bypass: "never"
+compass: "north"
+passive: true
+surname=Passfield
+secretary: Anna Lind
+Tokenizer: "cl100k_base"
+keynote: "Monday 9:00"
+Write to sales@example.net by Friday.
+Mail for webmaster@example.com bounces.
+name@example.com, Name <name@example.com>
+test+tag@example.com
+"user": "user1@example.test"
+cn=admin,dc=example,dc=com
+mailto:info@example.org?subject=Hi
+ops@db1.internal, root@pve.lan
+Dial 555-0155 for the demo line.
+Fax: +1 (415) 555-0110
+Use 6011 0009 9013 9424 or 3530 1113 3330 0000 in test mode.
+Use the card number 4000 0000 0000 0069 for an expired card.
+The PIN must have four digits.
+The one-time code was sent to your phone.
+A recovery code can be used once.
+Enter the code from the app.
+The password is stored as a hash.
+The password was reset by the administrator.
+The token is valid for one hour.
+The secret is rotated by a job.
+Password rules: twelve characters, one digit.
+Password: at least 12 characters
+Passwords must not contain your name.
+Bitte ändern Sie Ihr Passwort regelmäßig.
+Das Passwort wurde zurückgesetzt.
+Der Schlüssel liegt beim Hausmeister.
+Passwort: mindestens 12 Zeichen
+Votre mot de passe expire bientôt.
+Le code PIN comporte quatre chiffres.
+Le mot de passe sera demandé à chaque connexion.
+La contraseña es demasiado corta.
+El token ha caducado.
+La contraseña se guarda cifrada.
+La password è obbligatoria.
+La password sarà richiesta al prossimo accesso.
+Het wachtwoord is gewijzigd.
+Het wachtwoord wordt versleuteld opgeslagen.
+A senha expirou.
+A senha deve conter letras e números.
+"""
+LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES, NOTATIONS_AND_SETTINGS)

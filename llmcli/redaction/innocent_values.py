@@ -44,7 +44,7 @@ _COUNTS = re.compile(r"(?i:[0-9]{1,6}(?:[ ,;|]{1,3}[a-z]{2,20} ?[:=] ?[0-9]{1,6}
 _VARIABLE_PATH = re.compile(r"[\"']?\$\{?[A-Z][A-Z0-9_]{2,40}\}?(?:[/\\][\w./\\@$*{}-]*)?[\"']?")
 _MORE_PARAMETERS = re.compile(r"(?:&[A-Za-z_][\w.-]{0,40}=[^&\s]*)+\Z")
 _REMARK = re.compile(
-    r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?)"
+    r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?|\([0-9]{1,5}\)?|error=.*|[\^~>=<]{1,2} ?v?[0-9]{1,4}(?:\.[0-9x*]{1,6}){1,3}(?:-[\w.]{1,20})?)"
 )
 """A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
 _NAME_OF_SECRET = re.compile(
@@ -56,7 +56,7 @@ _SECRET_NAME = re.compile(
     r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
 )
 _STATUS = re.compile(
-    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|open|closed|visible|posted|displayed|printed|affich\u00e9e?s?|expuest[ao]|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
+    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|mindestens|h\u00f6chstens|maximal|minimum|m[i\u00ed]nimo|almeno|minst(?:ens)?|richiest[ao]|demand\u00e9e?s?|saisie?|enregistr\u00e9e?|envoy\u00e9e?|chiffr\u00e9e?|demasiado|cifrad[ao]|guardad[ao]|enviad[ao]|salvat[ao]|criptat[ao]|inviat[ao]|versleuteld|opgeslagen|bewaard|gevraagd|verstuurd|gespeichert|verschl\u00fcsselt|verlangt|abgefragt|open|closed|visible|posted|displayed|printed|affich\u00e9e?s?|expuest[ao]|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
@@ -67,7 +67,7 @@ _STATUS = re.compile(
 )
 
 INNOCENT_NAME = re.compile(
-    r"(?:[_-]?(?:length|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
+    r"(?:[_-]?(?:length|timeout|lifetime|duration|interval|delay|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
     r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
     r"|hashers?|validators|encoders|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|sha-?[0-9]{1,3}|md5|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
 )

@@ -31,6 +31,7 @@ _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w
 _BYTES_BEFORE = re.compile(
     r"(?:^|[\r\n])[ \t]{0,8}(?:(?:0x)?[0-9a-fA-F]{4,16}(?::|  |\t|h )|0[0-9a-fA-F]{6,15} )[ \t]{0,4}(?:[0-9a-fA-F]{2,8}[ -]{1,2}){0,16}\Z"
     r"|(?<![\w.,-])(?:(?=[0-9]?[a-fA-F])[0-9a-fA-F]{2} {1,2}){2}(?:[0-9a-fA-F]{2} {1,2}){0,16}\Z"
+    r"|(?<![\w.,-])(?:[0-9a-fA-F]{2} {1,2}){6,16}\Z"
     r"|(?<![\w.,-])(?=[0-9]?[A-F])[0-9A-F]{2} (?:[0-9A-F]{2} ){1,16}\Z"
 )
 """What stands before a number in a dump: the offset of the line, or bytes with letters."""

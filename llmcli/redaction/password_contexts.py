@@ -496,6 +496,8 @@ def _finder(format_: Format, judge: _Judge) -> Callable[[str], Iterator[Range]]:
 
 
 def _judge_of(format_: Format, default: _Judge) -> _Judge:
+    if format_.name == "recovery codes":
+        return lambda text, _match, start, end: end if any(map(str.isdigit, text[start:end])) else 0
     if format_.name in _ANY:
         return lambda _text, _match, _start, end: end
     return _judge_varied if format_.name in _VARIED else default

@@ -9,7 +9,7 @@ _RESERVED_ADDRESS = re.compile(
     r"|abuse|security|dmarc(?:[_-]?\w{1,12})?|tls-?rpt|mailer-daemon|ops|dev|devops|team|bugs?|releases?|issues|feedback|news|newsletter|office|me|you|your|user|username|someone|somebody|anyone"
     r"|nobody|name|first|last|firstname|lastname|sender|recipient|from|to|test|tester|testing|demo|example|sample|dummy|foo|bar|baz|qux|x|xyz|abc|client|customer|member|guest|owner|author|maintainers?"
     r"|api|app|bot|ci|build|deploy|git|service|system|daemon|alerts?|notifications?|monitor(?:ing)?|backup|legal|privacy|hr|registrar|noc|ssl|certs?|acme|letsencrypt|list|users?|developers?|announce"
-    r"|(?:your|my|first|given|j(?:ane|ohn)?|user|test)[._-]?(?:name|last|doe|public|user|email|mail|account|address|smith)(?:[._-]?name)?)[0-9]{0,3}"
+    r"|(?:your|my|first|given|j(?:ane|ohn)?|user|test)[._-]?(?:name|last|doe|public|user|email|mail|account|address|smith)(?:[._-]?name)?)[0-9]{0,3}(?:\+[\w.-]{1,30})?"
     r"(?:@|%40|&#64;|&#x40;|&commat;|\\u0040|\s?[\[(]at[\])]\s?)(?:[\w-]{1,63}\.){0,6}(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost))"
 )
 """An address of a role or of nobody in a domain of RFC 2606. A name of a person is replaced in any domain."""

@@ -80,7 +80,7 @@ _PUBLIC_PATH = re.compile(
 _MAX_NEAR_CHARS, _MAX_AFTER_CHARS, _MAX_JWK_CHARS = 400, 60, 3000
 _CHECKSUM_WORD = re.compile(
     r"(?i:(?<![a-z])(?:md[245]|sha-?[0-9]{0,3}(?:[-/_][0-9]{3})?(?:sums?)?|sha3-[0-9]{3}|blake[23][a-z]?|xxh(?:ash)?(?:32|64|128)?|crc-?[0-9]{0,2}|ripemd-?[0-9]{0,3}|whirlpool|keccak-?[0-9]{0,3})(?![a-z])"
-    r"|check[ -]?sum|digest|integrity|fingerprint|build[ -]?id|hashe?[sd]?\b|pr\u00fcfsumme|fingerabdruck|empreinte|somme de contr\u00f4le|huella|suma de comprobaci\u00f3n|commit|revision|git[ -]rev|merge|cherry|tarball|etag|merkle|block|tx(?:id)?\b|transaction|genesis|thumbprint|key ?id|checked out|\brefs/|\bhead\b|[0-9a-f]{7,40}\.{2,3}$|using \w{2,8} key|\bindex\b|cherry-pick|bisect|stash|\b(?:git|repo(?:sitory)?|branch|tags?|upstream|submodules?|bump(?:ed|s)?|clone[ds]?|fetch(?:ed)?|rebased?|patch|parent|tree|blob|reverts?|reverted|pinned|lock|regression|introduced|backport(?:ed)?|changeset|event|uuid|guid|snapshot|log ?index|cache|dedup(?:e|lication)?|manifest|layer|image|artifact|version|object|node|machine|device|info ?hash|file|archive|download(?:ed)?|task|job)\b)"
+    r"|check[ -]?sum|\b[a-z0-9]{1,10}sums?\b|\bja[34]\b|\.conda#|\.deb |digest|integrity|fingerprint|build[ -]?id|hashe?[sd]?\b|pr\u00fcfsumme|fingerabdruck|empreinte|somme de contr\u00f4le|huella|suma de comprobaci\u00f3n|commit|revision|git[ -]rev|merge|cherry|tarball|etag|merkle|block|tx(?:id)?\b|transaction|genesis|thumbprint|key ?id|checked out|\brefs/|\bhead\b|[0-9a-f]{7,40}\.{2,3}$|using \w{2,8} key|\bindex\b|cherry-pick|bisect|stash|\b(?:git|repo(?:sitory)?|branch|tags?|upstream|submodules?|bump(?:ed|s)?|clone[ds]?|fetch(?:ed)?|rebased?|patch|parent|tree|blob|reverts?|reverted|pinned|lock|regression|introduced|backport(?:ed)?|changeset|event|uuid|guid|snapshot|log ?index|cache|dedup(?:e|lication)?|manifest|layer|image|artifact|version|object|node|machine|device|info ?hash|file|archive|download(?:ed)?|task|job)\b)"
 )
 _SECRET_NEAR = re.compile(
     r"(?i:secret|passw|passphrase|token|api[ _-]?key|access[ _-]?key|hmac|credential|private|session|signing[ _-]?key|auth|(?<![a-z])(?:psk|seed|licen[cs]e|pass|pwd|pw|schl\u00fcssel|cl\u00e9|clave)(?![a-z])|(?<!public)(?<!public )(?<!rsa )(?<!dsa )(?<![a-z])keys?(?![a-z])(?![ _-](?:id|fingerprint|grip)))"
@@ -102,7 +102,7 @@ _DNS_RECORD = re.compile(
     r"|\bTXT[ \t]{1,8}\(?[ \t]{0,4}\"[^\"\n]{0,300}\Z|(?i:\b(?:v=DKIM1|k=(?:rsa|ed25519)))[^\n]{0,60}\bp=[^;]{0,380}\Z|(?i:\b(?:dkim|arc-message)-(?:signature|seal)|\barc-seal:)[^\x00]{0,380}\b(?:b|bh)=[A-Za-z0-9+/=\s]{0,380}\Z"
 )
 _PUBLIC_LABEL = re.compile(
-    r"(?i:(?<![a-z])(?:(?!session|sess|auth|login|secret|token|passw|cred)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:=]\s{0,2}[\"']\Z)|"
+    r"(?i:(?<![a-z_-])(?:(?!session|sess|auth|login|secret|token|passw|cred)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:= \[]\s{0,2}[\"'\[]?\Z)|"
     r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|accessor|(?:containerd|docker|cri-o|podman|did:\w{2,8})[:/]{1,3}|\bpeer|\bp[gk]p|opaque|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?\Z"
 )
 _PUBLIC_HEADER = re.compile(
@@ -299,7 +299,7 @@ _PASSWORDS = (
     r"|\u0643\u0644\u0645\u0629 (?:\u0627\u0644\u0645\u0631\u0648\u0631|\u0627\u0644\u0633\u0631)|\u092a\u093e\u0938\u0935\u0930\u094d\u0921|\u0e23\u0e2b\u0e31\u0e2a\u0e1c\u0e48\u0e32\u0e19"
 )
 _SECRET_WORD = re.compile(
-    rf"(?P<password>{_PASSWORDS})(?![a-z])|(?:pass|secret|token|api[ _-]?key"
+    rf"(?P<password>{_PASSWORDS})(?![a-z])|(?:(?<!by)(?<!com)(?<!tres)(?<!over)(?<!under)(?<!sur)pass|secret|token|api[ _-]?key"
     r"|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|subscription)[ _-]?key"
     r"|credentials?|auth|pin)(?![a-z])"
 )
