@@ -329,7 +329,10 @@ _MIN_QUOTED_CHARS = 2
 _MAX_WORDS = 9
 
 
-_IN_SENTENCE = re.compile(r"[ \t][a-z(]|[.,;:]?(?:\s|$)")
+_FUNCTION_WORD = re.compile(
+    r"(?:via|the|an?|is|are|was|on|in|at|with|without|instead|as|and|or|to|for|of|from|by|if|when|while|because|options?|flags?|arguments?|parameters?|switch|takes?|reads?|works|uses|used|can|cannot|will|should|must|may|does|has)[.,;:]?"
+)
+"""What follows the name of an option in a sentence about it."""
 
 
 def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> int:
@@ -341,7 +344,7 @@ def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> in
         return 0
     if names_kept_secret(text, start):
         return 0
-    if is_status_word(value) and _IN_SENTENCE.match(text, end):
+    if _FUNCTION_WORD.fullmatch(value):
         return 0
     if re.fullmatch(r"[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?", value) or (
         match.groupdict().get("b") is not None and re.match(r"[\w.]+\(", value)

@@ -52,6 +52,7 @@ def found(text):
         (f'"request_id": "{_RANDOM}"', f'"secret_id": "{_RANDOM}"', _RANDOM),
         (f"From {_HEX40} Mon Sep 17 00:00:00 2001", f"From {_HEX40} with love", _HEX40),
         ("ssh -J jump@kestrel.eu ops@lark.eu", "ssh is what ops@lark.eu uses", "ops@lark.eu"),
+        ("Use --password instead.", "sqlplus system/manager", "manager"),
         ("0000020 40 10 00 00 00 00 00 00 55 48", "card 4010 0000 0000 0000", "4010 0000 0000 0000"),
     ],
 )
