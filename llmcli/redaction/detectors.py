@@ -17,7 +17,7 @@ from llmcli.redaction.published_examples import is_published_example
 class PrivateSpan:
     """A private value in a text.
 
-    ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind that the user defined.
+    ``kind``: "email", "phone", "card", "iban", "id", "key", "ip", "name", or a kind that the user defined.
     """
 
     start: int
@@ -42,7 +42,7 @@ def _detectors() -> tuple[Format, ...]:
     return (*formats[:2], _FINDS_TOKENS, *shared.values())
 
 
-KINDS = ("key", "iban", "card", "email", "phone", "ip")
+KINDS = ("key", "iban", "card", "email", "phone", "id", "ip")
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "ip")
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmcli.redaction import issuer_tokens, number_formats, password_contexts, secret_formats, tables, wrapped_values
+from llmcli.redaction import identity_numbers, issuer_tokens, number_formats, password_contexts, secret_formats, tables, wrapped_values
 from llmcli.redaction.format import Format
 
 _WORDS = secret_formats.SECRET_WORDS
@@ -48,7 +48,7 @@ NUMBERS = (
 @functools.cache
 def all_formats() -> tuple[Format, ...]:
     """Return all formats. Where two finds overlap, the kind of the first format wins."""
-    return (*FIRST[:2], *issuer_tokens.TOKENS, *FIRST[2:], *password_contexts.all_formats(), *NUMBERS)
+    return (*FIRST[:2], *issuer_tokens.TOKENS, *FIRST[2:], *password_contexts.all_formats(), *NUMBERS[:6], *identity_numbers.all_formats(), *NUMBERS[6:])
 
 
 def page_lines() -> Iterator[str]:
