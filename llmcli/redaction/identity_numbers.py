@@ -336,12 +336,12 @@ _ANYWHERE = (
     Format("third line on an identity card", r"(?=[A-Z<]{30}(?![A-Z<]))(?=[A-Z<]*[A-Z]<<)[A-Z][A-Z<]{29}", "7408122F1204159UTO<<<<<<<<<<<6\n\u27e6ERIKSSON<<ANNA<MARIA<<<<<<<<<<\u27e7", "A<<B<<", "ICAO 9303"),
 )  # fmt: skip
 _BESIDE = (
-    Format("US Social Security number", r"[0-8][0-9]{2}([- ]?)[0-9]{2}\1[0-9]{4}", "SSN: \u27e6523-53-8094\u27e7", "SSN: 000-53-8094", "US Social Security Administration", ("ssn", "social security", "soc sec", "social insurance", "ss#", "tax id", "taxpayer")),
-    Format("US taxpayer number (ITIN)", r"9[0-9]{2}([- ]?)[5-9][0-9]\1[0-9]{4}", "ITIN \u27e6912-70-1234\u27e7", "ITIN 912-10-1234", "US Internal Revenue Service", ("itin", "taxpayer", "tax id")),
+    Format("US Social Security number", r"[0-8][0-9]{2}([- ]?)[0-9]{2}\1[0-9]{4}", "SSN: \u27e6523-53-8094\u27e7", "SSN: 000-53-8094", "US Social Security Administration", ("ssn", "social security", "soc sec", "social sec", "my social", "your social", "his social", "her social", "social is", "social number", "social insurance", "ss#", "tax id", "taxpayer id")),
+    Format("US taxpayer number (ITIN)", r"9[0-9]{2}([- ]?)[5-9][0-9]\1[0-9]{4}", "ITIN \u27e6912-70-1234\u27e7", "ITIN 912-10-1234", "US Internal Revenue Service", ("itin", "taxpayer id", "tax id")),
     Format("US Medicare number (MBI)", r"[1-9][A-Z][A-Z0-9][0-9]-?[A-Z][A-Z0-9][0-9]-?[A-Z]{2}[0-9]{2}", "Medicare: \u27e61EG4-TE5-MK73\u27e7", "Medicare part A", "US Centers for Medicare and Medicaid Services", ("medicare", "mbi")),
     Format("Spanish DNI", r"[0-9]{2}[. ]?[0-9]{3}[. ]?[0-9]{3}[ -]?[A-HJ-NP-TV-Za-hj-np-tv-z]", "con DNI \u27e652556238L\u27e7", "DNI 52556238M", "Real Decreto 1553/2005", ("dni", "nif", "documento nacional", "documento de identidad", "documento", "c\u00e9dula")),
     Format("Spanish NIE", r"[XYZxyz][ -]?[0-9]{7}[ -]?[A-HJ-NP-TV-Za-hj-np-tv-z]", "NIE \u27e6X1234567L\u27e7", "NIE X1234567M", "Real Decreto 557/2011", ("nie", "nif", "identidad de extranjero", "extranjero", "documento")),
-    Format("Brazilian CPF without signs", r"[0-9]{11}", "CPF \u27e651316356329\u27e7", "CPF 51316356328", "Receita Federal", ("cpf", "cadastro de pessoa")),
+    Format("Brazilian CPF without signs", r"[0-9]{9}-?[0-9]{2}", "CPF \u27e651316356329\u27e7", "CPF 51316356328", "Receita Federal", ("cpf", "cadastro de pessoa")),
     Format("Brazilian CNPJ without signs", r"[0-9]{14}", "CNPJ \u27e611222333000181\u27e7", "CNPJ 11222333000182", "Receita Federal", ("cnpj",)),
     Format("Brazilian RG", r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Xx]", "RG \u27e612.345.678-9\u27e7", "RG 12.345", "Secretaria de Seguran\u00e7a P\u00fablica", ("rg", "registro geral", "identidade")),
     Format("UK NHS number", r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{4}", "NHS No. \u27e6502 032 1117\u27e7", "NHS No. 502 032 1118", "NHS Data Dictionary", ("nhs", "chi number", "chi no", "health and care number", "h&c")),
@@ -349,7 +349,7 @@ _BESIDE = (
     Format("UK taxpayer reference", r"[0-9]{5} ?[0-9]{5}", "UTR: \u27e61123456789\u27e7", "UTR: 11234", "HM Revenue and Customs", ("utr", "taxpayer reference")),
     Format("UK driving licence", r"[A-Z9]{5} ?[0-9][0156][0-9][0-3][0-9]{2} ?[A-Z9]{2}[A-Z0-9] ?[A-Z0-9]{2}", "driving licence \u27e6MORGA753116SM9IJ\u27e7", "driving licence MORGA793116SM9IJ", "DVLA", ("licence", "license", "driver", "dvla")),
     Format("Dutch BSN", r"[0-9]{4}([ .]?)[0-9]{2}\1[0-9]{3}|[0-9]{3}([ .]?)[0-9]{3}\2[0-9]{3}", '{"bsn": "\u27e6197152843\u27e7"}', "BSN 197152844", "Wet algemene bepalingen burgerservicenummer", ("bsn", "burgerservice", "burger service", "sofinummer", "sofi")),
-    Format("German tax number (Steuer-ID)", r"[1-9][0-9]([ /]?)[0-9]{3}\1[0-9]{3}\1[0-9]{3}", "Steuer-ID \u27e686 095 742 719\u27e7", "Steuer-ID 86 095 742 718", "\u00a7 139b AO", ("steuer id", "steuerid", "steueridentifikation", "steuerliche identifikation", "idnr", "identifikationsnummer", "identifikations nummer", "tin", "tax id", "steuernummer", "steuer identifikation", "steuer nr", "steuernr", "idnummer")),
+    Format("German tax number (Steuer-ID)", r"[1-9][0-9]([ /]?)[0-9]{3}\1[0-9]{3}\1[0-9]{3}", "Steuer-ID \u27e686 095 742 719\u27e7", "Steuer-ID 86 095 742 718", "\u00a7 139b AO", ("steuer id", "steuerid", "steueridentifikation", "steuerliche identifikation", "idnr", "id nr", "identifikationsnummer", "identifikations nummer", "tin", "tax id", "steuernummer", "steuer identifikation", "steuer nr", "steuernr", "idnummer")),
     Format("German tax number of an office", r"[0-9]{2,3}[/ ][0-9]{3,4}[/ ][0-9]{4,5}", "Steuernummer \u27e6181/815/08155\u27e7", "Steuernummer: fehlt", "Abgabenordnung", ("steuernummer", "st nr", "stnr", "steuer nr", "steuernr")),
     Format("German pension insurance number", r"[0-9]{2} ?[0-9]{6} ?[A-Z] ?[0-9]{3}", "Sozialversicherungsnummer \u27e615 070649 C 103\u27e7", "Sozialversicherungsnummer 15 070649 C 104", "Deutsche Rentenversicherung", ("sozialversicherung", "rentenversicherung", "versicherungsnummer", "sv nummer", "svnr", "sv nr", "rvnr", "vsnr")),
     Format("German health insurance number", r"[A-Z][0-9]{9}", "Krankenversichertennummer \u27e6A123456780\u27e7", "Krankenversichertennummer A12345", "GKV-Spitzenverband", ("krankenversicher", "versichertennummer", "versicherten nr", "versicherten nummer", "kvnr", "krankenkasse")),
@@ -368,7 +368,7 @@ _BESIDE = (
     Format("New Zealand IRD number", r"[0-9]{2,3}([ -]?)[0-9]{3}\1[0-9]{3}", "IRD number \u27e649-091-850\u27e7", "IRD number 49-091-851", "Inland Revenue", ("ird",)),
     Format("New Zealand NHI number", r"[A-HJ-NP-Z]{3}[0-9]{4}|[A-HJ-NP-Z]{3}[0-9]{2}[A-HJ-NP-Z]{2}", "NHI \u27e6ZAC5361\u27e7", "NHI ZA", "HISO 10046", ("nhi",)),
     Format("Belgian national number", r"[0-9]{2}[. ]?[0-9]{2}[. ]?[0-9]{2}[- ]?[0-9]{3}[. ]?[0-9]{2}", "Rijksregisternummer \u27e685.07.30-033.28\u27e7", "Rijksregisternummer 85.07.30-033.29", "Rijksregister", ("rijksregister", "registre national", "num\u00e9ro national", "numero national", "niss", "insz", "rrn", "nationaal nummer", "national number", "national register", "nrn")),
-    Format("Portuguese NIF", r"[1-35689][0-9]{2}([ .]?)[0-9]{3}\1[0-9]{3}", "NIF \u27e6501 964 843\u27e7", "NIF 501 964 842", "Autoridade Tribut\u00e1ria", ("nif", "contribuinte", "nipc")),
+    Format("Portuguese NIF", r"[1-35689][0-9]{2}([ .]?)[0-9]{3}\1[0-9]{3}", "NIF \u27e6501 964 843\u27e7", "NIF 501 964 842", "Autoridade Tribut\u00e1ria", ("nif", "contribuinte", "nipc", "n\u00famero fiscal", "numero fiscal", "identifica\u00e7\u00e3o fiscal")),
     Format("Austrian social insurance number", r"[1-9][0-9]{3} ?[0-3][0-9][01][0-9]{3}", "SVNR \u27e61237 010180\u27e7", "SVNR 1236 010180", "\u00a7 31 ASVG", ("svnr", "sozialversicherung", "sv nummer", "versicherungsnummer", "sv nr", "svnummer")),
     Format("Czech and Slovak rodn\u00e9 \u010d\u00edslo", r"[0-9]{6}/?[0-9]{3,4}", "rodn\u00e9 \u010d\u00edslo \u27e6710319/2745\u27e7", "rodn\u00e9 \u010d\u00edslo 710319/2746", "Z\u00e1kon 133/2000", ("rodn\u00e9 \u010d", "rodne c", "r\u010d", "rc", "rodn\u00e9ho \u010d")),
     Format("Romanian CNP", r"[1-9][0-9]{12}", "CNP \u27e61630615123457\u27e7", "CNP 1630615123458", "Legea 105/1996", ("cnp", "cod numeric")),
@@ -392,14 +392,15 @@ _BESIDE = (
     Format("Indonesian NIK", r"[1-9][0-9]{5}(?:[0-6][0-9]|7[01])(?:0[1-9]|1[0-2])[0-9]{6}", "NIK \u27e63171011708450001\u27e7", "NIK 31710", "Dukcapil", ("nik", "ktp", "induk kependudukan")),
     Format("Russian SNILS", r"[0-9]{3}[- ]?[0-9]{3}[- ]?[0-9]{3}[- ]?[0-9]{2}", "\u0421\u041d\u0418\u041b\u0421 \u27e6112-233-445 95\u27e7", "\u0421\u041d\u0418\u041b\u0421 112-233-445 96", "\u0421\u041e\u0426\u0424\u041e\u041d\u0414", ("\u0441\u043d\u0438\u043b\u0441", "snils")),
     Format("Russian INN of a person", r"[0-9]{12}", "\u0418\u041d\u041d \u27e6500100732259\u27e7", "\u0418\u041d\u041d 500100732258", "\u0424\u041d\u0421", ("\u0438\u043d\u043d", "inn")),
-    Format("Russian passport", r"[0-9]{2} ?[0-9]{2}(?: ?\u2116 ?| )?[0-9]{6}", "\u043f\u0430\u0441\u043f\u043e\u0440\u0442 \u27e64509 123456\u27e7", "\u043f\u0430\u0441\u043f\u043e\u0440\u0442 4509", "\u041c\u0412\u0414", ("\u043f\u0430\u0441\u043f\u043e\u0440\u0442", "\u0441\u0435\u0440\u0438\u044f")),
+    Format("Russian passport", r"[0-9]{2} ?[0-9]{2}(?: ?(?:\u2116|\u043d\u043e\u043c\u0435\u0440) ?| )?[0-9]{6}", "\u043f\u0430\u0441\u043f\u043e\u0440\u0442 \u27e64509 123456\u27e7", "\u043f\u0430\u0441\u043f\u043e\u0440\u0442 4509", "\u041c\u0412\u0414", ("\u043f\u0430\u0441\u043f\u043e\u0440\u0442", "\u0441\u0435\u0440\u0438\u044f")),
     Format("Ukrainian taxpayer number", r"[0-9]{10}", "\u0420\u041d\u041e\u041a\u041f\u041f \u27e61759013776\u27e7", "\u0420\u041d\u041e\u041a\u041f\u041f 1759013777", "\u0414\u041f\u0421", ("\u0440\u043d\u043e\u043a\u043f\u043f", "\u0456\u043f\u043d", "\u043f\u043e\u0434\u0430\u0442\u043a", "rnokpp")),
     Format("Bulgarian EGN", r"[0-9]{10}", "\u0415\u0413\u041d \u27e67523169263\u27e7", "\u0415\u0413\u041d 7523169264", "\u0413\u0420\u0410\u041e", ("\u0435\u0433\u043d", "egn")),
     Format("Croatian OIB", r"[0-9]{11}", "OIB \u27e633392005961\u27e7", "OIB 33392005962", "Zakon o OIB-u", ("oib", "osobni identifikacijski")),
     Format("JMBG, EM\u0160O", r"[0-3][0-9][01][0-9]{10}", "JMBG \u27e60101006500006\u27e7", "JMBG 0101006500007", "Zakon o mati\u010dnom broju", ("jmbg", "em\u0161o", "emso", "mati\u010dni broj", "\u0458\u043c\u0431\u0433")),
     Format("Estonian and Lithuanian personal code", r"[1-8][0-9]{10}", "isikukood \u27e636805280109\u27e7", "isikukood 36805280108", "EVS 585", ("isikukood", "asmens kod", "personal code", "ik")),
-    Format("passport", r"[A-Z]{1,2} ?[0-9]{6,8}[A-Z]?|[A-Z][0-9]{2}[A-Z]{2}[0-9]{5}|[0-9]{2}[A-Z]{2}[0-9]{5}|[CFGHJK-NPRTV-Z](?=[A-Z0-9]*[0-9]{2})[0-9CFGHJK-NPRTV-Z]{8}[0-9]?|[0-9]{8,9}", "passport no. \u27e6533380006\u27e7", "passport no. 533", "ICAO 9303", ("passport no", "passport number", "passport nr", "passport n\u00ba", "passport n\u00b0", "passport #", "passport", "passeport", "reisepass", "reisepassnummer", "passnummer", "pass nr", "pasaporte", "passaporto", "passaporte", "paspoort", "paspoortnummer", "\u62a4\u7167", "\u8b77\u7167")),
-    Format("driving licence", r"[A-Z]{1,3}-?(?=[0-9 -]*[0-9]{3})[0-9]{2,8}(?:[- ]?[0-9]{3,7}){0,3}[A-Z]?|[0-9]{7,12}|[A-Z][0-9]{2}[A-Z0-9]{8}", "driver's license number \u27e6D1234567\u27e7", "driver's license required", "AAMVA", ("driver's license", "drivers license", "driver license", "driver's licence", "driving licence", "driving license", "dl number", "dl no", "license number", "licence number", "f\u00fchrerschein", "f\u00fchrerscheinnummer", "permis de conduire", "permiso de conducir", "carta de conducir", "patente di guida", "rijbewijs", "rijbewijsnummer", "drivers licence")),
+    Format("passport", r"[A-Z]{1,2} ?[0-9]{6,8}[A-Z]?|[A-Z]{2}(?=[A-Z0-9]*[0-9])[A-Z0-9]{6}[0-9]|[A-Z][0-9]{2}[A-Z]{2}[0-9]{5}|[0-9]{2}[A-Z]{2}[0-9]{5}|[CFGHJK-NPRTV-Z](?=[A-Z0-9]*[0-9]{2})[0-9CFGHJK-NPRTV-Z]{8}[0-9]?|[0-9]{8,9}", "passport no. \u27e6533380006\u27e7", "passport no. 533", "ICAO 9303", ("passport no", "passport number", "passport nr", "passport n\u00ba", "passport n\u00b0", "passport #", "passport", "passeport", "reisepass", "reisepassnummer", "passnummer", "pass nr", "pasaporte", "passaporto", "passaporte", "paspoort", "paspoortnummer", "\u62a4\u7167", "\u8b77\u7167")),
+    Format("identity card", r"[A-Z]{2}[0-9]{5}[A-Z]{2}|[A-Z]{2} ?[0-9]{6,7}|[0-9]{12}|[A-Z]{2}(?=[A-Z0-9]*[0-9])[A-Z0-9]{6}[0-9]|[0-9]{3}-[0-9]{7}-[0-9]{2}|[A-Z]{3}[0-9]{6}", "carta d'identit\u00e0 n. \u27e6CA12345AA\u27e7", "carta d'identit\u00e0 scaduta", "national registries", ("identity card", "id card", "carta d'identit\u00e0", "carta identit\u00e0", "carta d'identita", "carte d'identit\u00e9", "carte nationale d'identit\u00e9", "cni", "identiteitskaart", "cart\u00e3o de cidad\u00e3o", "carte de identitate", "ob\u010diansky preukaz", "ob\u010dansk\u00fd pr\u016fkaz", "osobna iskaznica", "lichna karta")),
+    Format("driving licence", r"[A-Z]{1,3}-?(?=[0-9 -]*[0-9]{3})[0-9]{2,8}(?:[- ][0-9]{1,7}){0,5}[A-Z]?|[0-9]{7,12}|[A-Z][0-9]{2}[A-Z0-9]{8}", "driver's license number \u27e6D1234567\u27e7", "driver's license required", "AAMVA", ("driver's license", "drivers license", "driver license", "driver's licence", "driving licence", "driving license", "dl number", "dl no", "dl#", "dl #", "license number", "licence number", "f\u00fchrerschein", "f\u00fchrerscheinnummer", "permis de conduire", "permiso de conducir", "carta de conducir", "patente di guida", "rijbewijs", "rijbewijsnummer", "drivers licence")),
 )  # fmt: skip
 _CHECKS: dict[str, Callable[[str], bool]] = {
     "Chinese resident identity number": _is_chinese_id,
@@ -465,18 +466,18 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 """Whether a number (upper case, without separators) is right, by the name of its format."""
 _AMBIGUOUS = frozenset({"sin", "nie", "pan", "ni", "fin", "run", "nas", "rg", "rc", "arc", "ik", "tin", "pps", "nip", "ird", "inn", "nrn", "rrn", "cpr", "rut", "nik", "rfc"})  # fmt: skip
 """Words that also mean something else: they must be in capitals, or stand as a label before ``:`` or ``=``."""
-_LOOSE = frozenset({"passport", "driving licence", "identity card of South America", "UK taxpayer reference", "German identity card", "German health insurance number", "Greek AFM", "New Zealand NHI number", "Russian passport"})  # fmt: skip
+_LOOSE = frozenset({"passport", "identity card", "driving licence", "identity card of South America", "UK taxpayer reference", "German identity card", "German health insurance number", "Greek AFM", "New Zealand NHI number", "Russian passport"})  # fmt: skip
 """Formats that look like other numbers: their word must stand directly before them, without another number between."""
 _SEPARATORS = str.maketrans("", "", " .-/()")
-_START, _STOP = r"(?<![A-Za-z0-9_<])(?<![0-9][./-])", r"(?![A-Za-z0-9_<]|[./-][0-9])"
+_START, _STOP = r"(?<![A-Za-z0-9_<])(?<![0-9][./-])", r"(?![A-Za-z0-9_]|[./-][0-9]|<[<A-Z0-9])"
 _OTHER_NUMBER = re.compile(r"[0-9]{3}")
 _REGION = re.compile(r"[0-9](?:[ ./()A-Za-z-]{0,3}[0-9]){3,40}")
 """Where a number may stand: four digits with little between them."""
 _REGION_BEFORE, _REGION_AFTER = 8, 16
 _SHORT_WORD = 4
 """A word of at most so many letters is a whole word; a longer one may begin a compound."""
-_SPLIT_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s_\-'\u2019\"*]+")
-_LETTERS_OF_WORD = re.compile(r"[A-Z]?[a-z\u00df-\u00ff\u010d\u0161\u0142\u017c\u017a\u0107]+|[A-Z\u00c0-\u00de]+")
+_SPLIT_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s_\-'\u2019\"*<>|]+")
+_LETTERS_OF_WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_a-z]+")
 _PREFIX_CHARS = 3
 
 
@@ -485,8 +486,8 @@ def _compile_any(formats: tuple[Format, ...]) -> re.Pattern[str]:
     pieces = []
     for index, each in enumerate(formats):
         pattern = each.pattern.replace(r"\1", rf"(?P=g{index})").replace("([", f"(?P<g{index}>[")
-        pieces.append(f"(?P<f{index}>{pattern}){_STOP}")
-    return re.compile(f"{_START}(?:{'|'.join(pieces)})")
+        pieces.append(f"(?P<f{index}>{pattern})")
+    return re.compile(f"{_START}(?:{'|'.join(pieces)}){_STOP}")
 
 
 _ZONES = tuple(each for each in _ANYWHERE if each.source == "ICAO 9303")
@@ -502,7 +503,7 @@ def _words_of(words: tuple[str, ...]) -> re.Pattern[str]:
         if word in _AMBIGUOUS:
             pieces.append(rf"{word.upper()}(?![A-Za-z])|(?i:{word})(?=(?: ?(?:no|nr|number))?\)? ?[:=#])")
         else:
-            pieces.append(rf"(?i:{re.escape(word)}){tail}")
+            pieces.append(rf"(?i:{re.escape(_SPLIT_WORDS.sub(' ', word))}){tail}")
     return re.compile(rf"(?<![A-Za-z\u00df-\u00ff])(?:{'|'.join(pieces)})")
 
 
