@@ -7,7 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmcli.redaction import identity_numbers, issuer_tokens, number_formats, password_contexts, secret_formats, tables, wrapped_values
+from llmcli.redaction import (
+    identity_numbers,
+    issuer_tokens,
+    number_formats,
+    password_contexts,
+    secret_formats,
+    tables,
+    wrapped_values,
+)
 from llmcli.redaction.format import Format
 
 _WORDS = secret_formats.SECRET_WORDS
@@ -48,7 +56,15 @@ NUMBERS = (
 @functools.cache
 def all_formats() -> tuple[Format, ...]:
     """Return all formats. Where two finds overlap, the kind of the first format wins."""
-    return (*FIRST[:2], *issuer_tokens.TOKENS, *FIRST[2:], *password_contexts.all_formats(), *NUMBERS[:6], *identity_numbers.all_formats(), *NUMBERS[6:])
+    return (
+        *FIRST[:2],
+        *issuer_tokens.TOKENS,
+        *FIRST[2:],
+        *password_contexts.all_formats(),
+        *NUMBERS[:6],
+        *identity_numbers.all_formats(),
+        *NUMBERS[6:],
+    )
 
 
 def page_lines() -> Iterator[str]:
@@ -59,7 +75,7 @@ def page_lines() -> Iterator[str]:
         "# Formats of private values",
         "",
         "[Redaction](redaction.md) looks for these formats. A format with context words is searched only in texts that",
-        "hold one of them. In the examples, the value stands between \u27e6 and \u27e7; the counter-example has no value.",
+        "hold one of them; national numbers must stand beside one. In the examples, the value stands between \u27e6 and \u27e7; the counter-example has no value.",
         "Every example and every counter-example is a test.",
         "",
         "| kind | name | example | counter-example | context | source |",

@@ -175,9 +175,10 @@ def _is_belgian_number(number: str) -> bool:
 
 def _is_finnish_number(number: str) -> bool:
     digits = number[:6] + number[-4:-1]
-    return _is_date(digits[4:6], digits[2:4], digits[:2]) and "0123456789ABCDEFHJKLMNPRSTUVWXY"[
-        int(digits) % 31
-    ] == number[-1]
+    return (
+        _is_date(digits[4:6], digits[2:4], digits[:2])
+        and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31] == number[-1]
+    )
 
 
 def _is_danish_cpr(number: str) -> bool:
@@ -204,9 +205,8 @@ def _is_czech_number(number: str) -> bool:
 
 
 def _is_romanian_cnp(number: str) -> bool:
-    return _is_date(number[1:3], number[3:5], number[5:7]) and _weighted(
-        number[:12], "279146358279"
-    ) % 11 % 10 + (_weighted(number[:12], "279146358279") % 11 == 10) == int(number[12])  # noqa: PLR2004
+    rest = _weighted(number[:12], "279146358279") % 11
+    return _is_date(number[1:3], number[3:5], number[5:7]) and rest % 10 + rest // 10 == int(number[12])
 
 
 def _is_greek_amka(number: str) -> bool:
@@ -223,7 +223,7 @@ def _is_portuguese_nif(number: str) -> bool:
 
 
 def _is_irish_pps(number: str) -> bool:
-    total = _weighted(number[:7], "8765432") + (9 * (ord(number[8]) - 64) if len(number) > 8 and number[8] != "W" else 0)  # noqa: PLR2004
+    total = _weighted(number[:7], "8765432") + sum(9 * "WABCDEFGHI".index(letter) for letter in number[8:])
     return "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == number[7]
 
 
@@ -425,9 +425,11 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "German pension insurance number": _is_german_pension_number,
     "Polish PESEL": _is_polish_pesel,
     "Polish NIP": lambda number: _weighted(number[:9], "657234567") % 11 == int(number[9]),
-    "Polish identity card": lambda number: sum(
-        int(character, 36) * weight for character, weight in zip(number, (7, 3, 1, 9, 7, 3, 1, 7, 3), strict=True)
-    ) % 10 == 0,
+    "Polish identity card": lambda number: (
+        sum(int(character, 36) * weight for character, weight in zip(number, (7, 3, 1, 9, 7, 3, 1, 7, 3), strict=True))
+        % 10
+        == 0
+    ),
     "Swedish personnummer": _is_dated_luhn,
     "Norwegian f\u00f8dselsnummer": _is_norwegian_number,
     "Danish CPR number": _is_danish_cpr,
@@ -499,7 +501,9 @@ def _words_of(words: tuple[str, ...]) -> re.Pattern[str]:
     """Return a pattern for words before or behind a number, in a text without points, with single blanks."""
     pieces = []
     for word in sorted(words, key=len, reverse=True):
-        tail = r"(?=s?(?:n[ro]|nummer|number|num|code)?(?![a-z]))" if len(word) <= _SHORT_WORD and word.isascii() else ""
+        tail = (
+            r"(?=s?(?:n[ro]|nummer|number|num|code)?(?![a-z]))" if len(word) <= _SHORT_WORD and word.isascii() else ""
+        )
         if word in _AMBIGUOUS:
             pieces.append(rf"{word.upper()}(?![A-Za-z])|(?i:{word})(?=(?: ?(?:no|nr|number))?\)? ?[:=#])")
         else:
