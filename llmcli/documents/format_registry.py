@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llmcli.documents.records.formats.record_format import RecordFormat
 
 LINES, JSON_LINES, DELIMITED_FORMATS = "lines", "jsonl", frozenset({"csv", "tsv"})
+TEXT_FORMATS = frozenset({LINES, "paragraphs", "sentences", "document"})
 WORKBOOK_FORMATS = frozenset({"xlsx", "ods"})
 """Formats that other code names."""
 _SNIFFED_CHARS = 100_000

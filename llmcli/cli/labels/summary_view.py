@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 _MAX_BAR_COLUMNS = 24
 _MAX_LABELS = 20
-_MIN_RECORDS = 2
+MIN_RECORDS = 2
 """Fewer need no summary."""
 
 
@@ -23,21 +24,24 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
         content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
         write_report_file(ctx, path, content)
     console = ctx.console
-    if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= _MIN_RECORDS:
+    if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= MIN_RECORDS:
         columns = console.environment.columns(console.environment.stderr)
         ctx.console.write_stderr("\n".join(format_summary(summary, columns)))
 
 
-def format_summary(summary: LabelSummary, columns: int) -> list[str]:
-    """Return the lines: the head, then for each label its count, its share and a bar; they fit ``columns``."""
+def format_counts(records: int, parts: Mapping[str, int], columns: int, ending: str = "") -> list[str]:
+    """Return the lines that count the records, and those of ``parts`` that there are; they fit ``columns``."""
     from llmcli.cli.console.wrapping import wrap_words
 
-    head = f"{summary.records:,} records"
+    counts = "".join(f", {count:,} {name}" for name, count in parts.items() if count)
+    return wrap_words(f"llm: {records:,} records{counts}{ending}", columns)
+
+
+def format_summary(summary: LabelSummary, columns: int) -> list[str]:
+    """Return the lines: the head, then for each label its count, its share and a bar; they fit ``columns``."""
     parts = {"blank": summary.blank, "failed": summary.failed, "without a label": summary.abstained}
-    head += "".join(f", {count:,} {name}" for name, count in parts.items() if count)
-    if summary.mean_score is not None:
-        head += f", mean score {summary.mean_score:+.2f}"
-    lines = wrap_words(f"llm: {head}", columns)
+    ending = "" if summary.mean_score is None else f", mean score {summary.mean_score:+.2f}"
+    lines = format_counts(summary.records, parts, columns, ending)
     labels = summary.labels
     if len(labels) > _MAX_LABELS:
         labels = sorted(labels, key=lambda label: -summary.counts[label])[:_MAX_LABELS]

@@ -13,10 +13,17 @@ from llmcli.documents.format_registry import (
     DELIMITED_FORMATS,
     JSON_LINES,
     LINES,
+    TEXT_FORMATS,
     load_record_format,
     output_record_format,
 )
-from llmcli.documents.records.formats.record_format import ERROR_COLUMN, LINE_COLUMN, OutputColumns, RecordWriter
+from llmcli.documents.records.formats.record_format import (
+    ERROR_COLUMN,
+    LINE_COLUMN,
+    ColumnType,
+    OutputColumns,
+    RecordWriter,
+)
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.types import ItemFailed, Result, Usage
@@ -150,7 +157,7 @@ class RecordOutput:
         self._schema, self._verb = schema, verb
         self._format = self._choose_format(schema)
         is_lines = self._format == LINES
-        added: Mapping[str, type] = {LINE_COLUMN: str} if is_lines else verb.columns
+        added: Mapping[str, ColumnType] = {LINE_COLUMN: str} if is_lines else verb.columns
         has_error = self._flags.on_error is not OnError.SKIP
         self._refuse_clashes(schema, {*added, ERROR_COLUMN} if has_error else {*added})
         if not self._as_json:
@@ -221,18 +228,20 @@ class RecordOutput:
             shown = result_as_object(result, self._ctx.runtime)
             self._write_row(record, self._json_row(record, shown), result)
             return None
-        if self._format == LINES:
-            added: Mapping[str, Any] = {LINE_COLUMN: self._verb.line(result)}
-        else:
-            added = {**dict.fromkeys(self._verb.columns), **self._verb.row(result)}
         try:
-            data = self._writer.row(record, added, "")
+            data = self._format_result(self._writer, self._verb, record, result)
         except BadDocument as error:
             if not self.fails_at_first_error:
                 self.write_failure(ItemFailed(result.item, result.name, error, record))
             return error
         self._write_row(record, data, result)
         return None
+
+    def _format_result(self, writer: RecordWriter, verb: RecordProcessor, record: Record, result: Result) -> bytes:
+        """Return the row of a result; a subclass may return several rows. Raises as ``RecordWriter.row`` does."""
+        if self._format == LINES:
+            return writer.row(record, {LINE_COLUMN: verb.line(result)}, "")
+        return writer.row(record, {**dict.fromkeys(verb.columns), **verb.row(result)}, "")
 
     def write_failure(self, failed: ItemFailed) -> None:
         """Write the row of a record that failed, unless such records are left out."""
@@ -396,6 +405,14 @@ class RecordOutput:
     def _has_failed(self, row: Record) -> bool:
         """Return whether a row of the complete output is that of a record that failed."""
         return bool(row.fields.get(ERROR_COLUMN))
+
+
+class JsonLineOutput(RecordOutput):
+    """Writes JSON Lines where the input is text; tables keep their format."""
+
+    def _choose_format(self, schema: RecordSchema) -> str:
+        chosen = super()._choose_format(schema)
+        return JSON_LINES if chosen in TEXT_FORMATS else chosen
 
 
 def resume_command(ctx: CommandContext) -> str:

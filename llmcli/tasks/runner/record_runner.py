@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend, Job
+from llmcli.documents.records.formats.record_format import ColumnType
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, Unsupported
 from llmcli.fast_dataclass import field, frozen, replace, slotted
@@ -42,7 +43,8 @@ class RecordProcessor(Protocol):
     ``columns`` are the names of the fields that it adds to a table, with their Python types.
     """
 
-    columns: Mapping[str, type]
+    @property
+    def columns(self) -> Mapping[str, ColumnType]: ...
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the result of a record that is not blank; its ``item`` is the index of the record.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.records.record_flags import record_flags
-from llmcli.cli.records.record_output import RecordOutput
+from llmcli.cli.records.record_output import JsonLineOutput, RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
@@ -41,7 +41,7 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
             backend, options, pooling=pooling, normalizes=normalizes, names_files=len(files) > 1
         ),
         lambda: {"pooling": str(pooling), "--no-normalize": not normalizes, "--files": whole},
-        make_output=NumpyOutput if to_numpy else JsonVectorOutput,
+        make_output=NumpyOutput if to_numpy else JsonLineOutput,
         input_format=WHOLE_FILES if whole else None,
         suits_small_models=True,
     )
@@ -56,17 +56,8 @@ def use_embedding_model(ctx: CommandContext) -> None:
 
 
 NUMPY_SUFFIX = ".npy"
-_TEXT_FORMATS = frozenset({"lines", "paragraphs", "sentences", "document"})
 _HEADER_BYTES = 128
 _MAGIC = b"\x93NUMPY\x01\x00"
-
-
-class JsonVectorOutput(RecordOutput):
-    """Writes JSON Lines where the input is text; tables keep their format."""
-
-    def _choose_format(self, schema: RecordSchema) -> str:
-        chosen = super()._choose_format(schema)
-        return "jsonl" if chosen in _TEXT_FORMATS else chosen
 
 
 class NumpyOutput(RecordOutput):

@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
+from llmcli.cli.records.record_flags import RecordFlags, wants_records
 
 
 class ValueFormat(StrEnum):
@@ -20,15 +22,21 @@ class ValueFormat(StrEnum):
     PARQUET = "parquet"
 
 
+_OTHERS = frozenset({"mark", "format", "output_format"})
+"""Options that extract lacks; its own --format is that of the output, also of records."""
+
+
 @command(
-    without=("mark",),
+    *(option.name for option in shared_options(RecordFlags) if option.name not in _OTHERS),
     examples="""
       llm extract --schema 'name, amount (number), due (date)' invoice.txt
       llm extract --schema 'sender, due (date)' letter.txt invoice.txt -o due.csv
       llm extract --schema person.json --json letter.txt
       llm extract --many --schema 'person, role' report.txt --html found.html
       cat letter.txt | llm extract --schema 'sender, order int, complaint bool'
+      llm extract --column message --schema 'product, refund bool' messages.csv -o found.csv
     """,
+    flags=RecordFlags,
 )
 def extract(
     ctx: CommandContext,
@@ -43,7 +51,9 @@ def extract(
             "JSON Schema (FILE.json, @FILE), or a Pydantic class (MODULE:CLASS).",
         ),
     ],
-    many: Annotated[bool, Option("--many", help="Any number of objects from each document.")] = False,
+    many: Annotated[
+        bool, Option("--many", help="Any number of objects from each document; of a record, a row for each.")
+    ] = False,
     free: Annotated[bool, Option("--free", help="Let the model write values that do not stand in the text.")] = False,
     examples: Annotated[
         str | None,
@@ -54,8 +64,8 @@ def extract(
         Option(
             "--format",
             metavar="FORMAT",
-            help="json, jsonl, csv, tsv or parquet (default: by the name of -o, else json for one document and jsonl for "
-            "several).",
+            help="json, jsonl, csv, tsv or parquet (default: by the name of -o, else json for one document, jsonl for "
+            "several, and for records their own).",
         ),
     ] = None,
     html: Annotated[
@@ -67,9 +77,14 @@ def extract(
     """Take the values of a schema out of documents.
 
     Texts, numbers and dates can only be such as stand in the document; a value that it does not give is null. --json
-    has the quote, page or lines and probability of each value.
+    has the quote, page or lines and probability of each value. With --column, the values of each record become new
+    columns.
     """
     from llmcli.cli.commands.extract.extract_run import ExtractOptions, run_extract
 
     wanted = ExtractOptions(schema, many, free, examples, None if format is None else format.value, html, dry_run)
+    if wants_records(ctx.flags):
+        from llmcli.cli.commands.extract.extract_records import extract_records
+
+        return extract_records(ctx, files or [], wanted)
     return run_extract(ctx, files or [], wanted)

@@ -34,6 +34,9 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.prompts import Prompt
+    from llmcli.tasks.extract.value_schema import ObjectNode
+    from llmcli.tasks.runner.task_requests import GenerationOptions
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 PARQUET = "parquet"
@@ -55,16 +58,40 @@ class ExtractOptions:
     dry_run: bool = False
 
 
+@frozen
+class ExtractionRequest:
+    """What is wanted of each text, read from the options; the fields are as in ``ExtractionPlan``."""
+
+    schema: dict[str, Any]
+    node: ObjectNode | None
+    prompt: Prompt
+    examples: Sequence[ExtractionExample]
+    many: bool
+    free: bool
+
+    @classmethod
+    def read(cls, ctx: CommandContext, wanted: ExtractOptions) -> ExtractionRequest:
+        """Read the schema, the prompt and the examples. Raises what reading them raises."""
+        schema = read_schema(decode_argument(wanted.schema), ctx.runtime.interrupt, nullable=True)
+        node = read_extraction_schema(schema, free=wanted.free)
+        examples = _read_examples(ctx, wanted, schema)
+        return cls(schema, node, ctx.runtime.prompts.get(PROMPT), examples, wanted.many, wanted.free)
+
+    def make_plan(self, backend: Backend, options: GenerationOptions) -> ExtractionPlan:
+        """Return the plan for a backend and the options of answers."""
+        return ExtractionPlan(
+            backend, self.prompt, options, self.schema, self.node, self.many, self.free, self.examples
+        )
+
+
 def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions) -> int:
     """Extract the values and return the exit code. Raises what reading the schema, examples and documents raises."""
-    schema = read_schema(decode_argument(wanted.schema), ctx.runtime.interrupt, nullable=True)
-    node = read_extraction_schema(schema, free=wanted.free)
-    examples = _read_examples(ctx, wanted, schema)
+    request = ExtractionRequest.read(ctx, wanted)
+    schema = request.schema
     names, documents = _read_documents(ctx, files, wanted)
 
     def make_plan(backend: Backend) -> ExtractionPlan:
-        prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
-        return ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
+        return request.make_plan(backend, ctx.generation_options())
 
     several = len(names) > 1
     form = _choose_format(ctx, wanted, several=several)
@@ -83,7 +110,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
                     page.add(event)
                 if table is not None:
                     table.add(event)
-                _explain(ctx, event)
+                explain_values(ctx, event)
             yield event
 
     display = DisplayOptions(
@@ -175,7 +202,7 @@ def _refuse_name_column(form: str, schema: Mapping[str, Any], *, named: bool) ->
         raise UsageError(words, detail="Rename the field, or write JSON Lines: --format jsonl")
 
 
-def _explain(ctx: CommandContext, result: Result) -> None:
+def explain_values(ctx: CommandContext, result: Result) -> None:
     """With -v, write where each value stands to stderr."""
     for each in result.fields["found"]:
         probability = "" if each["probability"] is None else f", probability {each['probability']:.2f}"

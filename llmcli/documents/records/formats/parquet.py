@@ -10,7 +10,13 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.json_values import SpelledNumber
-from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, merge_row
+from llmcli.documents.records.formats.record_format import (
+    ERROR_COLUMN,
+    ColumnType,
+    OutputColumns,
+    ReadOptions,
+    merge_row,
+)
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
 
@@ -79,10 +85,9 @@ class ParquetWriter:
             if _has_surrogate(name):
                 detail = f"the name of the column {name!a} is no Unicode text; JSON Lines can hold it"
                 raise OutputError("Parquet", detail=detail)
-        vector = pa.list_(pa.float32())
-        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list: vector}
-        known = {} if source is None else {field.name: field.type for field in source}
-        return known | {name: types[kind] for name, kind in self._columns.added.items()}
+        added = self._columns.added
+        known = {} if source is None else {field.name: field.type for field in source if field.name not in added}
+        return known | {name: _arrow_type(pa, kind) for name, kind in added.items() if kind is not object}
 
     def head(self) -> bytes:
         return b""
@@ -121,7 +126,8 @@ class ParquetWriter:
             if known is not None and not pa.types.is_nested(known) and _is_of_type(pa, value, known):
                 return
             source = self._columns.source.arrow_schema
-            if name in self._columns.added or (source is not None and name in self._types):
+            is_new = name in self._columns.added
+            if self._columns.added[name] is not object if is_new else (source is not None and name in self._types):
                 pa.array([value], type=known)
                 return
             found = pa.array([value]).type
@@ -176,6 +182,16 @@ class ParquetWriter:
             for name in self._names
         ]
         return pa.schema(fields, metadata=source.metadata if source is not None else None)
+
+
+def _arrow_type(pa: Any, kind: ColumnType) -> Any:
+    """Return the type of a column whose values do not decide it."""
+    if isinstance(kind, list):
+        return pa.list_(_arrow_type(pa, kind[0]))
+    if isinstance(kind, dict):
+        return pa.struct([(name, _arrow_type(pa, each)) for name, each in kind.items()])
+    vector = pa.list_(pa.float32())
+    return {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list: vector}[kind]
 
 
 class _UnrepresentableError(Exception):

@@ -23,16 +23,21 @@ class ReadOptions:
     delimiter: str | None = None
 
 
+ColumnType = type | list["ColumnType"] | dict[str, "ColumnType"]
+"""The Python type of a column's values: ``str``, ``float``, ``int``, ``bool``, ``list`` for a vector of floats, a list
+with the type of its items, or a dictionary with those of its fields; ``object`` leaves it to the values."""
+
+
 @frozen
 class OutputColumns:
     """The columns of an output: those of the input, then those that the verb adds, then ``error``.
 
-    ``types`` are the Python types of the added columns: ``str``, ``float``, ``int`` or ``bool``. ``has_error``: failed
-    records are written with their error. ``overwrites``: added columns replace those of the input with their names.
+    ``added`` has the types of the added columns. ``has_error``: failed records are written with their error.
+    ``overwrites``: added columns replace those of the input with their names.
     """
 
     source: RecordSchema
-    added: Mapping[str, type]
+    added: Mapping[str, ColumnType]
     has_error: bool
     overwrites: bool = False
 
