@@ -161,7 +161,7 @@ class _BatchCallable(ABC):
                 values.append(row.get(name))
         return {name: self._make_column(values, kinds[name]) for name, values in columns.items()}
 
-    def _make_column(self, values: Sequence[Any], kind: type) -> np.ndarray:
+    def _make_column(self, values: Sequence[Any], kind: ColumnType) -> np.ndarray:
         """Return an array.
 
         A missing text is empty and a missing number NaN, so that all batches have the same types.
@@ -331,7 +331,7 @@ class Embed(_BatchCallable):
         options = GenerationOptions()
         return EmbedTask(runtime.backend(), options, pooling=self._pooling, normalizes=self._normalizes)
 
-    def _make_column(self, values: Sequence[Any], kind: type) -> np.ndarray:
+    def _make_column(self, values: Sequence[Any], kind: ColumnType) -> np.ndarray:
         """Return vectors as a matrix: Ray pickles a column of lists that has None, too."""
         if kind is not list:
             return super()._make_column(values, kind)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
@@ -73,7 +73,7 @@ class LabelTask:
         self._chooser = options.chooser
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
-        self.columns: Mapping[str, type] = {"label": str, **probabilities, "margin": float, **abstain}
+        self.columns: Mapping[str, ColumnType] = {"label": str, **probabilities, "margin": float, **abstain}
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the label and the probabilities. Raises the failure of a request."""
@@ -201,7 +201,7 @@ class MultiLabelTask:
             ),
         )
         columns = dict.fromkeys(map(probability_column, labels.names), float)
-        self.columns: Mapping[str, type] = {"label": str, **columns}
+        self.columns: Mapping[str, ColumnType] = {"label": str, **columns}
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the labels and the probabilities. Raises the failure of a request."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import Unsupported
 from llmcli.state_layers import vector_layers
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -42,7 +42,7 @@ class EmbedTask:
         normalizes: bool = True,
         names_files: bool = False,
     ) -> None:
-        self.columns: Mapping[str, type] = {**({FILE_COLUMN: str} if names_files else {}), EMBEDDING_COLUMN: list}
+        self.columns: Mapping[str, ColumnType] = {**({FILE_COLUMN: str} if names_files else {}), EMBEDDING_COLUMN: list}
         self._backend = backend
         self._options = options
         self._pooling = pooling

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import LabelCalibrator, ScorerOptions
@@ -83,7 +83,7 @@ class FilterTask(RecordProcessor):
     Raises as ``LabelScorer`` does; for the probability of a statement see ``MultiLabelScorer``.
     """
 
-    columns: Mapping[str, type] = {}
+    columns: Mapping[str, ColumnType] = {}
 
     def __init__(
         self,

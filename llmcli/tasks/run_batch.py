@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import BadBatchRequest
 from llmcli.fast_dataclass import replace
@@ -86,7 +86,7 @@ class BatchTask(RecordProcessor):
     name no model show the first of ``served_names``, if there are some.
     """
 
-    columns: Mapping[str, type] = {}
+    columns: Mapping[str, ColumnType] = {}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.documents.text_cutting import cut_text
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.record_runner import RecordProcessor
@@ -30,7 +30,7 @@ class TokenCounter(RecordProcessor):
     It is the processor of records, which get the column ``tokens``.
     """
 
-    columns: Mapping[str, type] = {COLUMN: int}
+    columns: Mapping[str, ColumnType] = {COLUMN: int}
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

@@ -54,7 +54,7 @@ def merge(
     check_distinct(read, written)
     merged = MergedParts(names)
     _refuse_other_format(output, merged)
-    if summary is not None and not merged.summaries:
+    if summary is not None and (not merged.summaries or _has_values(merged)):
         raise UsageError("the command of these parts has no summary", detail="Leave out --summary.")
     merged.require_unchanged(ctx.runtime.interrupt.check)
     with atomic_write(output, interrupt=ctx.runtime.interrupt) as file:
@@ -77,6 +77,15 @@ def _write_summary(ctx: CommandContext, merged: MergedParts, path: str | None) -
     """Write the summary of all parts if their verb has one."""
     if not merged.summaries:
         return
+    if _has_values(merged):
+        from llmcli.cli.labels.summary_view import write_value_summary
+        from llmcli.tasks.extract.record_extraction import ValueSummary
+
+        values = ValueSummary()
+        for state in merged.summaries:
+            values.add_state(state)
+        write_value_summary(ctx, values)
+        return
     from llmcli.cli.labels.summary_view import write_summary
     from llmcli.tasks.labels.label_summary import LabelSummary
 
@@ -84,6 +93,11 @@ def _write_summary(ctx: CommandContext, merged: MergedParts, path: str | None) -
     for state in merged.summaries:
         total.add_state(state)
     write_summary(ctx, total, path)
+
+
+def _has_values(merged: MergedParts) -> bool:
+    """Whether the rows have values of a schema, which have no summary of labels."""
+    return merged.info.manifest.get("verb") == "extract"
 
 
 def _report(ctx: CommandContext, merged: MergedParts) -> int:

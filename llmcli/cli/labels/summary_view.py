@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
+    from llmcli.tasks.extract.record_extraction import ValueSummary
     from llmcli.tasks.labels.label_summary import LabelSummary
 
 _MAX_BAR_COLUMNS = 24
 _MAX_LABELS = 20
-MIN_RECORDS = 2
+_MIN_RECORDS = 2
 """Fewer need no summary."""
 
 
@@ -24,9 +25,26 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
         content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
         write_report_file(ctx, path, content)
     console = ctx.console
-    if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= MIN_RECORDS:
+    if _shows_summary(ctx, summary.records):
         columns = console.environment.columns(console.environment.stderr)
         ctx.console.write_stderr("\n".join(format_summary(summary, columns)))
+
+
+def write_value_summary(ctx: CommandContext, summary: ValueSummary) -> None:
+    """Show the counts of extracted values on a terminal, unless -q or --json is given."""
+    console = ctx.console
+    if not _shows_summary(ctx, summary.records):
+        return
+    parts = {"blank": summary.blank, "failed": summary.failed, "without a value": summary.without_values}
+    if summary.many:
+        parts["rows"] = summary.rows
+    columns = console.environment.columns(console.environment.stderr)
+    console.write_stderr("\n".join(format_counts(summary.records, parts, columns)))
+
+
+def _shows_summary(ctx: CommandContext, records: int) -> bool:
+    console = ctx.console
+    return console.stderr_is_terminal and not console.quiet and not console.as_json and records >= _MIN_RECORDS
 
 
 def format_counts(records: int, parts: Mapping[str, int], columns: int, ending: str = "") -> list[str]:

@@ -20,11 +20,10 @@ from llmcli.documents.format_registry import (
 from llmcli.documents.records.formats.record_format import (
     ERROR_COLUMN,
     LINE_COLUMN,
-    ColumnType,
     OutputColumns,
     RecordWriter,
 )
-from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.record import ColumnType, Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.types import ItemFailed, Result, Usage
 

@@ -11,6 +11,9 @@ from llmcli.fast_dataclass import field, frozen, slotted
 
 TEXT_COLUMN = "text"
 """The column of an input of plain lines, and the default text column of tables."""
+ColumnType = type | list["ColumnType"] | dict[str, "ColumnType"]
+"""The Python type of a column's values: ``str``, ``float``, ``int``, ``bool``, ``list`` for a vector of floats, a list
+with the type of its items, or a dictionary with those of its fields; ``object`` leaves it to the values."""
 
 
 @slotted

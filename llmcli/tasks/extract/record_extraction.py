@@ -7,8 +7,7 @@ from typing import Any
 
 from llmcli.documents.json_values import dump_value
 from llmcli.documents.reading.document import Document
-from llmcli.documents.records.formats.record_format import ColumnType
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import UsageError
 from llmcli.tasks.extract import extract_document
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan

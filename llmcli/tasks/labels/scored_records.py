@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
@@ -37,7 +37,7 @@ def score_records(
 class _ScoringTask(RecordProcessor):
     """A task whose results have one field, ``scored``."""
 
-    columns: Mapping[str, type] = {}
+    columns: Mapping[str, ColumnType] = {}
 
     def __init__(self, scorer: LabelScorer, *, hidden_states: bool) -> None:
         self._scorer = scorer

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend, Job
-from llmcli.documents.records.formats.record_format import ColumnType
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, Unsupported
 from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.interrupt import check_interrupt
@@ -43,8 +42,7 @@ class RecordProcessor(Protocol):
     ``columns`` are the names of the fields that it adds to a table, with their Python types.
     """
 
-    @property
-    def columns(self) -> Mapping[str, ColumnType]: ...
+    columns: Mapping[str, ColumnType]
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the result of a record that is not blank; its ``item`` is the index of the record.

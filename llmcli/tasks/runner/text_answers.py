@@ -14,7 +14,7 @@ from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
 
 if TYPE_CHECKING:
-    from llmcli.documents.records.record import Record
+    from llmcli.documents.records.record import ColumnType, Record
 
 
 async def write_text(
@@ -144,7 +144,7 @@ class TextTask:
     """Answers each record with a text, which is a line, or the value of ``column`` in a table."""
 
     def __init__(self, backend: Backend, prompt: str, column: str) -> None:
-        self.columns: Mapping[str, type] = {column: str}
+        self.columns: Mapping[str, ColumnType] = {column: str}
         self.backend = backend
         self.prompt_name = prompt
         self._column = column

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.extract.extract_run import PARQUET, ExtractOptions, ExtractionRequest, explain_values
+from llmcli.cli.commands.extract.extract_run import PARQUET, ExtractionRequest, ExtractOptions, explain_values
 from llmcli.cli.records.record_flags import OnError, record_flags
 from llmcli.cli.records.record_output import JsonLineOutput
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
@@ -61,6 +61,8 @@ def extract_records(ctx: CommandContext, files: Sequence[str], wanted: ExtractOp
         make_output=ManyRowsOutput if wanted.many else JsonLineOutput,
         summary=summary,
     )
+    from llmcli.cli.labels.summary_view import write_value_summary
+
     code = run_records(ctx, files, task)
     write_value_summary(ctx, summary)
     return code
@@ -98,17 +100,3 @@ class ManyRowsOutput(JsonLineOutput):
     def _format_result(self, writer: RecordWriter, verb: RecordProcessor, record: Record, result: Result) -> bytes:
         assert isinstance(verb, ExtractTask)
         return b"".join(writer.row(record, row, "") for row in verb.rows(result))
-
-
-def write_value_summary(ctx: CommandContext, summary: ValueSummary) -> None:
-    """Show the counts of a run on a terminal, unless -q or --json is given."""
-    from llmcli.cli.labels.summary_view import MIN_RECORDS, format_counts
-
-    console = ctx.console
-    if not console.stderr_is_terminal or console.quiet or console.as_json or summary.records < MIN_RECORDS:
-        return
-    parts = {"blank": summary.blank, "failed": summary.failed, "without a value": summary.without_values}
-    if summary.many:
-        parts["rows"] = summary.rows
-    columns = console.environment.columns(console.environment.stderr)
-    console.write_stderr("\n".join(format_counts(summary.records, parts, columns)))

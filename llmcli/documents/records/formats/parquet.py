@@ -12,12 +12,11 @@ from typing import Any
 from llmcli.documents.json_values import SpelledNumber
 from llmcli.documents.records.formats.record_format import (
     ERROR_COLUMN,
-    ColumnType,
     OutputColumns,
     ReadOptions,
     merge_row,
 )
-from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.record import ColumnType, Record, RecordSchema
 from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
 
 _BATCH_ROWS = 256

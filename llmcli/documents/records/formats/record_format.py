@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from typing import Any, Protocol
 
-from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.record import ColumnType, Record, RecordSchema
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 
@@ -21,11 +21,6 @@ class ReadOptions:
     """The user's options for reading; None leaves the choice to the reader. ``delimiter`` is one character."""
 
     delimiter: str | None = None
-
-
-ColumnType = type | list["ColumnType"] | dict[str, "ColumnType"]
-"""The Python type of a column's values: ``str``, ``float``, ``int``, ``bool``, ``list`` for a vector of floats, a list
-with the type of its items, or a dictionary with those of its fields; ``object`` leaves it to the values."""
 
 
 @frozen
