@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from llmcli.cli.console import error_messages
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN
-from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.record import ColumnType, Record, RecordSchema
 from llmcli.documents.records.record_source import TextChoice
 from llmcli.errors import InternalError, LlmError, UsageError
 from llmcli.interrupt import Interrupt

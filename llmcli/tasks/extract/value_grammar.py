@@ -22,6 +22,8 @@ MAX_TEXT_CHARACTERS = 400
 MAX_ITEMS = 32
 """Items of a list from one passage."""
 MAX_OBJECTS = 48
+_OBJECTS_OF_SHORT_TEXT = 4
+"""So many may be in a text of any length, such as a message of a record."""
 """Objects from one passage."""
 MIN_CHARACTERS_PER_OBJECT = 12
 _CHUNKS = "PASSAGE"
@@ -34,7 +36,7 @@ def values_grammar(node: ObjectNode, locator: ValueLocator, *, many: bool) -> st
 
 def max_objects(passage: str) -> int:
     """Return the most objects that an answer about a passage may list."""
-    return max(1, min(MAX_OBJECTS, len(passage) // MIN_CHARACTERS_PER_OBJECT))
+    return max(_OBJECTS_OF_SHORT_TEXT, min(MAX_OBJECTS, len(passage) // MIN_CHARACTERS_PER_OBJECT))
 
 
 class _GrammarWriter:

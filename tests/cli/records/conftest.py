@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from llm_fixtures import llm, write
+from llm_fixtures import llm, terminal, write
 from scripted import last_message
 
 from llmcli.cli.records import job_checkpoint
 from llmcli.errors import InternalError
 
-__all__ = ["llm", "scores", "write"]
+__all__ = ["llm", "scores", "terminal", "write"]
 
 
 def score(request):
