@@ -147,6 +147,8 @@ TEXTS = {
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",
     "tickets.csv": "id,text\n1,Please send me the invoice.\n2,The app crashes.\n",
+    "messages.csv": "id,message\n1,The kettle broke on 3 May 2024. I paid 35.50 EUR for it.\n"
+    "2,Thank you for the quick delivery!\n3,Please send me an invoice of 120 EUR until 15.6.2024.\n",
     "labelled.csv": LABELLED,
     "rated.csv": RATED,
     "money.csv": MONEY,

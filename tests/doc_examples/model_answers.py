@@ -34,6 +34,8 @@ ANSWERS = {
     "And for a dog?": "1. Max (Dog)\n2. Maxx (Furry dog)\n3. Maxxmoose (Dog)",
     'Form: {"name": text}': '{"name": "Jane Doe"}',
     'Form: {"item"': ('[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'),
+    "The kettle broke on 3 May": '{"amount": 35.5, "day": "2024-05-03"}',
+    "an invoice of 120 EUR": '{"amount": 120, "day": "2024-06-15"}',
     'Form: {"seller"': '{"seller": "Acme Tools Ltd", "total_with_tax": 65.33, "due": "2024-04-15"}',
     "Say hello.": "Hello, it's me. What's up?",
     "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
