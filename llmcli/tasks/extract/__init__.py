@@ -53,8 +53,14 @@ def extract(plan: ExtractionPlan, documents: Iterable[Document | StreamedFile | 
     yield from run_inputs(plan.backend, texts, task, "passages")
 
 
-async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Document | StreamedFile) -> Result:
-    """Return the values of a document, as ``extract`` does. Raises the error of a request if it ended all passages."""
+async def extract_document(
+    run: TaskRun, plan: ExtractionPlan, document: Document | StreamedFile, *, source: str = ""
+) -> Result:
+    """Return the values of a document, as ``extract`` does. Raises the error of a request if it ended all passages.
+
+    Warnings begin with ``source``, if it is given.
+    """
+    where = source and f"{source}: "
 
     async def read(numbered: tuple[int, PassageSpan]) -> list[PassageValues]:
         number, passage = numbered
@@ -69,16 +75,16 @@ async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Documen
                 part = _missing_part(values, counts.passages)
                 missing.append(part)
                 for detail in (values.details or ["an error ended the request"])[:MAX_WARNED_VALUES]:
-                    run.warn(f"lines {part.first_line} to {part.last_line}: {detail}")
+                    run.warn(f"{where}lines {part.first_line} to {part.last_line}: {detail}")
     counts.raise_if_nothing_read(run.name)
     missing = [replace(part, parts=counts.passages) for part in missing]
     tree, values, left_out = _fit_objects(plan, objects.objects, run.name)
     if left_out:
-        run.warn(f"incomplete, and left out: {', '.join(left_out[:MAX_WARNED_VALUES])}")
+        run.warn(f"{where}incomplete, and left out: {', '.join(left_out[:MAX_WARNED_VALUES])}")
     described = list(iter_found(tree))
     for path, value in described:
         if value.ambiguous and value.quote is not None:
-            run.warn(f"{path}: {value.quote.line!r} may also mean another day than {value.value}")
+            run.warn(f"{where}{path}: {value.quote.line!r} may also mean another day than {value.value}")
     incomplete = ValuesMissing(run.name, tuple(missing), len(left_out)) if missing or left_out else None
     return run.result(
         None,

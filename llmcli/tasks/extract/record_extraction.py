@@ -69,7 +69,7 @@ class ExtractTask:
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the values of a record. Raises as ``extract_document`` does."""
-        return await extract_document(run, self._plan, Document(record.name, record.text))
+        return await extract_document(run, self._plan, Document(record.name, record.text), source=record.name)
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text, which has no values."""

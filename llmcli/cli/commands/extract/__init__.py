@@ -34,7 +34,7 @@ _OTHERS = frozenset({"mark", "format", "output_format"})
       llm extract --schema person.json --json letter.txt
       llm extract --many --schema 'person, role' report.txt --html found.html
       cat letter.txt | llm extract --schema 'sender, order int, complaint bool'
-      llm extract --column message --schema 'product, refund bool' messages.csv -o found.csv
+      llm extract --column message --schema 'amount (number), day (date)' messages.csv -o found.csv
     """,
     flags=RecordFlags,
 )
