@@ -180,7 +180,9 @@ SETTING_SPECS = (
         "auto",
         "replace private values before sending; auto: for other machines that are not trusted; names: people's names too",
     ),
-    SettingSpec("redact.kinds", _parse_kinds, ("key", "iban", "card", "email", "phone", "id"), "what is private; also: ip"),
+    SettingSpec(
+        "redact.kinds", _parse_kinds, ("key", "iban", "card", "email", "phone", "id"), "what is private; also: ip"
+    ),
     SettingSpec("redact.patterns", _parse_patterns, {}, r"your own regular expressions: {customer: 'CU-\d{6}'}"),
     SettingSpec("redact.words", _parse_words, {}, "your own words: a list, or {project: [Falcon], client: FILE}"),
     SettingSpec(

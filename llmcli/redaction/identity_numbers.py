@@ -21,8 +21,7 @@ _REACH_BEFORE, _REACH_AFTER = 64, 28
 """How many characters around a number are searched for its words."""
 _LOOSE_REACH = 32
 """How many characters before a number without a form of its own are searched."""
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
+_LETTERS, _DNI_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "TRWAGMYFPDXBNJZSQVHLCKE"
 
 
 def _weighted(number: str, weights: str) -> int:
