@@ -319,8 +319,8 @@ _SETTING_START = re.compile(r"^[\w.-]{0,60}\Z", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]*\r?(?:\n|\Z)")
 _STATEMENT = re.compile(
     r"(?i:identified(?:\s+with\s+\w+)?\s+by|(?:encrypted|with)\s+password)\s+[\"'](?P<sql>[^\"'\r\n]{1,128})[\"']"
-    r"|(?i:define|putenv|setenv|setproperty|env)\(\s{0,4}[\"'][\w.]{0,40}(?i:password|passwd|_pass|secret|token|_key)[\"']\s{0,4},"
-    r"\s{0,4}[\"'](?P<call>[^\"'\r\n]{1,128})[\"']"
+    r"|(?i:define|putenv|setenv|setproperty|env)\(\s{0,4}[\"'][\w.]{0,40}(?i:password|passwd|_pass|secret|token|_key|_salt)[\"']\s{0,4},"
+    r"\s{0,24}[\"'](?P<call>[^\"'\r\n]{1,128})[\"']"
     r"|\b(?:login|user)[ \t]+\S{1,128}\s{1,8}password[ \t]+(?P<netrc>\S{1,128})"
 )
 """Statements of SQL, calls that set a secret, and entries of ``.netrc``."""

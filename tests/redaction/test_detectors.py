@@ -185,3 +185,18 @@ def test_no_text_takes_long(text):
     started = time.process_time()
     find_private(text, KINDS)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("define('SECURE_AUTH_SALT',         'q1Z&vX y`3I|bhf');", "q1Z&vX y`3I|bhf"),
+        ('openssl rsa -in k -passin "pass:blue anorak 6" -out p', "blue anorak 6"),
+        ("Your verification code is 481 907. It expires soon.", "481 907"),
+        ("the code on the back is 318.", "318"),
+        ("let key: [u8; 8] = [0x81, 0x2e, 0x2a, 0xc6, 0xf9, 0x50, 0x95, 0x2f];", "0x81, 0x2e, 0x2a, 0xc6, 0xf9, 0x50, 0x95, 0x2f"),
+    ],
+)  # fmt: skip
+def test_a_value_with_blanks_or_at_the_end_of_a_sentence_is_found_whole(text, value):
+    """Nothing of it is left."""
+    assert any(value in text[span.start : span.end] for span in find_private(text))
