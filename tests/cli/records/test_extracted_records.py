@@ -133,6 +133,29 @@ def test_many_gives_a_row_for_each_object(llm, write):
     assert [len(each) for each in values] == [1, 0, 0, 2]
 
 
+def test_many_rows_of_parquet(llm, write, tmp_path):
+    """All rows of a record or, for a number that a column cannot hold, one with the error; shards are refused."""
+    source, out = write("in.csv", ROWS + "5,Cole owes 1.50 EUR or 2.50 USD.\n"), tmp_path / "out.parquet"
+    given = [{"name": "Cole", "number": 1}, {"name": "Cole", "number": 12345678901234567890}]
+
+    def numbered(request):
+        return json.dumps(given if "Cole" in last_message(request) else [])
+
+    run = llm(*COLUMNS, "--many", source, "-o", str(out), answer=answer)
+    rows = pq.read_table(out).select(["id", "amount", "tags"]).to_pylist()
+    assert run.code == 0 and [(row["id"], row["amount"]) for row in rows] == [
+        ("1", 12.5), ("4", 7.25), ("4", 8.5), ("5", 1.5), ("5", 2.5),
+    ]  # fmt: skip
+    assert rows[2]["tags"] == ["USD"]
+    schema = {"type": "object", "properties": {"name": {"type": "string"}, "number": {"type": "integer"}}}
+    free = ("extract", "--free", "--many", "--column", "text", "--schema", json.dumps(schema), source)
+    run = llm(*free, "-o", str(out), "--force", answer=numbered)
+    kept = pq.read_table(out).select(["id", "name"]).to_pylist()
+    assert run.code == 3 and kept == [{"id": "5", "name": None}] and "64 bits" in run.err
+    run = llm(*COLUMNS, "--many", source, "-o", str(tmp_path / "part.parquet"), "--shard", "1/2", answer=answer)
+    assert run.code == 2 and "shard" in run.err and "-o FILE.jsonl" in run.err
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_shards_of_many_rows_are_merged(llm, write, tmp_path, suffix):
     """The merged output is that of one run."""

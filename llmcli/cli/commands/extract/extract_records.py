@@ -92,11 +92,16 @@ class ManyRowsOutput(JsonLineOutput):
 
     def _choose_format(self, schema: Any) -> str:
         chosen = super()._choose_format(schema)
-        if chosen == PARQUET:
-            words = "--many writes any number of rows for a record, which a Parquet file of records cannot have"
+        if chosen == PARQUET and self.sharded is not None:
+            words = "--many writes any number of rows for a record, which a Parquet file of a shard cannot have"
             raise UsageError(words, detail="Write JSON Lines instead: -o FILE.jsonl")
         return chosen
 
     def _format_result(self, writer: RecordWriter, verb: RecordProcessor, record: Record, result: Result) -> bytes:
         assert isinstance(verb, ExtractTask)
+        if self._format == PARQUET:
+            from llmcli.documents.records.formats.parquet import ParquetWriter
+
+            assert isinstance(writer, ParquetWriter)
+            return writer.rows(record, verb.rows(result))
         return b"".join(writer.row(record, row, "") for row in verb.rows(result))

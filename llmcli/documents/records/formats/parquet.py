@@ -92,6 +92,13 @@ class ParquetWriter:
         return b""
 
     def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
+        return self._append([self._admit_row(record, added, error)])
+
+    def rows(self, record: Record, added: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return several rows of a record, all or none of them. Raises as ``row`` does."""
+        return self._append([self._admit_row(record, each, "") for each in added])
+
+    def _admit_row(self, record: Record, added: Mapping[str, Any], error: str) -> dict[str, Any]:
         row = merge_row(record, added, error, self._columns)
         problems = {}
         for name, value in row.items():
@@ -107,7 +114,10 @@ class ParquetWriter:
         elif problems:
             detail = f"{next(iter(problems.values()))}; JSON Lines can hold it (-o FILE.jsonl)"
             raise BadDocument(record.file, line=record.line, detail=detail)
-        self._rows.append(row)
+        return row
+
+    def _append(self, rows: Sequence[dict[str, Any]]) -> bytes:
+        self._rows += rows
         if len(self._rows) >= _GROUP_ROWS:
             self._write_group()
         return self._sink.take()
