@@ -16,7 +16,7 @@ from row_table import all_rows
 from llmcli.redaction.detectors import DEFAULT_KINDS, KINDS, find_private
 from llmcli.redaction.format_table import all_formats, page_lines
 
-PAGE = Path(__file__).parents[2] / "docs" / "redaction-formats.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "redaction-formats.md"
 
 
 @all_rows("format_", all_formats())
@@ -30,7 +30,7 @@ def test_each_example_is_replaced_and_no_counter_example(format_):
 
 
 def test_the_page_about_formats_is_generated():
-    """Write it again with: python -m llmcli.redaction.format_table docs/redaction-formats.md."""
+    """Write it again with: python -m llmcli.redaction.format_table docs/reference/redaction-formats.md."""
     assert PAGE.read_text("utf-8") == "\n".join(page_lines()) + "\n"
 
 
@@ -95,7 +95,7 @@ def test_the_time_grows_with_the_length(name):
 
 def test_a_sentence_of_the_guide_names_every_innocent_placeholder():
     """Placeholders that the guide lists are left."""
-    guide = (PAGE.parent / "redaction.md").read_text("utf-8")
+    guide = (PAGE.parents[1] / "redaction.md").read_text("utf-8")
     listed = re.findall(r"`([^`]+)`", guide.partition("Placeholders are left:")[2].partition("\n\n")[0])
     assert len(listed) > 5
     for value in listed:

@@ -51,9 +51,7 @@ def extract(
             "JSON Schema (FILE.json, @FILE), or a Pydantic class (MODULE:CLASS).",
         ),
     ],
-    many: Annotated[
-        bool, Option("--many", help="Any number of objects from each document; of a record, a row for each.")
-    ] = False,
+    many: Annotated[bool, Option("--many", help="Any number of objects of each text; of a record, rows.")] = False,
     free: Annotated[bool, Option("--free", help="Let the model write values that do not stand in the text.")] = False,
     examples: Annotated[
         str | None,
@@ -64,8 +62,7 @@ def extract(
         Option(
             "--format",
             metavar="FORMAT",
-            help="json, jsonl, csv, tsv or parquet (default: by the name of -o, else json for one document, jsonl for "
-            "several, and for records their own).",
+            help="json, jsonl, csv, tsv, parquet (default: that of -o or of the records, else json or jsonl).",
         ),
     ] = None,
     html: Annotated[

@@ -46,7 +46,7 @@ def filter(  # noqa: A001 (the command's name)
     numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,
     names: Annotated[bool, Option("--files", help="Print the names of the files that match.")] = False,
     ends_with_null: Annotated[
-        bool, Option("-0", "--null", help="End each name with a null character, for xargs -0.")
+        bool, Option("-0", "--null", help="End each name with a null character, for xargs -0.", rare=True)
     ] = False,
 ) -> int:
     """Print the records for which a statement holds.
