@@ -47,7 +47,7 @@ _SOME = r"(?:some|string|s|text|new secretstring|securestring|new\s{1,3}\w{1,30}
 
 
 def _call(names: str, before: int | str) -> str:
-    return rf"(?<![a-z])(?:{names})\s{{0,2}}\(\s{{0,8}}(?:{_ARG}\s{{0,3}},\s{{0,8}}){{{before}}}(?:\w{{1,20}}\s{{0,2}}[=:]\s{{0,2}})?{_SOME}{_PREFIX}{_QUOTED}"
+    return rf"(?<![a-z])(?:{names})\s{{0,2}}\(\s{{0,24}}(?:{_ARG}\s{{0,3}},\s{{0,24}}){{{before}}}(?:\w{{1,20}}\s{{0,2}}[=:]\s{{0,2}})?{_SOME}{_PREFIX}{_QUOTED}"
 
 
 def _program(names: str, option: str, value: str = "", *, reach: int = 160) -> str:
@@ -74,10 +74,10 @@ ASSIGNMENTS = (
            'page.locator("#password").fill("\u27e6tiger\u27e7")', 'page.locator("#password").click()', "Selenium, Playwright, Cypress", PASSWORD_WORDS),
     Format("default of a variable", rf"{NAME}(?:[\"'\])]){{0,4}}\s{{0,2}}(?:\|\||\?\?|\?:|\bor\b|//)\s{{0,2}}{_QUOTED}", "process.env.DB_PASSWORD || '\u27e6tiger\u27e7'",
            "process.env.DB_PASSWORD || ''", _LANGUAGE, PASSWORD_WORDS),
-    Format("default of a shell variable", rf"{NAME}:[-=+?]?(?P<b>[^}}\s$]{{3,128}})\}}", "${DB_PASSWORD:-\u27e6tiger\u27e7}", "${DB_PASSWORD:-}", "POSIX shell, Spring", PASSWORD_WORDS),
+    Format("default of a shell variable", rf"{NAME}:[-=+]?(?P<b>[^}}\s$?][^}}\s$]{{2,127}})\}}", "${DB_PASSWORD:-\u27e6tiger\u27e7}", "${DB_PASSWORD:-}", "POSIX shell, Spring", PASSWORD_WORDS),
     Format("block scalar of YAML", rf"{NAME}[\"']?:[ \t]{{0,4}}[|>][+-]?[0-9]?[+-]?[ \t]{{0,8}}\r?\n[ \t]{{1,40}}(?P<b>[^\r\n]{{3,400}})", "password: >-\n  \u27e6orangejuice\u27e7",
            "password: |\n  {{ password }}", "YAML 1.2", PASSWORD_WORDS),
-    Format("value on the next line", rf"{NAME}[*_]{{0,2}}:[*_]{{0,2}}[ \t]{{0,4}}\r?\n[ \t>]{{0,12}}(?P<b>\S{{4,64}})[ \t]{{0,4}}$", "Your password:\n\u27e6tiger-lily7\u27e7",
+    Format("value on the next line", rf"{NAME}[*_]{{0,2}}:[*_]{{0,2}}[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>]{{0,12}}(?P<b>\S{{4,64}})[ \t]{{0,4}}$", "Your password:\n\u27e6tiger-lily7\u27e7",
            "password:\n  - a", _OBSERVED, PASSWORD_WORDS),
     Format("pair of name and value", rf"{NAME}\\?[\"']?[,;]?\s{{1,40}}(?:-\s)?\\?[\"']?(?:[a-z]{{0,12}}[_-]?(?:value|val)|default|content|data|text|plaintext)\\?[\"']?\s{{0,4}}(?:=>|[:=])\s{{0,4}}{_EITHER}",
            '{"ParameterKey": "DbPassword", "ParameterValue": "\u27e6lavender\u27e7"}', '{"name": "password", "value": ""}', "Kubernetes, CloudFormation, XML", PASSWORD_WORDS),
@@ -103,7 +103,11 @@ ASSIGNMENTS = (
     Format("instruction with a name and a value", r"^[ \t]{0,16}(?:env|arg|export|setenv|setx|set -\w{1,6}|set|git config --global)[ \t]{1,4}(?:/m )?[\w.]{0,40}(?P<n>" + STRONG + r"|token|api_?key|access_?key)\w{0,20}[ \t]{1,8}" + _EITHER,
            "ENV MYSQL_ROOT_PASSWORD \u27e6sparrow\u27e7", "ENV PASSWORD_FILE /run/secrets/x", "Dockerfile, csh, fish, Windows", PASSWORD_WORDS),
     Format("user and password of a router", r"username[ \t]\S{1,60}[ \t](?:privilege [0-9]{1,2} )?(?:password|secret)[ \t](?:[0-9] )?(?P<b>\S{3,128})", "username bob password 0 \u27e6tiger\u27e7", "username and password are sent", "Cisco IOS", ("username",)),
-    Format("community or key of a router", r"snmp-server community (?P<b>[^\s]{3,64})", "snmp-server community \u27e6tigers\u27e7 RO", "snmp-server location Rome", "Cisco IOS", ("community",)),
+    Format("community of SNMP", r"(?:snmp-server community|^[ \t]{0,8}r[ow]community6?)[ \t]{1,4}(?!(?:public|private)\b)(?P<b>[^\s]{3,64})", "snmp-server community \u27e6tigers\u27e7 RO", "rocommunity public", "Cisco IOS, Net-SNMP", ("community",)),
+    Format("user of SNMP version 3", r"createuser[ \t]{1,4}(?:-e[ \t]\S{1,40}[ \t])?\S{1,40}[ \t]{1,4}(?:md5|sha[0-9-]{0,8})[ \t]{1,4}\"?(?P<b>[^\s\"]{4,64})\"?(?:[ \t]{1,4}(?:aes|des)[0-9-]{0,8}[ \t]{1,4}\"?(?P<x>[^\s\"]{4,64})\"?)?", "createUser bob SHA \u27e6oyster77\u27e7 AES", "createUser bob", "Net-SNMP", ("createuser",)),
+    Format("key of a wireless network", r"(?:key content|schl\u00fcsselinhalt|contenu de la cl\u00e9|contenido de la clave|contenuto chiave)[ \t]{0,24}:[ \t]{1,4}(?P<b>\S{8,63})", "Key Content : \u27e64471902836\u27e7", "Key Content :", "Windows", ("key content", "schl\u00fcsselinhalt", "contenu de la cl", "contenido de la clave", "contenuto chiave")),
+    Format("name and password in a file of OpenVPN", r"<auth-user-pass>\s{0,8}\n[^\r\n<]{1,80}\r?\n(?P<b>[^\r\n<]{2,128})\r?\n</", "<auth-user-pass>\nbob\n\u27e6oyster77\u27e7\n</auth-user-pass>", "auth-user-pass login.conf", "OpenVPN", ("<auth-user-pass>",)),
+    Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
     Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)\s?=\s?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
@@ -116,15 +120,15 @@ STATEMENTS = (
     Format("constructor of a value", r"(?:(?:pass(?:word|wd|phrase)?|pwd|pw|secret))\w{0,20}\s{0,3}(?::=|:[\w<>&' ]{1,24}=|=)\s{0,3}(?:new\s)?(?:\w{1,24}(?:::|\.))?[\w\[\]]{1,24}\s?(?:\[\])?\s?[({]\s{0,2}" + _PREFIX + _QUOTED, 'passwd := []byte("\u27e6oyster\u27e7")', 'passwd := os.Getenv("PW")', "Go, Rust, C#, Java", ("pass", "pwd", "pw", "secret")),
     Format("several variables at once", r"(?:pass(?:word|wd)?|pwd|pw)\s{0,2}[\])}]?\s{0,2}=\s{0,2}[\[({]?\s{0,2}" + _ARG + r"\s{0,2},\s{0,2}" + _PREFIX + _QUOTED, "const [user, password] = ['bob', '\u27e6oyster42\u27e7'];", "user, password = read()", "Python, JavaScript, Go", ("pass", "pwd", "pw")),
     Format("atom and value", r"(?<!\w):(?:\w{0,20}_)?(?:password|passwd|secret|pwd)\s{0,2},\s{0,2}" + _QUOTED, ':password, "\u27e6oyster\u27e7"', ":password, presence: true", "Elixir, Ruby", (":pass", "_pass", ":secret", "_secret", ":pwd")),
-    Format("quotation of Perl", r"(?:pass(?:word|wd)?|pwd|pw|secret)\w{0,20}\s{0,3}=>?\s{0,3}q[qw]?\s?[{(\[|/!<](?P<b>[^\r\n})\]|/!>]{2,128})[})\]|/!>]", "$pass = q{\u27e6oyster\u27e7};", "$pass = q{};", "Perl", ("pass", "pwd", "pw", "secret")),
+    Format("quotation of Perl and Ruby", r"(?:pass(?:word|wd)?|pwd|pw|secret)\w{0,20}\s{0,3}(?:=>?|:)\s{0,3}%?q[qw]?\s?(?:\{(?P<v>[^}\r\n]{2,128})\}|\((?P<s>[^)\r\n]{2,128})\)|[\[|/!<](?P<b>[^\r\n\]|/!>]{2,128})[\]|/!>])", "password: %q(\u27e6it's oyster!\u27e7)", "$pass = q{};", "Perl, Ruby", ("pass", "pwd", "pw", "secret")),
     Format("bytes of a key", r"(?<![a-z])(?:\w{0,24}_)?(?:key|secret|iv|salt|psk)(?:_?bytes)?\s{0,2}(?:\[\w{0,12}\]|:\s{0,2}\[[\w; ]{1,16}\])?\s{0,2}=\s{0,2}(?:new\s)?(?:byte\[\]\s?|\[\]byte\s?|bytes\()?[\[{]\s{0,8}(?P<b>(?:0x)[0-9a-f]{1,2}(?:,\s{0,12}0x[0-9a-f]{1,2}){7,63})", "uint8_t aes_key[8] = {\u27e60x81, 0x2e, 0x2a, 0xc6, 0xf9, 0x50, 0x95, 0x2f\u27e7};", "uint8_t table[2] = {0x81, 0x2e};", "ISO C, Go, Java", ("0x",)),
     Format("MOVE of COBOL", r"\bmove\s{1,4}(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\s{1,4}to\s{1,4}[\w-]{0,30}(?:pass|pwd|pw|secret)", 'MOVE "\u27e6oyster\u27e7" TO WS-PASSWORD.', 'MOVE "x" TO WS-NAME.', "COBOL", ("move",)),
     Format("comparison with the value first", r"(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\)?(?:\.equals(?:ignorecase)?\(|\s{0,2}(?:===?|!==?|-eq|-ne|eq|ne)\s{0,2}|,\s{0,2}(?=[\w.]{0,30}get))[\w.$>-]{0,40}?(?:pass(?:word|wd|phrase)?|pwd|secret)(?!_?hash)", 'if ("\u27e6oyster\u27e7" == password)', 'if ("" == password)', _OBSERVED, ("pass", "pwd", "secret")),
     Format("function for a login with a host", _call(r"(?:ssh|smtp|client|ftp|conn|session|imap|pop3|net::\w{2,6})(?:\.|->|::)(?:connect|start|login|open|auth)", "3,4"), 'ssh.connect("h", 22, "bob", "\u27e6oyster42\u27e7")', "ssh.connect(h, 22)", "Paramiko, Ruby", ("connect(", "start(", "login(", "open(", "auth(")),
     Format("client with a name and a password", _call(r"(?:\w{0,20}client|session|connection|server|api|telnet|account|user)", 1), 'Client("bob", "\u27e6oyster42\u27e7")', 'Client("bob", 42)', _OBSERVED, ("client(", "session(", "connection(", "server(", "api(", "telnet(", "account(", "user(")),
-    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
+    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
-    Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
+    Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>(?:[^'\"\r\n]|''){1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
     Format("SQL: procedures for logins", r"(?:sp_addlogin|sp_password|sp_grantlogin|dbms_crypto\S{0,20})\s{1,4}" + _ARG + r"\s{0,2},\s{0,4}n?(?P<q>')(?P<v>[^'\r\n]{1,128})(?P=q)", "EXEC sp_addlogin 'bob', '\u27e6sparrow\u27e7'", "EXEC sp_who", "SQL Server", ("sp_",)),
     Format("SQL: keys of encrypted databases", r"(?:pragma (?:hex)?(?:re)?key\s?=\s?|\bkey\s{1,2}(?=')|by password\s?=\s?n?)(?:\"?x?)(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "PRAGMA key = '\u27e6sparrow\u27e7';", "PRAGMA foreign_keys = ON", "SQLCipher, SQL Server", ("pragma", "attach", "by password")),
     Format("functions that encrypt or hash", _call(r"(?:pgp_sym_(?:en|de)crypt|(?:aes|des)_(?:en|de)crypt|encryptbypassphrase|openssl_encrypt)", "1,2"), "SELECT pgp_sym_encrypt('data', '\u27e6sparrow\u27e7')", "pgp_sym_encrypt(a, b)", "PostgreSQL, MySQL", ("crypt",)),
@@ -224,7 +228,7 @@ PROGRAMS = (
     Format("SNMP version 3", r"snmp\w{1,12}(?=\s)[^\r\n|;&]{0,160}?[ \t]-[ax][ \t]{1,2}(?!(?:md5|sha\S{0,4}|aes\S{0,4}|des)\b)(?P<b>[^\s\"'-]\S{3,64})(?:[^\r\n|;&]{0,80}?[ \t]-x[ \t]{1,2}(?P<x>[^\s\"'-]\S{3,64}))?", "snmpwalk -v3 -u bob -A \u27e6tiger123\u27e7 h", "snmpwalk -v2c h", _DOC, ("snmp",)),
     Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config")),
     Format("Oracle: name/password@database", r"(?:(?:sqlplus|expdp|impdp|exp|imp|rman|sqlldr|tkprof|connect|conn|sqlcl|sql)[ \t](?:-\w{1,8}[ \t]){0,3}(?:userid=|target )?[\"']?|thin:|oci:|userid=[\"']?)[\w$#]{1,30}/(?P<b>[^\s@/\"']{2,64})(?=@|[\s\"']|$)", "sqlplus scott/\u27e6tiger\u27e7@//db:1521/XE", "sqlplus / as sysdba", "Oracle", ("sqlplus", "expdp", "impdp", "exp ", "imp ", "rman", "sqlldr", "conn", "thin:", "oci:", "userid", "sql ")),
-    Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>[^\s:]{3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
+    Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>(?:\\.|[^\s:\\]){3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
     Format("hash of a password", r"\$(?:apr1|[1256y]|2[abxy]|5|6|7|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12}|bcrypt(?:-sha256)?)\$[\w./+=,$-]{12,300}|\{(?:ssha|sha|smd5|crypt)(?:[0-9]{3})?\}[a-z0-9+/=$.]{16,200}", "bob:\u27e6$apr1$x1y2z3$abcdefghijklmnopqrstu1\u27e7", "$1$", "crypt(3), RFC 2307", ("$", "}")),
     Format("entry of .netrc", r"\b(?:login|user)[ \t\n]+\S{1,128}\s{1,8}(?:password|passwd)[ \t\n]+(?P<b>\S{1,128})", "machine h login bob password \u27e6tiger\u27e7", "login and password", "inetutils", ("login", "user")),
     Format("user:password before a host", r"(?<![\w/:.@-])[\w.-]{1,32}:(?P<b>[^\s:@/\"'()<>,]{3,64})@(?:tcp\(|unix\(|\()", "bob:\u27e6tiger\u27e7@tcp(h:3306)/db", "bob@tcp(h:3306)/db", "go-sql-driver", ("@tcp(", "@unix(", "@(")),
@@ -232,7 +236,7 @@ PROGRAMS = (
 )  # fmt: skip
 """Command lines, and lines of files that programs read."""
 
-_IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|(?:(?:has been|was|is|now) )?(?:set|changed|reset|updated) to|now|is now|is still|auf|remains|en)"
+_IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|(?:(?:has been|was|is|now) )?(?:set|changed|reset|updated) to|now|is now|is still|auf|remains|en|metti|usa|gewijzigd naar|veranderd in|ge\u00e4ndert (?:auf|zu|in)|cambiat[ao] in|chang\u00e9 (?:en|pour)|cambiad[ao] (?:a|por)|alterad[ao] para|ora \u00e8|agora \u00e9|ahora es)"
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
 _STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|(?:client|shared|api|app) secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
 HEADERS = (
@@ -253,6 +257,7 @@ SENTENCES = (
     Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}[\"']?(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
     Format("sentence: the password is ...", rf"{STATED}(?:(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)(?:[ \t]{{1,3}}|(?=:))|[ \t]{{1,3}})(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
            "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
+    Format("sentence: the password is, and the next line", rf"{STATED}[ \t]{{1,3}}(?:\w{{1,12}}[ \t]){{0,2}}{_IS}:[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>*-]{{0,12}}(?P<b>\S{{5,64}})[ \t]{{0,4}}$", "The password is:\n\n  \u27e6oyster-77\u27e7", "The password is:\n- kept", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "mdp")),
     Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("sentence: with password ...", rf"{STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|del|della|der|des|da|do|para|per|voor|van)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w-]|[.,]\w)", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
@@ -276,8 +281,8 @@ _WORD_ENDS = re.compile(r"(?:s|text|value|string|str|plain|hash|key|code|phrase|
 
 def _is_longer_word(lowered: str, start: int, end: int) -> bool:
     """Return whether the name is a word that only begins like a word for a secret ("secretary")."""
-    core = _CORE.match(lowered, start, end)
-    return core is not None and _WORD_ENDS.match(lowered, core.end(), end) is None
+    cores = [core.end() for core in _CORE.finditer(lowered, start, end)]
+    return bool(cores) and not any(_WORD_ENDS.match(lowered, core_end, end) for core_end in cores)
 
 
 def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_span: Range | None = None) -> int:
@@ -293,10 +298,14 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     value = text[start:end] if quoted else _trim_bare(text[start:end], text[start - 1 : start])
     strong = not name or _STRONG_NAME.match(name) is not None
     if (
-        (groups.get("q") == "`" and " " in value)
+        (groups.get("q") == "`" and (" " in value or ':"' in value))
         or is_placeholder(value)
         or is_prose(value)
-        or not (quoted or _is_bare_secret(value, strong=strong))
+        or not (
+            quoted
+            or _is_bare_secret(value, strong=strong)
+            or (_ELEMENT.search(text, max(0, start - 40), start) and is_varied(value))
+        )
     ):
         return 0
     if not strong and (" " in value or name.startswith("tokens") or name.endswith(("tokens", "keys"))):
@@ -324,6 +333,8 @@ def _is_bare_secret(value: str, *, strong: bool) -> bool:
     return is_phrase and len(value) > _MIN_QUOTED_CHARS and not is_expression(value)
 
 
+_ELEMENT = re.compile(r"<[\w:.-]{1,30}>\s{0,8}\Z")
+"""The beginning of an element of XML, whose text is no code."""
 _MIN_TOKEN_CHARS = 8
 """Fewest letters of a token or key that consists of letters of one case."""
 _MIN_QUOTED_CHARS = 2
@@ -331,7 +342,7 @@ _MAX_WORDS = 9
 
 
 _FUNCTION_WORD = re.compile(
-    r"(?:via|the|an?|is|are|was|on|in|at|with|without|instead|as|and|or|to|for|of|from|by|if|when|while|because|options?|flags?|arguments?|parameters?|switch|takes?|reads?|works|uses|used|can|cannot|will|should|must|may|does|has)[.,;:]?"
+    r"(?:via|the|an?|is|are|was|on|in|at|with|without|instead|as|and|or|to|for|of|from|by|if|when|while|because|options?|flags?|arguments?|parameters?|switch|takes?|reads?|works|uses|used|can|cannot|will|should|must|may|does|has|both|either|neither)[.,;:]?"
 )
 """What follows the name of an option in a sentence about it."""
 
@@ -369,6 +380,8 @@ def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> 
 
 def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end].rstrip(".,;:?)")
+    if text[start:end].endswith(":") or value.startswith("?"):  # a tag of a field, a message of the shell
+        return 0
     if is_placeholder(value) or is_prose(value) or is_expression(value):
         return 0
     pieces = re.split(r"[-_ /']", value)
@@ -395,6 +408,7 @@ _VARIED = frozenset(
         "client with a name and a password",
         "name / password",
         "value on the next line",
+        "sentence: the password is, and the next line",
         "user and password of MongoDB and Redis",
     }
 )

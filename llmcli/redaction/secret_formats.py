@@ -133,6 +133,10 @@ _MAX_ENTROPY_CHARS = 512
 """Characters of a token that are examined."""
 
 
+_PINNED_BEFORE = re.compile(r"(?:\w[\w.-]*/)+[\w.-]+@(?:sha256:)?\Z|(?:~|\$HOME)/\.\Z")
+"""A program or a package whose version is a commit or a digest follows, or the path of a cache."""
+
+
 def find_keys(text: str) -> Iterator[Range]:
     """Yield keys and tokens of a known format."""
     for match in _KEYS.finditer(text):
@@ -182,6 +186,7 @@ def find_random_tokens(text: str) -> Iterator[Range]:
             if (
                 looks_random(token)
                 and not _PUBLIC_PATH.search(match.group())
+                and not _PINNED_BEFORE.search(text, max(0, at - 120), at)
                 and not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
                 and not _PUBLIC_TOKEN.match(token)
                 and not _FILE_OF_MODEL.match(text, match.end())
