@@ -12,7 +12,7 @@ _RESERVED_ADDRESS = re.compile(
     r"|(?:your|my|first|given|j(?:ane|ohn)?|user|test)[._-]?(?:name|last|doe|public|user|email|mail|account|address|smith)(?:[._-]?name)?)[0-9]{0,3}(?:\+[\w.-]{1,30})?"
     r"(?:@|%40|&#64;|&#x40;|&commat;|\\u0040|\s?[\[(]at[\])]\s?)(?:[\w-]{1,63}\.){0,6}(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost))"
 )
-"""An address of a role or of nobody in a domain of RFC 2606. A name of a person is replaced in any domain."""
+"""An address of a role or a placeholder in a domain of RFC 2606. A person's name is replaced in any domain."""
 _LOCAL_ADDRESS = re.compile(
     r"(?i:[\w+-]{1,40}@(?:[\w-]{1,63}\.){1,6}(?:local|internal|lan|localdomain|invalid|localhost|home|intranet|corp))"
 )
@@ -33,7 +33,7 @@ _MAX_KEY_CHARS = 128
 
 
 def is_published_example(value: str, kind: str) -> bool:
-    """Return whether a value of a kind is one that nobody owns."""
+    """Return whether a value of a kind is reserved for examples or tests."""
     if kind == "email":
         return _RESERVED_ADDRESS.fullmatch(value) is not None or _LOCAL_ADDRESS.fullmatch(value) is not None
     if kind in {"phone", "card"}:

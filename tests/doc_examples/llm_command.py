@@ -51,10 +51,10 @@ def script_model() -> None:
 
 def _pretend_classifier() -> None:
     """Warn of labels of sentiment no more than for the starter, whose shipped classifier gives them."""
-    from llmcli.cli.labels import unsure_labels
+    from llmcli.cli.labels import low_margin_warning
 
-    warn = unsure_labels.warn_of_unsure_labels
-    unsure_labels.warn_of_unsure_labels = lambda ctx, *how: None if ctx.verb == "sentiment" else warn(ctx, *how)
+    warn = low_margin_warning.warn_about_low_margins
+    low_margin_warning.warn_about_low_margins = lambda ctx, *how: None if ctx.verb == "sentiment" else warn(ctx, *how)
 
 
 def fix_machine() -> None:

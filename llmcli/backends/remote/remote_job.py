@@ -12,7 +12,7 @@ from typing import Protocol
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
-from llmcli.backends.remote.transport.waiting_line import RequestOrder
+from llmcli.backends.remote.transport.request_queue import RequestOrder
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers

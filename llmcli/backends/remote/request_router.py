@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import takewhile
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
-from llmcli.backends.remote.transport.waiting_line import WaitingLine
+from llmcli.backends.remote.transport.request_queue import RequestQueue
 from llmcli.errors import LlmError, ServersUnreachable
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
@@ -122,7 +122,7 @@ class RequestRouter:
         self._clock = clock
         self._interrupt = interrupt
         self._condition = threading.Condition()
-        self._line = WaitingLine()
+        self._queue = RequestQueue()
         self._in_flight: set[Assignment] = set()
         self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
 
@@ -140,10 +140,10 @@ class RequestRouter:
         blocks = list(_hash_blocks(request))
         waiting_since = self._clock()
         with self._condition:
-            with self._line.join(call.order) as ticket:
+            with self._queue.enqueue(call.order) as ticket:
                 while not (
                     (available := self._available_servers(is_interactive=is_interactive))
-                    and self._line.is_first(ticket)
+                    and self._queue.is_first(ticket)
                 ):
                     error = None if available else self._find_last_error(waiting_since)
                     if isinstance(error, LlmError):

@@ -115,9 +115,9 @@ class _LabelRun(ABC):
             return self._calibrated.report(backend, self._make_task(backend, ctx.generation_options()).scorer)
         code = run_records(ctx, files, self.spec())
         if self._task is not None and self._flags.examples is None and not self._calibrated.is_calibrated:
-            from llmcli.cli.labels.unsure_labels import warn_of_unsure_labels
+            from llmcli.cli.labels.low_margin_warning import warn_about_low_margins
 
-            warn_of_unsure_labels(ctx, self._task.scorer, self.summary)
+            warn_about_low_margins(ctx, self._task.scorer, self.summary)
         if self._flags.summary is not None or ctx.console.stderr_is_terminal:
             from llmcli.cli.labels.summary_view import write_summary
 

@@ -311,7 +311,7 @@ class RecordingRouter(RequestRouter):
 
 
 def test_the_request_that_was_submitted_first_leaves_first():
-    """When a server is there again for which several wait; an interactive one waits for nobody."""
+    """Once a server is available again, waiting requests are sent in order; an interactive one goes first."""
     router = RecordingRouter(1)
     first = assign(router, "first")
     router.set_aside(first, ServerUnreachable("s"))
@@ -322,7 +322,7 @@ def test_the_request_that_was_submitted_first_leaves_first():
     threads = [threading.Thread(target=wait, args=(number,)) for number in (4, 2, 7, 5, 1, 3, 6)]
     for count, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(lambda count=count: len(router._line._tickets) == count)
+        wait_until(lambda count=count: len(router._queue._tickets) == count)
     assign(router, "interactive", priority=Priority.INTERACTIVE)
     router.restore(first.server)
     for thread in threads:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore2
 
 from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.backends.remote.transport.waiting_line import FIRST, RequestOrder
+from llmcli.backends.remote.transport.request_queue import HIGHEST_PRIORITY, RequestOrder
 from llmcli.fast_dataclass import slotted
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class CancelToken:
     """
 
     def __init__(
-        self, deadline: float | None = None, cost: RequestCost | None = None, order: RequestOrder = FIRST
+        self, deadline: float | None = None, cost: RequestCost | None = None, order: RequestOrder = HIGHEST_PRIORITY
     ) -> None:
         self.deadline = deadline
         self.cost = cost

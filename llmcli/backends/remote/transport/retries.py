@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from llmcli.backends.remote.transport.cancellation import CancelToken
-from llmcli.backends.remote.transport.waiting_line import WaitingLine
+from llmcli.backends.remote.transport.request_queue import RequestQueue
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.fast_dataclass import frozen
@@ -43,7 +43,7 @@ class ConcurrencyLimiter:
         self._probe_after_answers = _MIN_PROBE_ANSWERS  # successful answers before it is tried again
         self._num_successes = 0
         self._condition = threading.Condition()
-        self._line = WaitingLine()
+        self._queue = RequestQueue()
         self.peak_running = 0
         """The most requests that ran at once."""
         self.num_answered = 0
@@ -74,11 +74,11 @@ class ConcurrencyLimiter:
 
     def _wait_for_permit(self, call: CancelToken) -> float:
         with self._condition:
-            with self._line.join(call.order) as ticket:
+            with self._queue.enqueue(call.order) as ticket:
                 while (
                     self._running >= self.limit
                     or time.monotonic() < self._not_before
-                    or not self._line.is_first(ticket)
+                    or not self._queue.is_first(ticket)
                 ):
                     call.check()
                     self._condition.wait(_POLL_S)

@@ -14,9 +14,9 @@ from llmcli.cli.console.file_names import show_name
 from llmcli.cli.input import inputs
 from llmcli.cli.input.source_inputs import expand_names
 from llmcli.cli.labels.calibration_options import CalibrationOptions
+from llmcli.cli.labels.low_margin_warning import warn_about_low_margins
 from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.labels.summary_view import write_summary
-from llmcli.cli.labels.unsure_labels import warn_of_unsure_labels
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.documents.format_registry import LINES
@@ -253,7 +253,7 @@ class FilterRun:
         """Print the records that match; return the exit code."""
         code = run_records(self._ctx, files, self.spec())
         if self._task is not None and not self.calibrated.is_calibrated:
-            warn_of_unsure_labels(self._ctx, self._task.scorer, self._summary)
+            warn_about_low_margins(self._ctx, self._task.scorer, self._summary)
         write_summary(self._ctx, self._summary, self._flags.summary)
         self.calibrated.draw_plot()
         return _exit_code(code, self._outputs[0])

@@ -79,7 +79,7 @@ def test_the_request_that_was_submitted_first_is_next():
     with limiter.acquire(CancelToken()):
         for count, thread in enumerate(threads, start=1):
             thread.start()
-            wait_until(lambda count=count: len(limiter._line._tickets) == count)
+            wait_until(lambda count=count: len(limiter._queue._tickets) == count)
     for thread in threads:
         thread.join()
     assert served == sorted(served) and len(served) == len(threads)

@@ -1,4 +1,4 @@
-"""Threads that wait for the same thing: the one whose request was submitted first gets it first.
+"""A queue of threads that wait for a server or a permit: the request that was submitted first is served first.
 
 A request whose server failed waits again, and the requests after it would otherwise be as likely to be next. The rows of a
 job are written in the order of its records, so all answers after such a request would wait for it.
@@ -15,20 +15,20 @@ RequestOrder = tuple[bool, int]
 """Sorts requests: interactive ones, then by the number of their submission in this process."""
 Ticket = tuple[RequestOrder, int]
 
-FIRST: RequestOrder = (False, 0)
-"""That of a question about a server, for which requests wait."""
+HIGHEST_PRIORITY: RequestOrder = (False, 0)
+"""The order of a question about a server, such as its list of models: requests wait for the answer."""
 
 
-class WaitingLine:
-    """The threads that wait, in the order of their requests. Its user holds a lock during each call."""
+class RequestQueue:
+    """Orders waiting threads by their requests. The caller holds a lock during each call."""
 
     def __init__(self) -> None:
         self._tickets: list[Ticket] = []
         self._arrivals = itertools.count()
 
     @contextmanager
-    def join(self, order: RequestOrder) -> Iterator[Ticket]:
-        """Give a place in the line during the block."""
+    def enqueue(self, order: RequestOrder) -> Iterator[Ticket]:
+        """Keep the calling thread in the queue during the block, and yield its ticket."""
         ticket = (order, next(self._arrivals))
         insort(self._tickets, ticket)
         try:
@@ -37,5 +37,5 @@ class WaitingLine:
             self._tickets.remove(ticket)
 
     def is_first(self, ticket: Ticket) -> bool:
-        """Whether nobody in the line comes before."""
+        """Return whether a ticket is at the head of the queue."""
         return self._tickets[0] == ticket

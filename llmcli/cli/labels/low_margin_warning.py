@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.labels.label_summary import LabelSummary
 
 
-def warn_of_unsure_labels(ctx: CommandContext, scorer: LabelScorer, summary: LabelSummary) -> None:
+def warn_about_low_margins(ctx: CommandContext, scorer: LabelScorer, summary: LabelSummary) -> None:
     """Warn on stderr, in pipes too, if a small model gave labels without the shipped classifier and without examples.
 
     ``scorer`` gave them. With ``--summary`` the file has the sentence as ``warning``.
