@@ -104,7 +104,8 @@ def set_current_interrupt(interrupt: Interrupt) -> Iterator[None]:
     before, _CurrentCommand.interrupt = _CurrentCommand.interrupt, interrupt
     if before is not None:
         interrupt.cleanups += before.cleanups
-        interrupt.signal = before.signal
+        if before.signal is not None:  # a signal that ``interrupt`` has had since its handlers were set stays
+            interrupt.signal = before.signal
     try:
         yield
     finally:

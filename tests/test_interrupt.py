@@ -94,3 +94,11 @@ def test_a_command_within_a_command_gets_an_earlier_signal():
     with forward_signals(outer), forward_signals(inner):
         assert inner.signal == signal.SIGINT and inner.cleanups == [list]
         assert stopping.stop_requested()
+
+
+def test_a_command_within_a_command_keeps_a_signal_of_its_own():
+    """One that arrives after its handlers were set, and before it is the command that runs."""
+    inner = Interrupt()
+    inner.set(signal.SIGINT)
+    with forward_signals(Interrupt()), forward_signals(inner):
+        assert inner.signal == signal.SIGINT
