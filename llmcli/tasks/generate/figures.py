@@ -23,13 +23,15 @@ from llmcli.tasks.claim_verification.claim_terms import (
 )
 from llmcli.tasks.claim_verification.claim_terms import iter_figures as iter_dates
 from llmcli.tasks.claim_verification.claim_terms import missing_figures as missing_numbers
-from llmcli.tasks.generate.measure_units import unit_after, unit_before
+from llmcli.tasks.generate.measure_units import meanings, unit_after, unit_before
 from llmcli.tasks.generate.worded_numbers import find_worded_numbers, is_small_number, scales_after
 
 _ANY_UNIT = "?"
 _OR = "|"
 _COUNTED = "#"
 """Before the noun that a text counts."""
+_LEAST_MEASURED, _LEAST_COUNTED = 2, 3
+"""The smallest number in words that is a figure with a unit, and before a noun: "two things" count what no source counts."""
 _SECOND, _DECADE_DIGITS = "s", 3
 """From so many digits on, an s is the plural of "1990s"."""
 _RANGE = re.compile(r"\s*(?:[-\u2013\u2014/,]|to|and|or|bis|und|oder|\u00e0|et|ou|a|y|o|e)\s*", re.IGNORECASE)
@@ -68,7 +70,7 @@ class _Number:
 def find_figures(text: str) -> frozenset[str]:
     """Return the figures of a text that a source must have.
 
-    Numbers in words count from thirteen on, and from three on with a unit.
+    Numbers in words count from thirteen on, and from two on with a unit.
     """
     return frozenset(each.key for each in iter_figures(text))
 
@@ -78,7 +80,7 @@ def iter_figures(text: str) -> Iterator[Figure]:
     yield from _iter_written_dates(text)
     blanked = blank_dates(text)
     for each in _iter_numbers(blanked):
-        if each.certain or (each.unit and _is_small(blanked, each)):
+        if each.certain or (each.unit and _is_small(blanked, each, _LEAST_MEASURED)):
             yield _as_figure(blanked, each)
 
 
@@ -145,7 +147,7 @@ def find_miscounted(text: str, known: frozenset[str]) -> list[Figure]:
         if each.certain or each.unit or not known.isdisjoint(each.readings):
             continue
         nouns = [noun for noun in _noun_after(blanked, each.end) if _COUNTED + noun in known]
-        if nouns and _is_small(blanked, each) and not _POINTING.search(blanked, 0, each.start):
+        if nouns and _is_small(blanked, each, _LEAST_COUNTED) and not _POINTING.search(blanked, 0, each.start):
             found.append(_as_figure(blanked, each))
     return found
 
@@ -162,9 +164,9 @@ def describe_figure(figure: str, sentence: str) -> str:
     return f"the number {figure if is_plain else text}"
 
 
-def _is_small(text: str, number: _Number) -> bool:
+def _is_small(text: str, number: _Number, least: int) -> bool:
     return any(
-        is_small_number(text, each)
+        is_small_number(text, each, least)
         for each in find_worded_numbers(text)
         if number.start <= each.start and each.end <= number.end
     )
@@ -173,12 +175,12 @@ def _is_small(text: str, number: _Number) -> bool:
 def _forms(readings: Iterable[str], unit: str) -> Iterator[str]:
     for reading in readings:
         yield reading
-        yield f"{reading} {unit or _ANY_UNIT}"
+        yield from (f"{reading} {each}" for each in meanings(unit or _ANY_UNIT))
 
 
 def _measured_forms(figure: str) -> frozenset[str]:
     number, _, unit = figure.partition(" ")
-    return frozenset(f"{reading} {each}" for reading in number.split(_OR) for each in (unit, _ANY_UNIT))
+    return frozenset(f"{reading} {each}" for reading in number.split(_OR) for each in (*meanings(unit), _ANY_UNIT))
 
 
 def _noun_after(text: str, at: int) -> Iterator[str]:

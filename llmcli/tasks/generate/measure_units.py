@@ -9,7 +9,8 @@ kg: kg Kg KG kgs kilo kilos kilogram kilograms kilogramme kilogrammes Kilogramm 
 g: g gram grams gramme grammes Gramm gramo gramos grammo grammi
 mg: mg milligram milligrams milligramme milligrammes Milligramm miligramo miligramos milligrammo milligrammi
 t: t ton tons tonne tonnes Tonne Tonnen tonelada toneladas tonnellata tonnellate
-lb: lb lbs
+lb: lb lbs pound pounds Pfund
+st: stone stones
 oz: oz ounce ounces
 km: km kilometre kilometres kilometer kilometers Kilometern kilomètre kilomètres kilómetro kilómetros chilometro chilometri
 m: m metre metres meter meters Metern mètre mètres metro metros metri
@@ -26,16 +27,24 @@ m3: m³ m3 cubic_metre cubic_metres cubic_meter cubic_meters Kubikmeter Kubikmet
 ha: ha hectare hectares Hektar hectárea hectáreas ettaro ettari
 acre: acre acres
 l: l L litre litres liter liters Litern litro litros litri
+hl: hl hectolitre hectolitres hectoliter hectoliters Hektoliter
+gallon: gal gallon gallons
+pint: pint pints
 ml: ml mL millilitre millilitres milliliter milliliters
 percent: % percent per_cent pct Prozent pour_cent por_ciento per_cento percentage_point percentage_points Prozentpunkt Prozentpunkte Prozentpunkten
 USD: $ US$ USD dollar dollars US_dollar US_dollars US-Dollar dólar dólares dollaro dollari
 EUR: € EUR euro euros
-GBP: £ GBP
+GBP: £ GBP pound pounds Pfund
 JPY: ¥ JPY yen
 CHF: CHF Franken Swiss_franc Swiss_francs
-NOK: NOK
-SEK: SEK
-DKK: DKK
+NOK: NOK kr krone kroner Krone Kronen crown crowns Norwegian_krone Norwegian_kroner
+SEK: SEK kr krona kronor Krone Kronen crown crowns Swedish_krona Swedish_kronor
+DKK: DKK kr krone kroner Krone Kronen crown crowns Danish_krone Danish_kroner
+CZK: CZK crown crowns Krone Kronen koruna koruny
+INR: INR rupee rupees
+CNY: CNY yuan renminbi
+PLN: PLN zloty zlotys złoty złotych
+RUB: RUB ruble rubles rouble roubles
 s: s sec secs second seconds Sekunde Sekunden seconde secondes segundo segundos secondi
 min: min mins minute minutes Minute Minuten minuto minutos minuti
 h: h hr hrs hour hours Std Std. Stunde Stunden heure heures hora horas ore
@@ -43,6 +52,8 @@ ms: ms millisecond milliseconds Millisekunde Millisekunden
 day: day days Tag Tage Tagen jour jours día días giorno giorni
 week: week weeks Woche Wochen semaine semaines semana semanas settimana settimane
 month: month months Monat Monate Monaten mois mes meses mese mesi
+decade: decade decades Jahrzehnt Jahrzehnte Jahrzehnten décennie décennies década décadas decennio decenni
+century: century centuries Jahrhundert Jahrhunderte Jahrhunderten siècle siècles siglo siglos secolo secoli
 year: year years yr yrs Jahr Jahre Jahren ans année années año años anno anni
 W: W watt watts
 kW: kW kilowatt kilowatts
@@ -52,6 +63,12 @@ kWh: kWh kilowatt_hour kilowatt_hours Kilowattstunde Kilowattstunden
 MWh: MWh megawatt_hour megawatt_hours Megawattstunde Megawattstunden
 GWh: GWh gigawatt_hour gigawatt_hours
 V: V volt volts
+J: joule joules
+kJ: kJ kilojoule kilojoules
+kcal: kcal calorie calories kilocalorie kilocalories Kilokalorie Kilokalorien
+dB: dB decibel decibels Dezibel
+rpm: rpm
+px: px pixel pixels Pixel
 Hz: Hz hertz
 kHz: kHz kilohertz
 MHz: MHz megahertz
@@ -71,7 +88,11 @@ mph: mph miles_per_hour
 °C: °C degrees_Celsius degree_Celsius degrees_C Grad_Celsius degrés_Celsius grados_Celsius gradi_Celsius
 °F: °F degrees_Fahrenheit degree_Fahrenheit
 """
-"""A unit a line, then its spellings in English, German, French, Spanish and Italian; "_" stands for a blank."""
+"""A unit a line, then its spellings in English, German, French, Spanish and Italian; "_" stands for a blank.
+
+A spelling of several units, such as pounds, may be any of them.
+"""
+_OR = ","
 _MAX_SYMBOL = 3
 """Letters of a spelling that counts only in its case: MW is not mW."""
 _GAP = r"(?:[ \t\u00a0\u202f-]|[ \t]*\r?\n[ \t]*)?"
@@ -83,8 +104,12 @@ def _key(spelling: str) -> str:
 
 
 def _read_units() -> dict[str, str]:
-    lines = (line.partition(":") for line in _UNITS.strip().splitlines())
-    return {_key(spelling): unit for unit, _, spellings in lines for spelling in spellings.split()}
+    units: dict[str, dict[str, None]] = {}
+    for line in _UNITS.strip().splitlines():
+        unit, _, spellings = line.partition(":")
+        for spelling in spellings.split():
+            units.setdefault(_key(spelling), {})[unit] = None
+    return {spelling: _OR.join(meanings) for spelling, meanings in units.items()}
 
 
 _BY_SPELLING = _read_units()
@@ -103,6 +128,11 @@ _BEFORE = re.compile(
     r"(?:(?<!\w)(?P<unit>US\$|USD|EUR|GBP|JPY|CHF|NOK|SEK|DKK)|(?<!\w)(?P<sign>[$\u20ac\u00a3\u00a5]))[ \u00a0]?\Z"
 )
 _LONGEST_BEFORE = 4
+
+
+def meanings(unit: str) -> list[str]:
+    """Return the units that a unit of a text may be."""
+    return unit.split(_OR)
 
 
 def unit_after(text: str, at: int) -> tuple[str, int]:

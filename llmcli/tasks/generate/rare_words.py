@@ -15,6 +15,22 @@ from llmcli.tasks.proofread.spelling import MIN_FREQUENCY, load_word_list
 ENGLISH = "en"
 OTHER_LANGUAGES = frozenset({"es", "fr", "it", "pt", "nl"})
 """Those in which the first word of a sentence before a verb is a name, if it is rare; German gives nouns a capital."""
+_NAMES = """
+africa america asia australia britain canada china egypt england europe france germany greece india iran iraq ireland
+israel italy japan korea mexico norway poland portugal russia scotland spain sweden switzerland ukraine
+alaska california florida texas virginia washington hollywood
+amsterdam athens berlin boston brussels chicago dublin geneva london madrid moscow munich paris rome sydney tokyo
+toronto vienna york
+google hitler lincoln obama
+adam albert alexander alice andrew anna anthony arthur barbara benjamin carl charles chris christopher daniel david
+diana edward elizabeth emily emma eric eva george harold helen henry howard jacob james jane jason jennifer jessica joan
+john johnny joseph julia karen kate kevin laura linda lisa louis lucy margaret maria martha martin mary michael nancy
+nicholas oliver oscar patricia paul peter philip rachel richard robert roger ruth samuel sarah simon sophie stephen
+steven susan thomas victoria walter william
+anderson clinton davis jackson jefferson johnson jones kennedy miller nixon roosevelt smith thompson williams wilson
+"""
+_FREQUENT_NAMES = frozenset(_NAMES.split())
+"""Names that the lists of words have as often as words, and that mean nothing else with a capital."""
 _COMMON_FREQUENCY = 1e-6
 """Of the parts of a compound such as "toolkit"."""
 _MIN_PART = 3
@@ -94,6 +110,8 @@ _NO_VERB = frozenset(
 def is_rare(word: str, language: str) -> bool:
     """Return whether a word with a capital may be a name, by its frequency in a language with a list of words."""
     key = word.lower()
+    if key in _FREQUENT_NAMES:
+        return True
     english = max(map(load_word_list(ENGLISH).frequency, _forms(key)))
     if english >= MIN_FREQUENCY:
         return False

@@ -78,7 +78,8 @@ def strip_marks(text: str) -> str:
 
 def strip_item(sentence: str) -> str:
     """Return a sentence without the mark of a list before it."""
-    return _ITEM_MARK.sub("", sentence)
+    mark = _ITEM_MARK.match(sentence)
+    return sentence if mark is None else sentence[mark.end() :]
 
 
 def read_marks(text: str, count: int) -> str:

@@ -2,8 +2,9 @@
 
 A name is a word with a capital that no sentence gives it, or with a capital or a digit inside. Whether the first word of
 a sentence is one is told from what follows it: another capital, a possessive, or a verb (English). German gives every
-noun a capital, so that only words with a form of their own count there (GmbH, CO2). In titles, and at the beginning of
-Spanish, French, Italian, Portuguese and Dutch sentences, a rare word is a name.
+noun a capital, so that only words with a form of their own count there (GmbH, CO2), and those after a form of address. In
+titles, in labels before a colon, and at the beginning of Spanish, French, Italian, Portuguese and Dutch sentences, a rare
+word is a name. In a text with capitals, so is a word of a script that has none.
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ _NO_NAME = re.compile(
 )
 """Words that are no names where they begin a sentence."""
 _LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
+_ADDRESSED = re.compile(
+    r"\b(?:Herrn?|Frau|Familie|Dr\.?|Prof\.?)\s+(?!Dr\b|Prof|Doktor|Professor)(?P<name>[^\W\d_a-z][\w-]*\w)"
+)
+"""A German name after a form of address."""
+_HONORIFICS = "Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Rev|Gen|Col|Capt|Lt|Sgt|Gov|Sen"
+_ABBREVIATION = re.compile(rf"\b({_HONORIFICS}|[^\W\d_a-z])\.(?=\s+\W*[^\W\d_a-z])")
+"""What stands before a name; its point ends no sentence."""
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]?")
+_LABEL = re.compile(r"\W*(?P<label>[^\W\d_][^:.!?]{1,40}?)[*_]*:(?=[*_\s]|\Z)")
+"""What a line is about, before a colon."""
+_MAX_LABEL_WORDS = 4
 _SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
 
@@ -72,7 +84,11 @@ class SourceNames:
                 plain = blank_dates(strip_item(strip_marks(sentence)))
                 names = [name for name in _find_sentence_names(plain, common) if not self._is_known(name)]
                 names = names or self._find_rare(plain, common, language)
-                found |= dict.fromkeys(_join_adjacent([n for n in names if has_form(n) or not only_forms], plain))
+                if only_forms:
+                    addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
+                    names = [*filter(has_form, names), *(name for name in addressed if not self._is_known(name))]
+                found |= dict.fromkeys(_join_adjacent(names, plain))
+                found |= dict.fromkeys(word for word in _find_caseless(plain) if not self._is_known(word))
         return [*found]
 
     @cached_property
@@ -83,6 +99,9 @@ class SourceNames:
 
     def _find_rare(self, sentence: str, common: set[str], language: str) -> list[str]:
         """Return the unknown names of a title, and the first word of a sentence, that are told by being rare."""
+        label = _LABEL.match(sentence)
+        if label is not None and len(label["label"].split()) <= _MAX_LABEL_WORDS:
+            sentence = label["label"]
         if _is_title(sentence):
             if language != _LANGUAGE_OF_CAPITALIZED_NOUNS:  # a title is too short to tell others apart
                 language = self._language
@@ -100,25 +119,36 @@ class SourceNames:
         return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
 
     def _is_known(self, name: str) -> bool:
-        if name.casefold() in STOP_WORDS or self._terms.issuperset(find_terms(name)):
+        if _INITIALS.fullmatch(name):  # each of its letters may be known
+            return name.replace(".", "").lower() in self._terms or any(name in text for text in self._texts)
+        if name.casefold() in STOP_WORDS or re.fullmatch(_HONORIFICS, name) or self._terms.issuperset(find_terms(name)):
             return True
         month = month_number(name)
         return month > 0 and f"{month:02}" in self._months
 
 
 def _is_title(sentence: str) -> bool:
-    return is_title_case(sentence) and not sentence.rstrip("*_\"')\u201d ").endswith(_SENTENCE_MARKS)
+    is_word = re.fullmatch(r"\W*[^\W\d_]+\W*", sentence) is not None and sentence.strip("*_\"' ").istitle()
+    return (is_word or is_title_case(sentence)) and not sentence.rstrip("*_\"')\u201d ").endswith(_SENTENCE_MARKS)
 
 
 def _find_sentence_names(sentence: str, common: set[str]) -> Iterator[str]:
     """Yield the names of a sentence in their order; ``common`` words are written in small letters elsewhere."""
     is_title = _is_title(sentence)
+    sentence = _ABBREVIATION.sub(r"\1", sentence)
     leading = _LEADING.match(sentence)
     if leading is not None and leading["name"][0].isupper() and not is_title:
         name = leading["name"]
         if not (_NO_NAME.fullmatch(name) or name.casefold() in common or name in find_names(name)):
             yield name
     yield from (name for name in find_names(sentence) if has_form(name) or not is_title)
+
+
+def _find_caseless(sentence: str) -> list[str]:
+    """Return the words of scripts without capitals, such as Chinese, in a sentence that has more letters with a case."""
+    words = [word for word in re.findall(r"[^\W\d_]{2,}", sentence) if word.lower() == word.upper()]
+    num_cased = sum(letter.lower() != letter.upper() for letter in sentence)
+    return words if sum(map(len, words)) < num_cased else []
 
 
 def _join_adjacent(names: Sequence[str], sentence: str) -> Iterator[str]:

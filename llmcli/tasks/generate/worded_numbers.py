@@ -125,11 +125,11 @@ def find_worded_numbers(text: str) -> Iterator[WordedNumber]:
         at += 1
 
 
-def is_small_number(text: str, number: WordedNumber) -> bool:
-    """Whether a number that is not ``certain`` is a word from three to twelve in the language of its text."""
+def is_small_number(text: str, number: WordedNumber, least: int) -> bool:
+    """Whether a number that is not ``certain`` is a word from ``least`` to twelve in the language of its text."""
     word = _normal(text[number.start : number.end])
     words = _table().small.get(likeliest_language(text), frozenset())
-    return number.values[0] > 2 and word in words  # noqa: PLR2004 (two is often said of what no source counts)
+    return number.values[0] >= least and word in words
 
 
 def scales_after(text: str, at: int) -> tuple[tuple[int, ...], int]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from llmcli.tasks.generate.name_spelling import NameGlossary
-from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, read_marks, split_sentences, trim_dangling
+from llmcli.tasks.generate.sentence_forms import (
+    SentenceSet,
+    join_sentences,
+    read_marks,
+    split_sentences,
+    strip_item,
+    trim_dangling,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,14 @@ def test_many_sentences_are_compared_quickly():
             f"{word}{chr(97 + number % 26)}{number // 26 * 'x'}" for word in ("heat", "roof", "wall", "door")
         )
         assert said.add(f"The house of the owner has {own} in it.")
+
+
+def test_only_the_mark_before_an_item_is_stripped():
+    """A number in brackets and a dash inside of a sentence stay."""
+    assert (
+        strip_item("- On page 99) it says 40 - 50 vans, and 3. Q1) What?")
+        == "On page 99) it says 40 - 50 vans, and 3. Q1) What?"
+    )
 
 
 def test_sentences_keep_their_lists():

@@ -38,12 +38,43 @@ NAMES = SourceNames(
         ("Oslo apre a maggio.", ["Oslo"]),
         ("Bergen abre en mayo. Establece el precio. Escribe argumentos. Puede ser.", []),
         ("Cliquez pour ouvrir.", []),
+        (
+            "It is sold by A.B.F.A. (American Steel) and the U.S. Senate.",
+            ["A.B.F.A", "American Steel", "U.S", "Senate"],
+        ),
+        ("It is led by Mr. Smith and J. K. Rowling.", ["Smith", "Rowling"]),
+        ("It is led by A. Larsen and Dr. Larsen.", []),
+        ("Q1) What does it cost?", ["Q1"]),
+        ("Growth in London and Paris", ["London", "Paris"]),
+        ("London's Rise", ["London"]),
+        ("Oslo", ["Oslo"]),
+        ("Bergen", []),
+        ("- Hansen: orders shelves", ["Hansen"]),
+        ("**Oslo**: a new office", ["Oslo"]),
+        ("- Larsen: leads it\n- Costs: high\nBenefits: a new roof\nNote: it is new.", []),
+        ("The hall (白洪三大) is led by Anna Larsen.", ["白洪三大"]),
+        (
+            "Das Lager in der Stadt wird von Herrn Weber und Frau Dr. Schmidt mit dem Bagger gebaut.",
+            ["Weber", "Schmidt"],
+        ),
+        ("Das Lager in der Stadt wird von Frau Larsen mit dem Bagger gebaut.", []),
         ("", []),
     ],
 )
 def test_names_that_stand_in_no_source(text, unknown):
     """Also as the first word of a sentence, if what follows shows that it is a name; words of dates are none."""
     assert NAMES.find_unknown(text) == unknown
+
+
+def test_initials_are_compared_as_one_name():
+    """The letters by themselves may stand in the sources."""
+    names = SourceNames(["Flags are a, b and f. The U.S. and the UK have more."])
+    assert names.find_unknown("It is sold by A.B.F. in the U.S. and the U.K. as well.") == ["A.B.F"]
+
+
+def test_a_text_without_capitals_has_no_such_names():
+    """In a Chinese text, its words are no names."""
+    assert NAMES.find_unknown("仓库在二月开放。它有一千四百个托盘的空间。") == []
 
 
 def test_a_title_with_a_short_source():

@@ -647,6 +647,19 @@ def test_a_name_and_a_title_that_no_source_has(llm, write):
     assert "Larsen" not in run.err and "Bergen stands" not in run.err
 
 
+def test_units_of_several_meanings_and_names_in_labels(llm, write):
+    """Are named by the command, as are initials, names after them, and numbers before a bracket."""
+    said = (
+        "The warehouse in Bergen cost $2.5 million kroner, and see page 99) of the warehouse by J. K. Rowling.\n"
+        "- Hansen: leads the work for A.B.F. in two years at the warehouse."
+    )
+    run, problems = write_bergen(llm, write, said)
+    assert run.code == 3
+    named = {"the number $2.5 million", "the number 99", "the number two years"}
+    named |= {"the name Rowling", "the name Hansen", "the name A.B.F"}
+    assert {f"{each} stands in no source" for each in named} <= {*problems}
+
+
 def test_a_cited_sentence_that_its_source_does_not_support(llm, write):
     """Is named with its probability, and the exit code is 3; with a model that agrees, it is none."""
     said = "The new warehouse in Bergen with 1,400 pallets never had a roof."
