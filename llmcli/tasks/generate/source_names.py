@@ -83,6 +83,10 @@ class SourceNames:
             for sentence in split_sentences(paragraph):
                 plain = blank_dates(strip_item(strip_marks(sentence)))
                 names = [name for name in _find_sentence_names(plain, common) if not self._is_known(name)]
+                label = _LABEL.match(plain)
+                if label is not None and len(label["label"].split()) <= _MAX_LABEL_WORDS and _is_title(label["label"]):
+                    rare = [name for name in self._find_rare(label["label"], common, language) if name not in names]
+                    names = [*rare, *names]
                 names = names or self._find_rare(plain, common, language)
                 if only_forms:
                     addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
@@ -99,9 +103,6 @@ class SourceNames:
 
     def _find_rare(self, sentence: str, common: set[str], language: str) -> list[str]:
         """Return the unknown names of a title, and the first word of a sentence, that are told by being rare."""
-        label = _LABEL.match(sentence)
-        if label is not None and len(label["label"].split()) <= _MAX_LABEL_WORDS:
-            sentence = label["label"]
         if _is_title(sentence):
             if language != _LANGUAGE_OF_CAPITALIZED_NOUNS:  # a title is too short to tell others apart
                 language = self._language
