@@ -61,7 +61,7 @@ def shout(ctx, files: FilesArgument = None) -> int:
     (document,) = source_inputs.read_text_documents(ctx, files or [])
     options = ctx.generation_options()
     ctx.console.explain(f"markdown is {ctx.runtime.settings['markdown']} ({ctx.runtime.settings.origin('markdown')})")
-    return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, document.text, options))
+    return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, document.text, options)).exit_code
 '''
 _PROMPT = """\
 description: Say a text again, louder

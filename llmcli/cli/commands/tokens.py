@@ -54,4 +54,4 @@ def tokens(ctx: CommandContext, files: FilesArgument = None) -> int:
             sums = {name: sum(each.fields[name] for each in found) for name in ("tokens", "share")}
             yield Result(len(documents), "total", None, {**sums, "exact": all(each.fields["exact"] for each in found)})
 
-    return render_events(ctx, events, DisplayOptions(input_names=tuple(names), format_row=format_row))
+    return render_events(ctx, events, DisplayOptions(input_names=tuple(names), format_row=format_row)).exit_code

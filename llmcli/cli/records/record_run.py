@@ -61,7 +61,7 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) 
     run = _RecordRun(ctx, files, task)
     try:
         display = DisplayOptions(markdown=False, records=run.output, suits_small_models=task.suits_small_models)
-        return render_events(ctx, run.events, display)
+        return render_events(ctx, run.events, display).exit_code
     finally:
         run.source.close()
 

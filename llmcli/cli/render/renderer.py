@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -41,7 +41,8 @@ class DisplayOptions:
     the results other than that of -o; it is renamed to its final name inside the context manager ``replace_guard()``.
     ``silent``: results are shown only with --json. ``footer`` returns lines that stand below a result's text, or in the
     place of one that has none; "" for no lines. ``suits_small_models``: models of less than half a billion parameters
-    do this work well. ``encoding``: that of a text in a file or a pipe.
+    do this work well. ``encoding``: that of a text in a file or a pipe. ``keeps_ends``: the ``RenderReport`` has how
+    each input ended, which then stays in memory.
     """
 
     input_names: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class DisplayOptions:
     footer: Callable[[Result], str] | None = None
     suits_small_models: bool = False
     encoding: str = "utf-8"
+    keeps_ends: bool = False
 
     @property
     def has_several_inputs(self) -> bool:
@@ -64,6 +66,22 @@ class DisplayOptions:
 
 ONE_ANSWER = DisplayOptions()
 """One generated text."""
+
+
+@frozen
+class RenderReport:
+    """What came of a task that was shown: the exit code of the command, and how its inputs ended.
+
+    ``ends`` are in the order in which the inputs ended, and empty unless ``DisplayOptions.keeps_ends``.
+    """
+
+    exit_code: int
+    ends: Sequence[Result | ItemFailed] = ()
+
+    @property
+    def results(self) -> list[Result]:
+        """The ends that are results."""
+        return [end for end in self.ends if isinstance(end, Result)]
 
 
 @frozen
@@ -109,6 +127,7 @@ class _ResultRenderer:
         self.totals = JobTotals()
         self._delivered = False  # a result that is not blank
         self.incomplete: list[tuple[str, Exception]] = []
+        self.ends: list[Result | ItemFailed] = []
         self._any_incomplete = False  # a record's result
         self._failure: Exception | None = None  # the first one, or the one that ended the command
         self.ended_early = False
@@ -144,6 +163,8 @@ class _ResultRenderer:
                 if event.item == self._order.current:
                     self._reporter.show_reasoning(event.text)
             case Delta() | Result() | ItemFailed():
+                if self._options.keeps_ends and not isinstance(event, Delta):
+                    self.ends.append(event)
                 for ready in self._order.add(event):
                     self._render_ready(ready)
 
@@ -349,8 +370,8 @@ class _NothingDelivered(Exception):
 
 def render_task(
     ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
-) -> int:
-    """Open the output, build the backend, run ``task`` on it and show what it yields; returns the exit code."""
+) -> RenderReport:
+    """Open the output, build the backend, run ``task`` on it and show what it yields."""
     return render_events(ctx, lambda: task(ctx.runtime.backend()), options)
 
 
@@ -370,8 +391,8 @@ def _advise_on_context(runtime: Runtime, error: Exception) -> str:
 
 def render_events(
     ctx: CommandContext, make_events: Callable[[], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
-) -> int:
-    """Open the output, make the events, show them; returns the exit code.
+) -> RenderReport:
+    """Open the output, make the events, show them.
 
     The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
     ``-o`` stays unchanged unless something was delivered.
@@ -415,7 +436,7 @@ def render_events(
         from llmcli.cli.small_model_notice import write_small_model_notice
 
         write_small_model_notice(ctx)
-    return delivery.exit_code
+    return RenderReport(delivery.exit_code, delivery.ends)
 
 
 def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, before: BackendStats) -> None:

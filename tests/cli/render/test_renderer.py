@@ -25,7 +25,7 @@ def shown(tmp_path):
         files = [(tmp_path / name).open("w+b") for name in ("out", "err")]
         environment = Environment(stdout=files[0].fileno(), stderr=files[1].fileno())
         ctx = CommandContext(Flags(**flags), environment, Interrupt())
-        code = render_events(ctx, lambda: iter(events), how)
+        code = render_events(ctx, lambda: iter(events), how).exit_code
         for file in files:
             file.seek(0)
         return (code, *(file.read().decode() for file in files))
@@ -96,9 +96,23 @@ def test_an_error_in_the_middle_is_partial(tmp_path):
 
     with (tmp_path / "o").open("wb") as out, (tmp_path / "e").open("wb") as err:
         ctx = CommandContext(Flags(), Environment(stdout=out.fileno(), stderr=err.fileno()), Interrupt())
-        assert render_events(ctx, lambda: events(Result(0, "", "x"))) == 3
+        assert render_events(ctx, lambda: events(Result(0, "", "x"))).exit_code == 3
         with pytest.raises(NotUtf8):
             render_events(ctx, events)
+
+
+def test_the_report_has_the_ends_that_are_kept(tmp_path):
+    """In the order in which the inputs ended, failures too; by default no result stays in memory."""
+    first, second = ItemFailed(1, "b", EmptyInput("b")), Result(0, "a", "x")
+
+    def show(options):
+        with (tmp_path / "o").open("wb") as out, (tmp_path / "e").open("wb") as err:
+            ctx = CommandContext(Flags(), Environment(stdout=out.fileno(), stderr=err.fileno()), Interrupt())
+            return render_events(ctx, lambda: iter([first, Delta("x", 0), second]), options)
+
+    report = show(DisplayOptions(input_names=("a", "b"), keeps_ends=True))
+    assert (report.exit_code, list(report.ends), report.results) == (3, [first, second], [second])
+    assert list(show(DisplayOptions(input_names=("a", "b"))).ends) == []
 
 
 def test_an_interruption_is_never_partial(tmp_path):

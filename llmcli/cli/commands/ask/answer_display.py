@@ -60,19 +60,11 @@ def render_answer(
     """
     if wanted.copy:
         _require_clipboard(ctx)
-    shown = _shape(keep_in_log(ctx, task), wanted)
-    answers: list[str] = []
-
-    def run(backend: Backend) -> Iterator[TaskEvent]:
-        for event in shown(backend):
-            if isinstance(event, Result) and event.text:
-                answers.append(event.text)
-            yield event
-
     if wanted.extract or wanted.schema is not None:
         display = replace(display, markdown=False, footer=None)
-    code = render_task(ctx, run, display)
-    return _copy(ctx, answers[0], code) if wanted.copy and answers else code
+    report = render_task(ctx, _shape(keep_in_log(ctx, task), wanted), replace(display, keeps_ends=wanted.copy))
+    answers = [result.text for result in report.results if result.text]
+    return _copy(ctx, answers[0], report.exit_code) if answers else report.exit_code
 
 
 def keep_in_log(

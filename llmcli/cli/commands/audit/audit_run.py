@@ -73,7 +73,7 @@ def run_audit(ctx: CommandContext, files: Sequence[str], spec: RecordRunSpec, re
         return audit_report.format_table(audit.result, terminal=terminal, columns=ctx.console.columns)
 
     display = DisplayOptions(markdown=False, format_row=show, suits_small_models=spec.suits_small_models)
-    code = render_events(ctx, events, display)
+    code = render_events(ctx, events, display).exit_code
     if audit.result is None:
         return code
     _write_files(ctx, audit, swaps, request)

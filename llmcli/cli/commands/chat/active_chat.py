@@ -90,7 +90,7 @@ class ActiveChat:
     def render(self, make_events: Callable[[], Iterator[TaskEvent]]) -> int:
         """Show the events of the conversation, then what went wrong while it was saved; returns the exit code."""
         try:
-            return render_events(self.ctx, lambda: self._watch(make_events()))
+            return render_events(self.ctx, lambda: self._watch(make_events())).exit_code
         finally:
             self.recorder.flush_warnings()
 

@@ -52,23 +52,23 @@ def run_check(
         )
         return PartialError.exit_code if code == 0 and failed else code
     on_terminal = ctx.console.stdout_is_terminal and ctx.flags.output is None
-    verdicts: list[bool] = []
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         options = ctx.generation_options()
         events = check(backend, ctx.runtime.prompts, text, sources, options, threshold=threshold, passages=passages)
         for event in source_inputs.add_unread_warnings(add_scoring_notices(events), failed):
             if isinstance(event, Result):
-                verdicts.append(event.fields["passed"])
                 shown = annotate_text(text, event) if on_terminal else format_lines(text.name, event)
                 yield event if ctx.console.as_json else replace(event, text=shown)
             else:
                 yield event
 
-    code = render_task(ctx, task, DisplayOptions(markdown=on_terminal))
-    if code == 0 and failed:
+    report = render_task(ctx, task, DisplayOptions(markdown=on_terminal, keeps_ends=True))
+    if report.exit_code:
+        return report.exit_code
+    if failed:
         return PartialError.exit_code
-    return NOT_SUPPORTED if code == 0 and not all(verdicts) else code
+    return 0 if all(result.fields["passed"] for result in report.results) else NOT_SUPPORTED
 
 
 def _read_answer(ctx: CommandContext, answer: str | None, against: Sequence[str]) -> Document:

@@ -63,4 +63,4 @@ def command(
             if isinstance(event, Result):
                 ctx.console.write_note(str(event.fields["explanation"]))
 
-    return render_task(ctx, run, DisplayOptions(markdown=False))
+    return render_task(ctx, run, DisplayOptions(markdown=False)).exit_code

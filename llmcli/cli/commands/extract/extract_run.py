@@ -6,11 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
+from llmcli.cli.commands.extract.highlighted_page import place_of, render_page
 from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument, read_document, read_inputs
@@ -100,16 +101,16 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
         return _write_estimates(ctx, documents, make_plan, wanted.html)
     rows = ValueRows(form, schema, many=wanted.many, named=several)
     table = ParquetValues(schema, many=wanted.many, named=several) if form == PARQUET else None
-    page = None if wanted.html is None else HighlightedPage(documents)
+    files_of_results: dict[str, _ResultsFormat] = {}
+    if wanted.html is not None:
+        files_of_results[wanted.html] = partial(render_page, documents)
+    if table is not None:
+        files_of_results[ctx.flags.output or ""] = table.render
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         plan = make_plan(backend)
         for event in source_inputs.add_source_notes(extract(plan, documents), documents):
             if isinstance(event, Result):
-                if page is not None:
-                    page.add(event)
-                if table is not None:
-                    table.add(event)
                 explain_values(ctx, event)
             yield event
 
@@ -118,13 +119,39 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
         markdown=False,
         format_row=rows.format if table is None else None,
         silent=table is not None,
+        keeps_ends=bool(files_of_results),
     )
-    with ExitStack() as stack:
-        if page is not None:
-            stack.enter_context(_open_file(ctx, wanted.html or "", page.render))
-        if table is not None:
-            stack.enter_context(_open_file(ctx, ctx.flags.output or "", table.render))
-        return render_task(ctx, task, display)
+    return _show_and_write(ctx, task, display, files_of_results)
+
+
+_ResultsFormat = Callable[[Sequence[Result]], Iterator[bytes]]
+"""Formats the results of all documents, in their order, as a file."""
+
+
+class _NoValuesFound(Exception):
+    """There is no result to write, so that the earlier files stay."""
+
+
+def _show_and_write(
+    ctx: CommandContext,
+    task: Callable[[Backend], Iterator[TaskEvent]],
+    display: DisplayOptions,
+    files: Mapping[str, _ResultsFormat],
+) -> int:
+    """Show the results of a task, write them to the ``files``, unless there is none, and return the exit code."""
+    with suppress(_NoValuesFound), ExitStack() as stack:
+        opened = [
+            (stack.enter_context(atomic_write(path, interrupt=ctx.runtime.interrupt)), render)
+            for path, render in files.items()
+        ]
+        report = render_task(ctx, task, display)
+        results = sorted(report.results, key=lambda result: result.item)
+        if not results:
+            raise _NoValuesFound
+        for file, render in opened:
+            for part in render(results):
+                file.write(part)
+    return report.exit_code
 
 
 def _write_estimates(
@@ -140,15 +167,6 @@ def _write_estimates(
         return estimate_extraction(make_plan(ctx.runtime.backend()), document)
 
     return write_estimates(ctx, [each.name for each in documents], estimate, other_outputs=[html])
-
-
-@contextmanager
-def _open_file(ctx: CommandContext, path: str, render: Callable[[], Iterator[bytes]]) -> Iterator[None]:
-    """Open a file; write it after the block, unless there is no result."""
-    with suppress(NoValuesFound), atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
-        yield
-        for part in render():
-            file.write(part)
 
 
 def _read_documents(
@@ -213,7 +231,7 @@ _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "bool
 
 
 class ParquetValues:
-    """Collects results; ``many`` and ``named`` as for ``ValueRows``. Raises ``MissingExtra`` if pyarrow is missing."""
+    """Formats results as Parquet; ``many`` and ``named`` as for ``ValueRows``. Raises ``MissingExtra`` if pyarrow is missing."""
 
     def __init__(self, schema: Mapping[str, Any], *, many: bool, named: bool) -> None:
         properties: Mapping[str, Any] = schema.get("properties", {})
@@ -225,24 +243,15 @@ class ParquetValues:
         )
         self._many = many
         self._named = named
-        self._results: list[tuple[int, str, Any]] = []
 
-    def add(self, result: Result) -> None:
-        """Add the values of a document."""
-        self._results.append((result.item, result.name, result.fields["values"]))
-
-    def render(self) -> Iterator[bytes]:
-        """Yield the file in parts, its rows in the order of the documents.
-
-        Raises ``NoValuesFound`` without a result.
-        """
-        if not self._results:
-            raise NoValuesFound
+    def render(self, results: Sequence[Result]) -> Iterator[bytes]:
+        """Yield the file in parts, its rows in the order of the results."""
         yield self._writer.head()
         index = 0
-        for _, name, values in sorted(self._results, key=lambda each: each[0]):
+        for result in results:
+            values = result.fields["values"]
             for one in values if self._many else [values]:
-                found = {NAME_COLUMN: name, **one} if self._named else one
+                found = {NAME_COLUMN: result.name, **one} if self._named else one
                 row = {column: found.get(column) for column in self._columns}
                 yield self._writer.row(Record(index, "", index + 1, fields=row), {}, "")
                 index += 1

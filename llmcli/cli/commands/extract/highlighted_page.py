@@ -33,34 +33,15 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-
 """Characters that HTML does not allow, and those that change the direction of text."""
 
 
-class NoValuesFound(Exception):
-    """There is no result to show, so that the earlier page stays."""
-
-
-class HighlightedPage:
-    """Collects results; ``documents`` are the inputs, by the items of the results."""
-
-    def __init__(self, documents: Sequence[object]) -> None:
-        self.results: list[Result] = []
-        self._documents = documents
-
-    def add(self, result: Result) -> None:
-        """Add the result of a document."""
-        self.results.append(result)
-
-    def render(self) -> Iterator[bytes]:
-        """Yield the page in parts. Raises ``NoValuesFound``."""
-        return (part.encode("utf-8", "replace") for part in self._render())
-
-    def _render(self) -> Iterator[str]:
-        if not self.results:
-            raise NoValuesFound
-        yield _HEAD
-        for result in sorted(self.results, key=lambda each: each.item):
-            document = self._documents[result.item]
-            if isinstance(document, Document):
-                yield from _render_document(document, result.fields["found"])
-        yield "</body>\n</html>\n"
+def render_page(documents: Sequence[object], results: Sequence[Result]) -> Iterator[bytes]:
+    """Yield the page in parts; ``documents`` are the inputs, by the items of the results."""
+    yield _HEAD.encode()
+    for result in results:
+        document = documents[result.item]
+        if isinstance(document, Document):
+            for part in _render_document(document, result.fields["found"]):
+                yield part.encode("utf-8", "replace")
+    yield b"</body>\n</html>\n"
 
 
 def _render_document(document: Document, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _write_whole(ctx: CommandContext, kind: str, var: list[str], files: list[str
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
-    return render_task(ctx, run)
+    return render_task(ctx, run).exit_code
 
 
 def _is_long(ctx: CommandContext, kind: str) -> bool:

@@ -165,7 +165,7 @@ class _LongTextRun:
             found = self._output.write(lambda: task(self._ctx.runtime.backend()), on_written=self._finish_job)
             return self._sources.add_notes(found)
 
-        return render_events(self._ctx, events, display)
+        return render_events(self._ctx, events, display).exit_code
 
     def _finish_job(self) -> None:
         if self._job is not None:
@@ -355,4 +355,4 @@ def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> in
             bom = "\ufeff" if document.bom else ""
             return sources.add_notes(output.write(lambda: logged(ctx.runtime.backend()), prefix=bom))
 
-        return render_events(ctx, events, DisplayOptions(silent=True))
+        return render_events(ctx, events, DisplayOptions(silent=True)).exit_code

@@ -108,7 +108,7 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
         prompt = entry.details["prompt"]
         yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt))
 
-    return render_task(ctx, task)
+    return render_task(ctx, task).exit_code
 
 
 def _flags(entry: LoggedAnswer) -> dict[str, Any]:

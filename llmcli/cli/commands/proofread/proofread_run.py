@@ -44,7 +44,7 @@ def run_proofread(
         found = proofread(backend, documents, options, wanted)
         return shape(source_inputs.add_source_notes(found, documents))
 
-    return render_task(ctx, task, display)
+    return render_task(ctx, task, display).exit_code
 
 
 def _keep_fields(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:

@@ -56,7 +56,7 @@ def run_make(
             else:
                 yield event
 
-    return render_task(ctx, task, DisplayOptions(markdown=False, ending=TextEnding.DOCUMENT))
+    return render_task(ctx, task, DisplayOptions(markdown=False, ending=TextEnding.DOCUMENT)).exit_code
 
 
 def _separate_records(read: Sequence[Document | ItemFailed]) -> tuple[list[Document], list[str]]:

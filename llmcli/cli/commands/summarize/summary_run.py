@@ -72,7 +72,7 @@ def _show_summaries(
         ctx,
         lambda backend: _note_key_sentences(ctx, wanted, task(backend)),
         DisplayOptions(input_names=tuple(names)),
-    )
+    ).exit_code
 
 
 def _add_sources(
@@ -280,7 +280,7 @@ def summarize_cited(
             documents,
         ),
         DisplayOptions(input_names=tuple(names)),
-    )
+    ).exit_code
 
 
 def summarize_by_insights(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions, *, writes: bool) -> int:
@@ -302,4 +302,4 @@ def summarize_by_insights(ctx: CommandContext, files: Sequence[str], wanted: Sum
         ctx,
         lambda: summarize_tables(documents, ctx.runtime.interrupt, queries=ctx.console.verbose),
         DisplayOptions(input_names=tuple(names)),
-    )
+    ).exit_code

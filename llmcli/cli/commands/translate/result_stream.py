@@ -126,14 +126,6 @@ def _output_bytes(result: Result, mark: Mark | None, encoding: str) -> bytes:
     return text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
 
 
-def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
-    """Pass everything on, and record how each document ended."""
-    for event in events:
-        if isinstance(event, Result | ItemFailed):
-            ends.append(event)
-        yield event
-
-
 def format_quality(result: Result) -> str:
     """Return the segments of a document that look most like errors, a line each: FILE:LINE: SUSPICION TRANSLATION.
 

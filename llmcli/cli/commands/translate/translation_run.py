@@ -21,14 +21,14 @@ from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records.record_flags import record_flags, wants_records
-from llmcli.cli.render.renderer import DisplayOptions, render_events
+from llmcli.cli.render.renderer import DisplayOptions, RenderReport, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.format_registry import record_format_names
 from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import run_interruptible
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import ItemFailed, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
@@ -91,13 +91,11 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         from llmcli.tasks.translate.segment_state import TranslationReport
 
         rows, remembered = TranslationReport(), create_memory_cache(memory)
-        code, ends = _render_translations(
-            ctx, builder, plan, remembered, rows, reference=reference, quality=options.quality
-        )
+        shown = _render_translations(ctx, builder, plan, remembered, rows, reference=reference, quality=options.quality)
         report_memory_trouble(ctx, remembered)
         if sink is not None:
-            sink.write(run_interruptible(result_stream.format_report, ends, rows).encode())
-    return code
+            sink.write(run_interruptible(result_stream.format_report, shown.ends, rows).encode())
+    return shown.exit_code
 
 
 def _refuse_terminal(ctx: CommandContext, options: TranslateOptions, plan: TranslationPlan) -> None:
@@ -167,8 +165,8 @@ def _render_translations(
     *,
     reference: Document | None,
     quality: str | None,
-) -> tuple[int, list[Result | ItemFailed]]:
-    """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores.
+) -> RenderReport:
+    """Show the translations; with a ``reference`` standard output gets the scores.
 
     ``quality``: how the segments are ranked.
     """
@@ -176,7 +174,6 @@ def _render_translations(
 
     single = None if plan.has_derived_names else plan.translations[0]
     path = None if single is None else single.path
-    ends: list[Result | ItemFailed] = []
 
     def events() -> Iterator[TaskEvent]:
         specs = builder.build_specs(plan.translations)
@@ -185,7 +182,7 @@ def _render_translations(
             found = result_stream.write_results(ctx, found, plan, remembered)
         if reference is not None:
             found = result_stream.add_scores(found, reference, rows)
-        return result_stream.collect_ends(found, ends)
+        return found
 
     display = DisplayOptions(
         input_names=plan.input_names,
@@ -198,9 +195,10 @@ def _render_translations(
         else partial(result_stream.guard_rename, remembered, path, single.existing),
         silent=plan.has_derived_names,
         encoding="utf-8" if single is None or (reference is not None and path is None) else single.encoding,
+        keeps_ends=True,
     )
-    code = render_events(ctx, events, display)
-    good = [end for end in ends if isinstance(end, Result)]
+    shown = render_events(ctx, events, display)
+    good = shown.results
     if reference is not None and path is not None and not ctx.console.as_json:
         ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
     if quality is not None and not ctx.console.as_json:
@@ -209,7 +207,7 @@ def _render_translations(
     if ctx.console.shows_notes:
         for result in good:
             ctx.console.write_explanation(result_stream.format_result_note(result))
-    return code, ends
+    return shown
 
 
 def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Document:
