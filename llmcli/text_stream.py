@@ -7,7 +7,8 @@ prove nothing: tables, logs and verse have them. So the repetition must go on fo
 round on the text is suspect and withheld; it is delivered if the repetition ends by itself, else dropped.
 
 Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such
-an answer is stopped after several pages that say, numbers aside, nothing new.
+an answer is stopped after several pages that say, numbers aside, nothing new. In prose that must be short, numbers alone are
+nothing new.
 
 Or they write a few whole lines in turn, with a word changed now and then. Lists and verse do that too, but soon say
 something new. So lines that are equal to earlier ones, their order and list numbers aside, are counted from the third
@@ -134,7 +135,7 @@ class RepetitionGuard:
         self.stopped = False
         self._thresholds = THRESHOLDS.get(policy)
         self._end = _PeriodicEnd()
-        self._novelty = _NoveltyMeter()
+        self._novelty = _NoveltyMeter(is_prose=policy is RepetitionPolicy.SUMMARY)
         self._lines = _LineMeter()
         self._withheld = ""
         self._last_shown = ""
@@ -232,10 +233,14 @@ def _count_matched(text: str, period: int) -> int:
 
 
 class _NoveltyMeter:
-    """Counts in ``stale_chars`` the last characters of a text that, numbers aside, are not new."""
+    """Counts in ``stale_chars`` the last characters of a text that, numbers aside, are not new.
 
-    def __init__(self) -> None:
+    In prose (``is_prose``) this includes numbers without a word between them.
+    """
+
+    def __init__(self, *, is_prose: bool) -> None:
         self.stale_chars = 0
+        self._is_prose = is_prose
         self._text = ""
 
     def add(self, piece: str) -> None:
@@ -245,7 +250,7 @@ class _NoveltyMeter:
             piece = piece.removeprefix(_NUMBER_SIGN)  # the number goes on
         self._text = text = (self._text + piece)[-_REMEMBERED_CHARS:]
         phrase = text[-_PHRASE_CHARS:]
-        if _LETTER.search(phrase) is None:  # numbers alone may be new or not
+        if not self._is_prose and _LETTER.search(phrase) is None:  # numbers alone may be new or not
             return
         if len(text) > _PHRASE_CHARS and text.rfind(phrase, 0, -1) >= 0:
             self.stale_chars += len(piece)

@@ -220,6 +220,16 @@ def test_numbers_may_go_on():
         assert guarded(text)[::2] == (text, False)
 
 
+def test_prose_has_no_pages_of_numbers():
+    """A section of a report went on for 500 words and six minutes with a number and a counter."""
+    text = "".join(f"2896731094: 1.\n\n[{n}] " for n in range(1, 1000))
+    assert guarded(text)[2] is False
+    _, read, stopped = guarded(text, SUMMARY)
+    assert stopped and read <= 2000
+    figures = "The years 2019, 2020, 2021, 2022, 2023, 2024 and 2025 had 12, 14, 16, 13, 11, 18 and 15 days of frost.\n"
+    assert guarded(figures + "They were cold.", SUMMARY)[2] is False
+
+
 def test_prose_is_stopped_earlier():
     """A summary does not repeat a sentence three times."""
     assert guarded(ITEM * 5)[2] is False and guarded(ITEM * 5, SUMMARY)[2] is True
