@@ -923,8 +923,201 @@ credentials: 'same-origin'
 withCredentials: true
 """
 
-LISTS = (FORMS, SECOND_FORMS)
-INNOCENT_LISTS = (INNOCENT, SECOND_INNOCENT)
+THIRD_FORMS = r"""
+[Vertica]
+Driver = /opt/vertica/lib64/libverticaodbc.so
+UID = dbadmin
+PWD = [[m4rble.Quay]]
+# /root/.smbcred
+username=media
+password=[[wAgtail Sill 3]]
+Dec 03 10:22:41 mon1 mysqld[811]: [Note] A temporary password is generated for root@localhost: [[i&uQ4k)zWs;P]]
+Password for the elastic user (reset with `bin/elasticsearch-reset-password -u elastic`):
+  [[7Xw+Rk*e0LqTz_hNvb2C]]
+salut, le mot de passe du wifi invité c'est [[Tournesol_904]] (attention à la majuscule)
+Die PIN vom Tresor im Lager ist [[740193]], der Zweitschlüssel liegt beim Hausmeister.
+Das Passwort fürs Gäste-WLAN ist [[Kirschbaum-88]], bitte nicht weitergeben
+hola, la contraseña del router es [[girasol_2291]], avísame si no funciona
+ciao, la password del wifi è [[Gelsomino77]] (tutto attaccato)
+a senha do wifi é [[jabuticaba9]]
+het wachtwoord van de wifi is [[Zonnebloem12]]
+the gate code for the north entrance is [[4417]]
+Il codice dell'allarme è [[80415]], digitalo entro 30 secondi
+le code de l'alarme est [[80416]]
+el PIN de la tarjeta de empresa es [[7719]]
+de pincode van de kluis is [[5508]]
+pw for staging: [[heron-Bay41]]
+password? it's [[Plover_221]], all lowercase except the P
+GF_SECURITY_ADMIN_PASSWORD=[[quince44tree]]
+  mysql_root_password: "[[walnut shell 7]]"
+set -x PGPASSWORD [[magpie77x]]
+$env:SQL_PASSWORD = '[[Rook!nest2]]'
+export RESTIC_PASSWORD='[[a quiet pond]]'
+spring.mail.password=[[jackdaw#88]]
+javax.net.ssl.keyStorePassword=[[tarn-edge-5]]
+java -Djavax.net.ssl.trustStorePassword=[[tarnedge]] -jar app.jar
+requirepass [[fen-orchid9]]
+masterauth [[fen-orchid8]]
+user bob password [[siskin42]] role admin
+smtp_sasl_password_maps = static:relay:[[curlew88]]
+bindpw: [[dunnock!5]]
+  olcRootPW: [[dunnock!6]]
+rclone obscure [[linnet-770]]
+gpg --batch --passphrase [[linnet771]] -d file.gpg
+az sql server create -u adm -p [[Whinchat!9]] -n s1
+az vm create --admin-password [[Whinchat!10]] --name vm1
+gcloud sql users set-password root --instance=i1 --password=[[stonechat11]]
+aws rds modify-db-instance --db-instance-identifier d --master-user-password [[stonechat12]]
+doctl databases user create db1 bob --password [[stonechat13]]
+kubectl create secret generic db --from-literal=password=[[stonechat14]]
+docker run -e POSTGRES_PASSWORD=[[stonechat15]] postgres
+psql "host=db user=app password=[[brambling3]] dbname=shop"
+mongosh --username app --password [[brambling4]]
+Initial admin password: [[d41nK8sWq_2]]
+Please use the following password to proceed to installation:
+[[0c1f6b9e7d2a4c58b3e6f7a8d9c0b1e2]]
+*** Your new GitLab root password is: [[Zq7/mB+2rT=]]
+Admin credentials: admin / [[Fieldfare!6]]
+generated password for user 'grafana' is [[redwing90]]
+WARNING: default password "[[mistle5thrush]]" is still in use
+login: ops   password: [[twite-fell]]
+wifi: GuestNet / pass: [[sandmartin5]]
+<setting name="SmtpPassword"><value>[[houseM4rtin]]</value></setting>
+<property name="hibernate.connection.password">[[swiftlet8]]</property>
+<Context><Resource name="jdbc/db" username="app" password="[[swiftlet9]]"/></Context>
+"MasterUserPassword": "[[nightjar_31]]",
+machine git.example.net login bob password [[wryneck2]]
+proxy = http://bob:[[wryneck3]]@proxy:3128
+    IdentityFile none # sudo password [[hobbyFalcon1]]
+set password for 'bob'@'%' = '[[merlin5]]';
+ALTER ROLE app WITH PASSWORD '[[merlin6]]';
+CREATE USER app FOR LOGIN app WITH PASSWORD = N'[[merlin7]]'
+sshpass -p '[[merlin 8]]' ssh bob@h
+network={ ssid="home" psk="[[osprey lake]]" }
+  "auth": { "username": "bob", "password": "[[osprey9]]" },
+curl -H 'X-Vault-Token: [[hvs.9aB3cD4eF5gH6iJ7kL8m]]' https://v
+ansible_become_pass: [[goldcrest4]]
+ansible_ssh_pass=[[goldcrest5]]
+vault_mariadb_root_password: '[[goldcrest6]]'
+"""
+THIRD_INNOCENT = r"""
+mongodb://{{ mongo_user }}:{{ mongo_password }}@mongo:27017/admin
+API_KEY=\nAPI_SECRET=\nDATABASE_URL=
+/var/lib/docker/overlay2/bb3219dd45d715f8c76523beadf0dede1ec911c94895c8513e26e2c28446c551/merged
+89504e470d0a1a0a0000000d49484452
+password_confirmation=Conferma password\npassword_mismatch=Le password non coincidono
+<string name="prompt_password">Contraseña</string>
+<string name="error_incorrect_password">This password is incorrect</string>
+<string name="action_sign_in">Anmelden</string>\n<string name="password">Passwort</string>
+msgid "Password"\nmsgstr "Passwort"
+msgid "Enter your password"\nmsgstr "Saisissez votre mot de passe"
+msgid "New password:"\nmsgstr "Neues Passwort:"
+msgid "token"\nmsgstr "jeton"
+#: src/login.c:42\nmsgid "Wrong password"\nmsgstr "Falsches Passwort"
+"password": "Mot de passe",\n"forgotPassword": "Mot de passe oublié ?",
+"login.password": "Wachtwoord",
+"passwordLabel": "Heslo",
+"password_placeholder": "Enter your password",
+"errors.password": "doit contenir au moins 8 caractères",
+"passwordTooShort": "Das Passwort ist zu kurz",
+"confirmPassword": "Bestätigen",
+password.label = Contraseña
+password.reset.success = Tu contraseña fue cambiada
+  password: Hasło\n  forgot: Nie pamiętasz hasła?
+  password: Mot de passe\n  remember_me: Se souvenir de moi
+<trans-unit id="password"><source>Password</source><target>Lösenord</target></trans-unit>
+<data name="PasswordLabel"><value>Passwort</value></data>
+"Password" = "Passwort";
+"Enter password" = "Passwort eingeben";
+"PASSWORD_HINT" = "Mindestens acht Zeichen";
+<label for="password">Passwort</label>
+<input type="password" name="password" placeholder="Your password" autocomplete="current-password">
+<input id="pw" type="password" title="Kennwort eingeben" required>
+<TextField label="Password" type="password" fullWidth />
+<FormControl name="password" component="PasswordInput" />
+const passwordInput = document.querySelector('input[type="password"]');
+const [password, setPassword] = useState('');
+setPassword(event.target.value);
+password = form.cleaned_data["password"]
+password = serializers.CharField(write_only=True)
+user.set_password(validated_data["password"])
+if (!passwordMatches) { return error("Passwords do not match"); }
+parser.add_argument("--password", help="password of the database", metavar="PASSWORD")
+click.option("--password", prompt=True, hide_input=True)
+$password = $_POST['password'];
+$table->string('password')->nullable();
+t.string :encrypted_password, null: false, default: ""
+validates :password, length: { minimum: 8 }
++    password = os.environ["DB_PASSWORD"]
+-    password: str = Field(..., min_length=8)
++  password: {{ .Values.auth.password | quote }}
+   passwordSecretRef: { name: db-credentials, key: password }
+{% if password_reset_enabled %}<a href="{{ url_for('reset') }}">Reset password</a>{% endif %}
+Dear {{ name }}, your password will expire on {{ expiry_date }}.
+Passwords are stored as salted hashes (see docs/security.md).
+The password must contain at least one digit and one capital letter.
+The API token is passed in the header Authorization.
+If the password is left empty, llm asks for it.
+Das Passwort muss mindestens zwölf Zeichen lang sein.
+Le mot de passe est enregistré dans le trousseau.
+La contraseña debe tener al menos ocho caracteres.
+La password deve contenere almeno un numero.
+A senha deve ter pelo menos oito caracteres.
+Het wachtwoord moet minstens acht tekens bevatten.
+Le mot de passe c'est le problème principal ici
+the password is stored in: /etc/app/secrets.d
+Dec 03 10:22:41 h sshd[811]: Failed password for invalid user admin from 10.0.0.5 port 51122 ssh2
+Dec 03 10:22:41 h sshd[811]: Accepted publickey for bob from 10.0.0.5 port 51122 ssh2: ED25519 SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s
+pam_unix(sudo:auth): authentication failure; logname=bob uid=1000 euid=0 tty=/dev/pts/1 ruser=bob rhost=  user=bob
+FATAL:  password authentication failed for user "app"
+ERROR 1045 (28000): Access denied for user 'root'@'localhost' (using password: YES)
+level=info msg="password changed" user=bob
+I0612 09:00:11.121 token_controller.go:412] "rotated token" secret="default-token-x7k2p" namespace="default"
+sudo: a password is required
+passwd: password updated successfully
+# password for the database, see the vault\nDB_PASSWORD=
+DB_PASSWORD=\nDB_HOST=localhost\nDB_PORT=5432
+DB_PASSWORD=${DB_PASSWORD:?missing}
+password:\nusername: bob
+PASSWORD_MIN_LENGTH=12
+read -rsp "Password: " password
+password="$(pass show mail/work)"
+export TOKEN="$(gh auth token)"
+password=$(cat "$PASSWORD_FILE")
+/run/containerd/io.containerd.runtime.v2.task/k8s.io/2b7c3a1f5e6d4c8b9a0f1e2d3c4b5a69788796a5b4c3d2e1f00112233445566a/rootfs
+/sys/fs/cgroup/system.slice/docker-2b7c3a1f5e6d4c8b9a0f1e2d3c4b5a69788796a5b4c3d2e1f00112233445566a.scope/cpu.max
+~/.cache/pip/http-v2/9/f/0/3/c/9f03c1d2e4b5a69788796a5b4c3d2e1f00112233445566a77
+/home/bob/.cache/thumbnails/normal/0a1b2c3d4e5f60718293a4b5c6d7e8f9.png
+ffd8ffe000104a46494600010101004800480000
+7f454c4602010100000000000000000003003e00
+504b03041400000008002d6f5c5a9bd0a7c1
+UPDATE mysql.user SET password_expired = 'N' WHERE user = 'bob';
+CREATE TABLE users (id int, password varchar(255) NOT NULL);
+SELECT id, password_hash FROM users WHERE email = ?;
+COMMENT ON COLUMN users.password IS 'bcrypt hash of the password';
+| `password` | string | The password of the account |
+| password | The password for basic authentication | `""` |
+password: the password of the user (default: empty)
+:param password: password of the user
+@param token token of the session
+* `--token TEXT`: Token to use for authentication
+"type": "password", "title": "Password", "format": "password"
+  password:\n    type: string\n    format: password
+describe("password reset", () => {
+it("rejects a password without digits", async () => {
+assert password_is_valid("short") is False
+raise ValidationError("The password is too common.")
+logger.info("Password for %s was changed", user)
+log.debug("token refreshed, expires in %d s", ttl)
+echo "Enter the password for $USER:"
+Password strength: weak
+Secret scanning: enabled
+Token type: Bearer
+Key usage: Digital Signature
+Authentication method: password
+"""
+LISTS = (FORMS, SECOND_FORMS, THIRD_FORMS)
+INNOCENT_LISTS = (INNOCENT, SECOND_INNOCENT, THIRD_INNOCENT)
 _VALUE = re.compile(r"\[\[(.*?)\]\](?!\])")
 
 

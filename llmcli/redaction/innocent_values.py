@@ -23,6 +23,16 @@ _CODE = re.compile(
     r"(?i:[(\[{&*]+[a-z_]+|new |await |async |lambda |function\b|await\b|!|@?[a-z_][\w:]*(?:(?:\.|->|::)[a-z_]\w*)*[(\[{])"
 )
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::|\?\.)[A-Za-z_]\w*)+[;,]?")
+_LETTERS_AS_DIGITS = re.compile(
+    r"(?i:(?<![a-z])(?!v[0-9])[a-z]*[b-df-hj-np-tvwxz][0134][b-df-hj-np-tvwxz]{1,2}[a-z]{2,})"
+)
+"""A word in which a digit stands for a vowel ("m4rble"): part of a password, not of a program."""
+_WORD_FOR_PASSWORD = re.compile(
+    r"(?i:contrase[\u00f1n]a|contrasenya|mot de passe|motdepasse|senha|palavra-passe|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?|adgangskode|adgangsord|salasana|passord|lykilor\u00f0|jelsz\u00f3|[\u015fs]ifre"
+    r"|lozinka|gesl[oa]|parool|slapta\u017eodis|\u043f\u0430\u0440\u043e\u043b[\u044c\u0430\u0435\u044f\u0438]?|\u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2|\u5bc6\u7801|\u5bc6\u78bc|\u53e3\u4ee4|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\uc554\ud638"
+    r"|m\u1eadt kh\u1ea9u|kata sandi|\u05e1\u05d9\u05e1\u05de\u05d4|\u0643\u0644\u0645\u0629 (?:\u0627\u0644)?\u0645\u0631\u0648\u0631)s?"
+)
+"""The word for a password in other languages: a label, not a password."""
 _PATH = re.compile(
     r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))"
 )
@@ -34,6 +44,8 @@ _FIELD = re.compile(
     r"(?i:remember(?:[_-]?me)?|confirm(?:ation)?|password[_-]?(?:confirm(?:ation)?|again|repeat)|submit|role|roles|phone|address|(?:first|last|given|full|user|display|nick)[_-]?name|locale|captcha|csrf|otp|scope|grant[_-]?type|e-?mail[_-]?address|created_at|updated_at|timestamp|description|title|status)"
 )
 """A field of a form, in a list of fields."""
+_SELECTOR = re.compile(r"[\w.# >-]{0,60}\[[\w-]{1,30}[~|^$*]?=[^\[\]]{1,60}\]")
+"""An element of a page."""
 _COMMAND = re.compile(
     r"`[^`]+ [^`]+`|\$\([^()]+\)|gpg .{1,80}|pass (?:show )?[\w.-]{1,30}/[\w./-]{1,60}|secret-tool .{1,80}"
 )
@@ -49,7 +61,7 @@ _REMARK = re.compile(
 """A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
 _NAME_OF_SECRET = re.compile(
     r"(?i:(?:[a-z0-9]{1,24}[-_./]){1,6}(?:password|passwd|passphrase|pwd|secret|token|api-?key|credential|creds|key|pass)s?(?:[-_./:](?:v[0-9]{1,3}|\*|id|awscurrent|awsprevious|name|ref|arn|file|prod|dev|test|staging|latest|current|ro|rw))?"
-    r"|[a-z./:@_-]{0,60}[-_./:]\*|\*[-_./:][a-z./:-]{1,60}|\.\*|\^.{0,60}[\[(\\.*+].{0,60}\$)"
+    r"|[a-z0-9-]{1,60}-token-[bcdfghjklmnpqrstvwxz2456789]{5}|[a-z./:@_-]{0,60}[-_./:]\*|\*[-_./:][a-z./:-]{1,60}|\.\*|\^.{0,60}[\[(\\.*+].{0,60}\$)"
 )
 """The name under which a secret is kept ("prod/db-password"), and patterns of names."""
 _SECRET_NAME = re.compile(
@@ -60,7 +72,7 @@ _STATUS = re.compile(
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
-    r"|unique|empty|blank|correct|incorrect|invalid|valid|unknown|forgotten|given|written|stolen|chosen|broken|known|shown|taken|expired|case|up|out|off|down|mine|yours|one|two|three|six|eight|ten|twelve|numeric"
+    r"|best\u00e4tigen|best\u00e4tigung|eingeben|wiederholen|\u00e4ndern|anzeigen|confirmer|confirmez|confirmar|confirmare|conferma|repetir|ripeti|r\u00e9p\u00e9ter|herhalen|bevestigen|doit|doivent|debe|deben|deve|devono|moet|moeten|au|moins|caract\u00e8res|caratteri|caracteres|zeichen|tekens|menos|almeno|pelo|contenir|contener|contenere|conter|bevatten|enthalten|saisir|saisissez|introduzca|inserisci|digite|voer|read|held|put|found|left|meant|made|done|said|bound|built|gone|seen|fine|ours|theirs|hers|what|who|how|why|where|unique|empty|blank|correct|incorrect|invalid|valid|unknown|forgotten|given|written|stolen|chosen|broken|known|shown|taken|expired|case|up|out|off|down|mine|yours|one|two|three|six|eight|ten|twelve|numeric"
     r"|plain|plaintext|clear|clean|private|public|secret|confidential|personal|shared|important|random|temporary|permanent|free|ready|late|today|tomorrow|falsch|richtig|ung\u00fcltig|g\u00fcltig|erforderlich"
     r"|abgelaufen|leer|geheim|sicher|unsicher|zu|nicht|ein|eine|der|die|das|sein|wird|wurde|muss|soll|kann|obligatoire|incorrecte?|invalide|vide|trop|pas|requis|expir\u00e9|incorrecta|obligatoria|requerida"
     r"|inv\u00e1lida|no|es|est|muy|non|\u00e8|errata|scaduta|obbligatoria|incorreta|obrigat\u00f3ria|niet|verplicht|onjuist|verlopen|te|om|een|het|dimenticata|stat[oa]|\xe9t\xe9|sido|worden|geworden|blir|ble|blev|oubli\u00e9e?|vergessen|vergeten|olvidada|olvid\u00e9|esquecida|esqueci|ge\u00e4ndert|gesperrt|modifi\u00e9|cambiada|alterada|gewijzigd))"
@@ -94,6 +106,7 @@ def is_placeholder(value: str) -> bool:
         or _PLACEHOLDER.fullmatch(value) is not None
         or _REFERENCE.match(value) is not None
         or _SECRET_NAME.fullmatch(value) is not None
+        or _WORD_FOR_PASSWORD.fullmatch(value) is not None
         or _PATH.fullmatch(value) is not None
         or _VARIABLE_PATH.fullmatch(value) is not None
         or _REMARK.fullmatch(value) is not None
@@ -101,6 +114,7 @@ def is_placeholder(value: str) -> bool:
         or _TEST_NAME.fullmatch(value) is not None
         or _ALGORITHM.fullmatch(value) is not None
         or _FIELD.fullmatch(value) is not None
+        or _SELECTOR.fullmatch(value) is not None
         or _COUNTS.fullmatch(value) is not None
         or (_OPEN_END.fullmatch(value) is not None and _SECRET_NAME.fullmatch(value.rstrip(")]}>")) is not None)
     )
@@ -108,7 +122,9 @@ def is_placeholder(value: str) -> bool:
 
 def is_expression(value: str) -> bool:
     """Return whether an unquoted value is code: a call, a subscript, an attribute, a name."""
-    return _CODE.match(value) is not None or _ATTRIBUTE.fullmatch(value) is not None
+    return _CODE.match(value) is not None or (
+        _ATTRIBUTE.fullmatch(value) is not None and _LETTERS_AS_DIGITS.search(value) is None
+    )
 
 
 def is_status_word(value: str) -> bool:
@@ -121,11 +137,17 @@ def is_prose(value: str) -> bool:
     words = value.split()
     return len(words) > 1 and (
         sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) * 3 >= len(words)
-        or bool(
-            _SECRET_NAME.search(" " + value + " ")
-            and any(_SECRET_NAME.fullmatch(word.strip(".,:;!?")) for word in words)
-        )
+        or mentions_secret(value)
         or value.endswith((":", "?", "."))
+    )
+
+
+def mentions_secret(value: str) -> bool:
+    """Return whether several words have one for a password or a secret: a label or a sentence."""
+    words = value.split()
+    return len(words) > 1 and any(
+        pattern.search(value) is not None and any(pattern.fullmatch(word.strip(".,:;!?")) for word in words)
+        for pattern in (_SECRET_NAME, _WORD_FOR_PASSWORD)
     )
 
 

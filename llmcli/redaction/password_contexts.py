@@ -22,6 +22,7 @@ from llmcli.redaction.innocent_values import (
 )
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.secret_formats import lower
+from llmcli.redaction.settings_lines import MAX_WORDS, is_message, is_phrase_of_settings
 
 STRONG = (
     r"(?:pass(?:word|wort|wd|phrase|code|wrd|w)s?|pwd|kennwort|secret|mot ?de ?passe|motdepasse|contrase\u00f1a|contrasenya|contrasena|senha|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?"
@@ -110,7 +111,7 @@ ASSIGNMENTS = (
     Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
-    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)\s?=\s?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
 """Forms in which a name stands before its value."""
 
@@ -129,6 +130,7 @@ STATEMENTS = (
     Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
     Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>(?:[^'\"\r\n]|''){1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
+    Format("SQL: SET PASSWORD FOR", r"set\s{1,4}password\s{1,4}for\s{1,4}[^\s=]{1,80}\s{0,4}(?:=|to)\s{0,4}(?:password\()?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "SET PASSWORD FOR 'bob'@'%' = '\u27e6merlin5\u27e7'", "SET PASSWORD FOR bob TO RANDOM", "MySQL, MariaDB", ("set password",)),
     Format("SQL: procedures for logins", r"(?:sp_addlogin|sp_password|sp_grantlogin|dbms_crypto\S{0,20})\s{1,4}" + _ARG + r"\s{0,2},\s{0,4}n?(?P<q>')(?P<v>[^'\r\n]{1,128})(?P=q)", "EXEC sp_addlogin 'bob', '\u27e6sparrow\u27e7'", "EXEC sp_who", "SQL Server", ("sp_",)),
     Format("SQL: keys of encrypted databases", r"(?:pragma (?:hex)?(?:re)?key\s?=\s?|\bkey\s{1,2}(?=')|by password\s?=\s?n?)(?:\"?x?)(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "PRAGMA key = '\u27e6sparrow\u27e7';", "PRAGMA foreign_keys = ON", "SQLCipher, SQL Server", ("pragma", "attach", "by password")),
     Format("functions that encrypt or hash", _call(r"(?:pgp_sym_(?:en|de)crypt|(?:aes|des)_(?:en|de)crypt|encryptbypassphrase|openssl_encrypt)", "1,2"), "SELECT pgp_sym_encrypt('data', '\u27e6sparrow\u27e7')", "pgp_sym_encrypt(a, b)", "PostgreSQL, MySQL", ("crypt",)),
@@ -217,7 +219,7 @@ PROGRAMS = (
     Format("option /p: of Windows", r"(?<=[ \t])/(?:p|pass|password|rp):(?P<b>[^\s\"']{2,128})", "xfreerdp /u:bob /p:\u27e6tiger\u27e7", "msbuild /p:Configuration=Release", _DOC, ("xfreerdp", "freerdp", "wfreerdp", "schtasks", "cmdkey", "psexec", "mstsc", "runas", "sqlcmd", "/pass:", "/password:")),
     Format("option /p of Windows", _program(r"(?:schtasks|psexec|wmic|taskkill|tasklist|systeminfo|cmdkey|netdom|sc|appcmd|certutil|signtool|mapadmin)", r"[/-](?:p|rp|passwordd|pass)[ :]"), "schtasks /create /u bob /p \u27e6tiger\u27e7", "schtasks /query", _DOC, ("schtasks", "psexec", "wmic", "taskkill", "systeminfo", "netdom", "certutil", "signtool")),
     Format("aws configure set", r"aws[ \t]+configure[ \t]+set[ \t]+\S{0,60}(?:secret|token|key)\S{0,20}[ \t]+" + _ARGUMENT, "aws configure set aws_secret_access_key \u27e6abcd1234\u27e7", "aws configure set region eu-west-1", _DOC, ("configure set",)),
-    Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
+    Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$<>{}]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
     Format("long option", r"(?<![\w-])--?(?:[a-z0-9]+-){0,3}(?:password|passwd|passphrase|pass|pwd|pw|secret|token|api-?key|secret-?key|access-?key|client-?secret|psk|pin|passcode|adminpass(?:word)?|dbpass(?:word)?|userpass|from-literal[ =][\w.-]{0,40}(?:pass(?:word)?|pwd|secret|token|key))(?:[ \t]{1,2}|=|:)" + _ARGUMENT, "wget --user=bob --password=\u27e6tiger\u27e7 h", "docker login --password-stdin", _DOC, ("-pass", "-pwd", "-pw", "-secret", "-token", "-api", "-psk", "-pin", "-access", "-client", "-admin", "-db", "-from-literal", "pass", "token", "secret")),
     Format("-p of programs", _program(r"sshpass|mongo\w{0,8}|7z[ar]?|rar|unrar|az login|cf login|oc login|docker login|podman login|skopeo login|helm registry login|useradd|usermod|htdigest|rdesktop|mycli|mssql-cli|ldappasswd|adb|gpgpass|nxlog|mutt|nomachine|cassandra|cqlsh|clickhouse-client|influx|cypher-shell|nmcli|rcon\w{0,4}|kafka\w{0,10}|tmsh|sendemail|swaks|crackmapexec|evil-winrm|nxc|hydra|medusa|rpcclient|wpscan|impacket-\w{1,20}|artisan|wp", r"(?P<lo>-p|-xp|-ap|-hp)[ =]?"), "az login -u bob -p \u27e6tiger\u27e7", "mkdir -p some/dir", _DOC, ("-p", "-ap", "-xp", "-hp")),
     Format("-P of programs", _program(r"zip|unzip|sqlcmd|bcp|isql|ipmitool|mosquitto_\w{3}|fetchmail|osql|ncftp\w{0,4}|smbmap|zipcloak|funzip|pdftk", r"(?P<up>-p)[ =]?"), "zip -P \u27e6tiger\u27e7 x.zip f", "zip -r x.zip f", _DOC, ("zip", "sqlcmd", "bcp", "isql", "ipmitool", "mosquitto", "osql", "ncftp", "smbmap")),
@@ -226,7 +228,7 @@ PROGRAMS = (
     Format("-s of slappasswd, -pw of PuTTY", _program("slappasswd|plink|pscp|psftp|putty|winscp|kitty|ldappasswd", r"(?:-s|-pw)[ =]"), "plink -pw \u27e6tiger\u27e7 bob@h", "plink -ssh bob@h", _DOC, ("slappasswd", "plink", "pscp", "psftp", "putty", "winscp", "ldappasswd")),
     Format("htpasswd", r"htpasswd[ \t]+(?:-\w{1,5}[ \t]+){0,5}-\w{0,5}b\w{0,5}[ \t]+(?:-\w{1,5}[ \t]+){0,4}(?:\S{1,80}[ \t]+)?[\w.@-]{1,60}[ \t]+" + _ARGUMENT, "htpasswd -b f bob \u27e6tiger\u27e7", "htpasswd -c f bob", _DOC, ("htpasswd",)),
     Format("SNMP version 3", r"snmp\w{1,12}(?=\s)[^\r\n|;&]{0,160}?[ \t]-[ax][ \t]{1,2}(?!(?:md5|sha\S{0,4}|aes\S{0,4}|des)\b)(?P<b>[^\s\"'-]\S{3,64})(?:[^\r\n|;&]{0,80}?[ \t]-x[ \t]{1,2}(?P<x>[^\s\"'-]\S{3,64}))?", "snmpwalk -v3 -u bob -A \u27e6tiger123\u27e7 h", "snmpwalk -v2c h", _DOC, ("snmp",)),
-    Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config")),
+    Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|rclone obscure|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config", "rclone obscure")),
     Format("Oracle: name/password@database", r"(?:(?:sqlplus|expdp|impdp|exp|imp|rman|sqlldr|tkprof|connect|conn|sqlcl|sql)[ \t](?:-\w{1,8}[ \t]){0,3}(?:userid=|target )?[\"']?|thin:|oci:|userid=[\"']?)[\w$#]{1,30}/(?P<b>[^\s@/\"']{2,64})(?=@|[\s\"']|$)", "sqlplus scott/\u27e6tiger\u27e7@//db:1521/XE", "sqlplus / as sysdba", "Oracle", ("sqlplus", "expdp", "impdp", "exp ", "imp ", "rman", "sqlldr", "conn", "thin:", "oci:", "userid", "sql ")),
     Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>(?:\\.|[^\s:\\]){3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
     Format("hash of a password", r"\$(?:apr1|[1256y]|2[abxy]|5|6|7|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12}|bcrypt(?:-sha256)?)\$[\w./+=,$-]{12,300}|\{(?:ssha|sha|smd5|crypt)(?:[0-9]{3})?\}[a-z0-9+/=$.]{16,200}", "bob:\u27e6$apr1$x1y2z3$abcdefghijklmnopqrstu1\u27e7", "$1$", "crypt(3), RFC 2307", ("$", "}")),
@@ -255,12 +257,14 @@ SENTENCES = (
     Format("mismatch of passwords", r"password[^\r\n]{0,24}?(?:expected|(?<=password )from|got|instead of|received|was|tried|entered|typed|using|guess(?:ed)?)[ \t:]{1,3}[\"'`]?(?P<b>[^\s\"'`,;]{5,64})", "password mismatch: expected \u27e6oyster42\u27e7, got x", "password was changed", _OBSERVED, ("password",)),
     Format("name / password alone on a line", r"^[ \t>*-]{0,6}[a-z][\w.@-]{1,30}[ \t]{1,2}/[ \t]{1,2}(?P<b>[^\s/|:]{6,40})[ \t]{0,3}$", "bob / \u27e6oyster99!\u27e7", "login / logout", _OBSERVED, (" / ",)),
     Format("label: password, at the end of a line", rf"{STATED}[ \t]{{0,2}}[:=\uff1a][ \t]{{1,3}}(?P<b>[^\s\"'`<>,;()]{{4,64}})(?=[ \t]{{0,3}}[\"']?(?:$|[|/](?:[ \t]|$)))", "User: bob / Password: \u27e6tiger\u27e7", "Password: required", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "mdp")),
-    Format("sentence: the password is ...", rf"{STATED}(?:(?: (?:for|to|of|on|at|f\u00fcr|zum|zur|von|vom|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)(?:[ \t]{{1,3}}|(?=:))|[ \t]{{1,3}})(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
+    Format("sentence: the password is ...", rf"{STATED}(?:(?: (?:for|to|of|on|at|f\u00fcrs?|zum|zur|von|vom|im|am|beim|des|der|pour|du|de|de la|del|para|do|da|di|per|van|voor)(?: [\w'@.-]{{1,24}}){{1,4}}?)(?:[ \t]{{1,3}}|(?=:))|[ \t]{{1,3}})(?:{_IS}:?[ \t]{{1,3}}){{1,2}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}[ ]?(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{3,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}",
            "the password is \u27e6swordfish\u27e7", "the password is wrong", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "l\u00f6senord", "has\u0142o", "heslo", "secret", "credential", "schl\u00fcssel", "mdp", "salasana", "adgang", "palabra", "chiave", "codice")),
     Format("sentence: the password is, and the next line", rf"{STATED}[ \t]{{1,3}}(?:\w{{1,12}}[ \t]){{0,2}}{_IS}:[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>*-]{{0,12}}(?P<b>\S{{5,64}})[ \t]{{0,4}}$", "The password is:\n\n  \u27e6oyster-77\u27e7", "The password is:\n- kept", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "mdp")),
     Format("sentence: password ..., in quotes", rf"{STATED}(?: [\w']{{1,12}}){{0,3}}[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab](?P<b>[^\"'`\u201c\u201d\u00bb\r\n]{{3,64}})[\"'`\u201d\u201c\u00bb]", "password '\u27e6sparrow\u27e7' rejected for user bob", "the password 'is required'", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("sentence: with password ...", rf"{STATED}[ \t:=/]{{1,3}}(?P<b>[^\s\"'`<>]{{4,64}}?){_END}", "login failed for bob with password \u27e6sparrow7\u27e7", "failed with password authentication", _OBSERVED, ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
-    Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|pour|de|del|della|der|des|da|do|para|per|voor|van)(?: [\w'.-]{1,16}){1,3})?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|es|\u00e8|\u00e9|was)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w-]|[.,]\w)", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
+    Format("number: PIN, one-time code", r"(?<![\w-])(?:pin(?:-?code)?|puk|tan|otp|cvv2?|cvc2?|(?:verification|security|access|one-time|login|auth\w{0,12}|confirmation|2fa|mfa|sms|door|gate|alarm|unlock|safe|entry|pin|reset|backup|recovery|invite|pairing|activation) code|best\u00e4tigungscode|sicherheitscode|zugangscode|code (?:pin|d(?:e l'|e la |u |')(?:alarme|porte|portail|immeuble|entr\u00e9e|coffre|carte)|de v\u00e9rification|de s\u00e9curit\u00e9|d'acc\u00e8s)|c\u00f3digo(?: de \w{1,16})?|codice(?: di \w{1,16})?|verificatiecode|pincode|geheimzahl|toegangscode)(?: (?:for|f\u00fcr|zum|of|to|vom|von|am|an|im|auf|pour|de|du|del|della|dell'|al|der|des|da|do|na|no|para|per|voor|van|on|at)(?: ?[\w'.-]{1,16}){1,6}?)?[ \t]{0,2}(?:=|:|#|(?:is|ist|lautet|est|c'est|es|\u00e8|\u00e9|was|war|luidt)\b)?[ \t]{0,2}(?:is |now )?[\"'`*]{0,2}(?P<b>(?:[a-z]-)?[0-9](?:[ -]?[0-9]){3,9})(?![\w-]|[.,]\w)", "my pin is \u27e64821\u27e7", "status code: 200", _OBSERVED, ("pin", "puk", "tan", "otp", "cv", "code", "c\u00f3digo", "codice", "geheimzahl")),
+    Format("sentence: the password, it is ...", rf"{STATED}(?:[ \t][\w'@-]{{1,20}}){{0,6}}?[,?:;-]{{0,2}}[ \t](?:c['\u2019]est|\u00e7a donne|it['\u2019]s|it is|that['\u2019]s|that is|das ist|das w\u00e4re|dat is|het is|isso \u00e9|eso es|questa \u00e8)[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{5,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}", "le mot de passe du wifi c'est \u27e6Tournesol_904\u27e7", "le mot de passe c'est obligatoire", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
+    Format("message that ends with a password", rf"{STATED}(?:[ \t](?!(?:must|should|see|rules?|policy|format|pattern|regex|using|algorithm|file|url|page|via|version|documented|stored|in)\b)[^\s:\"]{{1,48}}(?::(?=\d))?){{1,10}}:(?:[ \t]{{1,4}}|[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>]{{0,12}})(?P<b>[^\s\"'`<>]{{7,64}})[ \t]{{0,4}}$", "A temporary password is generated for root@localhost: \u27e6i&uQ4k)zWs;P\u27e7", "The password is read from this file: settings.local", "MySQL, Elasticsearch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
     Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)[^\r\n]{0,30}?[:=]?\s{1,12}(?:[0-9]{1,2}[.)] |[-*] )?(?P<b>(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]*[0-9][a-z0-9]{5,20})(?!\w)", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
     Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,12}?[ :=\"']{1,4}\s{0,4}(?P<b>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
@@ -295,12 +299,13 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     if name and _BLOCK_BEFORE.search(match.string, max(0, name_span[0] - _MAX_BLOCK_CHARS), name_span[0]):
         return 0
     quoted = groups.get("v") is not None
-    value = text[start:end] if quoted else _trim_bare(text[start:end], text[start - 1 : start])
+    value = text[start:end] if quoted else _trim_bare(text, start, end)
     strong = not name or _STRONG_NAME.match(name) is not None
     if (
         (groups.get("q") == "`" and (" " in value or ':"' in value))
         or is_placeholder(value)
         or is_prose(value)
+        or (not quoted and not is_varied(value) and is_message(text, start, end))
         or not (
             quoted
             or _is_bare_secret(value, strong=strong)
@@ -314,10 +319,10 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     return 0 if is_word or len(value) < _MIN_QUOTED_CHARS else start + len(value)
 
 
-def _trim_bare(value: str, before: str) -> str:
+def _trim_bare(text: str, start: int, end: int) -> str:
     """Return an unquoted value without a comment, the words of a command behind it, and the sign that ends it."""
-    value = value.split(" #", 1)[0].rstrip()
-    if " " in value and before == "=":
+    value = text[start:end].split(" #", 1)[0].rstrip()
+    if " " in value and text[start - 1 : start] == "=" and not is_phrase_of_settings(text, start, value):
         value = value.split(" ", 1)[0]
     if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
         return ""  # a variable in a program
@@ -329,7 +334,7 @@ def _trim_bare(value: str, before: str) -> str:
 def _is_bare_secret(value: str, *, strong: bool) -> bool:
     """Return whether an unquoted value is neither code nor too long or too short for a passphrase."""
     words = value.count(" ") + 1
-    is_phrase = words == 1 or (strong and words <= _MAX_WORDS and not _SIGNS_OF_CODE.search(value))
+    is_phrase = words == 1 or (strong and words <= MAX_WORDS and not _SIGNS_OF_CODE.search(value))
     return is_phrase and len(value) > _MIN_QUOTED_CHARS and not is_expression(value)
 
 
@@ -338,7 +343,6 @@ _ELEMENT = re.compile(r"<[\w:.-]{1,30}>\s{0,8}\Z")
 _MIN_TOKEN_CHARS = 8
 """Fewest letters of a token or key that consists of letters of one case."""
 _MIN_QUOTED_CHARS = 2
-_MAX_WORDS = 9
 
 
 _FUNCTION_WORD = re.compile(
@@ -379,7 +383,7 @@ def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> 
 
 
 def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
-    value = text[start:end].rstrip(".,;:?)")
+    value = text[start:end].partition("</")[0].rstrip(".,;:?)")
     if text[start:end].endswith(":") or value.startswith("?"):  # a tag of a field, a message of the shell
         return 0
     if is_placeholder(value) or is_prose(value) or is_expression(value):
@@ -410,6 +414,8 @@ _VARIED = frozenset(
         "value on the next line",
         "sentence: the password is, and the next line",
         "user and password of MongoDB and Redis",
+        "sentence: the password, it is ...",
+        "message that ends with a password",
     }
 )
 _ANY = frozenset(

@@ -16,7 +16,9 @@ from llmcli.redaction.innocent_values import (
     INNOCENT_NAME,
     is_expression,
     is_placeholder,
+    is_prose,
     is_status_word,
+    mentions_secret,
     names_kept_secret,
 )
 from llmcli.redaction.normalization import Range
@@ -64,7 +66,7 @@ _PUBLIC_DATA = re.compile(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?i:89504e470d0a1a0a|ffd8ff[de][0-9b]|47494638[379]961|504b0304|7f454c460[12]|255044462d|1f8b08[01]|cffaedfe|cafebabe0000|52494646|53514c69746520666f726d6174|0061736d0100|fd377a585a00|28b52ffd|377abcaf271c|4d5a9000|774f46|00010000000[c-f])[0-9a-f]*\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -77,6 +79,13 @@ _FILE_BEFORE = re.compile(
 _PUBLIC_PATH = re.compile(
     r"(?:^|/)secrets/[\w-]{1,80}/[0-9a-f]{32}$|(?:^|/)(?:blob|tree|commits?|raw|archive|rustc|compare|revs?|objects|blame|edit|(?:\.?build-id|objects|blobs|sha256)/[0-9a-f]{2})/[0-9a-f]{30,64}(?:/|$)"
 )
+_NAME_OF_DIRECTORY = re.compile(
+    r"(?<![\w.:-])(?:~|\$\{?HOME\}?|[A-Za-z]:)?[/\\](?:var|run|sys|proc|usr|opt|tmp|home|root|srv|mnt|data|users|library|nix|snap)[/\\](?:[\w.@+-]{1,80}[/\\]{1,2}){0,8}(?:[\w@+]{1,24}[-_.:]){0,2}\Z",
+    re.IGNORECASE,
+)
+"""What stands before the name of a file or directory below a directory of the system."""
+_MAX_PATH_CHARS = 200
+_HEX_IN_PATH = re.compile(r"[0-9a-f]{32,128}(?![0-9A-Za-z])")
 _MAX_NEAR_CHARS, _MAX_AFTER_CHARS, _MAX_JWK_CHARS = 400, 60, 3000
 _CHECKSUM_WORD = re.compile(
     r"(?i:(?<![a-z])(?:md[245]|sha-?[0-9]{0,3}(?:[-/_][0-9]{3})?(?:sums?)?|sha3-[0-9]{3}|blake[23][a-z]?|xxh(?:ash)?(?:32|64|128)?|crc-?[0-9]{0,2}|ripemd-?[0-9]{0,3}|whirlpool|keccak-?[0-9]{0,3})(?![a-z])"
@@ -190,10 +199,20 @@ def find_random_tokens(text: str) -> Iterator[Range]:
                 and not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
                 and not _PUBLIC_TOKEN.match(token)
                 and not _FILE_OF_MODEL.match(text, match.end())
+                and not _names_directory(text, at, match.start() + end)
                 and not _is_checksum_line(text, at, match.start() + end)
                 and not _is_said_public(text, at, match.start() + end)
             ):
                 yield at, match.start() + end
+
+
+def _names_directory(text: str, start: int, end: int) -> bool:
+    """Return whether the only random part of a token is a checksum in the name of a file or directory of the system."""
+    parts = list(_HEX_IN_PATH.finditer(text, start, end))
+    return bool(parts) and all(
+        _NAME_OF_DIRECTORY.search(text, max(0, part.start() - _MAX_PATH_CHARS), part.start()) is not None
+        for part in parts
+    )
 
 
 def _is_said_public(text: str, start: int, end: int) -> bool:
@@ -369,6 +388,7 @@ _VALUE_OF = [
 ]
 _PORT = re.compile(r"[0-9]{1,5}|[0-9.]{1,15}:[0-9:.]{1,20}(?:/\w{3})?|[./~].*")
 _CALL = re.compile(r"[\w.]+\(")
+_MIN_BLANKS_OF_SENTENCE = 3
 _MIN_FREE_CHARS = 6
 """Fewest characters of an unquoted password, which must also contain a digit or a sign."""
 
@@ -422,15 +442,7 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         is_pair = match["pair"] is not None
         explicit = is_pair or operator[:1] in {":", "=", ">", ""}
         phrase = bool(word["password"]) and not match["suffix"]
-        is_bare = group == "bare" and not is_pair
-        if is_bare and value.startswith("@") and text[word.start() - 1 : word.start()] in {"<", ":", "{", "$", "["}:
-            continue  # a placeholder before the host of an address
-        if (
-            is_placeholder(value)
-            or (is_bare and is_expression(value))
-            or (not operator.strip(" =") and names_kept_secret(text, start))
-            or INNOCENT_NAME.search(lower(text[word.start() : word.end()] + (match["suffix"] or "")))
-        ):
+        if _is_no_secret(text, word, match, value):
             continue
         if not explicit and all(map(is_status_word, re.split(r"[-_/ ]", value))):
             continue
@@ -440,6 +452,30 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
             or (phrase and match["operator"] == "=" and _is_setting(text, word, match))
         ):
             yield start, start + len(value)
+
+
+def _is_no_secret(text: str, word: re.Match[str], assignment: re.Match[str], value: str) -> bool:
+    """Return whether a value is a placeholder, code, a label, the name of a secret, or belongs to another setting."""
+    operator = assignment["operator"]
+    if (
+        is_placeholder(value)
+        or (not operator.strip(" =\t\r\n") and names_kept_secret(text, assignment.start(assignment.lastgroup or "")))
+        or INNOCENT_NAME.search(lower(text[word.start() : word.end()] + (assignment["suffix"] or "")))
+    ):
+        return True
+    if assignment.lastgroup in {"double", "single"}:
+        return word["password"] is not None and _is_label(value)
+    if assignment.lastgroup != "bare" or assignment["pair"] is not None:
+        return False
+    is_host = value.startswith("@") and text[word.start() - 1 : word.start()] in {"<", ":", "{", "$", "["}
+    is_next_setting = operator.strip() == "=" and "\n" in operator
+    is_shell_message = operator == ":" and value.startswith("?")  # ${NAME:?message}
+    return is_host or is_next_setting or is_shell_message or is_expression(value)
+
+
+def _is_label(value: str) -> bool:
+    """Return whether a value in quotes is a label ("Passwort eingeben") or a sentence about a password."""
+    return mentions_secret(value) or (value.count(" ") >= _MIN_BLANKS_OF_SENTENCE and is_prose(value))
 
 
 def _is_setting(text: str, word: re.Match[str], assignment: re.Match[str]) -> bool:
