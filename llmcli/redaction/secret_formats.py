@@ -105,6 +105,10 @@ _SUMS_BEFORE = re.compile(r"(?i:(?:check)?sums:?)\s*\n(?:[^\n]{1,120}\n){0,4}[ \
 _DNS_WORD = re.compile(
     r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3|NSEC3PARAM|OPENPGPKEY|RRSIG|TXT)[ \t]|(?i:dkim|\bk=|arc-)"
 )
+_WORD_LETTER = re.compile(r"[g-zG-Z]|[^\x00-\x7f]|\.deb |\.\.")
+"""What each word has that says a token is public: a search for it is fast in a text of hexadecimal digits alone."""
+_PINNED_ENDS = frozenset("@:.")
+_OPENPGP_ENDS = frozenset("\n=:")
 _MAX_LABEL_CHARS, _MAX_SAID_CHARS = 60, 160
 _DNS_RECORD = re.compile(
     r"\b(?:C?DS|C?DNSKEY|SSHFP|TLSA|SMIMEA|NSEC3(?:PARAM)?|OPENPGPKEY|RRSIG)[ \t]{1,8}\(?[ \t]{0,4}[A-Z0-9*][^\n]{0,80}(?:\n[ \t]{1,40}[A-Za-z0-9+/= \t]{0,100}){0,3}\Z"
@@ -193,10 +197,12 @@ def find_random_tokens(text: str) -> Iterator[Range]:
             at = match.start() + start
             token = match.group()[start:end]
             if (
-                looks_random(token)
-                and not _PUBLIC_PATH.search(match.group())
-                and not _PINNED_BEFORE.search(text, max(0, at - 120), at)
-                and not _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
+                not _PUBLIC_PATH.search(match.group())
+                and not (text[at - 1 : at] in _PINNED_ENDS and _PINNED_BEFORE.search(text, max(0, at - 120), at))
+                and not (
+                    _WORD_LETTER.search(text, max(0, at - 24), at)
+                    and _CHECKSUM_BEFORE.search(text, max(0, at - 24), at)
+                )
                 and not _PUBLIC_TOKEN.match(token)
                 and not _FILE_OF_MODEL.match(text, match.end())
                 and not _names_directory(text, at, match.start() + end)
@@ -222,17 +228,30 @@ def _is_said_public(text: str, start: int, end: int) -> bool:
     if _HEX.fullmatch(text, start, end) is not None:
         after = text[end : end + _MAX_AFTER_CHARS].partition("\n")[0]
         said = line[-_MAX_SAID_CHARS:]
-        if (_CHECKSUM_WORD.search(said) or _CHECKSUM_WORD.search(after)) and not _SECRET_NEAR.search(said):
+        if (_names_checksum(said) or _names_checksum(after)) and not _SECRET_NEAR.search(said):
             return True
-        if _OPENPGP_BEFORE.search(near) or _COMMIT_AFTER.match(text, end) or _SUMS_BEFORE.search(near):
+        last = near.rstrip(" \t")[-1:]
+        if (
+            (last in _OPENPGP_ENDS and _OPENPGP_BEFORE.search(near))
+            or _COMMIT_AFTER.match(text, end)
+            or (last == ":" and _SUMS_BEFORE.search(near))
+        ):
             return True
-    return (
-        _PUBLIC_HEADER.match(line) is not None
-        or _NSEC3_AFTER.match(text, end) is not None
-        or (_DNS_WORD.search(near) is not None and _DNS_RECORD.search(near) is not None)
-        or _PUBLIC_LABEL.search(line[-_MAX_LABEL_CHARS:]) is not None
+    if _PUBLIC_HEADER.match(line) is not None or _NSEC3_AFTER.match(text, end) is not None:
+        return True
+    return _WORD_LETTER.search(near) is not None and (
+        (_DNS_WORD.search(near) is not None and _DNS_RECORD.search(near) is not None)
+        or (
+            _WORD_LETTER.search(line[-_MAX_LABEL_CHARS:]) is not None
+            and _PUBLIC_LABEL.search(line[-_MAX_LABEL_CHARS:]) is not None
+        )
         or (_JWK_MEMBER.search(line[-_MAX_LABEL_CHARS:]) is not None and _is_in_public_jwk(text, start, end))
     )
+
+
+def _names_checksum(text: str) -> bool:
+    """Return whether a text has a word for a checksum or a commit."""
+    return _WORD_LETTER.search(text) is not None and _CHECKSUM_WORD.search(text) is not None
 
 
 def _is_in_public_jwk(text: str, start: int, end: int) -> bool:
@@ -247,16 +266,19 @@ def _is_checksum_line(text: str, start: int, end: int) -> bool:
     """Return whether a hexadecimal token is the checksum of a file, as sha256sum prints it, with ``--tag`` or without."""
     if end - start not in _CHECKSUM_CHARS or _HEX.fullmatch(text, start, end) is None:
         return False
-    return _FILE_AFTER.match(text, end) is not None or _FILE_BEFORE.search(text, max(0, start - 300), start) is not None
+    return _FILE_AFTER.match(text, end) is not None or (
+        text.startswith("= ", start - 2) and _FILE_BEFORE.search(text, max(0, start - 300), start) is not None
+    )
 
 
 def _token_parts(token: str) -> Iterator[Range]:
-    """Yield the whole token if it looks random, else its parts, since it may be a path or several words."""
+    """Yield the whole token if it looks random, else its random parts, since it may be a path or several words."""
     if looks_random(token):
         yield 0, len(token)
         return
     for part in re.finditer(r"[A-Za-z0-9+_\-]{20,}={0,2}" if "/" in token else r"[A-Za-z0-9]{20,}={0,2}", token):
-        yield part.span()
+        if looks_random(part.group()):
+            yield part.span()
 
 
 def looks_random(token: str) -> bool:
