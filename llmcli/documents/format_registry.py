@@ -415,6 +415,9 @@ for _entry in (
     FormatEntry(
         "notebook",
         f"{_FORMATS}.markup.notebook_format:FORMAT",
+        reader=f"{_SOURCES}.notebook_source:read_notebook",
+        description="a Jupyter notebook",
+        in_child=True,
         aliases=("ipynb",),
         unlisted=frozenset({"notebook"}),
         sniff_patterns=(
@@ -527,21 +530,15 @@ for _entry in (
             name,
             f"{_FORMATS}.packages.odf:{name.upper()}",
             zip_types=(f"application/vnd.oasis.opendocument.{kind}",),
-            reader=reader,
+            reader=f"{_SOURCES}.{reader}",
             description=description,
             aliases=aliases,
-            in_child=bool(reader),
+            in_child=True,
         )
         for name, kind, description, aliases, reader in (
-            ("odt", "text", "an OpenDocument text", ("ott",), ""),
-            ("odp", "presentation", "an OpenDocument presentation", ("otp",), ""),
-            (
-                "ods",
-                "spreadsheet",
-                "an OpenDocument spreadsheet",
-                ("ots",),
-                f"{_SOURCES}.table_source:read_spreadsheet",
-            ),
+            ("odt", "text", "an OpenDocument text", ("ott",), "odf_source:read_odt"),
+            ("odp", "presentation", "an OpenDocument presentation", ("otp",), "odf_source:read_odp"),
+            ("ods", "spreadsheet", "an OpenDocument spreadsheet", ("ots",), "table_source:read_spreadsheet"),
         )
     ),
     FormatEntry(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.documents.format_registry import describe_archive_suffix, find_reader_by_name
+from llmcli.documents.format_registry import find_reader_by_name
 from llmcli.documents.reading.document import OFFICE_LOCK, OLE_SIGNATURE, STDIN, refuse_unreadable
 from llmcli.errors import InputError, NotUtf8, UsageError
 from llmcli.provenance.statement import SUFFIX as STATEMENT_SUFFIX
@@ -93,7 +93,7 @@ def _is_readable(path: Path) -> bool:
     """
     if path.name.startswith(OFFICE_LOCK):
         return False
-    if find_reader_by_name(path.name) or describe_archive_suffix(path.name):
+    if find_reader_by_name(path.name):
         return True
     try:
         with path.open("rb") as stream:

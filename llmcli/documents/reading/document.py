@@ -55,6 +55,9 @@ _FLAT_OPENDOCUMENT = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
     rb"<(?:[\w.-]+:)?document\s[^>]*urn:oasis:names:tc:opendocument:xmlns:office:1\.0"
 )
+_NOTEBOOK_START = re.compile(
+    rb'\A(?:\xef\xbb\xbf)?\s*+\{\s*+"(?:cells|metadata|nbformat|nbformat_minor|worksheets)"\s*+:'
+)
 _MARKUP_BYTES = 100_000
 
 
@@ -157,11 +160,20 @@ def _extract_text(data: bytes, name: str, format_name: str) -> str:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
 
 
+def looks_like_notebook(data: bytes, *, is_named: bool = False) -> bool:
+    """Whether ``data`` is a Jupyter notebook; if its name says so, any object of JSON is one that may be damaged."""
+    if is_named:
+        return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    return _NOTEBOOK_START.match(data, 0, _MARKUP_BYTES) is not None and b'"nbformat"' in data
+
+
 def is_plain_start(data: bytes) -> bool:
     """Whether input without a name is a text by its first bytes alone, so that no module of readers has to be loaded.
 
-    Not so for markup, header fields (an email) and binary data.
+    Not so for markup, header fields (an email), notebooks and binary data.
     """
+    if looks_like_notebook(data):
+        return False
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     first_word = start.split(maxsplit=1)[0] if start else b""
     return not (start.startswith(b"<") or b":" in first_word or b"\0" in data or b"%PDF-" in start or data[:2] == b"PK")

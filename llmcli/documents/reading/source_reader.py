@@ -12,7 +12,6 @@ from pathlib import Path, PurePath
 
 from llmcli.documents.format_registry import (
     FormatEntry,
-    describe_archive_suffix,
     find_reader,
     find_zip_format,
     is_markdown_suffix,
@@ -26,6 +25,7 @@ from llmcli.documents.reading.document import (
     Document,
     bad_table,
     describe_marked_up,
+    looks_like_notebook,
     open_document,
     refuse_unreadable,
 )
@@ -61,11 +61,6 @@ def read_source(data: bytes, name: str, path: Path | None = None, *, file_name: 
     its name says; ``MissingExtra``; for a text what ``open_document`` raises.
     """
     source = _read_with_reader(data, name, 0, file_name)
-    description = describe_archive_suffix(name) if source is None and data.startswith(ZIP_SIGNATURE) else ""
-    if description:
-        raise BadDocument(
-            name, detail=f"it is {description}; save it as .docx, .pptx or .xlsx (llm translate reads it)"
-        )
     return open_document(data, name, path) if source is None else Document(name, source.text, path, source=source)
 
 
@@ -124,11 +119,13 @@ def _find_binary(data: bytes) -> FormatEntry | None:
 
 
 def _find_text_format(data: bytes, named: FormatEntry | None, *, sniff: bool = True) -> FormatEntry | None:
-    """Return HTML or email if the content looks like it; by the suffix ``.html`` any text is HTML."""
+    """Return HTML, a notebook or email if the content looks like it; by the suffix ``.html`` any text is HTML."""
     if named is not None and named.name == "html":
         return named
     if not sniff:
         return None
+    if looks_like_notebook(data, is_named=named is not None and named.name == "notebook"):
+        return find_reader("ipynb")
     if _HTML_START.match(data, 0, _SNIFFED_BYTES):
         return find_reader("html")
     return find_reader("eml") if _looks_like_email(data, is_named=named is not None) else None

@@ -7,6 +7,7 @@ import json
 import threading
 
 import pytest
+from package_files import make_odf
 from scripted import all_messages, last_message
 from source_files import make_email, make_epub, make_pdf, make_pptx, make_report_docx, make_xlsx, make_zip
 
@@ -146,7 +147,7 @@ def test_a_text_in_another_encoding_is_not_left_out_of_a_directory(llm, folder):
         (
             "a.odt",
             make_zip({"mimetype": b"application/vnd.oasis.opendocument.text"}),
-            "an OpenDocument text; save it as .docx",
+            "the file is damaged: content.xml is missing",
         ),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old office document"),
     ],
@@ -160,6 +161,34 @@ def test_documents_that_are_not_read_are_named(llm, folder, name, data, what):
     for verb in (("summarize", "docs"), ("ask", "Q", "-f", "docs"), ("tokens", "docs")):
         run = llm(*verb, answer=lambda _: "A")
         assert run.code == 3 and f"docs/{name}" in run.err and what in run.err and "~$" not in run.err
+
+
+def test_opendocument_and_notebooks_are_read(llm, folder):
+    """By name and from a directory: their words reach the model, without marks."""
+    slide = "<office:presentation><draw:page><text:p>The key is blue.</text:p></draw:page></office:presentation>"
+    cell = {"cell_type": "markdown", "source": "The key is green."}
+    files = {
+        "a.odt": (make_odf("<office:text><text:p>The key is red.</text:p></office:text>"), "red"),
+        "a.odp": (make_odf(slide, "presentation"), "blue"),
+        "a.ipynb": (json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}).encode(), "green"),
+    }
+    asked = []
+
+    def answer(request):
+        asked.append(last_message(request))
+        return "A"
+
+    for name, (data, color) in files.items():
+        (folder / "docs" / name).write_bytes(data)
+        for verb in (("summarize", f"docs/{name}"), ("ask", "Q", "-f", f"docs/{name}")):
+            asked.clear()
+            run = llm(*verb, answer=answer)
+            assert run.code == 0 and f"The key is {color}." in asked[0], run.err
+            assert "cell_type" not in asked[0] and "content.xml" not in asked[0]
+        assert llm("tokens", f"docs/{name}").code == 0
+    asked.clear()
+    assert llm("ask", "Q", "-f", "docs", answer=answer).code == 0
+    assert all(f"The key is {color}." in "".join(asked) for _, color in files.values())
 
 
 def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):

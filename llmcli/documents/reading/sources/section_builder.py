@@ -92,10 +92,10 @@ class SectionBuilder:
         if self._row is None:
             self.end_block()
 
-    def end_cell(self) -> None:
-        """End a cell."""
+    def end_cell(self, repeats: int = 1) -> None:
+        """End a cell, which stands for as many cells as ``repeats``."""
         if self._row is not None:
-            self._row.append(self._take_text())
+            self._row += [self._take_text()] * repeats
         else:
             self.end_block()
 
