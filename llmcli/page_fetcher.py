@@ -30,8 +30,8 @@ from llmcli.backends.remote.transport.cancellation import (
 )
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.config.backend_config import ServerConfig
-from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
-from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
+from llmcli.errors import AccessDenied, BadDocument, LlmError, MissingError, RemoteError, UsageError
+from llmcli.errors.network_errors import PageUnavailable, UntrustedPage
 from llmcli.fast_dataclass import frozen
 
 _PORTS = {"http": 80, "https": 443}
@@ -132,11 +132,17 @@ def _resolve_host(host: str, port: int) -> list[str]:
 
 
 def check_addresses(subject: str, host: str, addresses: list[str]) -> None:
-    """Raise ``PrivateAddress`` if one of the addresses of ``host`` is not public."""
+    """Raise ``AccessDenied`` if one of the addresses of ``host`` is not public."""
     for address in addresses:
         if not is_public(address):
             leads = address if address == host else f"{host} is {address}"
-            raise PrivateAddress(subject, detail=f"{leads}, which is not a public address")
+            raise AccessDenied(
+                subject,
+                detail=f"{leads}, which is not a public address",
+                message="{subject} is not read: {detail}",
+                advice="To allow it: LLMCLI_WEB_ALLOW_PRIVATE=on, or llm config set web.allow_private on",
+                type_name="PrivateAddress",
+            )
 
 
 MAX_PAGE_BYTES = 32 << 20
@@ -181,8 +187,7 @@ class PageFetcher:
     def fetch(self, name: str) -> FetchedPage:
         """Return the page at a web address.
 
-        Raises ``UsageError`` (no web address), ``PrivateAddress``, ``PageMissing``, ``PageDenied``, ``PageUnavailable``
-        (no connection, 5xx, the time limit), ``UntrustedPage``, ``RemoteError`` and ``BadDocument`` (too large).
+        Raises ``UsageError`` (no web address), ``AccessDenied``, ``MissingError``, ``PageUnavailable`` (no connection, 5xx, the time limit), ``UntrustedPage``, ``RemoteError`` and ``BadDocument`` (too large).
         """
         address = parse_web_address(name)
         call = CancelToken(time.monotonic() + self._timeout)
@@ -295,9 +300,22 @@ class _PageRequest:
         where = "" if self._address.url == self._name else f" of {self._address.url}"
         detail = f"HTTP status {status}{where}"
         if status in _MISSING:
-            return PageMissing(self._name, detail=detail)
+            return MissingError(
+                self._name,
+                kind="page",
+                detail=detail,
+                message="cannot read {subject}: {detail}",
+                advice="Check the address.",
+                type_name="PageMissing",
+            )
         if status in _DENIED:
-            return PageDenied(self._name, detail=detail)
+            return AccessDenied(
+                self._name,
+                detail=detail,
+                message="no access to {subject}: {detail}",
+                advice="If you can see the page in a browser, save it as a file and name that.",
+                type_name="PageDenied",
+            )
         if status in _LATER or status >= _SERVER_ERRORS:
             return PageUnavailable(self._name, detail=detail)
         return RemoteError(self._name, detail=detail)

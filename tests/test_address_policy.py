@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from row_table import all_rows
 
-from llmcli.errors.network_errors import PrivateAddress
+from llmcli.errors import AccessDenied
 from llmcli.page_fetcher import check_addresses, is_public
 
 
@@ -59,6 +59,6 @@ def test_public_addresses(address):
 def test_one_private_address_of_several_is_refused():
     """A name may have both; which one would be used is left to chance otherwise."""
     check_addresses("https://a.b/", "a.b", ["8.8.8.8"])
-    with pytest.raises(PrivateAddress) as refused:
+    with pytest.raises(AccessDenied) as refused:
         check_addresses("https://a.b/", "a.b", ["8.8.8.8", "10.0.0.1"])
     assert "10.0.0.1" in refused.value.detail

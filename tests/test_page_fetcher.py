@@ -12,8 +12,8 @@ from fake_server import certificate
 from page_server import Page, PageServer
 
 from llmcli import page_fetcher
-from llmcli.errors import BadDocument, RemoteError
-from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
+from llmcli.errors import AccessDenied, BadDocument, MissingError, RemoteError
+from llmcli.errors.network_errors import PageUnavailable, UntrustedPage
 from llmcli.page_fetcher import PageFetcher
 
 
@@ -64,7 +64,7 @@ def test_private_addresses_are_refused(pages, names):
     """By number and by name, before a connection is made."""
     names["inside.example"] = [["127.0.0.1"]]
     for host in ("127.0.0.1", "localhost", "inside.example", "2130706433", "0x7f.1"):
-        with pytest.raises(PrivateAddress):
+        with pytest.raises(AccessDenied, match="not a public address"):
             fetch(f"http://{host}:{pages.port}/", allows_private=False)
     assert pages.asked == []
 
@@ -73,7 +73,7 @@ def test_each_redirect_is_checked(pages, names, loopback_is_public):
     """A page of the internet cannot send llm into a private network."""
     pages.pages["/"] = Page(status=302, fields={"Location": "http://inside.example/secret"})
     names["inside.example"] = [["10.0.0.1"]]
-    with pytest.raises(PrivateAddress) as refused:
+    with pytest.raises(AccessDenied, match="not a public address") as refused:
         fetch(f"{pages.url}/", allows_private=False)
     assert "inside.example is 10.0.0.1" in refused.value.detail
 
@@ -130,10 +130,10 @@ def test_a_redirect_out_of_the_web_is_refused(pages, target):
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (404, PageMissing),
-        (410, PageMissing),
-        (401, PageDenied),
-        (403, PageDenied),
+        (404, MissingError),
+        (410, MissingError),
+        (401, AccessDenied),
+        (403, AccessDenied),
         (429, PageUnavailable),
         (503, PageUnavailable),
         (418, RemoteError),
@@ -193,7 +193,7 @@ def test_a_proxy_gets_the_name(pages):
     proxy.usual = reply_lines("HTTP/1.1 403 Forbidden")
     environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
     try:
-        with pytest.raises(PrivateAddress):
+        with pytest.raises(AccessDenied, match="not a public address"):
             fetch("https://10.0.0.1/", environ=environ, allows_private=False)
         assert proxy.heads == []
         with pytest.raises(PageUnavailable):

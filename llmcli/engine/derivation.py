@@ -20,8 +20,8 @@ from llmcli import child_processes
 from llmcli.engine import quantize_child
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.engine.quantize_child import EXIT_QUANTIZE_FAILED, NEEDS_MATRIX, QuantizerMode
-from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported, UsageError
-from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
+from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, TemporaryFailure, Unsupported, UsageError
+from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
@@ -77,7 +77,7 @@ def derive_copy(
     ``background``: the child has the lowest priority.
     ``on_progress``: gets the bytes written and expected.
 
-    Raises ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``,
+    Raises ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``TemporaryFailure``,
     ``DerivedWeightsMissing``, ``Unsupported``, ``OutOfMemory``, ``InternalError`` with llama.cpp's reason,
     ``BadModelFile``, ``MissingError``, and as ``interrupt.check``. No half copy stays behind.
     """
@@ -108,7 +108,12 @@ def derive_copy(
         except OSError:
             unchanged = False
         if not unchanged:
-            raise SourceChanged(source.name)
+            raise TemporaryFailure(
+                source.name,
+                message="the file of {subject} changed while it was being copied",
+                advice="Try again.",
+                type_name="SourceChanged",
+            )
         return store.add(key, source.name, temporary, interrupt)
 
 

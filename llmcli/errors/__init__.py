@@ -4,12 +4,10 @@
     |- EmptyAnswer         [r]      the answer was empty, also after a retry
     |- UsageError               2   arguments that make no sense together
     |  |- BadVariables              (of a prompt)
-    |  |- CommaInDescription        (of a field of a schema)
     |  `- JobMismatch, PartMismatch, RetryRefused  [s]
     |- PartialError             3   something was delivered and something failed
-    |  |- AnswerTruncated, CostLimitReached, DoubtfulTranslations, ExtractionFailed, IncompleteOutput,
-    |  |  InvalidAnswer (NoCodeBlock, WrongSummaryForm), PartsMissing, PointsUnsupported, ProblemsInText,
-    |  |  QueryFailed, QuestionsMissing, RepetitionStopped, RowsOmitted, ValuesMissing, ValuesNotRestored  [r]
+    |  |- AnswerTruncated, CostLimitReached, ExtractionFailed, InvalidAnswer, PartsMissing, ProblemsInText,
+    |  |  RepetitionStopped, ValuesNotRestored  [r]
     |  `- EarlierFailures  [s]
     |- InputError              65   the input is bad
     |  |- BinaryInput
@@ -24,16 +22,12 @@
     |  |- BadGrammar  [m]       2   (a schema, labels or a grammar from the command line)
     |  |- DamagedState  [s]    78   (a file that llm keeps)
     |  |- AnswerRefused  [r]        (by the model, or a filter)
-    |  `- ConversationFull, NotAPart, NothingToSwap, TooFewLabels, UnfinishedPart  [s]
+    |  `- TooFewLabels  [s]
     |- MissingError            66   input, prompt file, session, model, repository
-    |  |- PageMissing  [n]
-    |  |- EngineNotCompiled  [m]
-    |  |- UnreadableState  [s]  77   (no permission for what llm keeps)
-    |  `- PartsIncomplete  [s]
+    |  `- UnreadableState  [s]  77   (no permission for what llm keeps)
     |- UnavailableError        69   retrying is useless
     |  |- MissingExtra              (an optional library)
     |  |- ModelNotDownloaded        (known, but the download was not confirmed)
-    |  |- NothingToRemove
     |  |- Offline
     |  |- Unsupported               (this build, machine or model cannot do it)
     |  |  |- UnsupportedAdapter, EngineNotInstalled, EngineUnavailable  [m]
@@ -45,17 +39,14 @@
     |- OutOfMemory             71
     |  `- ModelTooLarge             (so the model was not downloaded)
     |- CannotCreate            73
-    |  |- WouldLoseEdits            (a translation that people edited)
     |  |- CannotListen              (an address that is in use, or not ours)
-    |  |- NoRoomForWeights, CannotStoreCopies  [m]
-    |  `- UnfinishedJob  [s]
+    |  `- NoRoomForWeights, CannotStoreCopies  [m]
     |- OutputError             74   I/O error, disk full, closed stdout
     |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
-    |  |- ServersUnreachable        (no server of a backend; a job ends)
-    |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable,
-    |  |  PackageUnavailable, ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
-    |  `- SourceChanged, DerivedWeightsMissing  [m]
+    |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, PackageUnavailable,
+    |  |  ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
+    |  `- DerivedWeightsMissing  [m]
     |- RemoteError             76   checksum mismatch, protocol error
     |  |- DamagedModel              (a file does not match its checksum, or has changed)
     |  |- RequestRejected           (a server does not accept the request)
@@ -64,14 +55,10 @@
     |  |  `- UntrustedPage  [n]
     |  `- NoLabelAnswered  [r]
     |- AccessDenied            77   authentication or permission
-    |  |- UnsafeDirectory           (other users could enter a directory for sockets)
-    |  |- Unauthorized              (a server does not accept the key)
-    |  |- UnsafeKey                 (other users may read the file of a key)
-    |  |- ConsentRequired           (sending data to a host was not confirmed)
-    |  `- PrivateAddress, PageDenied  [n]
+    |  `- Unauthorized              (a server does not accept the key)
     |- ConfigError             78   configuration, unknown keys too
     |  |- EngineRefused  [m]
-    |  `- CalibrationMismatch, DamagedCalibration, NewerSchema  [s]
+    |  `- DamagedCalibration  [s]
     |- TimedOut               124   --timeout ran out
     `- ProcessStopped
        |- HungUp              129   SIGHUP
@@ -82,16 +69,34 @@
 This module has the classes that every start needs. The others are in ``incomplete_results`` [r], ``saved_state_errors``
 [s], ``model_errors`` [m] and ``network_errors`` [n]; the worker's protocol knows them all.
 
-An exception carries data (attributes), never a message for the user; ``detail`` is another program's message, if any.
+An exception carries data (attributes); ``detail`` is another program's message, if any. An error that is raised in one
+place and that nobody catches by its type needs no class: it is its parent with a ``message``, an ``advice`` and a
+``type_name`` of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+
+class OwnTexts(TypedDict, total=False):
+    """The texts of one error, in place of those of its class: ``message``, ``advice`` and ``type_name`` of ``LlmError``."""
+
+    message: str
+    advice: str | tuple[str, ...]
+    type_name: str
 
 
 class LlmError(Exception):
-    """Base class. ``subject`` is what it is about (a path, a name); ``detail`` is another program's explanation."""
+    """Base class. ``subject`` is what it is about (a path, a name); ``detail`` is another program's explanation.
+
+    ``message`` says what happened, where ``{subject}`` and ``{detail}`` stand for these two; "": the texts of the class
+    apply. ``advice`` is what to do next with a ``message``: one line, or several.
+    """
 
     exit_code = 1
     type_name = "LlmError"
@@ -99,15 +104,29 @@ class LlmError(Exception):
     ends_job = False
     """Whether all other requests of the job would fail alike: it ends with this error's exit code, and can go on later.
     """
+    message = ""
+    advice: str | tuple[str, ...] = ""
 
     def __init_subclass__(cls, *, type_name: str = "") -> None:
         super().__init_subclass__()
         cls.type_name = type_name or cls.__name__
 
-    def __init__(self, subject: str = "", *, detail: str = "") -> None:
+    def __init__(
+        self,
+        subject: str = "",
+        *,
+        detail: str = "",
+        message: str = "",
+        advice: str | tuple[str, ...] = "",
+        type_name: str = "",
+    ) -> None:
         super().__init__(subject, detail)
         self.subject = subject
         self.detail = detail
+        if message:
+            self.message, self.advice = message, advice
+        if type_name:
+            self.type_name = type_name
 
 
 class UsageError(LlmError):
@@ -123,14 +142,6 @@ class BadVariables(UsageError):
         super().__init__(subject)
         self.prompt = prompt
         self.missing = tuple(missing)
-
-
-class CommaInDescription(UsageError):
-    """A part of a schema after a comma in a description is no field; ``lines``: the schema with a field a line."""
-
-    def __init__(self, subject: str, *, detail: str, lines: Sequence[str]) -> None:
-        super().__init__(subject, detail=detail)
-        self.lines = tuple(lines)
 
 
 class PartialError(LlmError):
@@ -199,8 +210,16 @@ class MissingError(LlmError):
 
     exit_code = 66
 
-    def __init__(self, subject: str, *, kind: str, suggestions: Sequence[str] = (), detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
+    def __init__(
+        self,
+        subject: str,
+        *,
+        kind: str,
+        suggestions: Sequence[str] = (),
+        detail: str = "",
+        **texts: Unpack[OwnTexts],
+    ) -> None:
+        super().__init__(subject, detail=detail, **texts)
         self.kind = kind
         self.suggestions = tuple(suggestions)
 
@@ -222,10 +241,6 @@ class ModelNotDownloaded(UnavailableError, type_name="ModelNotHere"):
         super().__init__(subject)
         self.size = size
         self.context: int | None = None
-
-
-class NothingToRemove(UnavailableError):
-    """The model ``subject`` is not on this machine, so it cannot be removed from it."""
 
 
 class Offline(UnavailableError):
@@ -311,13 +326,9 @@ class CannotCreate(LlmError):
 
     exit_code = 73
 
-    def __init__(self, subject: str, *, exists: bool = False, detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
+    def __init__(self, subject: str, *, exists: bool = False, detail: str = "", **texts: Unpack[OwnTexts]) -> None:
+        super().__init__(subject, detail=detail, **texts)
         self.exists = exists
-
-
-class WouldLoseEdits(CannotCreate):
-    """The translation ``subject`` cannot be updated without losing edits made in it; ``detail`` says why."""
 
 
 class CannotListen(CannotCreate):
@@ -342,16 +353,20 @@ class TemporaryFailure(LlmError, type_name="TryAgain"):
 
     exit_code = 75
 
-    def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
+    def __init__(
+        self,
+        subject: str = "",
+        *,
+        retry_after: float | None = None,
+        detail: str = "",
+        ends_job: bool = False,
+        **texts: Unpack[OwnTexts],
+    ) -> None:
+        super().__init__(subject, detail=detail, **texts)
         self.retry_after = retry_after
         self.num_shown = 0
-
-
-class ServersUnreachable(TemporaryFailure):
-    """None of the servers of the backend ``subject`` has answered for a while; ``detail`` says why."""
-
-    ends_job = True
+        if ends_job:
+            self.ends_job = True
 
 
 class RemoteError(LlmError):
@@ -388,13 +403,9 @@ class AccessDenied(LlmError):
 
     exit_code = 77
 
-    def __init__(self, subject: str, *, url: str = "", detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
+    def __init__(self, subject: str, *, url: str = "", detail: str = "", **texts: Unpack[OwnTexts]) -> None:
+        super().__init__(subject, detail=detail, **texts)
         self.url = url
-
-
-class UnsafeDirectory(AccessDenied):
-    """Other users could enter the directory ``subject``, which is meant for sockets."""
 
 
 class Unauthorized(AccessDenied, type_name="KeyRefused"):
@@ -403,18 +414,6 @@ class Unauthorized(AccessDenied, type_name="KeyRefused"):
     def __init__(self, subject: str, *, key: str = "", detail: str = "", backend: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.key, self.backend = key, backend
-
-
-class UnsafeKey(AccessDenied):
-    """Users other than its owner may read the file ``subject`` that holds a key."""
-
-
-class ConsentRequired(AccessDenied, type_name="NoConsent"):
-    """Sending data to the host ``subject`` was not confirmed; ``backend`` is its name in the configuration, or ""."""
-
-    def __init__(self, subject: str, *, backend: str = "") -> None:
-        super().__init__(subject)
-        self.backend = backend
 
 
 class ConfigError(LlmError):
@@ -427,9 +426,16 @@ class ConfigError(LlmError):
     COMMAND_LINE = "command line"  # the origin of a value to be stored
 
     def __init__(
-        self, subject: str, *, origin: str = "", prompt: str = "", detail: str = "", suggestions: Sequence[str] = ()
+        self,
+        subject: str,
+        *,
+        origin: str = "",
+        prompt: str = "",
+        detail: str = "",
+        suggestions: Sequence[str] = (),
+        **texts: Unpack[OwnTexts],
     ) -> None:
-        super().__init__(subject, detail=detail)
+        super().__init__(subject, detail=detail, **texts)
         self.origin, self.prompt = origin, prompt
         self.suggestions = tuple(suggestions)
 

@@ -11,6 +11,10 @@ from typing import Literal
 from llmcli.errors import InputError, LlmError, PartialError, RemoteError
 from llmcli.fast_dataclass import frozen
 
+LARGER_MODEL_ADVICE = "try a larger model: llm models list"
+MAX_NAMED_PARTS = 5
+"""Most missing ranges of lines that a message names."""
+
 
 class EmptyAnswer(LlmError):
     """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room."""
@@ -58,36 +62,6 @@ class InvalidAnswer(PartialError):
     """An answer about ``subject`` was not of the required form, also after a retry; ``detail`` says why."""
 
 
-class NoCodeBlock(InvalidAnswer):
-    """An answer has no code block, which --extract asks for."""
-
-    def __init__(self) -> None:
-        super().__init__("answer")
-
-
-class WrongSummaryForm(InvalidAnswer):
-    """The summary of ``subject`` is not in the form of its style; ``detail`` ends "the summary ...", and says why."""
-
-
-class DoubtfulTranslations(PartialError):
-    """``doubtful`` of ``total`` translations say something else when they are translated back."""
-
-    def __init__(self, *, doubtful: int, total: int) -> None:
-        super().__init__()
-        self.doubtful = doubtful
-        self.total = total
-
-
-class IncompleteOutput(PartialError, type_name="LeftUndone"):
-    """``unfinished`` of ``total`` segments are unchanged; ``limited``: a limit set by the user cut their answers."""
-
-    def __init__(self, *, unfinished: int, total: int, limited: bool = False) -> None:
-        super().__init__()
-        self.unfinished = unfinished
-        self.total = total
-        self.limited = limited
-
-
 @frozen
 class MissingPart:
     """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
@@ -108,33 +82,36 @@ class MissingPart:
     file: str = ""
 
 
+def format_line_ranges(parts: Sequence[MissingPart]) -> str:
+    """Return "1 to 20, 41 to 60"."""
+    ranges = [*dict.fromkeys(_format_line_range(part) for part in parts)]  # many parts may be in one long line
+    return ", ".join(ranges[:MAX_NAMED_PARTS]) + format_rest(ranges)
+
+
+def _format_line_range(part: MissingPart) -> str:
+    lines = str(part.first_line) if part.first_line == part.last_line else f"{part.first_line} to {part.last_line}"
+    return f"{lines} of {part.file}" if part.file else lines
+
+
+def format_part_numbers(parts: Sequence[MissingPart]) -> str:
+    """Return " (parts 1, 3 of 5)"; "" for later stages, whose parts are not parts of the document."""
+    if any(part.stage for part in parts):
+        return ""
+    numbers = ", ".join(str(part.part) for part in parts[:MAX_NAMED_PARTS])
+    return f" (part{'s' if len(parts) > 1 else ''} {numbers}{format_rest(parts)} of {parts[0].parts})"
+
+
+def format_rest(parts: Sequence[object]) -> str:
+    """Return " and 3 more" for the parts that are not named."""
+    return f" and {len(parts) - MAX_NAMED_PARTS} more" if len(parts) > MAX_NAMED_PARTS else ""
+
+
 class PartsMissing(PartialError):
     """The summary of ``subject`` lacks ``parts`` of it."""
 
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
-
-
-class ValuesMissing(PartialError):
-    """Values of the document ``subject`` may be missing: those of ``parts`` of it, and ``left_out`` incomplete ones."""
-
-    def __init__(self, subject: str, parts: tuple[MissingPart, ...], left_out: int = 0) -> None:
-        super().__init__(subject)
-        self.parts = parts
-        self.left_out = left_out
-
-
-class QueryFailed(PartialError):
-    """The model's last SQL statement ``subject`` does not answer the question either; ``detail`` says why."""
-
-
-class RowsOmitted(PartialError):
-    """An SQL query has more rows than the first ``limit``, or than fit the limit of bytes."""
-
-    def __init__(self, *, limit: int) -> None:
-        super().__init__()
-        self.limit = limit
 
 
 class ValuesNotRestored(PartialError):
@@ -145,31 +122,9 @@ class ValuesNotRestored(PartialError):
         self.placeholders = placeholders
 
 
-class PointsUnsupported(PartialError):
-    """All ``total`` points of the summary of ``subject`` were left out, since its words do not support them."""
-
-    def __init__(self, subject: str, *, total: int) -> None:
-        super().__init__(subject)
-        self.total = total
-
-
 class ProblemsInText(PartialError):
     """The long text ``subject`` has ``count`` problems, which warnings have named."""
 
     def __init__(self, subject: str, *, count: int) -> None:
         super().__init__(subject)
         self.count = count
-
-
-class QuestionsMissing(PartialError):
-    """Only ``found`` of ``wanted`` questions could be made of ``looked_at`` sentences.
-
-    ``reasons``: why others were dropped.
-    """
-
-    def __init__(self, *, found: int, wanted: int, looked_at: int, reasons: Sequence[tuple[str, int]] = ()) -> None:
-        super().__init__()
-        self.found = found
-        self.wanted = wanted
-        self.looked_at = looked_at
-        self.reasons = tuple(reasons)

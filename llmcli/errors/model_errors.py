@@ -8,7 +8,6 @@ from llmcli.errors import (
     CannotCreate,
     ConfigError,
     InputError,
-    MissingError,
     TemporaryFailure,
     UnavailableError,
     Unsupported,
@@ -40,10 +39,6 @@ class CannotStoreCopies(CannotCreate):
 
 class DerivationRefused(UnavailableError):
     """The model ``subject`` cannot be stored in another type; ``detail`` says why."""
-
-
-class SourceChanged(TemporaryFailure):
-    """The file of the model ``subject`` was replaced while a copy of it was being made; the copy was discarded."""
 
 
 class DerivedWeightsMissing(TemporaryFailure):
@@ -101,10 +96,3 @@ class EngineUnavailable(Unsupported):
     def __init__(self, subject: str, *, detail: str = "", kinds: Sequence[str] = ()) -> None:
         super().__init__(subject, detail=detail)
         self.kinds = tuple(kinds)
-
-
-class EngineNotCompiled(MissingError):
-    """llama-cpp-python was installed without a llama.cpp of its own."""
-
-    def __init__(self) -> None:
-        super().__init__("compiled", kind="engine", detail="llama-cpp-python was installed without llama.cpp")

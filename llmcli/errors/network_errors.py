@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from llmcli.errors import (
-    AccessDenied,
     BadDocument,
-    MissingError,
     RequestRejected,
     TemporaryFailure,
     Unsupported,
@@ -65,21 +61,6 @@ class NotOnServers(Unsupported, type_name="Unsupported"):
     """A server cannot do ``subject``, which models on this machine can."""
 
 
-class PrivateAddress(AccessDenied):
-    """The address ``subject`` leads to this machine or a private network; ``detail`` says to which address."""
-
-
-class PageDenied(AccessDenied):
-    """The server does not show the page ``subject`` to everybody; ``detail`` gives the status."""
-
-
-class PageMissing(MissingError):
-    """There is no page ``subject``."""
-
-    def __init__(self, subject: str, *, detail: str) -> None:
-        super().__init__(subject, kind="page", detail=detail)
-
-
 class PageUnavailable(TemporaryFailure):
     """The page ``subject`` cannot be fetched now."""
 
@@ -90,14 +71,6 @@ class UntrustedPage(UntrustedServer):
 
 class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
     """No connection to the Hub, or no response; another source may still have the file."""
-
-
-class SourcesUnreachable(TemporaryFailure):
-    """None of the sources of the model ``subject`` could be reached; ``tried`` has each with the reason."""
-
-    def __init__(self, subject: str, *, tried: Sequence[tuple[str, str]]) -> None:
-        super().__init__(subject, detail="; ".join(f"{source} ({reason})" for source, reason in tried))
-        self.tried = tuple(tried)
 
 
 class PackageUnavailable(TemporaryFailure):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from llmcli.errors import BadDocument, CannotCreate, ConfigError, InputError, MissingError, PartialError, UsageError
+from collections.abc import Sequence
+
+from llmcli.errors import BadDocument, ConfigError, InputError, MissingError, PartialError, UsageError
+
+_VERB = "verb"
+"""The part of a stored identity that holds the command."""
+
+
+def name_differences(names: Sequence[str]) -> str:
+    """Return what differs between two identities; with another command, everything else differs too."""
+    return "command" if _VERB in names else ", ".join(names)
 
 
 class JobMismatch(UsageError):
@@ -11,14 +21,6 @@ class JobMismatch(UsageError):
     def __init__(self, subject: str, differences: tuple[str, ...]) -> None:
         super().__init__(subject)
         self.differences = differences
-
-
-class UnfinishedJob(CannotCreate):
-    """The output ``subject`` has an unfinished job with ``done`` records, and no option says that it goes on."""
-
-    def __init__(self, subject: str, done: int) -> None:
-        super().__init__(subject, exists=True)
-        self.done = done
 
 
 class RetryRefused(UsageError):
@@ -38,27 +40,6 @@ class PartMismatch(UsageError):
         self.differences = differences
 
 
-class PartsIncomplete(MissingError):
-    """Of ``count`` shards, those with the numbers ``missing`` have no part."""
-
-    def __init__(self, missing: tuple[int, ...], count: int) -> None:
-        super().__init__("a part", kind="part")
-        self.missing = missing
-        self.count = count
-
-
-class UnfinishedPart(InputError):
-    """The job of the part ``subject`` is not complete: ``done`` records are."""
-
-    def __init__(self, subject: str, done: int) -> None:
-        super().__init__(subject)
-        self.done = done
-
-
-class NotAPart(InputError):
-    """The file ``subject`` has no index of a part beside it."""
-
-
 class EarlierFailures(PartialError):
     """In earlier runs of a job, ``failed`` records failed, and ``incomplete`` results were cut.
 
@@ -70,19 +51,6 @@ class EarlierFailures(PartialError):
         self.failed = failed
         self.incomplete = incomplete
         self.are_kept = are_kept
-
-
-class CalibrationMismatch(ConfigError):
-    """The calibration ``subject`` was made with other settings: those named in ``differences``."""
-
-    def __init__(
-        self, subject: str, differences: tuple[str, ...], *, weights: str | None = None, is_remote: bool = False
-    ) -> None:
-        """``weights``: those that it needs, if only these differ; ``is_remote``: a server chooses them."""
-        super().__init__(subject)
-        self.differences = differences
-        self.weights = weights
-        self.is_remote = is_remote
 
 
 class DamagedCalibration(ConfigError):
@@ -106,28 +74,3 @@ class DamagedState(BadDocument):
 
 class TooFewLabels(InputError):
     """The labelled rows of ``subject`` are too few for a calibration; ``detail`` says what is missing."""
-
-
-class NothingToSwap(InputError):
-    """No input of an audit has words that the swap file ``subject`` can exchange.
-
-    ``detail`` says what it looked for.
-    """
-
-
-class ConversationFull(InputError):
-    """A conversation of ``tokens`` with the next message leaves no room for an answer in ``context`` tokens."""
-
-    def __init__(self, *, tokens: int, context: int) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.context = context
-
-
-class NewerSchema(ConfigError):
-    """The database ``subject`` has the schema ``version``; this version of llm knows ``known`` at most."""
-
-    def __init__(self, subject: str, *, version: int, known: int) -> None:
-        super().__init__(subject, detail="a newer version of llm has changed this file; it stays as it is")
-        self.version = version
-        self.known = known

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmcli.errors import MissingError, UnsafeKey
+from llmcli.errors import AccessDenied, MissingError
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -77,7 +77,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def read_secret(path: str | os.PathLike[str], *, kind: str, max_bytes: int) -> str:
     """Return the content of a file that only its owner may read, without surrounding white space.
 
-    Raises ``MissingError`` with ``kind`` for a file that cannot be read, and ``UnsafeKey`` for one that others may read
+    Raises ``MissingError`` with ``kind`` for a file that cannot be read, and ``AccessDenied`` for one that others may read
     or write.
     """
     name = os.fspath(path)
@@ -88,7 +88,14 @@ def read_secret(path: str | os.PathLike[str], *, kind: str, max_bytes: int) -> s
             if not stat.S_ISREG(status.st_mode):
                 raise MissingError(name, kind=kind, detail="not a regular file")
             if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
-                raise UnsafeKey(name)
+                import shlex
+
+                raise AccessDenied(
+                    name,
+                    message="other users can read {subject}, which contains a key",
+                    advice=f"Try: chmod 600 {shlex.quote(name)}",
+                    type_name="UnsafeKey",
+                )
             return os.read(descriptor, max_bytes).decode("utf-8", "replace").strip()
         finally:
             os.close(descriptor)

@@ -80,7 +80,7 @@ def is_keyed(digests: Mapping[str, str]) -> bool:
 def load_key(path: Path) -> DigestKey | None:
     """Return the key in a file; None if there is no such file.
 
-    Raises ``UnsafeKey``, ``MissingError``, ``ConfigError``.
+    Raises ``AccessDenied``, ``MissingError``, ``ConfigError``.
     """
     if not private_files.exists(path):
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.config import backend_config
 from llmcli.config.backend_config import LOCAL_BACKEND, ServerConfig, find_preset, preset_names
-from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
+from llmcli.errors import AccessDenied, ConfigError, Offline, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
 
@@ -95,7 +95,7 @@ def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrar
 
     A yes is stored.
 
-    ``consents``: the user consents for this run. Raises ``Offline`` and ``ConsentRequired``.
+    ``consents``: the user consents for this run. Raises ``Offline`` and ``AccessDenied``.
     """
     if chosen.is_loopback:
         return
@@ -109,7 +109,13 @@ def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrar
     if not hosts:
         return
     if not config.observer.confirm_consent(hosts):
-        raise ConsentRequired(", ".join(hosts), backend=chosen.name)
+        setting = f", or set backends.{chosen.name}.consent: true (llm config edit)" if chosen.name else ""
+        raise AccessDenied(
+            ", ".join(hosts),
+            message="{subject} needs your consent before llm sends it text",
+            advice=f"Add --yes, or run it once on a terminal{setting}.",
+            type_name="NoConsent",
+        )
     _store_consents(config, hosts)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmcli import engine_library
 from llmcli.engine_library import COMPILED, CUSTOM, LIBRARY_VARIABLE, EngineLibrary
 from llmcli.errors import ConfigError, LlmError, MissingError, Offline, UsageError
-from llmcli.errors.model_errors import EngineNotCompiled, EngineNotInstalled, EngineUnavailable
+from llmcli.errors.model_errors import EngineNotInstalled, EngineUnavailable
 from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def use(config: RunConfig, name: str) -> EngineLibrary:
 def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
     """Return an engine that is here, by default the one that runs models.
 
-    Raises ``MissingError``, ``EngineNotCompiled`` and ``EngineNotInstalled``.
+    Raises ``MissingError`` and ``EngineNotInstalled``.
     """
     if name is None:
         used = engine_library.find_library(config.environ)
@@ -161,7 +161,14 @@ def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
     here = {engine.name: engine.library for engine in list_engines(config) if engine.library is not None}
     if name not in here:
         if name == COMPILED:
-            raise EngineNotCompiled
+            raise MissingError(
+                name,
+                kind="engine",
+                detail="llama-cpp-python was installed without llama.cpp",
+                message="there is no compiled engine: {detail}",
+                advice=f"Compile it: {engine_library.COMPILE_COMMAND}; the other engines: llm engine list",
+                type_name="EngineNotCompiled",
+            )
         from llmcli.engine_packages.package_table import KINDS
 
         installable = f"it is not installed: llm engine install {name}" if name in KINDS else ""

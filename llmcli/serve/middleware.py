@@ -275,7 +275,7 @@ _TOKEN_BYTES = 24
 def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the user's token, None if there is none; ``file`` overrides the environment.
 
-    Raises ``MissingError`` for a file that cannot be read or holds no token, ``UnsafeKey`` for one that others may read
+    Raises ``MissingError`` for a file that cannot be read or holds no token, ``AccessDenied`` for one that others may read
     or write, and ``ConfigError`` for a variable that holds no valid token.
     """
     if file is not None:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
-from llmcli.errors.saved_state_errors import DamagedState, NewerSchema, UnreadableState
+from llmcli.errors import BadDocument, CannotCreate, ConfigError, MissingError, OutputError, TemporaryFailure
+from llmcli.errors.saved_state_errors import DamagedState, UnreadableState
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
 from llmcli.interrupt import check_interrupt, stop_requested
@@ -113,7 +113,7 @@ class Database:
 
         A file of an older version is copied to ``PATH.vN-backup`` and migrated; with ``read_only`` its contents are
         migrated in memory. Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is
-        locked), ``BadDocument``, ``NewerSchema``, and with ``read_only`` ``MissingError``.
+        locked), ``BadDocument``, ``ConfigError``, and with ``read_only`` ``MissingError``.
         """
         self.path = path
         self._spec = spec
@@ -193,7 +193,7 @@ class Database:
     def _create_tables(self) -> None:
         """Create the tables in an empty file, migrate one of an older version.
 
-        Raises ``BadDocument`` for a file of another program, ``NewerSchema`` for one of a newer version.
+        Raises ``BadDocument`` for a file of another program, ``ConfigError`` for one of a newer version.
         """
         self._connection.execute("BEGIN")  # version and tables in one snapshot
         version = self._find_version()
@@ -229,7 +229,13 @@ class Database:
         if not tables >= self._spec.tables:
             raise self._damage(str(self.path), detail="it is another program's database", kind=self._spec.kind)
         if version > self._spec.version:
-            raise NewerSchema(str(self.path), version=version, known=self._spec.version)
+            raise ConfigError(
+                str(self.path),
+                detail="a newer version of llm has changed this file; it stays as it is",
+                message="{subject}: {detail}",
+                advice="Update llm, or name another data directory: LLMCLI_DATA_DIR=DIRECTORY",
+                type_name="NewerSchema",
+            )
         if version != self._spec.version and version not in self._spec.migrations:
             raise self._damage(str(self.path), detail="it is of an unknown version", kind=self._spec.kind)
         return int(version)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import BadDocument, CommaInDescription, MissingExtra, UsageError
+from llmcli.errors import BadDocument, MissingExtra, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 
@@ -133,7 +133,8 @@ def parse_shorthand(text: str) -> list[SchemaField]:
 
     Fields are separated by commas, or stand in a line each, so that a description may hold commas. A field is a name, a
     type (``text`` without one) and a description after a colon. A type stands in brackets, or bare if it is none of
-    ``_NOUN_TYPES``. Raises ``UsageError``, and ``CommaInDescription`` for a part after a description that is no field.
+    ``_NOUN_TYPES``. Raises ``UsageError``; for a part after a description that is no field, its advice shows the fields
+    in a line each.
     """
     lines = text.strip().splitlines()
     is_separated = len(lines) < 2  # noqa: PLR2004 (lines)
@@ -147,8 +148,16 @@ def parse_shorthand(text: str) -> list[SchemaField]:
             described = next((before for before in reversed(range(index)) if ":" in parts[before]), None)
             if not is_separated or described is None:
                 raise
-            lines = _lines_with_comma(parts, described, index)
-            raise CommaInDescription(error.subject, detail=error.detail, lines=lines) from error
+            reasons = [error.detail] if error.detail else []
+            reasons.append("If the comma belongs to the description before it, write each field on its own line:")
+            form = (f"  {line}" for line in _lines_with_comma(parts, described, index))
+            raise UsageError(
+                error.subject,
+                detail=error.detail,
+                message="{subject}",
+                advice=(". ".join(reasons), *form),
+                type_name="CommaInDescription",
+            ) from error
     if not fields:
         raise UsageError("the schema names no field", detail=_advice())
     if len(fields) > MAX_FIELDS:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import llmcli
 from llmcli.engine_library import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES, find_library
-from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
+from llmcli.errors import AccessDenied, OutputError, UnusableDirectory
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 
@@ -83,7 +83,16 @@ def _check_private_dir(path: Path) -> None:
     except OSError as error:
         raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise UnsafeDirectory(str(path), detail="not a directory that you own with mode 0700")
+        import shlex
+
+        raise AccessDenied(
+            str(path),
+            detail="not a directory that you own with mode 0700",
+            message="{subject} is not safe for the sockets of workers: {detail}",
+            advice=f"Try: chmod 700 {shlex.quote(str(path))} (if it is yours),"
+            " or set LLMCLI_RUNTIME_DIR to your own directory",
+            type_name="UnsafeDirectory",
+        )
 
 
 def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str], adapters: str = "") -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.errors import MissingError, UnsafeKey
+from llmcli.errors import AccessDenied, MissingError
 from llmcli.files import private_files
 
 
@@ -92,8 +92,9 @@ def test_a_secret_is_read_from_a_private_file(tmp_path):
     assert private_files.read_secret(path, kind="key file", max_bytes=100) == "secret"
     assert private_files.read_secret(str(path), kind="key file", max_bytes=4) == "sec"
     path.chmod(0o640)
-    with pytest.raises(UnsafeKey):
+    with pytest.raises(AccessDenied) as refused:
         private_files.read_secret(path, kind="key file", max_bytes=100)
+    assert refused.value.type_name == "UnsafeKey"
 
 
 def test_a_secret_that_cannot_be_read_is_missing(tmp_path):

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from llmcli.errors import CannotCreate, ConfigError, UnsafeKey
+from llmcli.cli.console.error_messages import describe
+from llmcli.errors import AccessDenied, CannotCreate, ConfigError
 from llmcli.interrupt import Interrupt
 from llmcli.provenance.digest_key import digest_public, is_keyed, load_key, load_or_create_key
 
@@ -55,8 +56,9 @@ def test_a_key_that_cannot_be_used_is_named(tmp_path):
     path = tmp_path / "provenance.key"
     load_or_create_key(path)
     path.chmod(0o644)
-    with pytest.raises(UnsafeKey):
+    with pytest.raises(AccessDenied) as refused:
         load_key(path)
+    assert describe(refused.value)[0] == f"other users can read {path}, which contains a key"
     path.chmod(0o600)
     path.write_text("not hexadecimal")
     with pytest.raises(ConfigError, match=r"provenance\.key"):

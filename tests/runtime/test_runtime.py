@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from silent_observer import SilentObserver
 
-from llmcli.errors import ConfigError, ConsentRequired, ModelNotDownloaded, Offline, Unsupported, UsageError
+from llmcli.errors import AccessDenied, ConfigError, ModelNotDownloaded, Offline, Unsupported, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.runtime import backend_factory
@@ -66,8 +66,9 @@ def test_a_bad_configuration_is_kept_where_that_is_tolerated(run):
 
 def test_nothing_is_sent_without_consent(run, built):
     """With an observer that answers no, no backend is built."""
-    with pytest.raises(ConsentRequired):
+    with pytest.raises(AccessDenied) as refused:
         run(base_url=URL).backend()
+    assert (refused.value.type_name, refused.value.exit_code) == ("NoConsent", 77)
     assert built == []
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmcli.errors.saved_state_errors import NewerSchema
+from llmcli.errors import ConfigError
 from llmcli.store.database import Database, DatabaseSpec
 
 
@@ -57,5 +57,5 @@ def test_a_failed_migration_changes_nothing(old_file):
 def test_a_newer_version_is_refused(old_file):
     """A file that a later version of llm wrote is not touched."""
     Database(old_file, THIRD).close()
-    with pytest.raises(NewerSchema):
+    with pytest.raises(ConfigError, match="a newer version of llm"):
         Database(old_file, FIRST)

@@ -6,8 +6,7 @@ import sqlite3
 
 import pytest
 
-from llmcli.errors import BadDocument, OutputError
-from llmcli.errors.saved_state_errors import NewerSchema
+from llmcli.errors import BadDocument, ConfigError, OutputError
 from llmcli.store import database, session_tables
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
@@ -123,9 +122,9 @@ def test_a_newer_file_is_refused_and_unchanged(tmp_path, read_only):
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(NewerSchema) as caught:
+    with pytest.raises(ConfigError) as caught:
         SessionStore(path, read_only=read_only)
-    assert (caught.value.exit_code, caught.value.version) == (78, 99)
+    assert (caught.value.exit_code, caught.value.type_name) == (78, "NewerSchema")
     assert path.read_bytes() == before and [each.name for each in tmp_path.glob("sessions*")] == ["sessions.db"]
 
 

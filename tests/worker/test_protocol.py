@@ -120,16 +120,17 @@ def make_error(kind):
     """Return an error of a class, with something in each parameter of its constructor."""
     positional, named = [], {}
     for each in inspect.signature(kind).parameters.values():
+        if each.kind == each.VAR_KEYWORD:
+            named |= {"message": "m", "advice": ("a", "b"), "type_name": "t"}
+            continue
         by_type = {
             "str": each.name,
+            "str | tuple[str, ...]": ("a", "b"),
             "int": 7,
             "float": 1.5,
             "bool": True,
             "Sequence[str]": ["a", "b"],
             "tuple[str, ...]": ("a", "b"),
-            "tuple[int, ...]": (1, 2),
-            "Sequence[tuple[str, str]]": [("a", "b")],
-            "Sequence[tuple[str, int]]": [("a", 1)],
             "tuple[MissingPart, ...]": (MissingPart(1, 2, 1, 3, 0, "cut", "x.txt"),),
         }
         value = by_type[each.annotation.removesuffix(" | None")]
@@ -147,6 +148,15 @@ def test_errors(error_classes):
         loaded = protocol.load_error(over_the_wire(protocol.dump_error(error)))
         assert type(loaded) is kind
         assert (vars(loaded), loaded.exit_code) == (vars(error), error.exit_code)
+
+
+def test_the_own_texts_of_an_error_arrive():
+    """An error that is its parent with texts of its own shows the same ones on the other side."""
+    error = errors.TemporaryFailure(
+        "farm", detail="gone", ends_job=True, message="{subject}: {detail}", advice=("Do:", "  this"), type_name="Own"
+    )
+    loaded = protocol.load_error(over_the_wire(protocol.dump_error(error)))
+    assert vars(loaded) == vars(error) and loaded.ends_job and loaded.advice == ("Do:", "  this")
 
 
 def test_an_error_of_another_kind_is_an_internal_one():

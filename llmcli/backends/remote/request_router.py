@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.request_queue import RequestQueue
-from llmcli.errors import LlmError, ServersUnreachable
+from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
 from llmcli.interrupt import Interrupt
@@ -133,7 +133,7 @@ class RequestRouter:
 
         Of the requests that wait, the one that was submitted first is next.
         ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
-        Raises ``ServersUnreachable`` if none has answered for ``MAX_SILENCE_S``, the last error of a server if none is
+        Raises ``TemporaryFailure``, which ends a job, if none has answered for ``MAX_SILENCE_S``, the last error of a server if none is
         expected to come back, and as ``CancelToken.check``. Such an error of a job ``ends_job``.
         """
         is_interactive = request.priority is Priority.INTERACTIVE
@@ -195,7 +195,14 @@ class RequestRouter:
         if has_answered and silence_s >= MAX_SILENCE_S:
             said = (last.error.detail if isinstance(last.error, LlmError) else "") or type(last.error).__name__
             who = "none has" if len(self.servers) > 1 else "it has not"
-            return ServersUnreachable(self.label, detail=f"{who} answered for {MAX_SILENCE_S:g} seconds: {said}")
+            return TemporaryFailure(
+                self.label,
+                detail=f"{who} answered for {MAX_SILENCE_S:g} seconds: {said}",
+                ends_job=True,
+                message="{subject}: {detail}",
+                advice="Start a server again, or check the addresses: llm config show backends",
+                type_name="ServersUnreachable",
+            )
         is_busy = any(isinstance(server.error, RateLimited) for server in awaited)
         if failures >= (_MAX_BUSY_ANSWERS if is_busy else _MAX_FIRST_FAILURES) and (is_busy or not has_answered):
             return last.error

@@ -15,7 +15,7 @@ from llmcli.cli.console.messages.incomplete_messages import (
     INCOMPLETE_DESCRIPTIONS,
     JOB_DESCRIPTIONS,
 )
-from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
+from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, fill_message, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS, WEB_DESCRIPTIONS
 from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
@@ -56,17 +56,19 @@ _DESCRIPTIONS: Descriptions = {
 
 
 def describe(error: Exception) -> ErrorText:
-    """Return what happened and what to do next, each one clean line; the form of a schema has a line for each field."""
-    if isinstance(error, e.CommaInDescription):
-        reasons = [error.detail] if error.detail else []
-        reasons.append("If the comma belongs to the description before it, write each field on its own line:")
-        form = (f"  {sanitize.single_line(line)}" for line in error.lines)
-        return sanitize.single_line(error.subject), "\n".join((sanitize.single_line(". ".join(reasons)), *form))
+    """Return what happened and what to do next, each one clean line; an advice may have several, with indentation."""
+    if isinstance(error, e.LlmError) and error.message:
+        lines = (error.advice,) if isinstance(error.advice, str) else error.advice
+        return sanitize.single_line(fill_message(error)), "\n".join(map(_clean_line, lines))
     for kind in type(error).__mro__:
         if kind in _DESCRIPTIONS:
             happened, advice = _DESCRIPTIONS[kind](error)
             return sanitize.single_line(happened), sanitize.single_line(advice)
     return sanitize.single_line(f"internal error: {type(error).__name__}: {error}"), ""
+
+
+def _clean_line(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" "))] + sanitize.single_line(line)
 
 
 def error_as_json(error: Exception, command: str = "", next_step: str = "", **more: Any) -> str:

@@ -119,7 +119,7 @@ class FittedCalibration:
     ) -> LabelCalibrator | None:
         """Return the calibrator, fitted and saved first with ``labelled`` rows; None if the model answers without one.
 
-        ``make_scorer`` returns the scorer without a calibration. Raises ``CalibrationMismatch`` for one that was made
+        ``make_scorer`` returns the scorer without a calibration. Raises ``ConfigError`` for one that was made
         with other settings, ``TooFewLabels`` and the failure of a request.
         """
         identity = {

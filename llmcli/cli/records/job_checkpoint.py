@@ -24,8 +24,8 @@ from llmcli.documents.records.job_state import (
 from llmcli.documents.records.part_file import PartFile
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
-from llmcli.errors import LlmError, UsageError
-from llmcli.errors.saved_state_errors import EarlierFailures, RetryRefused, UnfinishedJob
+from llmcli.errors import CannotCreate, LlmError, UsageError
+from llmcli.errors.saved_state_errors import EarlierFailures, RetryRefused
 from llmcli.files.resumable_file import ResumableFile
 from llmcli.interrupt import Interrupt
 from llmcli.types import ItemFailed, Result
@@ -49,7 +49,7 @@ class JobCheckpoint:
     def __init__(self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool, is_part: bool) -> None:
         """Open the output; ``finished`` are the jobs that have nothing left to do. ``is_part``: it is that of a shard.
 
-        Raises what ``ResumableFile`` and ``load_job`` raise, ``UnfinishedJob`` when neither option says that the job
+        Raises what ``ResumableFile`` and ``load_job`` raise, ``CannotCreate`` when neither option says that the job
         that exists goes on, and ``UsageError`` for --retry-failed without a complete output.
         """
         self._file = PartFile(path) if is_part else ResumableFile(path)
@@ -90,7 +90,15 @@ class JobCheckpoint:
                 raise UsageError(f"no job has left failed records in {path}", detail="Leave out --retry-failed.")
             return None
         if not (resume or retry_failed):
-            raise UnfinishedJob(path, found.progress.done)
+            from llmcli.cli.console.messages.incomplete_messages import quote_job_files
+
+            raise CannotCreate(
+                path,
+                exists=True,
+                message=f"{{subject}} has an unfinished job with {found.progress.done:,} records done",
+                advice=f"Add --resume to go on, or begin again: rm {quote_job_files(path)}",
+                type_name="UnfinishedJob",
+            )
         if retry_failed and not (found.progress.complete or found.progress.retries):
             raise UsageError(f"the job of {path} is not complete", detail="Finish it first, with --resume.")
         return found

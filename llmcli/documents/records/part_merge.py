@@ -13,8 +13,9 @@ from llmcli.child_processes import raise_descriptor_limit
 from llmcli.documents.records.job_state import load_job
 from llmcli.documents.records.part_file import CompletePart, index_path
 from llmcli.documents.records.shard import Shard
-from llmcli.errors import BadDocument, UsageError
-from llmcli.errors.saved_state_errors import NotAPart, PartMismatch, PartsIncomplete, UnfinishedPart
+from llmcli.errors import BadDocument, InputError, MissingError, UsageError
+from llmcli.errors.incomplete_results import MAX_NAMED_PARTS, format_rest
+from llmcli.errors.saved_state_errors import PartMismatch
 
 PARQUET = "parquet"
 _CHUNK_BYTES = 1 << 17
@@ -28,8 +29,8 @@ class MergedParts:
     def __init__(self, paths: Sequence[str]) -> None:
         """Read what the parts are.
 
-        Raises ``MissingError`` for a file that is missing, ``NotAPart``, ``UnfinishedPart``, ``BadDocument`` for a
-        damaged index, ``PartMismatch``, ``PartsIncomplete``, and ``UsageError`` for two parts of one shard.
+        Raises ``MissingError`` for a missing file or part, ``InputError`` for a file that is no part or a job that is
+        not complete, ``BadDocument`` for a damaged index, ``PartMismatch``, and ``UsageError`` for two parts of one shard.
         """
         read = [_open_part(path) for path in paths]
         first = read[0]
@@ -49,7 +50,15 @@ class MergedParts:
             if theirs != (first.info.records, first.info.input_digest):
                 raise PartMismatch(part.path, first.path, ("input",))
         if missing := tuple(number for number in range(1, count + 1) if number not in by_number):
-            raise PartsIncomplete(missing, count)
+            numbers = ", ".join(f"{number}/{count}" for number in missing[:MAX_NAMED_PARTS]) + format_rest(missing)
+            one = len(missing) == 1
+            raise MissingError(
+                "a part",
+                kind="part",
+                message=f"the part{'' if one else 's'} of --shard {numbers} {'is' if one else 'are'} missing",
+                advice="Name all parts; run the shards that have none, or go on with --resume.",
+                type_name="PartsIncomplete",
+            )
         self.parts = [by_number[number] for number in range(1, count + 1)]
         self.info = first.info
 
@@ -127,9 +136,19 @@ def _open_part(path: str) -> CompletePart:
     """Return a part if its job is complete. Raises as ``MergedParts`` does."""
     job = load_job(Path(path))
     if job is not None and not job.progress.complete:
-        raise UnfinishedPart(path, job.progress.done)
+        raise InputError(
+            path,
+            message=f"the job of {{subject}} is not complete: {job.progress.done:,} records are done",
+            advice="Repeat its command with --resume.",
+            type_name="UnfinishedPart",
+        )
     if Path(path).exists() and not index_path(Path(path)).exists():
-        raise NotAPart(path)
+        raise InputError(
+            path,
+            message="{subject} is not the output of --shard: {subject}.shard is missing",
+            advice="Copy both files of each part, and merge outputs of --shard only.",
+            type_name="NotAPart",
+        )
     return CompletePart(path)
 
 

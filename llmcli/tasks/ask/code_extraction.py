@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.errors.incomplete_results import NoCodeBlock
+from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
@@ -79,7 +79,7 @@ def _read_block(lines: Iterator[str], fence: str, indent: int) -> Iterator[str]:
 
 
 def extract_code(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-    """Replace the text of a Result by its first code block (field ``language``), or it by a failure (``NoCodeBlock``).
+    """Replace the text of a Result by its first code block (field ``language``), or it by an ``InvalidAnswer``.
 
     The field ``answer`` is the whole text that the model wrote.
     """
@@ -87,9 +87,17 @@ def extract_code(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         if isinstance(event, Result):
             block = find_code_block(event.text or "")
             if block is None:
-                yield ItemFailed(event.item, event.name, NoCodeBlock())
+                yield ItemFailed(event.item, event.name, _no_code_block())
             else:
                 fields = {**event.fields, "language": block.language, "answer": event.text}
                 yield replace(event, text=block.text, fields=fields)
         elif not isinstance(event, Delta) or event.reasoning:
             yield event
+
+
+def _no_code_block() -> InvalidAnswer:
+    return InvalidAnswer(
+        "answer",
+        message="the answer has no code block; without --extract it is printed as it is",
+        type_name="NoCodeBlock",
+    )

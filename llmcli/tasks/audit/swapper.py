@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from llmcli.documents.records.record import Record
-from llmcli.errors import BadDocument
-from llmcli.errors.saved_state_errors import NothingToSwap
+from llmcli.errors import BadDocument, InputError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.audit.pronouns import (
     AGREEMENT_PROBLEMS,
@@ -62,7 +61,7 @@ class SwappedInputs:
 
 
 def swap_records(records: Iterable[Record], swaps: SwapFile) -> SwappedInputs:
-    """Return the records with swapped words. Raises ``NothingToSwap``, and ``BadDocument`` for unknown slots."""
+    """Return the records with swapped words. Raises ``BadDocument`` for unknown slots, ``InputError`` if nothing changes."""
     swapper, unchanged, found = Swapper(swaps), Counter[str](), []
     for number, record in enumerate(records):
         swapped = swapper.swap(record, number)
@@ -76,7 +75,13 @@ def swap_records(records: Iterable[Record], swaps: SwapFile) -> SwappedInputs:
             f"{AGREEMENT_PROBLEMS.get(reason, reason)} ({count} times)" for reason, count in reasons.items() if reason
         )
         slots = " or ".join(f"{{{slot}}}" for slot in (*swaps.kinds, *PRONOUN_SLOTS)[:2])
-        raise NothingToSwap(swaps.name, detail=told or f"no input has a word of it, or a slot such as {slots}")
+        raise InputError(
+            swaps.name,
+            detail=told or f"no input has a word of it, or a slot such as {slots}",
+            message="nothing in the input can be swapped by {subject}: {detail}",
+            advice="For its words: llm audit show NAME, for texts with slots: llm audit show templates",
+            type_name="NothingToSwap",
+        )
     return SwappedInputs(tuple(found), dict(unchanged))
 
 

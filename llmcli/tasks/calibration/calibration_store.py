@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from llmcli.errors import CannotCreate, MissingError, UsageError
-from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration, UnreadableState
+from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.errors.saved_state_errors import DamagedCalibration, UnreadableState, name_differences
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 from llmcli.tasks.calibration.calibration import Calibration, Cascade
@@ -92,15 +92,23 @@ class StoredCalibration:
         return problem.calibration.heldout
 
     def require_identity(self, name: str, identity: Mapping[str, Any], *, is_remote: bool = False) -> None:
-        """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``.
+        """Raise ``ConfigError`` unless ``identity`` is that of this calibration, called ``name``.
 
         ``is_remote``: a server has chosen the weights of ``identity``.
         """
         own, other = (json.loads(json.dumps(dict(each))) for each in (self.identity, identity))
         differences = tuple(key for key in {**own, **other} if own.get(key) != other.get(key))
         if differences:
-            weights = self.weights if differences == ("weights",) else None
-            raise CalibrationMismatch(name, differences, weights=weights, is_remote=is_remote)
+            advice = "Use what it was made with, or make a new one: --calibrate FILE --calibration NAME"
+            if differences == ("weights",):
+                start = "On the server's machine: llm serve" if is_remote else "Try:"
+                advice = f"{start} --weights {self.weights}"
+            raise ConfigError(
+                name,
+                message=f"the calibration {{subject}} was made with another {name_differences(differences)}",
+                advice=advice,
+                type_name="CalibrationMismatch",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the coefficients, as JSON values; several problems are an object by name."""

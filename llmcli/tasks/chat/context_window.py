@@ -10,8 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.errors import LlmError
-from llmcli.errors.saved_state_errors import ConversationFull
+from llmcli.errors import InputError, LlmError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
@@ -80,13 +79,18 @@ class ContextWindow:
     ) -> SentPart:
         """Return ``part`` if it fits with the message ``text``, else a smaller one; notices say what is done.
 
-        Raises ``ConversationFull`` where the policy is to stop.
+        Raises ``InputError`` where the policy is to stop.
         """
         use = self.measure(part, turns, text)
         if use.tokens <= self._budget(use):
             return part
         if policy is OverflowPolicy.STOP:
-            raise ConversationFull(tokens=use.tokens, context=use.context)
+            raise InputError(
+                message=f"the conversation takes {use.tokens} of {use.context} tokens, which leaves no room for an answer",
+                advice="Let llm summarize or leave out its beginning: --overflow summarize or slide"
+                " (in a chat: /set overflow slide)",
+                type_name="ConversationFull",
+            )
         if policy is OverflowPolicy.SUMMARIZE:
             start = self._find_start(part, turns, text, use, SUMMARIZED_HISTORY_SHARE)
             if self._has_room_for_summary(SentPart(start), turns, text):

@@ -6,13 +6,19 @@ passage is constrained by a grammar of its words, numbers and dates, and checked
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
-from llmcli.errors import EmptyInput
-from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
+from llmcli.errors import EmptyInput, PartialError
+from llmcli.errors.incomplete_results import (
+    LARGER_MODEL_ADVICE,
+    ExtractionFailed,
+    MissingPart,
+    format_line_ranges,
+    format_part_numbers,
+)
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.fast_dataclass import asdict, replace
 from llmcli.tasks.extract.answer_values import ExtractedValue, Tree
@@ -85,7 +91,7 @@ async def extract_document(
     for path, value in described:
         if value.ambiguous and value.quote is not None:
             run.warn(f"{where}{path}: {value.quote.line!r} may also mean another day than {value.value}")
-    incomplete = ValuesMissing(run.name, tuple(missing), len(left_out)) if missing or left_out else None
+    incomplete = _values_missing(run.name, missing, len(left_out)) if missing or left_out else None
     return run.result(
         None,
         {
@@ -223,3 +229,21 @@ def estimate_extraction(plan: ExtractionPlan, document: Document | StreamedFile)
         raise EmptyInput(document.name)
     values = _VALUES_OF_ANY_SCHEMA if plan.node is None else sum(1 for _ in iter_leaves(plan.node))
     return WorkEstimate(document.name, plan.method, calls, calls, tokens, calls * values * _TOKENS_OF_VALUE)
+
+
+def _values_missing(name: str, parts: Sequence[MissingPart], left_out: int) -> PartialError:
+    """Return the error of a document that may have more values, in ``parts`` of it or in incomplete objects."""
+    said = []
+    if parts:
+        one = len(parts) == 1 and parts[0].first_line == parts[0].last_line
+        where = f"line{'' if one else 's'} {format_line_ranges(parts)}"
+        said.append(f"values in {where} of {{subject}} may be missing{format_part_numbers(parts)}")
+    if left_out:
+        objects = "an incomplete object was" if left_out == 1 else f"{left_out} incomplete objects were"
+        said.append(f"{objects} left out")
+    return PartialError(
+        name,
+        message="; ".join(said),
+        advice=f"The warnings say why; {LARGER_MODEL_ADVICE}",
+        type_name="ValuesMissing",
+    )

@@ -10,7 +10,8 @@ from itertools import zip_longest
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.errors.incomplete_results import QuestionsMissing
+from llmcli.errors import PartialError
+from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
@@ -66,7 +67,7 @@ def make_deck(
     """Make cards: a Result, or ItemFailed.
 
     The text of the Result is the deck. Fields: ``cards``, ``sentences`` (that were looked at) and ``dropped``: how many
-    of them gave no card, by the reason. A deck without cards fails with ``QuestionsMissing``; one with fewer than are
+    of them gave no card, by the reason. A deck without cards fails with a ``PartialError``; one with fewer than are
     required is incomplete. Raises ``NotOnServers`` if the backend does not report the log-probability of each token.
     """
     if not backend.info().token_scores:
@@ -120,7 +121,7 @@ class _DeckMaker:
             if len(self._cards) == self._options.count:
                 break
         wanted = self._options.count
-        missing = QuestionsMissing(found=len(self._cards), wanted=wanted, looked_at=looked_at, reasons=self._reasons)
+        missing = _questions_missing(len(self._cards), wanted, looked_at, self._reasons)
         if not self._cards:
             raise missing
         is_short = self._options.is_required and len(self._cards) < wanted
@@ -234,3 +235,17 @@ def _level_of(bits: float) -> Level:
 def _position(card: Card) -> tuple[str, int]:
     assert card.quote is not None
     return card.quote["source"], card.quote["start"]
+
+
+def _questions_missing(made: int, requested: int, sentences: int, reasons: Sequence[tuple[str, int]]) -> PartialError:
+    """Return the error of a deck with too few cards; ``reasons``: why other candidates were dropped."""
+    if not sentences:
+        message = "no question could be made: no sentence of the input stands for itself, and no list tells steps"
+        advice = "Name a document with prose; for --kind order, one with a numbered list of steps."
+    else:
+        cards = f"{made} of {requested} questions" if made else "no question"
+        source = f"{sentences} sentence{'' if sentences == 1 else 's'}"
+        dropped = "; ".join(f"{reason}: {count}" for reason, count in reasons)
+        message = f"{cards} could be made of {source} ({dropped})"
+        advice = f"Name more documents or kinds, or {LARGER_MODEL_ADVICE}"
+    return PartialError(message=message, advice=advice, type_name="QuestionsMissing")

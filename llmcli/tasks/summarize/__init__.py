@@ -77,7 +77,7 @@ def summarize(
     document that the summary lacks, and with key sentences ``sentences`` (each with ``text``, ``start``, ``end``,
     ``first_line``, ``last_line`` and ``score``). A summary whose length is not about ``wanted.words``, or that is not
     in the form of its style, is written once more. If the better one of both is not about that long either it has a
-    warning; if its form is wrong it is incomplete (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are
+    warning; if its form is wrong it is incomplete (``InvalidAnswer``). Key sentences of a ``StreamedFile`` are
     chosen without keeping it in memory. ``Progress`` counts "parts" or "sentences", and the prompt tokens evaluated for
     all of them.
     """

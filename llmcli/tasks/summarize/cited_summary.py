@@ -15,7 +15,8 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
-from llmcli.errors.incomplete_results import PointsUnsupported
+from llmcli.errors import PartialError
+from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_checks import Evidence, check_claims, find_evidence
@@ -130,7 +131,7 @@ def summarize_with_citations(
     fields besides ``missing``: ``points`` (each with ``text``, ``support``, ``probability``, ``quoted_by`` and
     ``quote``), ``unsupported`` (the texts of the points that were left out; none with ``keeps_unsupported``) and
     ``repeated`` (those that repeated another one). If all points were left out, the result is incomplete
-    (``PointsUnsupported``).
+    (``PartialError``).
     """
     scorer = SupportScorer(backend, prompts, options)
     plan = SummaryPlan(backend, prompts, options, wanted or SummaryOptions(), QUOTED_STYLE, checks_form=False)
@@ -160,7 +161,7 @@ def summarize_with_citations(
             finish_reason=summary.finish_reason,
             warnings=tuple(dict.fromkeys([*summary.warnings, *run.warnings])),
             cut=summary.cut or not kept,
-            incomplete=summary.incomplete if kept else PointsUnsupported(run.name, total=len(points)),
+            incomplete=summary.incomplete if kept else _points_unsupported(run.name, len(points)),
         )
 
     yield from run_inputs(backend, documents, task, "requests")
@@ -200,3 +201,12 @@ async def _cite_points(
         else CitedPoint(point, None, QuoteOrigin.RANK, 0.0)
         for number, point in enumerate(points)
     ]
+
+
+def _points_unsupported(name: str, total: int) -> PartialError:
+    return PartialError(
+        name,
+        message=f"no point of the summary is supported by {{subject}} ({total} left out)",
+        advice=f"To see them: --keep-unsupported; {LARGER_MODEL_ADVICE}",
+        type_name="PointsUnsupported",
+    )

@@ -8,8 +8,8 @@ from typing import Literal
 
 from llmcli.backends.base import Backend
 from llmcli.documents.segments import Segment, protected_texts, split_at_protected
-from llmcli.errors import CannotCreate, UsageError
-from llmcli.errors.incomplete_results import AnswerRefused, IncompleteOutput
+from llmcli.errors import CannotCreate, PartialError, UsageError
+from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE, AnswerRefused
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
@@ -114,7 +114,7 @@ async def translate_file(
     """Return the result of a document, whose segments run concurrently, and the outcome of each segment.
 
     ``show`` gets the pieces of the text and notices, among them what the format leaves out. The ids of the requests
-    begin with ``key``. Raises ``BadDocument``, ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the
+    begin with ``key``. Raises ``BadDocument``, ``CannotCreate``, ``ContextOverflow`` (no room beside the
     instructions), the failure of a request, and ``AnswerRefused`` if the model refused each segment that it was to
     translate.
     """
@@ -175,7 +175,7 @@ class _FileTranslation:
             self._show(Notice(sentence, self._run.item))
 
     def apply_known_translations(self) -> None:
-        """Apply existing translations to their segments. Raises ``WouldLoseEdits``."""
+        """Apply existing translations to their segments. Raises ``CannotCreate``."""
         carried = self._target_file.carry_over(
             [state.segment for state in self._states], self._source_language, self._format
         )
@@ -371,9 +371,21 @@ class _FileTranslation:
             timings=self._run.usage.timings if called else Timings(),
             warnings=(*self._run.warnings, *self._output.warnings),
             cut=kept > 0,
-            incomplete=IncompleteOutput(unfinished=kept, total=len(self._states), limited=by_user) if kept else None,
+            incomplete=incomplete_output(kept, len(self._states), limited=by_user) if kept else None,
             data=self._output.data,
         )
+
+
+def incomplete_output(unfinished: int, total: int, *, limited: bool = False) -> PartialError:
+    """Return the error of a document with unchanged segments; ``limited``: a limit of the user cut their answers."""
+    segments = f"segment{'' if total == 1 else 's'}"
+    were = "was" if unfinished == 1 else "were"
+    advice = "raise or leave out --max-tokens" if limited else LARGER_MODEL_ADVICE
+    return PartialError(
+        message=f"{unfinished} of {total} {segments} {were} left untranslated",
+        advice=f"The warnings say why; {advice}",
+        type_name="LeftUndone",
+    )
 
 
 def _first_chars(text: str, limit: int) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from llmcli.errors.incomplete_results import AnswerRefused, DoubtfulTranslations
+from llmcli.errors import PartialError
+from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE, AnswerRefused
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.languages import Language, detect_language, parse_language
 from llmcli.tasks.runner.task_run import TaskRun
@@ -57,7 +58,12 @@ async def add_back_translations(
                 run.warn(f"{place}: doubtful (chrF {score:.0f}): translated back, it says: {_shorten(back)}")
     incomplete = result.incomplete
     if doubtful and not result.cut:
-        incomplete = DoubtfulTranslations(doubtful=doubtful, total=len(outcomes))
+        what = "translation is" if len(outcomes) == 1 else "translations are"
+        incomplete = PartialError(
+            message=f"{doubtful} of {len(outcomes)} {what} doubtful",
+            advice=f"The warnings say where; {LARGER_MODEL_ADVICE}",
+            type_name="DoubtfulTranslations",
+        )
     return replace(
         result,
         fields={**result.fields, "quality": rank_segments(rows)},

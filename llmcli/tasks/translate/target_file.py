@@ -19,7 +19,7 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.translatable import find_document_format
 from llmcli.documents.segments import Segment
-from llmcli.errors import BadDocument, WouldLoseEdits
+from llmcli.errors import BadDocument, CannotCreate
 from llmcli.fast_dataclass import field, frozen, slotted
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.languages import Language
@@ -97,7 +97,7 @@ class TargetFile:
     ) -> CarriedTranslations:
         """Return the translations to carry over, and store the edits that people made.
 
-        Raises ``WouldLoseEdits``, and ``BadDocument`` for the earlier output.
+        Raises ``CannotCreate`` if edits would be lost, and ``BadDocument`` for the earlier output.
         """
         earlier = self._spec.earlier
         if earlier is None or form.holds_both_languages:  # it was merged with the document
@@ -108,7 +108,13 @@ class TargetFile:
         except BadDocument as error:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
         except AlignmentError as error:
-            raise WouldLoseEdits(earlier.name, detail=str(error)) from error
+            raise CannotCreate(
+                earlier.name,
+                detail=str(error),
+                message="{subject} cannot be updated without losing edits that people may have made: {detail}",
+                advice="To translate it again without those edits, use -o (or -o and --force) instead of --update.",
+                type_name="WouldLoseEdits",
+            ) from error
         if form.is_package:  # the markup of the earlier document may mean something else in this one
             carried.regions.clear()
         self._memory.add_edits(carried.edits, source, self._spec.translator)

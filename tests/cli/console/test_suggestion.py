@@ -10,7 +10,9 @@ import pytest
 
 from llmcli.cli.console import suggestion
 from llmcli.cli.console.error_messages import describe
-from llmcli.errors import DamagedModel, ModelNotDownloaded, ModelTooLarge, UnsafeDirectory, UnsafeKey
+from llmcli.errors import AccessDenied, DamagedModel, ModelNotDownloaded, ModelTooLarge
+from llmcli.files.private_files import read_secret
+from llmcli.worker.runtime_dir import _check_private_dir
 
 TMX = (
     '<tmx version="1.4"><header srclang="en"/><body><tu><tuv xml:lang="en"><seg>one</seg></tuv>'
@@ -95,13 +97,22 @@ def test_recommend_suggests_to_fetch_for_the_same_context(llm, terminal, monkeyp
     assert "Download it with: llm models pull " in shown and " --ctx 1024" in shown
 
 
-@pytest.mark.parametrize(
-    "error", [ModelNotDownloaded, DamagedModel, UnsafeDirectory, UnsafeKey], ids=lambda e: e.__name__
-)
+@pytest.mark.parametrize("error", [ModelNotDownloaded, DamagedModel], ids=lambda e: e.__name__)
 def test_names_are_quoted_for_the_shell(error):
     """A name is one word whatever it contains."""
     advice = describe(error("a name; rm -rf ~"))[1]
     assert "'a name; rm -rf ~'" in advice
+
+
+@pytest.mark.parametrize("check", [lambda path: read_secret(path, kind="key file", max_bytes=9), _check_private_dir])
+def test_paths_are_quoted_for_the_shell(tmp_path, monkeypatch, check):
+    """Also those of keys and directories that other users can read."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("a name; rm -rf ~")
+    path.touch(0o644)
+    with pytest.raises(AccessDenied) as refused:
+        check(path)
+    assert "'a name; rm -rf ~'" in describe(refused.value)[1]
 
 
 def test_a_command_has_the_options_that_were_given():

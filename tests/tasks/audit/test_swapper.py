@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.documents.records.record import Record
-from llmcli.errors import BadDocument
-from llmcli.errors.saved_state_errors import NothingToSwap
+from llmcli.errors import BadDocument, InputError
 from llmcli.tasks.audit.swap_file import bundled_names, parse_swap_file, read_bundled, read_templates
 from llmcli.tasks.audit.swapper import Swapper, swap_records, variant_records
 
@@ -144,9 +143,9 @@ def test_an_unknown_slot_beside_a_known_one_is_an_error():
 def test_nothing_to_swap_is_an_error():
     """Also where all pairs are dropped, with the reasons."""
     swaps = parse_swap_file(PEOPLE, "people.yaml")
-    with pytest.raises(NothingToSwap, match=r"slot such as \{person\}"):
+    with pytest.raises(InputError, match=r"slot such as \{person\}"):
         swap_records([Record(0, "Nobody called.", 1)], swaps)
-    with pytest.raises(NothingToSwap, match=r"ambiguous \(1 times\)"):
+    with pytest.raises(InputError, match=r"ambiguous \(1 times\)"):
         swap_records([Record(0, "Emily lost her parcel.", 1)], swaps)
 
 

@@ -12,8 +12,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from llmcli.errors import MissingError
-from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
+from llmcli.cli.console.error_messages import describe
+from llmcli.errors import ConfigError, MissingError
+from llmcli.errors.saved_state_errors import DamagedCalibration
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_figures import figures_from_json, measure_figures
 from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration, encode_calibration
@@ -236,12 +237,13 @@ def test_another_model_or_weights(tmp_path, fitted):
     _, stored = store_of(tmp_path, fitted, labels=["a"])
     same = {"labels": ("a",), "model": "m", "weights": "original"}
     stored.require_identity("one", same)
-    with pytest.raises(CalibrationMismatch) as caught:
+    with pytest.raises(ConfigError) as caught:
         stored.require_identity("one", {**same, "model": "other", "labels": ["b"]})
-    assert set(caught.value.differences) == {"model", "labels"} and caught.value.exit_code == 78
-    with pytest.raises(CalibrationMismatch) as caught:
+    assert describe(caught.value)[0] == "the calibration one was made with another model, labels"
+    assert caught.value.exit_code == 78
+    with pytest.raises(ConfigError) as caught:
         stored.require_identity("one", {**same, "weights": "q8_0"})
-    assert caught.value.weights == "original"
+    assert describe(caught.value)[1] == "Try: --weights original"
 
 
 def test_scores_alone_are_enough():

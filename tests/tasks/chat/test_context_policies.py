@@ -8,9 +8,9 @@ import pytest
 from scripted import ScriptedBackend
 from tasks.helpers import error, notices, result
 
+from llmcli.cli.console.error_messages import describe
 from llmcli.errors import InternalError
 from llmcli.errors.incomplete_results import RepetitionStopped
-from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -73,7 +73,8 @@ def test_the_policy_may_be_to_stop(talk):
     for number in range(12):
         events = conversation.send(f"message {number} " + "text " * 8)
         failures += [event.error for event in events if isinstance(event, ItemFailed)]
-    assert failures and {type(each) for each in failures} == {ConversationFull} and failures[0].context == 200
+    assert failures and {each.type_name for each in failures} == {"ConversationFull"}
+    assert "of 200 tokens, which leaves no room for an answer" in describe(failures[0])[0]
     assert len(conversation.history) == 24 - 2 * len(failures)
     before = conversation.history
     error(conversation.send("more " * 10))

@@ -10,9 +10,10 @@ from scripted import Reply, last_message
 from tasks.extract.extraction_runs import make_plan, passage_of, run_extraction
 from tasks.helpers import error, notices, of, result
 
+from llmcli.cli.console.error_messages import describe
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, TemporaryFailure, TimedOut, Unsupported
-from llmcli.errors.incomplete_results import ExtractionFailed, ValuesMissing
+from llmcli.errors.incomplete_results import ExtractionFailed
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract import extract
@@ -92,7 +93,7 @@ def test_a_value_that_is_not_in_the_text_becomes_null_and_is_reported(run, chang
     found = result(events)
     (path,) = change
     assert found.fields["values"] == {**FOUND, path: None} and found.cut
-    assert isinstance(found.incomplete, ValuesMissing) and found.incomplete.exit_code == 3
+    assert found.incomplete.type_name == "ValuesMissing" and found.incomplete.exit_code == 3
     assert found.fields["missing"][0]["reason"] == "absent" and len(backend.requests) == MAX_ATTEMPTS
     assert any(path in note and "does not stand in the text" in note for note in notices(events))
 
@@ -223,7 +224,10 @@ def test_incomplete_objects_are_left_out_and_reported(run):
     answer = [{"name": "Acme", "n": 3}, {"name": "Corp", "n": None}]
     _, events = run(answer, schema=REQUIRED, many=True)
     found = result(events)
-    assert found.fields["values"] == [{"name": "Acme", "n": 3}] and found.incomplete.left_out == 1
+    assert (
+        found.fields["values"] == [{"name": "Acme", "n": 3}]
+        and describe(found.incomplete)[0] == "an incomplete object was left out"
+    )
     assert any("without n" in note for note in notices(events))
 
 
@@ -243,7 +247,7 @@ def test_results_are_valid_for_nested_schemas(run):
     found = result(events)
     assert found.fields["values"] == {"lines": [{"name": "Acme", "n": 3}, {"n": 3}]}
     assert list(SchemaValidator(schema).iter_errors(found.fields["values"])) == []
-    assert found.incomplete.left_out == 1
+    assert describe(found.incomplete)[0] == "an incomplete object was left out"
 
 
 def test_values_may_be_free(run):

@@ -6,6 +6,7 @@ import pytest
 from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
+from llmcli.cli.console.error_messages import describe
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.languages import parse_language
@@ -97,7 +98,7 @@ def test_lost_emphasis_is_retried(prompts):
 def test_emphasis_that_stays_wrong_is_reported(prompts, text, answer, problem):
     """The segment keeps its text, and the result is incomplete."""
     _, done, (row,) = run(prompts, text, lambda _: answer)
-    assert (done.text, done.cut, done.incomplete.unfinished) == (text, True, 1)
+    assert (done.text, done.cut, describe(done.incomplete)[0]) == (text, True, "1 of 1 segment was left untranslated")
     assert done.warnings == (f"line 1: left untranslated: the emphasis is wrong: {problem}",)
     assert row.status == "untranslated"
 

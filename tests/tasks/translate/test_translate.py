@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from scripted import Reply, ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
+from llmcli.cli.console.error_messages import describe
 from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
@@ -253,7 +254,10 @@ def test_a_segment_cut_by_the_users_limit_stays(prompts):
     answer = result(events)
     assert (answer.text, answer.cut, answer.finish_reason) == ("one two three\n\nFOUR\n", True, FinishReason.LENGTH)
     assert notices(events) == ["line 1: left untranslated: the answer is incomplete: it reached the limit of 2 tokens"]
-    assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
+    assert describe(answer.incomplete) == (
+        "1 of 2 segments was left untranslated",
+        "The warnings say why; raise or leave out --max-tokens",
+    )
     assert [(last_message(request), request.max_tokens) for request in backend.requests] == [
         ("one two three", 2),
         ("four", 2),
@@ -271,7 +275,10 @@ def test_unchanged_segments_are_counted(prompts):
     """The result counts all segments and those left unchanged, including repeated ones."""
     backend = ScriptedBackend(lambda r: shout(r) if last_message(r) == "good" else "")
     answer = result(run(backend, prompts, "bad\n\ngood\n\nbad\n\nworse\n"))
-    assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (3, 4, False)
+    assert describe(answer.incomplete) == (
+        "3 of 4 segments were left untranslated",
+        "The warnings say why; try a larger model: llm models list",
+    )
     assert (answer.fields["untranslated"], answer.fields["segments"]) == (3, 4)
 
 

@@ -37,7 +37,7 @@ def find_key(server: ServerConfig, environ: Mapping[str, str], stored_keys: Path
     ``LLMCLI_API_KEY``.
 
     Raises ``ConfigError`` (not set, not a key, would travel unencrypted), ``MissingError`` (no such file) and
-    ``UnsafeKey`` (others may read the file). ``Unauthorized``: a hosted server needs one, and there is none.
+    ``AccessDenied`` (others may read the file). ``Unauthorized``: a hosted server needs one, and there is none.
     """
     key = _read_key(server, environ, stored_keys)
     if not key.secret:

@@ -11,7 +11,7 @@ from llmcli.cli.commands.models.search_commands import recommend, search
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.errors import ModelNotDownloaded, NothingToRemove
+from llmcli.errors import ModelNotDownloaded
 
 ModelArgument = Annotated[str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion="models")]
 OptionalModelArgument = Annotated[
@@ -128,7 +128,7 @@ def rm(
         model = ctx.runtime.models.remover.find_removable(name)
     except ModelNotDownloaded as missing:
         if not ctx.runtime.models.remover.orphaned_partials(name):  # advice to download it would not help here
-            raise NothingToRemove(missing.subject) from missing
+            raise maintenance.nothing_to_remove(missing.subject) from missing
         removable, what = missing.subject, f"Remove the unfinished download of {missing.subject}"
     else:
         model_rows.require_unambiguous(ctx.runtime.models.list(), name, model)

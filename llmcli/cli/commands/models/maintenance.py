@@ -12,7 +12,7 @@ from llmcli.cli.console import confirm, sanitize, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.cli.reporter import Reporter
-from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
+from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError, UnavailableError
 from llmcli.fast_dataclass import replace
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
 from llmcli.models.library.derived_weights import DerivedCopy
@@ -24,6 +24,16 @@ from llmcli.settings import DATA_DIR_VARIABLE
 
 LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 """The variables that name the directories of models."""
+
+
+def nothing_to_remove(name: str) -> UnavailableError:
+    """Return the error of ``llm models rm`` for a model that is not here."""
+    return UnavailableError(
+        name,
+        message="the model {subject} is not on this machine",
+        advice="Try: llm models list",
+        type_name="NothingToRemove",
+    )
 
 
 def verify_models(ctx: CommandContext, models: Sequence[ModelFile], *, all_copies: bool) -> int:

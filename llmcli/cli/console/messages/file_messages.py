@@ -17,7 +17,6 @@ from llmcli.cli.console.messages.message_text import (
     suggest_names,
 )
 from llmcli.errors.network_errors import BadBatchRequest
-from llmcli.errors.saved_state_errors import NewerSchema
 
 _MAX_SHOWN_MODELS = 9
 _SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due (date)'"
@@ -233,22 +232,10 @@ FILE_DESCRIPTIONS: Descriptions = {
     ),
     e.MissingError: _describe_missing,
     e.CannotCreate: _describe_cannot_create,
-    e.WouldLoseEdits: lambda x: (
-        append_detail(f"{subject_of(x)} cannot be updated without losing edits that people may have made", x),
-        "To translate it again without those edits, use -o (or -o and --force) instead of --update.",
-    ),
     e.OutputError: lambda x: (append_detail(f"cannot write {subject_of(x)}".rstrip(), x), _write_advice(x)),
-    NewerSchema: lambda x: (
-        append_detail(subject_of(x), x),
-        "Update llm, or name another data directory: LLMCLI_DATA_DIR=DIRECTORY",
-    ),
     e.ConfigError: _describe_config,
     e.UnusableDirectory: lambda x: (
         append_detail(f"{subject_of(x)} cannot hold the sockets of workers", x),
         "Set LLMCLI_RUNTIME_DIR to your own directory with a short path.",
-    ),
-    e.UnsafeDirectory: lambda x: (
-        append_detail(f"{subject_of(x)} is not safe for the sockets of workers", x),
-        f"Try: chmod 700 {shlex.quote(x.subject)} (if it is yours), or set LLMCLI_RUNTIME_DIR to your own directory",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,12 @@ def subject_of(error: e.LlmError) -> str:
     if error.subject == "-":
         return "standard input"
     return show_name(error.subject) if has_hidden_characters(error.subject) else error.subject
+
+
+def fill_message(error: e.LlmError) -> str:
+    """Return the message that an error carries, with its subject and its detail."""
+    values = {"{subject}": subject_of(error), "{detail}": error.detail}
+    return re.sub(r"\{subject\}|\{detail\}", lambda match: values[match.group()], error.message)
 
 
 def suggest_names(names: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
-from llmcli.engine_library import CUSTOM, LIBRARY_VARIABLE
+from llmcli.engine_library import COMPILE_COMMAND, CUSTOM, LIBRARY_VARIABLE
 from llmcli.errors import model_errors as m
 
 
@@ -89,13 +89,10 @@ def _mebibytes(error: m.NoRoomForWeights) -> int:
     return -(-((error.limit or 0) + error.needed) >> 20)
 
 
-_COMPILE_COMMAND = "pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python"
-
-
 def _describe_no_engine(error: m.EngineNotInstalled) -> ErrorText:
     size = f" ({format_bytes(error.size)})" if error.size else ""
     install = "" if error.detail else f"Install a prebuilt one{size}: llm engine install; or compile it: "
-    return append_detail("llama.cpp is not on this machine", error), f"{install or 'Compile it: '}{_COMPILE_COMMAND}"
+    return append_detail("llama.cpp is not on this machine", error), f"{install or 'Compile it: '}{COMPILE_COMMAND}"
 
 
 def _describe_refused_engine(error: m.EngineRefused) -> ErrorText:
@@ -111,11 +108,7 @@ MODEL_DESCRIPTIONS: Descriptions = {
     m.EngineRefused: _describe_refused_engine,
     m.EngineUnavailable: lambda x: (
         append_detail(f"cannot install {subject_of(x)} here", x),
-        f"Try: llm engine install {x.kinds[0]}" if x.kinds else f"Compile it: {_COMPILE_COMMAND}",
-    ),
-    m.EngineNotCompiled: lambda x: (
-        append_detail("there is no compiled engine", x),
-        f"Compile it: {_COMPILE_COMMAND}; the other engines: llm engine list",
+        f"Try: llm engine install {x.kinds[0]}" if x.kinds else f"Compile it: {COMPILE_COMMAND}",
     ),
     m.BadAdapter: _describe_bad_adapter,
     m.UnsupportedAdapter: lambda x: (
@@ -123,7 +116,6 @@ MODEL_DESCRIPTIONS: Descriptions = {
         "Leave it out; adapters of the configuration: --lora none",
     ),
     e.ModelNotDownloaded: _describe_model_not_downloaded,
-    e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
     e.BadModelFile: lambda x: (
         append_detail(f"the {subject_of(x)} in the model file is invalid", x)
         if x.subject == "chat template"
@@ -152,10 +144,6 @@ MODEL_DESCRIPTIONS: Descriptions = {
         _advise_without_copy(x, "name another cache directory: LLMCLI_CACHE_DIR"),
     ),
     m.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
-    m.SourceChanged: lambda x: (
-        append_detail(f"the file of {subject_of(x)} changed while it was being copied", x),
-        "Try again.",
-    ),
     m.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from llmcli import errors as e
 from llmcli.cli.console.messages.message_text import (
     Descriptions,
@@ -39,25 +37,12 @@ def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
     return append_detail(f"{subject_of(error)} {complaint}", error), advice
 
 
-def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
-    setting = f", or set backends.{error.backend}.consent: true (llm config edit)" if error.backend else ""
-    what = f"{subject_of(error)} needs your consent before llm sends it text"
-    return what, f"Add --yes, or run it once on a terminal{setting}."
-
-
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
-    from llmcli.errors.network_errors import ServerUnreachable, SourcesUnreachable, TransferStalled
+    from llmcli.errors.network_errors import ServerUnreachable, TransferStalled
 
     if isinstance(error, ServerUnreachable) and error.address:
         advice = f"Is the server running? Nothing listens at {error.address}: start the server, or correct the address."
         return append_detail(subject_of(error), error), advice
-    if isinstance(error, SourcesUnreachable):
-        text = f"cannot download {subject_of(error)}: llm tried {error.detail}"
-        return text, "Try again with a network. To use a file that you have: llm models default ./file.gguf"
-    if isinstance(error, e.ServersUnreachable):
-        return append_detail(
-            subject_of(error), error
-        ), "Start a server again, or check the addresses: llm config show backends"
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
         wait = "Try again later: the download continues where it stopped."
@@ -82,11 +67,6 @@ SERVER_DESCRIPTIONS: Descriptions = {
     e.UntrustedServer: lambda x: (append_detail(subject_of(x), x), "Check the address: llm config show backends"),
     e.AccessDenied: _describe_access_denied,
     e.Unauthorized: _describe_unauthorized,
-    e.UnsafeKey: lambda x: (
-        f"other users can read {subject_of(x)}, which contains a key",
-        f"Try: chmod 600 {shlex.quote(x.subject)}",
-    ),
-    e.ConsentRequired: _describe_no_consent,
     e.TemporaryFailure: _describe_try_again,
     e.CannotListen: lambda x: (
         append_detail(f"cannot listen on {subject_of(x)}", x),
@@ -95,14 +75,6 @@ SERVER_DESCRIPTIONS: Descriptions = {
 }
 
 
-_SAVE = "If you can see the page in a browser, save it as a file and name that."
-
 WEB_DESCRIPTIONS: Descriptions = {
-    w.PrivateAddress: lambda x: (
-        append_detail(f"{subject_of(x)} is not read", x),
-        "To allow it: LLMCLI_WEB_ALLOW_PRIVATE=on, or llm config set web.allow_private on",
-    ),
-    w.PageMissing: lambda x: (append_detail(f"cannot read {subject_of(x)}", x), "Check the address."),
-    w.PageDenied: lambda x: (append_detail(f"no access to {subject_of(x)}", x), _SAVE),
     w.UntrustedPage: lambda x: (append_detail(subject_of(x), x), "Check the address."),
 }

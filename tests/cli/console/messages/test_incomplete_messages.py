@@ -6,7 +6,8 @@ import pytest
 from scripted import Reply, last_message
 
 from llmcli.cli.console.error_messages import describe
-from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, IncompleteOutput, MissingPart, PartsMissing
+from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
+from llmcli.tasks.translate import incomplete_output
 from llmcli.types import FinishReason
 
 
@@ -50,8 +51,8 @@ def test_the_next_step_fits_the_cause():
     """A token limit can be raised; empty or wrong answers need another model."""
     assert "--max-tokens" in describe(AnswerTruncated(limit="max_tokens"))[1]
     assert "--max-tokens" in describe(EmptyAnswer(limit="max_tokens"))[1]
-    assert "--max-tokens" in describe(IncompleteOutput(unfinished=1, total=2, limited=True))[1]
-    assert "models list" in describe(IncompleteOutput(unfinished=1, total=2))[1]
+    assert "--max-tokens" in describe(incomplete_output(1, 2, limited=True))[1]
+    assert "models list" in describe(incomplete_output(1, 2))[1]
     assert "models list" in describe(EmptyAnswer())[1]
 
 
