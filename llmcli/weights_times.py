@@ -78,7 +78,8 @@ records."""
 class WeightsMeasurement:
     """One type of weights: bytes of the file, speed, seconds to load it, and divergence from exact evaluation.
 
-    ``divergence``: mean Kullback-Leibler divergence in nats; None: not measured.
+    ``divergence``: mean Kullback-Leibler divergence in nats; None: not measured. It is 0 by definition for a type that
+    evaluates the weights of the file as they are, where that of the file was not measured.
     """
 
     size: int
@@ -125,6 +126,7 @@ class WeightsTable:
             name
             for name, each in self.types.items()
             if name == ORIGINAL_WEIGHTS
+            or each.divergence == 0
             or (own is not None and each.divergence is not None and each.divergence <= limit)
         )
 
@@ -142,7 +144,7 @@ class WeightsTable:
 
         def suits(name: str) -> bool:
             divergence = self.types[name].divergence
-            exact_enough = job.answer_tokens or (divergence is not None and own is not None and divergence <= own)
+            exact_enough = job.answer_tokens or (divergence is not None and divergence <= (own or 0.0))
             return name == ORIGINAL_WEIGHTS or (name in available and bool(exact_enough))
 
         best = min(filter(suits, self.faithful), key=seconds)

@@ -30,6 +30,7 @@ from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 from llmcli.models.library.derived_weights import DerivedCopy, DerivedKey, DerivedWeightsStore
+from llmcli.settings import ORIGINAL_WEIGHTS
 
 _CHILD_MODULE = "llmcli.engine.quantize_child"
 _POLL_S = 0.05
@@ -146,10 +147,11 @@ def run_quantizer(
     on_poll: Callable[[], None],
     background: bool = False,
     pass_fds: Sequence[int] = (),
+    removed_layers: Sequence[int] = (),
 ) -> tuple[int, str]:
     """Write the model ``source`` in a type of ``QUANTIZATIONS`` to the path ``target``, in a child process.
 
-    ``mode``: see ``QuantizerMode``.
+    ``mode``, ``removed_layers``: as for ``quantize_child.quantize``.
     ``on_poll``: called some times a second; what it raises ends the child at once.
     ``background``: the child has the lowest priority.
     ``pass_fds``: descriptors that the child inherits.
@@ -158,7 +160,7 @@ def run_quantizer(
     """
     threads = 1 if background else hardware.detect_cores().max_threads
     priority = "background" if background else "normal"
-    arguments = (str(source.absolute()), target, weights, str(threads), priority, mode)
+    arguments = (str(source.absolute()), target, weights, str(threads), priority, mode, *map(str, removed_layers))
     with tempfile.TemporaryFile() as messages:
         child = subprocess.Popen(  # noqa: S603 (our own module)
             child_processes.module_command(_CHILD_MODULE, *arguments),
@@ -180,6 +182,38 @@ def run_quantizer(
             finally:
                 child.kill()
         return code, _last_line(messages)
+
+
+def write_slice(
+    source: DerivationSource,
+    target: Path,
+    weights: str,
+    layers: int,
+    *,
+    on_poll: Callable[[], None],
+    background: bool = False,
+) -> None:
+    """Write the first ``layers`` layers of a model to ``target``, in a type or "original".
+
+    ``on_poll``, ``background``: as for ``run_quantizer``.
+
+    Raises as ``_quantizer_error`` says, ``BadModelFile``, ``MissingError``, and what ``on_poll`` raises.
+    """
+    header = load_checked_header(source.path)
+    mode = QuantizerMode.COPY if weights == ORIGINAL_WEIGHTS else QuantizerMode.PURE
+    removed = range(layers, header.block_count or 0)
+    code, reason = run_quantizer(
+        source.path,
+        str(target.absolute()),
+        weights,
+        mode,
+        on_poll=on_poll,
+        background=background,
+        removed_layers=removed,
+    )
+    if code:
+        size = header.size if weights == ORIGINAL_WEIGHTS else derived_bytes(header, weights)
+        raise _quantizer_error(code, reason, f"copying {source.name}", target.parent, size)
 
 
 def _last_line(messages: IO[bytes]) -> str:

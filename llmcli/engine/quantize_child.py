@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Sequence
 from enum import StrEnum
 
 from llmcli.engine.llama import bindings
@@ -24,11 +25,14 @@ class QuantizerMode(StrEnum):
     MIXTURE: larger types for some, as the type's name says.
 
     ESTIMATE: nothing is written; the last line on standard error is what ``estimate`` returns.
+
+    COPY: the tensors stay as they are.
     """
 
     PURE = "pure"
     MIXTURE = "mixture"
     ESTIMATE = "estimate"
+    COPY = "copy"
 
 
 NEEDS_MATRIX = "imatrix"
@@ -41,18 +45,25 @@ _MAX_BUFFER_BYTES = 64 << 20
 _BACKGROUND_NICENESS = 19
 
 
-def quantize(source: str, target: str, weights: str, threads: int, mode: str = "pure") -> str:
+def quantize(
+    source: str, target: str, weights: str, threads: int, mode: str = "pure", removed_layers: Sequence[int] = ()
+) -> str:
     """Write a copy of ``source`` in a type of ``QUANTIZATIONS`` to ``target``; return llama.cpp's error or "".
 
-    ``mode``: see ``QuantizerMode``.
+    ``mode``: see ``QuantizerMode``; for ``COPY``, ``weights`` does not matter.
+    ``removed_layers``: numbers of layers that the copy lacks.
     """
     lib = bindings.lib()
     params = lib.llama_model_quantize_default_params()
-    params.ftype = QUANTIZATIONS[weights]
+    params.ftype = QUANTIZATIONS.get(weights, params.ftype)
     params.nthread = threads
     params.allow_requantize = True
     params.pure = mode == QuantizerMode.PURE
     params.dry_run = mode == QuantizerMode.ESTIMATE
+    params.only_copy = mode == QuantizerMode.COPY
+    layers = (ctypes.c_int32 * (len(removed_layers) + 1))(*removed_layers, -1)
+    if removed_layers:
+        params.prune_layers = ctypes.cast(layers, ctypes.POINTER(ctypes.c_int32))
     params.max_buf_size = _MAX_BUFFER_BYTES
     bindings.log.clear()
     failed = lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params))
@@ -92,8 +103,7 @@ def _write_stderr(text: str) -> None:
 def _main(*arguments: str) -> None:
     import resource
 
-    source, target, weights, threads, priority, *modes = arguments
-    mode = modes[0] if modes else QuantizerMode.PURE
+    source, target, weights, threads, priority, mode, *removed_layers = arguments
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if priority == "background":
@@ -104,7 +114,7 @@ def _main(*arguments: str) -> None:
             size, error = estimate(source, weights)
             _write_stderr(size)
         else:
-            error = quantize(source, target, weights, int(threads), mode)
+            error = quantize(source, target, weights, int(threads), mode, list(map(int, removed_layers)))
     except Unsupported as problem:
         _write_stderr(problem.detail)
         os._exit(EXIT_UNSUPPORTED)

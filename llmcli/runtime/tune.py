@@ -76,7 +76,7 @@ def tune_model(
     from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
-    from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
+    from llmcli.engine.tuning.model_tuning import make_plan, make_tuner
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.run_config import engine_options
 
@@ -98,7 +98,7 @@ def tune_model(
     load = SystemLoad()
     source = DerivationSource(model.path, model.name, sha256)
     try:
-        profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+        profile = make_tuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
     except (NoRoomForWeights, CannotStoreCopies) as error:
         error.replaceable = False  # a measurement needs the copy
         raise

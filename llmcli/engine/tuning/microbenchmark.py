@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import DECODE_DONE, Context, ContextConfig
@@ -118,6 +119,20 @@ def open_stopwatch(model: Model, config: ContextConfig, interrupt: Interrupt) ->
         yield Stopwatch(context, interrupt)
     finally:
         context.close()
+
+
+@contextlib.contextmanager
+def load_for_timing(path: Path, interrupt: Interrupt) -> Iterator[Model]:
+    """Load the model at ``path`` on the processor for the block.
+
+    Raises what ``interrupt.check`` raises, also while it is loaded, and as loading a model does.
+    """
+    interrupt.check()
+    model = Model(path, gpu_layers=0, keep_going=lambda: interrupt.error is None)
+    try:
+        yield model
+    finally:
+        model.close()
 
 
 def context_config(threads: int, *, flash_attention: bool = True, kv_type: str = "f16") -> ContextConfig:

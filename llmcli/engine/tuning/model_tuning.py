@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
 
@@ -17,20 +17,22 @@ from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.compute_thread import run_in_thread
 from llmcli.engine.llama.model import Model
-from llmcli.engine.tuning import microbenchmark
+from llmcli.engine.tuning import microbenchmark, slice_tuning
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
+from llmcli.engine.tuning.slice_tuning import SliceTuner
 from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
+from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_weights import DerivedCopy, DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
-"""Models with fewer parameters are measured in about 20 seconds; larger ones once, and after an announcement."""
+"""Models with fewer parameters are measured in about 20 seconds; larger ones after an announcement, by a slice."""
 _ROUNDS = 2
 _EXACT_TYPES = ("f16", "bf16")
 """Types in which the dequantized weights are evaluated exactly; the second one where the first one overflows."""
@@ -46,7 +48,8 @@ class TuningPlan:
     """What will be measured, and what that takes.
 
     ``types``: other weights than the original ones. ``kernels``: of attention, empty without a choice. ``disk`` and
-    ``memory`` in bytes at most, ``seconds`` roughly. ``skipped``: why a type is not measured.
+    ``memory`` in bytes at most, ``seconds`` roughly. ``skipped``: why a type is not measured. ``evaluated_share``: the
+    part of the model that is evaluated, less than 1 for slices of a large one.
     """
 
     types: tuple[str, ...]
@@ -55,6 +58,12 @@ class TuningPlan:
     disk: int
     memory: int
     skipped: dict[str, str]
+    evaluated_share: float = 1.0
+
+    @property
+    def is_sliced(self) -> bool:
+        """Whether the model is timed by slices (``slice_tuning``)."""
+        return self.evaluated_share < 1
 
     @property
     def rounds(self) -> int:
@@ -69,7 +78,8 @@ class TuningPlan:
     @property
     def seconds(self) -> float:
         """How long it takes on two cores, roughly."""
-        return _FIXED_SECONDS + _SECONDS_PER_PARAMETER * self.parameters * (1 + len(self.types)) / 2 * self.rounds
+        evaluated = self.evaluated_share * self.parameters
+        return _FIXED_SECONDS + _SECONDS_PER_PARAMETER * evaluated * (1 + len(self.types)) / 2 * self.rounds
 
 
 def candidate_types(system_info: str) -> tuple[str, ...]:
@@ -103,7 +113,12 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     header = load_checked_header(path)
     skipped: dict[str, str] = {}
     sizes: dict[str, int] = {}
-    for name in candidate_types(bindings.system_info()) if store.limit_bytes else ():
+    candidates = candidate_types(bindings.system_info()) if store.limit_bytes else ()
+    head_size = 0 if header.recurrent else attention_head_size(header)
+    kernels = supported_kernels(head_size) if head_size else ()
+    if store.limit_bytes and header.n_params >= SMALL_MODEL_PARAMETERS and slice_tuning.can_slice(header):
+        return _plan_slices(header, kernels, candidates[0], store)
+    for name in candidates:
         size = derivation.derived_bytes(header, name)
         reason = derivation.refusal_reason(header, name) or _size_reason(size, sum(sizes.values()) + size, store)
         if reason:
@@ -115,14 +130,61 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     if reason:  # without exact evaluation no type can be admitted
         skipped |= dict.fromkeys(sizes, reason)
         sizes, exact = {}, 0
-    head_size = 0 if header.recurrent else attention_head_size(header)
     return TuningPlan(
         types=tuple(sizes),
-        kernels=supported_kernels(head_size) if head_size else (),
+        kernels=kernels,
         parameters=header.n_params,
         disk=max(exact, sum(sizes.values())),
         memory=max(header.size, exact, *sizes.values()) + _REFERENCE_BYTES,
         skipped=skipped,
+    )
+
+
+def _plan_slices(
+    header: Header, kernels: tuple[tuple[bool, str], ...], exact_type: str, store: DerivedWeightsStore
+) -> TuningPlan:
+    """Return the plan for a large model, whose copy in ``exact_type`` is made only when a job is worth it."""
+    size = derivation.derived_bytes(header, exact_type)
+    reason = derivation.refusal_reason(header, exact_type) or _size_reason(size, size, store)
+    share = slice_tuning.slice_share(header)
+    written = int(share * (header.size if reason else max(size, header.size)))
+    return TuningPlan(
+        types=() if reason else (exact_type,),
+        kernels=kernels,
+        parameters=header.n_params,
+        disk=written,
+        memory=written + _REFERENCE_BYTES,
+        skipped={exact_type: reason} if reason else {},
+        evaluated_share=share,
+    )
+
+
+def make_tuner(
+    source: DerivationSource,
+    plan: TuningPlan,
+    store: DerivedWeightsStore,
+    threads: int,
+    interrupt: Interrupt,
+    *,
+    background: bool = False,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_copying: Callable[[bool], None] = lambda _copying: None,
+) -> ModelTuner | SliceTuner:
+    """Return what carries out ``plan``; the parameters are those of ``ModelTuner``."""
+    if plan.is_sliced:
+        return SliceTuner(
+            source,
+            plan.types,
+            plan.kernels,
+            store,
+            threads,
+            interrupt,
+            background=background,
+            on_progress=on_progress,
+            on_copying=on_copying,
+        )
+    return ModelTuner(
+        source, plan, store, threads, interrupt, background=background, on_progress=on_progress, on_copying=on_copying
     )
 
 
@@ -267,14 +329,8 @@ class ModelTuner:
     def _copies(self) -> list[DerivedCopy]:
         return [copy for copy in self._store.list_copies() if copy.key.source == self._source.sha256]
 
-    @contextmanager
-    def _load(self, path: Path) -> Iterator[Model]:
-        self._interrupt.check()
-        model = Model(path, gpu_layers=0, keep_going=lambda: self._interrupt.error is None)
-        try:
-            yield model
-        finally:
-            model.close()
+    def _load(self, path: Path) -> AbstractContextManager[Model]:
+        return microbenchmark.load_for_timing(path, self._interrupt)
 
     def _count_step(self) -> None:
         self._interrupt.check()

@@ -216,7 +216,16 @@ def test_an_interrupt_kills_the_child_at_once(store, source, slow_child, stop):
 def test_a_child_ends_with_its_parent(store, source, slow_child, tmp_path):
     """Also one that is killed: its standard input ends."""
     temporary = tmp_path / "copy.tmp"
-    command = [sys.executable, str(tmp_path / "child.py"), str(source().path), str(temporary), "bf16", "1", "normal"]
+    command = [
+        sys.executable,
+        str(tmp_path / "child.py"),
+        str(source().path),
+        str(temporary),
+        "bf16",
+        "1",
+        "normal",
+        "pure",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environ)
     with child:

@@ -48,7 +48,7 @@ class Machine:
         self.now, self.loads, self.parent, self.measured = 1000.0, itertools.repeat(0.0), PARENT, 0
         self.meanwhile = lambda _watch: None
         self.watch = IdleWatch(task, self, lambda: self.now, lambda: self.parent)
-        monkeypatch.setattr(background_tuning, "ModelTuner", self._make_tuner)
+        monkeypatch.setattr(background_tuning, "make_tuner", self._make_tuner)
 
     def busy_cores(self, *, rested=False):
         return next(self.loads)

@@ -1,0 +1,173 @@
+"""Times a large model by a slice of it: a copy of its first layers.
+
+All layers of a transformer take the same time. So a prompt takes the time of the slice times the ratio of the layers,
+since the output matrix is multiplied for its last token alone, and a step of answers takes it times the ratio of the
+weights, all of which it reads. Six layers of a model of 36 take about a sixth of its time, memory and disk.
+
+Only the type of 16 bits is timed beside the original weights. It evaluates the weights of the file as they are, so its
+divergence from exact evaluation is zero without a measurement; that of another type could not be told from a slice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
+from pathlib import Path
+
+from llmcli.engine import derivation
+from llmcli.engine.derivation import DerivationSource
+from llmcli.engine.llama.compute_thread import run_in_thread
+from llmcli.engine.tuning import microbenchmark
+from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
+from llmcli.interrupt import Interrupt
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import load_checked_header
+from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.settings import ORIGINAL_WEIGHTS
+from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+
+SLICE_LAYERS = 6
+_ROUNDS = 2
+"""How often each type is timed; the least time counts."""
+_MIN_LAYERS = 12
+"""Models with fewer layers are measured whole: a slice would save little."""
+
+
+def can_slice(header: Header) -> bool:
+    """Return whether a model can be timed by slices: all its layers are of one kind and one size."""
+    return (
+        header.readable_layers is not None
+        and header.readable_layers >= _MIN_LAYERS
+        and isinstance(header.kv_heads, int)
+        and not header.recurrent
+        and not header.arch_integer("leading_dense_block_count")
+    )
+
+
+def slice_share(header: Header) -> float:
+    """Return the part of a model's weights that the slice has."""
+    layers = sum(tensor.nbytes for tensor in header.tensors if tensor.name.startswith("blk."))
+    return 1 - layers * (1 - SLICE_LAYERS / (header.readable_layers or SLICE_LAYERS)) / header.weights_bytes
+
+
+class SliceTuner:
+    """Carries out a plan by slices; the parameters are those of ``ModelTuner``, without the plan's types and kernels.
+
+    ``types``: types of weights besides the original ones. ``kernels``: of attention.
+    """
+
+    def __init__(
+        self,
+        source: DerivationSource,
+        types: tuple[str, ...],
+        kernels: tuple[tuple[bool, str], ...],
+        store: DerivedWeightsStore,
+        threads: int,
+        interrupt: Interrupt,
+        *,
+        background: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        on_copying: Callable[[bool], None] = lambda _copying: None,
+    ) -> None:
+        self._source, self._types, self._kernels, self._store = source, types, kernels, store
+        self._threads, self._interrupt, self._background = threads, interrupt, background
+        self._on_progress, self._on_copying = on_progress, on_copying
+        self._done = 0
+
+    def run(self) -> CostProfile:
+        """Measure and return the profile; the copies that its choices need are made, and no slice remains.
+
+        Raises as ``derivation.write_slice`` and ``derive_copy``, as loading a model does, and what ``interrupt.check`` raises, at once.
+        """
+        return run_in_thread(self._run)
+
+    def _run(self) -> CostProfile:
+        header = load_checked_header(self._source.path)
+        layers_ratio, weights_ratio = (header.readable_layers or 0) / SLICE_LAYERS, 1 / slice_share(header)
+        with ExitStack() as held:
+            paths = {name: held.enter_context(self._slice(name)) for name in (ORIGINAL_WEIGHTS, *self._types)}
+            times, loads = self._time_slices(paths)
+            costs, copy = self._time_kernels(paths[ORIGINAL_WEIGHTS], times[ORIGINAL_WEIGHTS], layers_ratio)
+        table = {
+            name: WeightsMeasurement(
+                header.size if name == ORIGINAL_WEIGHTS else derivation.derived_bytes(header, name),
+                StepTimes(
+                    prompt=layers_ratio * each.prompt,
+                    single=weights_ratio * each.single,
+                    batch=weights_ratio * each.batch,
+                    wide=weights_ratio * each.wide,
+                ),
+                weights_ratio * loads[name],
+                None if name == ORIGINAL_WEIGHTS else 0.0,
+            )
+            for name, each in times.items()
+        }
+        profile = CostProfile(costs, copy, WeightsTable(table), measured=True, complete=True)
+        for name in set(profile.weights.choices().values()) - {ORIGINAL_WEIGHTS}:
+            self._make_copy(name)
+        return profile
+
+    def _make_copy(self, weights: str) -> None:
+        """Make the copy of the whole model in a type that some kind of work needs."""
+        self._on_copying(True)
+        try:
+            derivation.derive_copy(self._source, weights, self._store, self._interrupt, background=self._background)
+        finally:
+            self._on_copying(False)
+
+    @contextmanager
+    def _slice(self, weights: str) -> Iterator[Path]:
+        """Write a slice and yield its path; the file is removed after the block."""
+        key = self._source.key(f"{weights}_{SLICE_LAYERS}_layers")
+        with self._store.claim(key, self._interrupt.check) as path:
+            assert path is not None  # nothing adds a slice to the store
+            self._on_copying(True)
+            try:
+                derivation.write_slice(
+                    self._source,
+                    path,
+                    weights,
+                    SLICE_LAYERS,
+                    on_poll=self._interrupt.check,
+                    background=self._background,
+                )
+            finally:
+                self._on_copying(False)
+            yield path
+
+    def _time_slices(self, paths: dict[str, Path]) -> tuple[dict[str, StepTimes], dict[str, float]]:
+        """Return the times of the slice of each type, and the seconds of loading it."""
+        times: dict[str, StepTimes] = {}
+        loads: dict[str, float] = {}
+        for _ in range(_ROUNDS):
+            for name, path in paths.items():
+                started = time.perf_counter()
+                with microbenchmark.load_for_timing(path, self._interrupt) as model:
+                    load_s = time.perf_counter() - started
+                    measured = microbenchmark.time_steps(model, self._threads, self._interrupt)
+                times[name] = StepTimes(*map(min, astuple(measured), astuple(times.get(name, measured))))
+                loads[name] = min(load_s, loads.get(name, load_s))
+                self._count_step()
+        return times, loads
+
+    def _time_kernels(
+        self, path: Path, base: StepTimes, factor: float
+    ) -> tuple[dict[tuple[bool, str], AttentionCosts], float]:
+        """Return the costs of attention in all layers, ``factor`` times as many as the slice has, and of a copy."""
+        costs, copies = {}, []
+        with microbenchmark.load_for_timing(path, self._interrupt) as model:
+            for flash_attention, kv_type in self._kernels:
+                cost, copy = microbenchmark.time_attention(
+                    model, self._threads, self._interrupt, base, flash_attention=flash_attention, kv_type=kv_type
+                )
+                costs[flash_attention, kv_type] = cost.scaled(factor)
+                copies.append(factor * copy)
+                self._count_step()
+        return costs, min(copies, default=0.0)
+
+    def _count_step(self) -> None:
+        self._interrupt.check()
+        self._done += 1
+        self._on_progress(self._done, _ROUNDS * (1 + len(self._types)) + len(self._kernels))
