@@ -18,6 +18,7 @@ from .killed_worker import VARIABLE
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "53"))
 SENTENCES = [f"The bridge near market {number} was closed in {1900 + number} by Anna Berg." for number in range(24)]
 GREEDY = ("--temperature", "0", "--max-tokens", "12")
+EXTRACT = ("extract", "--schema", "year int, name")  # its exit code depends on the very tokens
 NAMES = ("embed", "similar", "classify", "extract", "summarize", "translate", "ask -f", "check", "quiz make")
 QUICK = {"embed", "similar", "ask -f"}
 
@@ -64,7 +65,7 @@ def commands(tmp_path):
         "embed": ("embed", records),
         "similar": ("similar", "closed bridges", records),
         "classify": ("classify", "--labels", "good,bad", records),
-        "extract": ("extract", "--schema", "year int, name", document, answer, "--max-tokens", "60"),
+        "extract": (*EXTRACT, document, answer, "--max-tokens", "60", "--deterministic"),
         "summarize": ("summarize", document, *GREEDY),
         "translate": ("translate", "--to", "fr", document, "-o", "-", *GREEDY),
         "ask -f": ("ask", "--json", "Who closed it?", "-f", document, *GREEDY),
