@@ -44,7 +44,7 @@ def test_all_errors_are_in_one_package(error_classes):
 
 
 def test_each_class_is_raised_or_caught_in_several_places(error_classes):
-    """An error that is raised once and that nobody catches by its type is its parent with texts of its own."""
+    """No class exists for an error that only one place raises and no code catches by type."""
     package = Path(llmcli.__file__).parent
     texts = package / "cli" / "console" / "messages"
     uses = Counter(base.__name__ for kind in error_classes for base in kind.__bases__)

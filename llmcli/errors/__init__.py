@@ -69,9 +69,9 @@
 This module has the classes that every start needs. The others are in ``incomplete_results`` [r], ``saved_state_errors``
 [s], ``model_errors`` [m] and ``network_errors`` [n]; the worker's protocol knows them all.
 
-An exception carries data (attributes); ``detail`` is another program's message, if any. An error that is raised in one
-place and that nobody catches by its type needs no class: it is its parent with a ``message``, an ``advice`` and a
-``type_name`` of its own.
+An exception carries data (attributes); ``detail`` is another program's message, if any. Where only one place
+raises an error and no code catches it by type, it has no class of its own: that place raises the parent class with a
+``message``, an ``advice`` and a ``type_name``.
 """
 
 from __future__ import annotations
