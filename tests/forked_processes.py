@@ -151,6 +151,8 @@ def _find_server() -> ForkedProcesses:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("LLMCLI_", "HF_"))}
         environ |= {"PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", **RUNTIME_ENV_DEFAULTS}
+        if _LIBRARY is not None:  # the one that runs these tests, not that of the user's own directories
+            environ[LIBRARY_VARIABLE] = str(_LIBRARY.directory)
         code = "import sys; sys.path[0] = sys.argv[1]; import forked_processes; forked_processes.main()"
         with theirs:
             command = [sys.executable, "-c", code, str(_ROOT / "tests"), str(theirs.fileno()), *MODULES]
