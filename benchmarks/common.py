@@ -174,7 +174,8 @@ def tune(model: str, cache: Path) -> None:
     from llmcli.engine.derivation import DerivationSource
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.cost_profile import save_profile
-    from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
+    from llmcli.engine.tuning.model_tuning import ModelTuner
+    from llmcli.engine.tuning.tuning_plan import make_plan
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
 

@@ -303,7 +303,7 @@ def _choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, mea
     if measured in EXACT_TYPES or measured == ORIGINAL_WEIGHTS or config.settings["tune"] == "off":
         return measured if measured in EXACT_TYPES else ORIGINAL_WEIGHTS
     from llmcli.engine.llama import hardware
-    from llmcli.engine.tuning.model_tuning import find_exact_type
+    from llmcli.engine.tuning.tuning_plan import find_exact_type
 
     if config.settings["gpu_layers"] != 0 and hardware.list_gpus():
         return ORIGINAL_WEIGHTS

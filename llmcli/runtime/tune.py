@@ -15,7 +15,7 @@ from llmcli.runtime import model_weights
 from llmcli.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
-    from llmcli.engine.tuning.model_tuning import TuningPlan
+    from llmcli.engine.tuning.tuning_plan import TuningPlan
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
@@ -76,7 +76,8 @@ def tune_model(
     from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
-    from llmcli.engine.tuning.model_tuning import make_plan, make_tuner
+    from llmcli.engine.tuning.model_tuning import tuner_class
+    from llmcli.engine.tuning.tuning_plan import make_plan
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.run_config import engine_options
 
@@ -98,7 +99,7 @@ def tune_model(
     load = SystemLoad()
     source = DerivationSource(model.path, model.name, sha256)
     try:
-        profile = make_tuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+        profile = tuner_class(plan)(source, plan, store, threads, interrupt, on_progress=on_progress).run()
     except (NoRoomForWeights, CannotStoreCopies) as error:
         error.replaceable = False  # a measurement needs the copy
         raise

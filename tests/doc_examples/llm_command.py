@@ -60,12 +60,12 @@ def _pretend_classifier() -> None:
 def fix_machine() -> None:
     """Let the machine have 8 GB for a model, and a usual bandwidth; what is measured in it is measured once."""
     from llmcli.engine.llama import hardware
-    from llmcli.engine.tuning import model_tuning
+    from llmcli.engine.tuning import tuning_plan
     from llmcli.models.memory_estimate import MachineResources
     from llmcli.runtime import hardware_fit
 
     hardware_fit.measure_machine = lambda _settings: MachineResources(8 << 30, ())
-    model_tuning._ROUNDS = 1
+    tuning_plan._ROUNDS = 1
     hardware.load_or_measure_bandwidth = lambda _cache: 1.4e10
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.engine.tuning import divergence, microbenchmark, model_tuning
+from llmcli.engine.tuning import divergence, microbenchmark, tuning_plan
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
@@ -33,4 +33,4 @@ def shorten_measurements(monkeypatch) -> None:
         assert hasattr(microbenchmark, name)
         monkeypatch.setattr(microbenchmark, name, value)
     monkeypatch.setattr(divergence, "_CHUNK_TOKENS", 64)
-    monkeypatch.setattr(model_tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(tuning_plan, "_ROUNDS", 1)

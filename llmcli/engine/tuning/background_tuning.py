@@ -27,7 +27,8 @@ from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad
 from llmcli.engine.tuning.cost_profile import load_profile, save_profile
-from llmcli.engine.tuning.model_tuning import TuningPlan, make_plan, make_tuner
+from llmcli.engine.tuning.model_tuning import tuner_class
+from llmcli.engine.tuning.tuning_plan import TuningPlan, make_plan
 from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import file_lock, private_files
@@ -224,9 +225,10 @@ def _measure_when_idle(task: TuningTask, watch: IdleWatch, sleep: Callable[[floa
 def _measure(task: TuningTask, watch: IdleWatch) -> None:
     store = DerivedWeightsStore(Path(task.copies), task.limit_bytes)
     path = Path(task.path)
-    tuner = make_tuner(
+    plan = make_plan(path, store)
+    tuner = tuner_class(plan)(
         DerivationSource(path, task.name, task.sha256),
-        make_plan(path, store),
+        plan,
         store,
         task.num_threads,
         watch,

@@ -11,83 +11,36 @@ divergence from exact evaluation is zero without a measurement; that of another 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
 from llmcli.engine import derivation
-from llmcli.engine.derivation import DerivationSource
-from llmcli.engine.llama.compute_thread import run_in_thread
 from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
-from llmcli.interrupt import Interrupt
-from llmcli.models.gguf.header import Header
+from llmcli.engine.tuning.tuner import Tuner
+from llmcli.engine.tuning.tuning_plan import SLICE_LAYERS, slice_share
 from llmcli.models.gguf.header_parser import load_checked_header
-from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
-SLICE_LAYERS = 6
 _ROUNDS = 2
 """How often each type is timed; the least time counts."""
-_MIN_LAYERS = 12
-"""Models with fewer layers are measured whole: a slice would save little."""
 
 
-def can_slice(header: Header) -> bool:
-    """Return whether a model can be timed by slices: all its layers are of one kind and one size."""
-    return (
-        header.readable_layers is not None
-        and header.readable_layers >= _MIN_LAYERS
-        and isinstance(header.kv_heads, int)
-        and not header.recurrent
-        and not header.arch_integer("leading_dense_block_count")
-    )
+class SliceTuner(Tuner):
+    """Measures a slice of a large model, and makes the copies that pay of the whole model afterwards."""
 
-
-def slice_share(header: Header) -> float:
-    """Return the part of a model's weights that the slice has."""
-    layers = sum(tensor.nbytes for tensor in header.tensors if tensor.name.startswith("blk."))
-    return 1 - layers * (1 - SLICE_LAYERS / (header.readable_layers or SLICE_LAYERS)) / header.weights_bytes
-
-
-class SliceTuner:
-    """Carries out a plan by slices; the parameters are those of ``ModelTuner``, without the plan's types and kernels.
-
-    ``types``: types of weights besides the original ones. ``kernels``: of attention.
-    """
-
-    def __init__(
-        self,
-        source: DerivationSource,
-        types: tuple[str, ...],
-        kernels: tuple[tuple[bool, str], ...],
-        store: DerivedWeightsStore,
-        threads: int,
-        interrupt: Interrupt,
-        *,
-        background: bool = False,
-        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-        on_copying: Callable[[bool], None] = lambda _copying: None,
-    ) -> None:
-        self._source, self._types, self._kernels, self._store = source, types, kernels, store
-        self._threads, self._interrupt, self._background = threads, interrupt, background
-        self._on_progress, self._on_copying = on_progress, on_copying
-        self._done = 0
-
-    def run(self) -> CostProfile:
-        """Measure and return the profile; the copies that its choices need are made, and no slice remains.
-
-        Raises as ``derivation.write_slice`` and ``derive_copy``, as loading a model does, and what ``interrupt.check`` raises, at once.
-        """
-        return run_in_thread(self._run)
+    @property
+    def _total(self) -> int:
+        return _ROUNDS * (1 + len(self._plan.types)) + len(self._plan.kernels)
 
     def _run(self) -> CostProfile:
         header = load_checked_header(self._source.path)
         layers_ratio, weights_ratio = (header.readable_layers or 0) / SLICE_LAYERS, 1 / slice_share(header)
         with ExitStack() as held:
-            paths = {name: held.enter_context(self._slice(name)) for name in (ORIGINAL_WEIGHTS, *self._types)}
+            paths = {name: held.enter_context(self._slice(name)) for name in (ORIGINAL_WEIGHTS, *self._plan.types)}
             times, loads = self._time_slices(paths)
             costs, copy = self._time_kernels(paths[ORIGINAL_WEIGHTS], times[ORIGINAL_WEIGHTS], layers_ratio)
         table = {
@@ -108,14 +61,6 @@ class SliceTuner:
         for name in set(profile.weights.choices().values()) - {ORIGINAL_WEIGHTS}:
             self._make_copy(name)
         return profile
-
-    def _make_copy(self, weights: str) -> None:
-        """Make the copy of the whole model in a type that some kind of work needs."""
-        self._on_copying(True)
-        try:
-            derivation.derive_copy(self._source, weights, self._store, self._interrupt, background=self._background)
-        finally:
-            self._on_copying(False)
 
     @contextmanager
     def _slice(self, weights: str) -> Iterator[Path]:
@@ -158,7 +103,7 @@ class SliceTuner:
         """Return the costs of attention in all layers, ``factor`` times as many as the slice has, and of a copy."""
         costs, copies = {}, []
         with microbenchmark.load_for_timing(path, self._interrupt) as model:
-            for flash_attention, kv_type in self._kernels:
+            for flash_attention, kv_type in self._plan.kernels:
                 cost, copy = microbenchmark.time_attention(
                     model, self._threads, self._interrupt, base, flash_attention=flash_attention, kv_type=kv_type
                 )
@@ -166,8 +111,3 @@ class SliceTuner:
                 copies.append(factor * copy)
                 self._count_step()
         return costs, min(copies, default=0.0)
-
-    def _count_step(self) -> None:
-        self._interrupt.check()
-        self._done += 1
-        self._on_progress(self._done, _ROUNDS * (1 + len(self._types)) + len(self._kernels))

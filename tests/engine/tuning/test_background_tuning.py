@@ -17,7 +17,7 @@ from llmcli.engine.llama import threads
 from llmcli.engine.tuning import background_tuning
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, IdleWatch, TuningTask, pays, run_task
 from llmcli.engine.tuning.cost_profile import CostProfile, load_profile, save_profile
-from llmcli.engine.tuning.model_tuning import TuningPlan
+from llmcli.engine.tuning.tuning_plan import TuningPlan
 from llmcli.errors import TemporaryFailure
 from llmcli.files import file_lock
 
@@ -48,7 +48,7 @@ class Machine:
         self.now, self.loads, self.parent, self.measured = 1000.0, itertools.repeat(0.0), PARENT, 0
         self.meanwhile = lambda _watch: None
         self.watch = IdleWatch(task, self, lambda: self.now, lambda: self.parent)
-        monkeypatch.setattr(background_tuning, "make_tuner", self._make_tuner)
+        monkeypatch.setattr(background_tuning, "tuner_class", lambda _plan: self._make_tuner)
 
     def busy_cores(self, *, rested=False):
         return next(self.loads)

@@ -11,10 +11,11 @@ from engine.profiles import shorten_measurements
 
 from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
-from llmcli.engine.tuning import microbenchmark, model_tuning
+from llmcli.engine.tuning import microbenchmark, tuning_plan
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
-from llmcli.engine.tuning.model_tuning import ModelTuner, candidate_types, make_plan
+from llmcli.engine.tuning.model_tuning import ModelTuner
+from llmcli.engine.tuning.tuning_plan import candidate_types, make_plan
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
@@ -27,7 +28,7 @@ HASWELL = "CPU : SSE3 = 1 | F16C = 1 | AVX2 = 1 | REPACK = 1 | "
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
     shorten_measurements(monkeypatch)
-    monkeypatch.setattr(model_tuning.bindings, "system_info", lambda: EPYC)
+    monkeypatch.setattr(tuning_plan.bindings, "system_info", lambda: EPYC)
 
 
 @pytest.fixture
@@ -212,6 +213,6 @@ def test_without_memory_nothing_is_copied(source, store, monkeypatch):
 def test_a_large_model_is_measured_once(source, store):
     """Below a billion parameters every type is timed twice."""
     plan = make_plan(source.path, store)
-    assert plan.is_small and plan.rounds == model_tuning._ROUNDS
-    large = model_tuning.TuningPlan(plan.types, plan.kernels, 10**9, 0, 0, {})
+    assert plan.is_small and plan.rounds == tuning_plan._ROUNDS
+    large = tuning_plan.TuningPlan(plan.types, plan.kernels, 10**9, 0, 0, {})
     assert not large.is_small and large.rounds == 1 and large.seconds > 60

@@ -11,10 +11,10 @@ from engine.profiles import shorten_measurements
 
 from llmcli.engine import derivation
 from llmcli.engine.derivation import DerivationSource
-from llmcli.engine.tuning import microbenchmark, model_tuning, slice_tuning
+from llmcli.engine.tuning import microbenchmark, slice_tuning, tuning_plan
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS, AttentionCosts
-from llmcli.engine.tuning.model_tuning import make_plan, make_tuner
-from llmcli.engine.tuning.slice_tuning import can_slice, slice_share
+from llmcli.engine.tuning.slice_tuning import SliceTuner
+from llmcli.engine.tuning.tuning_plan import can_slice, make_plan, slice_share
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header
@@ -26,10 +26,11 @@ from llmcli.weights_times import StepTimes
 def _large(monkeypatch):
     """Let tiny models be large ones, of which one layer is timed, on a processor with BF16."""
     shorten_measurements(monkeypatch)
-    monkeypatch.setattr(model_tuning, "SMALL_MODEL_PARAMETERS", 0)
-    monkeypatch.setattr(slice_tuning, "_MIN_LAYERS", 2)
-    monkeypatch.setattr(slice_tuning, "SLICE_LAYERS", 1)
-    monkeypatch.setattr(model_tuning.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
+    monkeypatch.setattr(tuning_plan, "SMALL_MODEL_PARAMETERS", 0)
+    monkeypatch.setattr(tuning_plan, "_MIN_LAYERS", 2)
+    for module in (tuning_plan, slice_tuning):
+        monkeypatch.setattr(module, "SLICE_LAYERS", 1)
+    monkeypatch.setattr(tuning_plan.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def source(tiny):
 
 
 def tune(source, store, interrupt=None):
-    return make_tuner(source, make_plan(source.path, store), store, 1, interrupt or Interrupt()).run()
+    return SliceTuner(source, make_plan(source.path, store), store, 1, interrupt or Interrupt()).run()
 
 
 def test_the_original_and_the_exact_type_are_timed(source, store):
@@ -69,7 +70,7 @@ def test_times_are_those_of_the_whole_model(source, store, monkeypatch):
 
     monkeypatch.setattr(microbenchmark, "time_steps", time_steps)
     plan = dataclasses.replace(make_plan(source.path, store), kernels=())
-    times = make_tuner(source, plan, store, 1, Interrupt()).run().weights.types["bf16"].times
+    times = SliceTuner(source, plan, store, 1, Interrupt()).run().weights.types["bf16"].times
     assert seen == ["original_1_layers", "bf16_1_layers"] * 2
     assert times.prompt == header.block_count
     assert times.single == times.wide == pytest.approx(1 / slice_share(header))

@@ -15,7 +15,7 @@ from llmcli.runtime import tune
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
-    from llmcli.engine.tuning.model_tuning import TuningPlan
+    from llmcli.engine.tuning.tuning_plan import TuningPlan
     from llmcli.models.files.model_file import ModelFile
     from llmcli.types import StateLayers
 

@@ -19,7 +19,7 @@ from scripted import last_message
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
-from llmcli.engine.tuning import microbenchmark, model_tuning
+from llmcli.engine.tuning import microbenchmark, tuning_plan
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.types import StateLayers
@@ -39,7 +39,7 @@ def _short(monkeypatch):
     """Measure very little, with one thread, on a processor with BF16."""
     monkeypatch.setenv("LLMCLI_THREADS", "1")
     shorten_measurements(monkeypatch)
-    monkeypatch.setattr(model_tuning.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
+    monkeypatch.setattr(tuning_plan.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, termina
 @pytest.mark.slow
 def test_a_large_model_is_announced(models, tiny, terminal, at_once, monkeypatch):
     """Time, disk and memory are stated before it begins."""
-    monkeypatch.setattr(model_tuning, "SMALL_MODEL_PARAMETERS", 10)
+    monkeypatch.setattr(tuning_plan, "SMALL_MODEL_PARAMETERS", 10)
     screen = terminal()
     assert models("tune", str(tiny("chatml")), err=screen.slave).code == 0
     told = " ".join(screen.close().split())
