@@ -7,6 +7,7 @@ the environment.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -242,9 +243,9 @@ SETTING_SPECS = (
     ),
     SettingSpec(
         "derived_weights",
-        _integer_parser(0, 2**24),
-        4096,
-        "disk space in MiB for copies of models in other types; 0: make none",
+        _integer_parser(0, 2**24, "auto"),
+        "auto",
+        "disk space in MiB for copies of models in other types; auto: as much as this machine has memory; 0: make none",
     ),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
@@ -309,6 +310,15 @@ class Settings:
     def origin(self, name: str) -> str:
         """Where the value of ``name`` came from."""
         return self.values[name].origin
+
+    @property
+    def copies_bytes(self) -> int:
+        """The most bytes of all copies of models in other types.
+
+        Automatically as many as this machine has memory: a copy that cannot be loaded is not made anyway.
+        """
+        limit = self["derived_weights"]
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if limit == "auto" else int(limit) << 20
 
 
 def _close_matches(name: str, known: list[str]) -> list[str]:

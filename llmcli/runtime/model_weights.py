@@ -255,13 +255,13 @@ def _exceeds_worker_memory(copy: DerivedCopy, config: RunConfig) -> bool:
 def _require_limit(config: RunConfig, weights: str) -> None:
     """Raise an error if the settings allow no copies."""
     settings = config.settings
-    if settings["derived_weights"]:
+    if settings.copies_bytes:
         return
     origin, lacks = settings.origin("weights"), "needs a copy of the model, but derived_weights is 0"
     if origin.startswith("--"):
         raise UsageError(
             f"{origin} {weights} {lacks} ({settings.origin('derived_weights')})",
-            detail="Allow copies: set derived_weights to 4096 (llm config edit)",
+            detail="Allow copies: set derived_weights to auto (llm config edit)",
         )
     raise ConfigError("weights", origin=origin, detail=f"{weights} {lacks}")
 

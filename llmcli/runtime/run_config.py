@@ -152,7 +152,7 @@ def engine_options(
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
-        derived_bytes=settings["derived_weights"] << 20,
+        derived_bytes=settings.copies_bytes,
         weights=weights,
         adapters=() if model is None else model.adapters,
         draft=None if model is None else model.draft_path,

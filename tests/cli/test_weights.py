@@ -328,13 +328,16 @@ def test_doctor_counts_the_copies(llm):
     run = llm("doctor", "--json")
     found = next(each for line in run.out.splitlines() for each in [json.loads(line)] if each["check"] == "models")
     assert found["data"]["derived_bytes"] >= copy.stat().st_size
-    assert found["data"]["derived_limit_bytes"] == 4096 << 20 and "copies in other types" in found["text"]
+    assert found["data"]["derived_limit_bytes"] > 1 << 30 and "copies in other types" in found["text"]
 
 
-def test_the_default_limit_leaves_room_for_small_models():
-    """4 GiB: a model of a billion parameters in bf16 takes two."""
+def test_the_default_limit_of_copies_is_the_memory_of_the_machine():
+    """A larger copy could not be loaded; a number is a limit in MiB."""
     settings = resolve_settings({}, {}, None)
-    assert (settings["weights"], settings["derived_weights"]) == ("auto", 4096)
+    assert (settings["weights"], settings["derived_weights"]) == ("auto", "auto")
+    (total,) = (line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    assert settings.copies_bytes == pytest.approx(int(total) * 1024, rel=0.05)
+    assert resolve_settings({}, {"LLMCLI_DERIVED_WEIGHTS": "5"}, None).copies_bytes == 5 << 20
 
 
 def test_the_memory_that_show_names_is_that_of_the_weights_in_use(answer, mine, monkeypatch):

@@ -78,7 +78,7 @@ class ModelLibrary(ModelResolver):
         """The copies of models in other types, with the limit of the settings."""
         from llmcli.models.library.derived_weights import DerivedWeightsStore
 
-        return DerivedWeightsStore(self._derived_directory.absolute(), self._settings["derived_weights"] << 20)
+        return DerivedWeightsStore(self._derived_directory.absolute(), self._settings.copies_bytes)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
