@@ -9,30 +9,29 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore2
 
 from llmcli import __version__
-from llmcli.backends.remote.transport.cancellation import (
-    CancellableNetwork,
-    CancelToken,
-    DeadlineExceeded,
-    Exchange,
-    make_pool,
-    network_errors,
-)
-from llmcli.backends.remote.transport.proxies import find_proxy
-from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import AccessDenied, BadDocument, LlmError, MissingError, RemoteError, UsageError
 from llmcli.errors.network_errors import PageUnavailable, UntrustedPage
 from llmcli.fast_dataclass import frozen
+from llmcli.network.cancellation import CancellableNetwork, CancelToken, DeadlineExceeded, Exchange
+from llmcli.network.connections import make_pool
+from llmcli.network.failures import (
+    PROXY_AUTH_REQUIRED,
+    FailureErrors,
+    classify_failure,
+    classify_tunnel_status,
+    network_errors,
+)
+from llmcli.network.proxies import find_proxy
+from llmcli.network.retry_policy import RetryCounter, RetryPolicy, is_temporary_status, parse_retry_after
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:=&?~#+!$,;'@()*[]|-._"
@@ -145,6 +144,9 @@ def check_addresses(subject: str, host: str, addresses: list[str]) -> None:
             )
 
 
+RETRY_POLICY = RetryPolicy(max_tries=3)
+"""Somebody waits for the page."""
+_ERRORS = FailureErrors(PageUnavailable, PageUnavailable, PageUnavailable, UntrustedPage)
 MAX_PAGE_BYTES = 32 << 20
 _FETCH_TIMEOUT_S = 60.0
 """Seconds for a page with all its redirects."""
@@ -155,8 +157,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK = 200
 _MISSING = frozenset({404, 410})
 _DENIED = frozenset({401, 402, 403, 407, 451})
-_LATER = frozenset({408, 425, 429})
-_SERVER_ERRORS = 500
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _ANY_ZLIB = 32 + zlib.MAX_WBITS
 """The header of gzip or of zlib."""
@@ -177,12 +177,18 @@ class PageFetcher:
     """Fetches pages. ``allows_private``: also from this machine and private networks."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, allows_private: bool = False, timeout: float = _FETCH_TIMEOUT_S
+        self,
+        environ: Mapping[str, str],
+        *,
+        allows_private: bool = False,
+        timeout: float = _FETCH_TIMEOUT_S,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
-        """``environ`` may name a proxy; ``timeout``: seconds for a page."""
+        """``environ`` may name a proxy; ``timeout``: seconds for a page, with all attempts and redirects."""
         self._environ = environ
         self._allows_private = allows_private
         self._timeout = timeout
+        self._retry_policy = retry_policy or RETRY_POLICY
 
     def fetch(self, name: str) -> FetchedPage:
         """Return the page at a web address.
@@ -192,11 +198,20 @@ class PageFetcher:
         address = parse_web_address(name)
         call = CancelToken(time.monotonic() + self._timeout)
         for _ in range(MAX_REDIRECTS + 1):
-            found = _PageRequest(name, address, call, self._environ, allows_private=self._allows_private).send()
+            found = self._send(_PageRequest(name, address, call, self._environ, allows_private=self._allows_private))
             if isinstance(found, FetchedPage):
                 return found
             address = found
         raise RemoteError(name, detail=f"more than {MAX_REDIRECTS} redirects")
+
+    def _send(self, request: _PageRequest) -> FetchedPage | WebAddress:
+        """Send a request, again after a failure that may pass, unless the pause would exceed the time for the page."""
+        retries = RetryCounter(self._retry_policy, request.call.sleep)
+        while True:
+            try:
+                return request.send()
+            except PageUnavailable as error:
+                retries.wait_or_raise(error, longest=request.call.remaining)
 
 
 class _PageRequest:
@@ -207,30 +222,38 @@ class _PageRequest:
     ) -> None:
         self._name = name
         self._address = address
-        self._call = call
-        self._proxy = find_proxy(ServerConfig(base_url=address.origin), environ)
+        self.call = call
+        self._proxy = find_proxy(address.origin, environ)
         self._allows_private = allows_private
 
     def send(self) -> FetchedPage | WebAddress:
         """Return the page, or the address to which it redirects."""
         network = CancellableNetwork(None if self._proxy else self._connect)
-        network.exchange = exchange = Exchange(self._call, _CONNECT_TIMEOUT_S, _SILENCE_TIMEOUT_S)
-        expected: tuple[type[Exception], ...] = (*network_errors(self._proxy), DeadlineExceeded)
+        network.exchange = exchange = Exchange(self.call, _CONNECT_TIMEOUT_S, _SILENCE_TIMEOUT_S)
         try:
             if self._proxy is not None:
                 self._check_behind_proxy()
             with make_pool(network, self._proxy, is_encrypted=self._address.scheme == "https") as pool:
                 response = pool.handle_request(self._request(exchange))
                 try:
+                    if response.status == PROXY_AUTH_REQUIRED and self._proxy is not None:
+                        raise classify_tunnel_status(self._proxy, response.status).make_error(self._name, _ERRORS)
                     return self._read(response)
                 finally:
-                    self._call.attach_socket(None)
+                    self.call.attach_socket(None)
                     response.close()
-        except expected as error:
-            self._raise_failure(error, exchange)
+        except DeadlineExceeded as error:
+            raise self._late_error() from error
+        except network_errors(self._proxy) as error:
+            if self.call.remaining == 0:
+                raise self._late_error() from error
+            raise classify_failure(error, exchange, self._proxy).make_error(self._name, _ERRORS) from error
         finally:
             if exchange.stream is not None:
                 exchange.stream.close()
+
+    def _late_error(self) -> PageUnavailable:
+        return PageUnavailable(self._name, detail="the page did not arrive in time")
 
     def _connect(self, host: str, port: int, timeout: float) -> httpcore2.NetworkStream:
         """Connect to a checked address of ``host``: the first one that answers."""
@@ -267,7 +290,7 @@ class _PageRequest:
         if response.status in _REDIRECTS and "location" in fields:
             return self._redirect(fields["location"])
         if response.status != _OK:
-            raise self._status_error(response.status)
+            raise self._status_error(response.status, fields)
         coding = fields.get("content-encoding", "identity").strip().lower() or "identity"
         if coding not in {"identity", *_CODINGS}:
             raise RemoteError(self._name, detail=f"a content coding that llm did not request ({coding[:40]})")
@@ -296,7 +319,8 @@ class _PageRequest:
             raise UntrustedPage(self._name, detail=f"it redirects to {address.origin}, which is not encrypted")
         return address
 
-    def _status_error(self, status: int) -> LlmError:
+    def _status_error(self, status: int, fields: Mapping[str, str]) -> LlmError:
+        """Return the error for a status; ``fields`` of the header have lower-case names."""
         where = "" if self._address.url == self._name else f" of {self._address.url}"
         detail = f"HTTP status {status}{where}"
         if status in _MISSING:
@@ -316,36 +340,9 @@ class _PageRequest:
                 advice="If you can see the page in a browser, save it as a file and name that.",
                 type_name="PageDenied",
             )
-        if status in _LATER or status >= _SERVER_ERRORS:
-            return PageUnavailable(self._name, detail=detail)
+        if is_temporary_status(status):
+            return PageUnavailable(self._name, retry_after=parse_retry_after(fields), detail=detail)
         return RemoteError(self._name, detail=detail)
-
-    def _raise_failure(self, error: Exception, exchange: Exchange) -> NoReturn:
-        """Raise what a failed connection or response means for the user."""
-        name = self._name
-        if isinstance(error, ssl.SSLCertVerificationError):
-            detail = f"its certificate cannot be verified: {error.verify_message}"
-            raise UntrustedPage(name, detail=detail) from error
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            raise UntrustedPage(name, detail=f"TLS failed: {error.reason or error}") from error
-        is_answer = not isinstance(error, OSError | DeadlineExceeded | httpcore2.ProxyError)
-        if is_answer and not exchange.peer_closed:
-            raise RemoteError(name, detail=f"its response is not HTTP ({type(error).__name__})") from error
-        raise PageUnavailable(name, detail=self._describe(error, exchange)) from error
-
-    def _describe(self, error: Exception, exchange: Exchange) -> str:
-        try:
-            self._call.check()
-        except DeadlineExceeded:
-            return "the page did not arrive in time"
-        if isinstance(error, httpcore2.ProxyError) and self._proxy is not None:
-            return f"{self._proxy.label} refuses the connection"
-        if isinstance(error, TimeoutError):
-            seconds = _SILENCE_TIMEOUT_S if exchange.is_connected else _CONNECT_TIMEOUT_S
-            return f"no answer within {seconds:g} seconds"
-        if isinstance(error, OSError) and not exchange.is_connected:
-            return error.strerror or str(error)
-        return "the connection broke"
 
 
 def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -186,7 +186,7 @@ def tiny(tmp_path_factory):
 def server(monkeypatch):
     """Return a server of OpenAI's protocol on loopback; retries wait only briefly."""
     from llmcli.backends.remote import remote_backend
-    from llmcli.backends.remote.transport.retries import RetryPolicy
+    from llmcli.network.retry_policy import RetryPolicy
 
     monkeypatch.setattr(
         remote_backend,

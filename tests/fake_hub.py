@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.network.transfers import DownloadRetryPolicy
 from llmcli.types import Notice, Progress
 
 REPO = "maker/tiny-GGUF"
 QUICK_RETRIES = DownloadRetryPolicy(
-    connect_timeout_s=30, response_timeout_s=30, read_timeout_s=30, max_tries=3, backoff_s=0.001, max_wait_s=1
+    connect_timeout_s=30, response_timeout_s=30, read_timeout_s=30, max_tries=3, first_pause_s=0.001, max_pause_s=1
 )
 """Retries hardly wait; the time-outs are longer than any pause of a machine under load."""
 PORTAL_PAGE = b"<html><body>Please log in to the network</body></html>"

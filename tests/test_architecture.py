@@ -43,17 +43,18 @@ LEAVES = {
 ROOMS = {
     "cli": None,  # may use everything
     "ray": {"cli", "runtime", "tasks", "prompts", "documents", "backends", "models"},
-    "runtime": {"backends", "models", "prompts", "worker", "engine", "engine_packages"},
-    "engine_packages": {"models"},
-    "page_fetcher": {"backends"},
+    "runtime": {"backends", "models", "prompts", "worker", "engine", "engine_packages", "network"},
+    "engine_packages": {"models", "network"},
+    "page_fetcher": {"network"},
     "tasks": {"prompts", "documents", "store", "backends", "openai_api"},
-    "backends": {"openai_api", "worker", "engine"},
+    "backends": {"openai_api", "worker", "engine", "network"},
     "serve": {"anthropic_api", "openai_api", "worker"},
     "worker": {"anthropic_api", "openai_api", "engine"},
     "anthropic_api": {"openai_api"},
     "openai_api": set(),
     "engine": {"models"},  # of models only the GGUF header and what follows from it
-    "models": set(),
+    "models": {"network"},
+    "network": set(),
     "store": set(),
     "documents": {"provenance"},
     "prompts": set(),
@@ -66,11 +67,9 @@ NARROW = {
     },  # the texts of errors are those of a row
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("documents", "provenance"): {"llmcli.provenance.statement"},  # statements are no documents of a directory
-    ("page_fetcher", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
     ("engine_packages", "models"): {
         "llmcli.models.files.file_bytes",
         "llmcli.models.files.paths",
-        "llmcli.models.hub.transfers",
     },
     ("engine", "models"): {
         "llmcli.models.gguf.header",
@@ -91,9 +90,9 @@ ONLY_IN = {
     "prompt_toolkit": "cli",
     "llama_cpp": "engine",
     "llguidance": "engine",
-    "huggingface_hub": "models",
-    "httpcore2": ("backends", "page_fetcher"),
-    "socksio": "backends",
+    "httpcore2": ("network", "backends", "page_fetcher"),
+    "httpx2": ("network", "models", "engine_packages"),
+    "socksio": "network",
 }
 MAX_LINES = 600
 COMMANDS = ("cli", "commands")

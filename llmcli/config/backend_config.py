@@ -112,13 +112,17 @@ class ServerConfig:
         """Whether the server runs on this machine, or all of several do, so that no data leaves it."""
         if self.base_urls:
             return all(member.is_loopback for member in self.members)
-        host = self.host
-        if host == "localhost" or host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback_host(self.host)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host name or IP address in lower case is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_base_url(value: Any) -> str:

@@ -18,32 +18,31 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from llmcli import __version__, engine_library
 from llmcli.engine_library import EngineLibrary
 from llmcli.engine_packages.package_table import EnginePackage
 from llmcli.errors import AccessDenied, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import ReadTimedOut, ServerUnreachable, UntrustedDownload
 from llmcli.files import private_files
 from llmcli.files.file_lock import hold_lock
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space
 from llmcli.models.files.paths import translate_write_errors
-from llmcli.models.hub.transfers import (
-    DownloadRetryPolicy,
-    FirstItemTimeout,
-    RetryCounter,
-    describe_failure,
-    iterate_in_thread,
-    parse_retry_after,
-)
+from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
+from llmcli.network.transfers import DownloadAttempts, DownloadRetryPolicy, FirstItemTimeout, iterate_in_thread
 from llmcli.types import Progress
 
-RETRY_POLICY = DownloadRetryPolicy()
+if TYPE_CHECKING:
+    from llmcli.network.cancellation import CancelToken
+
+RETRY_POLICY = DownloadRetryPolicy(max_connect_tries=3)
+"""No other source has the packages."""
 _SCRATCH_PREFIX = ".install-"
 _LOCK_FILE = ".lock"
 _LOCK_POLL_S = 0.2
-_PARTIAL_CONTENT, _OK, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 206, 200, 404, 429, 500
+_PARTIAL_CONTENT, _OK = 206, 200
 _LICENCE_FILE = "LICENSE"
 _MAX_LICENCE_BYTES = 1 << 16
 _UNUSED_LIBRARIES = ("libllama-common.",)
@@ -140,24 +139,24 @@ class _ArchiveFile:
 
 def _download(package: EnginePackage, path: Path, interrupt: Interrupt, registry: str) -> Iterator[Progress]:
     """Write the archive to ``path``; each attempt continues after the bytes of the one before."""
-    retries, detector = RetryCounter(RETRY_POLICY, interrupt), RETRY_POLICY.make_stall_detector(package.label)
+    attempts = DownloadAttempts(RETRY_POLICY, package.label, interrupt)
     with path.open("wb") as file:
         archive = _ArchiveFile(file, package, registry)
+        furthest = 0
         while archive.size < package.size:
-            before = archive.size
             try:
                 for block in _receive(package, registry, archive.size, interrupt):
                     if block is None:  # the server sends everything again
                         archive.restart()
                         continue
                     archive.append(block)
-                    detector.add_bytes(len(block))
+                    attempts.add_bytes(len(block))
                     yield Progress(archive.size, package.size, "bytes", package.label)
                 archive.require_complete()
             except TemporaryFailure as error:
-                if archive.size > before:
-                    retries.reset()
-                detector.exclude_pause(retries.wait_or_raise(error))
+                has_progressed = archive.size > furthest
+                furthest = max(furthest, archive.size)
+                attempts.wait_or_raise(error, has_progressed=has_progressed)
         archive.require_match()
 
 
@@ -165,30 +164,36 @@ def _receive(package: EnginePackage, registry: str, start: int, interrupt: Inter
     """Yield the bytes of the archive from ``start`` on; None first if they come from its beginning nevertheless."""
     import httpx2
 
-    items = _request(package, registry, start)
+    from llmcli.network.cancellation import CancelToken
+    from llmcli.network.failures import ConnectionFailure, FailureErrors
+
+    call = CancelToken()
+    items = _request(package, registry, start, call)
     try:
-        yield from iterate_in_thread(items, interrupt, RETRY_POLICY.response_timeout_s)
+        yield from iterate_in_thread(items, interrupt, RETRY_POLICY.response_timeout_s, call.cancel)
     except FirstItemTimeout as error:
-        raise TemporaryFailure(package.label, detail=f"no answer from {registry}") from error
-    except httpx2.TransportError as error:
-        raise TemporaryFailure(package.label, detail=f"{registry}: {describe_failure(error)}") from error
+        raise ServerUnreachable(package.label, detail=f"no answer from {registry}") from error
+    except ConnectionFailure as error:
+        errors = FailureErrors(ServerUnreachable, ReadTimedOut, untrusted=UntrustedDownload)
+        raise error.failure.make_error(package.label, errors, where=registry) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise RemoteError(package.label, detail=f"{registry}: {error}") from error
 
 
-def _request(package: EnginePackage, registry: str, start: int) -> Iterator[bytes | None]:
-    import httpx2
+def _request(package: EnginePackage, registry: str, start: int, call: CancelToken) -> Iterator[bytes | None]:
+    from llmcli.network.connections import CALL_EXTENSION, open_client
 
     headers = {"user-agent": f"llmcli/{__version__}", "accept-encoding": "identity"}
     if start:
         headers["range"] = f"bytes={start}-"
-    timeout = httpx2.Timeout(RETRY_POLICY.read_timeout_s, connect=RETRY_POLICY.connect_timeout_s)
+    policy, extensions = RETRY_POLICY, {CALL_EXTENSION: call}
+    timeouts = {"connect_timeout_s": policy.connect_timeout_s, "read_timeout_s": policy.read_timeout_s}
     with (
-        httpx2.Client(follow_redirects=True, timeout=timeout) as client,
-        client.stream("GET", package.url(registry), headers=headers) as response,
+        open_client(os.environ, **timeouts) as client,
+        client.stream("GET", package.url(registry), headers=headers, extensions=extensions) as response,
     ):
         status = response.status_code
-        if status == _TOO_MANY or status >= _SERVER_ERROR:
+        if is_temporary_status(status):
             wait = parse_retry_after({name.lower(): value for name, value in response.headers.items()})
             raise TemporaryFailure(package.label, retry_after=wait, detail=f"{registry}: HTTP status {status}")
         if status in {401, 403}:

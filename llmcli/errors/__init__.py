@@ -44,7 +44,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
-    |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, PackageUnavailable,
+    |  |- ServerUnreachable (HubUnreachable), ServerStalled, RateLimited, PageUnavailable, PackageUnavailable,
     |  |  ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
     |  `- DerivedWeightsMissing  [m]
     |- RemoteError             76   checksum mismatch, protocol error
@@ -52,7 +52,7 @@
     |  |- RequestRejected           (a server does not accept the request)
     |  |  `- BadRequest  [n]
     |  |- UntrustedServer           (a server does not prove its identity, or redirects elsewhere)
-    |  |  `- UntrustedPage  [n]
+    |  |  `- UntrustedPage, UntrustedDownload  [n]
     |  `- NoLabelAnswered  [r]
     |- AccessDenied            77   authentication or permission
     |  `- Unauthorized              (a server does not accept the key)

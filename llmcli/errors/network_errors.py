@@ -69,7 +69,11 @@ class UntrustedPage(UntrustedServer):
     """The server of the page ``subject`` does not prove its identity, or redirects to where llm does not go."""
 
 
-class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
+class UntrustedDownload(UntrustedServer):
+    """The server of the download ``subject`` does not prove its identity."""
+
+
+class HubUnreachable(ServerUnreachable, type_name="Unreachable"):
     """No connection to the Hub, or no response; another source may still have the file."""
 
 

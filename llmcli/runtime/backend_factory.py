@@ -116,7 +116,7 @@ def build_remote(
     from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalancingBackend
     from llmcli.backends.remote.remote_backend import DEFAULT_RETRY_POLICY, RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
-    from llmcli.backends.remote.transport.proxies import find_proxy
+    from llmcli.network.proxies import find_proxy
 
     context_tokens = config.settings["ctx"]
     _report_waiting(config, server.label)
@@ -129,7 +129,7 @@ def build_remote(
             config.interrupt,
             model=model_name,
             context=None if context_tokens == "auto" else context_tokens,
-            proxy=find_proxy(member, config.environ),
+            proxy=find_proxy(member.base_url, config.environ),
             cache=config.paths.cache,
             retry_policy=SINGLE_TRY,
             labels=labels and not server.mixed,

@@ -179,7 +179,7 @@ def open_probes(runtime: Runtime, name: str | None, *, consents: bool) -> Iterat
     """
     from llmcli.backends.remote.remote_backend import RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
-    from llmcli.backends.remote.transport.proxies import find_proxy
+    from llmcli.network.proxies import find_proxy
 
     settings, environ = runtime.settings, runtime.environ
     if name is not None:
@@ -197,7 +197,9 @@ def open_probes(runtime: Runtime, name: str | None, *, consents: bool) -> Iterat
     if not server.is_loopback:
         runtime.observer.server_used(server)
     backends = [
-        RemoteBackend(member, key, runtime.interrupt, model=runtime.model_name, proxy=find_proxy(member, environ))
+        RemoteBackend(
+            member, key, runtime.interrupt, model=runtime.model_name, proxy=find_proxy(member.base_url, environ)
+        )
         for member, key in zip(server.members, keys, strict=True)
     ]
     try:

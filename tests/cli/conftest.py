@@ -33,9 +33,7 @@ def hub(tiny, monkeypatch):
     server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(
-        "llmcli.models.hub.transfers.sleep_interruptibly", lambda _seconds, interrupt: interrupt.check()
-    )
+    monkeypatch.setattr("llmcli.network.transfers.sleep_interruptibly", lambda _seconds, interrupt: interrupt.check())
     close_session()
     yield server
     server.close()

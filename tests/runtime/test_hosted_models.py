@@ -24,7 +24,7 @@ KEY_HEADERS = {
 def hosted(request, monkeypatch):
     """Return a server of each protocol; retries wait only briefly."""
     from llmcli.backends.remote import remote_backend
-    from llmcli.backends.remote.transport.retries import RetryPolicy
+    from llmcli.network.retry_policy import RetryPolicy
 
     policy = RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_pause_s=5)
     monkeypatch.setattr(remote_backend, "DEFAULT_RETRY_POLICY", policy)

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.error_mapping import shorten_message
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 
 _DIRECTORY = re.compile(r".*[/\\]", re.DOTALL)
@@ -45,7 +45,7 @@ class AnsweringModelCheck:
         """Take the names that the server lists."""
         self._listed = frozenset(names)
 
-    def check(self, call: CancelToken, requested: str, answered: object) -> None:
+    def check(self, call: RemoteCall, requested: str, answered: object) -> None:
         """Give ``call`` a warning if its answer names a model that was not asked for and that is not listed.
 
         The list must be known: see ``check_last``.
@@ -60,7 +60,7 @@ class AnsweringModelCheck:
         with self._lock:
             self.warning = self.warning or warning
 
-    def check_last(self, call: CancelToken, requested: str, list_names: Callable[[], Iterable[str]]) -> None:
+    def check_last(self, call: RemoteCall, requested: str, list_names: Callable[[], Iterable[str]]) -> None:
         """Check the last answer of ``call`` if that needed the list, which ``list_names`` then asks the server for."""
         if self._listed is None and call.answering_model and not is_same_model(requested, call.answering_model):
             self.set_listed(list_names())

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities, join_text
 from llmcli.backends.remote.label_server import score_request
 from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLMCLI, ProtocolRequest, ServerModel
-from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.error_mapping import shorten_message
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.errors import RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest
@@ -54,7 +54,7 @@ class CandidateScorer:
         self._has_score_endpoint = ours and SCORE_PATH not in capabilities.refused_fields
         self._has_logprobs = chat_client.protocol.offers_logprobs
 
-    def score_candidates(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+    def score_candidates(self, call: RemoteCall, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of the request's candidates, and the usage. Raises as ``HttpClient.open_response``."""
         if self._has_score_endpoint:
             try:
@@ -72,14 +72,14 @@ class CandidateScorer:
         found, sampled = self._score_by_sampling(call, request)
         return found, usage + sampled
 
-    def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+    def _score_by_endpoint(self, call: RemoteCall, request: Request) -> tuple[CandidateScores, Usage]:
         (scores,), usage = score_request(self._chat_client, call, request, self._model, labels=False)
         assert isinstance(scores, CandidateScores)
         return replace(scores, method="score"), usage
 
     # ---- by logprobs ----------------------------------------------------------------------------------------------
 
-    def _score_by_logprobs(self, call: CancelToken, request: Request) -> tuple[CandidateScores | None, Usage]:
+    def _score_by_logprobs(self, call: RemoteCall, request: Request) -> tuple[CandidateScores | None, Usage]:
         plain = replace(
             request,
             sampling=replace(request.sampling, temperature=0.0),
@@ -98,7 +98,7 @@ class CandidateScorer:
         scores = tuple(Score(name, math.log(max(mass, _MIN_PROBABILITY)), 1) for name, mass in masses.items())
         return CandidateScores(request.id, scores, "logprobs"), finished.usage
 
-    def _collect_events(self, call: CancelToken, request: Request, *, stream: bool) -> tuple[list[Event], Finished]:
+    def _collect_events(self, call: RemoteCall, request: Request, *, stream: bool) -> tuple[list[Event], Finished]:
         def build() -> ProtocolRequest:
             refused = self._capabilities.refused_fields
             return self._chat_client.protocol.build_request(request, self._model.name, refused, stream=stream)
@@ -107,7 +107,7 @@ class CandidateScorer:
 
     # ---- by samples -----------------------------------------------------------------------------------------------
 
-    def _score_by_sampling(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+    def _score_by_sampling(self, call: RemoteCall, request: Request) -> tuple[CandidateScores, Usage]:
         seed, usage = request.sampling.seed, Usage()
         counts = dict.fromkeys(request.candidates, 0)
         first_answer = ""

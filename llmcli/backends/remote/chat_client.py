@@ -22,12 +22,13 @@ from llmcli.backends.remote.answering_model import AnsweringModelCheck
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, clean_json, find_refused_field
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
-from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import BadRequest, ServerStalled
 from llmcli.files import private_files
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.types import Event, Finished, Request, TextDelta
 
 _MAX_AGE_S = 7 * 86_400
@@ -167,7 +168,7 @@ class ChatClient:
 
     def with_supported_fields(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         capabilities: ServerCapabilities,
         make: Callable[[], ProtocolRequest],
         send: Callable[[ProtocolRequest], T],
@@ -189,13 +190,11 @@ class ChatClient:
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
-    def get_json(self, call: CancelToken, path: str, *, root: bool = False) -> Any:
+    def get_json(self, call: RemoteCall, path: str, *, root: bool = False) -> Any:
         """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
         return clean_json(self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root)))
 
-    def post_json(
-        self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str, root: bool = False
-    ) -> Any:
+    def post_json(self, call: RemoteCall, path: str, body: Mapping[str, Any], *, model: str, root: bool = False) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
         answer = self._retrier.run(
             call, lambda: self.http_client.request_json(call, "POST", path, body, root=root, model=model)
@@ -205,7 +204,7 @@ class ChatClient:
 
     def stream_events(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         request: Request,
         capabilities: ServerCapabilities,
         model: str,
@@ -225,7 +224,7 @@ class ChatClient:
 
     def collect_events(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         request: Request,
         capabilities: ServerCapabilities,
         build: Callable[[], ProtocolRequest],
@@ -245,7 +244,7 @@ class ChatClient:
 
     def _send_once(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         request: Request,
         made: ProtocolRequest,
         put: Callable[[Event], None],
@@ -283,7 +282,7 @@ class ChatClient:
 
     def _receive_events(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         request: Request,
         made: ProtocolRequest,
         reader: AnswerParser,
@@ -305,7 +304,7 @@ class ChatClient:
                 raise RemoteError(self.server.label, detail=f"it sent {kind} instead of an answer")
 
     def _read_stream(
-        self, call: CancelToken, answer: HttpResponse, reader: AnswerParser, chunks: int, put: Callable[[Event], None]
+        self, call: RemoteCall, answer: HttpResponse, reader: AnswerParser, chunks: int, put: Callable[[Event], None]
     ) -> None:
         stream, size, heard = EventStream(), 0, time.monotonic()
         for block in answer.iter_blocks():

@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.errors import ConfigError, RemoteError, RequestRejected
 from llmcli.errors.network_errors import BadRequest
 from llmcli.fast_dataclass import replace
@@ -20,7 +20,7 @@ from llmcli.openai_api.scoring import INFO_PATH, LABELS_FIELD, SCORE_PATH
 from llmcli.types import Event, Request, Usage
 
 
-def add_details(client: ChatClient, call: CancelToken, model: ServerModel, *, labels: bool) -> ServerModel:
+def add_details(client: ChatClient, call: RemoteCall, model: ServerModel, *, labels: bool) -> ServerModel:
     """Return ``model`` with what its server says about it, which loads it; unchanged if the server is older than that.
 
     ``labels``: about the weights that label there. Raises as ``HttpClient.open_response``.
@@ -41,7 +41,7 @@ def add_details(client: ChatClient, call: CancelToken, model: ServerModel, *, la
 
 
 def score_request(
-    client: ChatClient, call: CancelToken, request: Request, model: ServerModel, *, labels: bool
+    client: ChatClient, call: RemoteCall, request: Request, model: ServerModel, *, labels: bool
 ) -> tuple[list[Event], Usage]:
     """Return the scores of a request's candidates and its hidden states.
 
@@ -73,7 +73,7 @@ def score_request(
     return events, usage
 
 
-def count_prompt(client: ChatClient, call: CancelToken, request: Request, model: ServerModel) -> int:
+def count_prompt(client: ChatClient, call: RemoteCall, request: Request, model: ServerModel) -> int:
     """Return the tokens of a prompt for the weights that label. Raises as ``HttpClient.open_response``."""
     body = {"model": model.name, "messages": dump_messages(request.messages), **_label_fields(labels=True)}
     answer = client.post_json(call, "/count", body, model=model.name)

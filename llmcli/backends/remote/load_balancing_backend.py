@@ -21,9 +21,9 @@ from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import RemoteBackend, estimate_tokens
 from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.request_router import Assignment, RequestRouter, RoutedServer
-from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
-from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import (
     ConfigError,
@@ -40,6 +40,8 @@ from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest, RateLimited, ServerStalled, ServerUnreachable
 from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.interrupt import Interrupt
+from llmcli.network.cancellation import Cancelled
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -96,7 +98,7 @@ class LoadBalancingBackend:
         label = f"{server.name} ({server.address})" if server.base_urls else server.label
         self._router = RequestRouter(len(members), label, interrupt=interrupt)
         self._questions = Retrier(ConcurrencyLimiter(len(members), retry_policy.max_pause_s), retry_policy)
-        self._closing = CancelToken()
+        self._closing = RemoteCall()
         self._connecting = threading.Lock()
         self._models: dict[RoutedServer, ServerModel] = {}
 
@@ -168,7 +170,7 @@ class LoadBalancingBackend:
         """Raise the error of an interrupt or of the deadline, if there is one."""
         self._interrupt.check()
 
-    def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
+    def stream(self, call: RemoteCall, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``RemoteBackend.stream``.
 
         A gathered answer is passed on when it is complete, so that it can be repeated on another server until then.
@@ -181,7 +183,7 @@ class LoadBalancingBackend:
             else:
                 held.append(event)
 
-        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[Finished, Usage]:
+        def send(member: RemoteBackend, attempt: RemoteCall) -> tuple[Finished, Usage]:
             held.clear()
             finished = member.stream(attempt, request, hold if request.gathered else put)
             return finished, finished.usage
@@ -191,25 +193,25 @@ class LoadBalancingBackend:
             put(event)
         return finished
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
+    def generate_structured(self, call: RemoteCall, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``RemoteBackend.generate_structured``."""
 
-        def send(member: RemoteBackend, attempt: CancelToken) -> tuple[tuple[list[Event], Finished], Usage]:
+        def send(member: RemoteBackend, attempt: RemoteCall) -> tuple[tuple[list[Event], Finished], Usage]:
             events, finished = member.generate_structured(attempt, request)
             return (events, finished), finished.usage
 
         return self._route(call, request, send)
 
-    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+    def score(self, call: RemoteCall, request: Request) -> tuple[list[Event], Usage]:
         """Return the scores of candidates, and hidden states; see ``RemoteBackend.score``."""
         return self._route(call, request, lambda member, attempt: _with_usage(member.score(attempt, request)))
 
-    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+    def embed(self, call: RemoteCall, request: Request) -> tuple[Embeddings, Usage]:
         """Return the vectors of texts; see ``RemoteBackend.embed``."""
         return self._route(call, request, lambda member, attempt: _with_usage(member.embed(attempt, request)))
 
     def _route(
-        self, call: CancelToken, request: Request, send: Callable[[RemoteBackend, CancelToken], tuple[T, Usage]]
+        self, call: RemoteCall, request: Request, send: Callable[[RemoteBackend, RemoteCall], tuple[T, Usage]]
     ) -> T:
         """Return what ``send`` returns for one of the servers; after a failure that may pass, try again.
 
@@ -245,7 +247,7 @@ class LoadBalancingBackend:
 
     def _may_repeat(
         self,
-        call: CancelToken,
+        call: RemoteCall,
         request: Request,
         assignment: Assignment,
         failures: _RequestFailures,
@@ -256,9 +258,7 @@ class LoadBalancingBackend:
         The server is set aside if it answers no other request, either.
         """
         policy, is_interactive = self._retry_policy, request.priority is Priority.INTERACTIVE
-        most = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries
-        pause = policy.pause(failures.count, getattr(error, "retry_after", None))
-        may_pass = isinstance(error, TemporaryFailure) and failures.count < most and pause <= policy.max_pause_s
+        pause = policy.next_pause(error, failures.count)
         problem = self._find_problem(call, request, assignment, error, is_last=failures.count >= policy.max_tries)
         if problem is not None:
             self._set_aside(assignment, problem, request, failures.count)
@@ -266,12 +266,12 @@ class LoadBalancingBackend:
                 if isinstance(problem, RateLimited) and failures.count >= policy.max_tries:
                     failures.count = 0
                 return failures.count < policy.max_tries
-        if may_pass and len(failures.servers) == len(self._members):
+        if pause is not None and len(failures.servers) == len(self._members):
             call.sleep(pause)
-        return may_pass
+        return pause is not None
 
     def _find_problem(
-        self, call: CancelToken, request: Request, assignment: Assignment, error: LlmError, *, is_last: bool
+        self, call: RemoteCall, request: Request, assignment: Assignment, error: LlmError, *, is_last: bool
     ) -> LlmError | None:
         """Return why the server is set aside, None if it answers other requests.
 
@@ -295,7 +295,7 @@ class LoadBalancingBackend:
         return None
 
     def _check_server(
-        self, server: RoutedServer, call: CancelToken, request: Request | None, *, names_model: bool = True
+        self, server: RoutedServer, call: RemoteCall, request: Request | None, *, names_model: bool = True
     ) -> Usage:
         """Ask a server for its model, and for one word in the way of ``request``; return what the word took.
 
@@ -391,7 +391,7 @@ class LoadBalancingBackend:
         answers: queue.SimpleQueue[tuple[RoutedServer, ServerModel | Exception]] = queue.SimpleQueue()
         found: dict[RoutedServer, ServerModel] = {}
         errors: dict[RoutedServer, LlmError] = {}
-        asking = CancelToken(self._interrupt.deadline)
+        asking = RemoteCall(self._interrupt.deadline)
         until: float | None = None
 
         def ask(server: RoutedServer) -> None:

@@ -27,11 +27,9 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 )
 from llmcli.backends.remote.remote_job import RemoteJob, hidden_states_missing, with_progress
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
-from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.backends.remote.transport.retries import RetryPolicy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import (
     LlmError,
@@ -45,6 +43,8 @@ from llmcli.errors import (
 from llmcli.errors.network_errors import BadRequest, NotOnServers
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt, run_in_thread
+from llmcli.network.proxies import Proxy
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.openai_api.embeddings import parse_embedding_response
 from llmcli.types import (
     BackendInfo,
@@ -201,7 +201,7 @@ class RemoteBackend:
         """How many requests the server takes at once, as far as it has shown."""
         return self._chat_client.limiter.limit
 
-    def identify(self, call: CancelToken) -> ServerModel:
+    def identify(self, call: RemoteCall) -> ServerModel:
         """Ask the server which model it has now, with its weights if it knows them. Raises as ``info``.
 
         Requests go on naming the one that it had before until ``use_model``.
@@ -216,7 +216,7 @@ class RemoteBackend:
         with self._lock:
             self._model = model
 
-    def answer_word(self, call: CancelToken, request: Request) -> Usage:
+    def answer_word(self, call: RemoteCall, request: Request) -> Usage:
         """Let the server answer one word in the way of ``request``: an embedding, a prompt, a score, or else a chat.
 
         Raises as ``stream``.
@@ -248,7 +248,7 @@ class RemoteBackend:
             warn, self._warn = self._warn, None
             warn(self.model_warning)
 
-    def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
+    def stream(self, call: RemoteCall, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``.
 
         Raises ``NotOnServers`` for a prompt without a template where the server has no completions.
@@ -263,14 +263,14 @@ class RemoteBackend:
 
         return self._request_answer(call, stream_by)
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
+    def generate_structured(self, call: RemoteCall, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
         return self._request_answer(
             call,
             lambda name, known: structured_output.generate_json(self._chat_client, call, request, name, known),
         )
 
-    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+    def score(self, call: RemoteCall, request: Request) -> tuple[list[Event], Usage]:
         """Return the scores of candidates, and hidden states; see ``label_server`` and ``CandidateScorer``.
 
         Raises ``NotOnServers`` for hidden states where the server gives none.
@@ -297,7 +297,7 @@ class RemoteBackend:
         """Whether the server gives the labels of its own machine, as far as it is known."""
         return self.labels and self._model is not None and self._model.details is not None
 
-    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+    def embed(self, call: RemoteCall, request: Request) -> tuple[Embeddings, Usage]:
         """Return the vectors that the server computes of texts.
 
         Raises ``NotOnServers`` where it computes none, and as ``HttpClient.open_response``.
@@ -332,7 +332,7 @@ class RemoteBackend:
         except RequestRejected as error:  # no such path, or not with this model
             raise NotOnServers(what, detail=f"{label} has none: {error.detail}") from error
 
-    def _request_answer(self, call: CancelToken, send: Callable[[str, ServerCapabilities], T]) -> T:
+    def _request_answer(self, call: RemoteCall, send: Callable[[str, ServerCapabilities], T]) -> T:
         """Return what ``send`` returns for the model's name. An error about a missing model names those that exist."""
         name = self._requested_model or self._find_model(call).name
         with self._lock:
@@ -348,7 +348,7 @@ class RemoteBackend:
         )
         return answer
 
-    def _list_names_again(self, call: CancelToken, refused: frozenset[str]) -> list[str]:
+    def _list_names_again(self, call: RemoteCall, refused: frozenset[str]) -> list[str]:
         """Return the names of the models for a server whose list was not needed so far; none if it refuses that."""
         path = self._protocol.models_path
         return [] if path in refused else _list_model_names(self._chat_client, self._protocol, call)
@@ -360,7 +360,7 @@ class RemoteBackend:
             self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache, protocol=self.server.type)
         return self._capabilities
 
-    def _find_model(self, call: CancelToken) -> ServerModel:
+    def _find_model(self, call: RemoteCall) -> ServerModel:
         """Return the model of the server, which is asked once. Raises as ``info``."""
         with self._finding:
             if self._model is None:
@@ -368,7 +368,7 @@ class RemoteBackend:
             assert self._model is not None
             return self._model
 
-    def _ask_model(self, call: CancelToken) -> ServerModel:
+    def _ask_model(self, call: RemoteCall) -> ServerModel:
         """Ask the server which models it has. Raises as ``info``."""
         name = self._requested_model
         with self._lock:
@@ -383,7 +383,7 @@ class RemoteBackend:
     def _count_prompt(self, request: Request) -> int | None:
         """Return the tokens of a prompt as the server counts them, None if it does not."""
 
-        def ask(call: CancelToken) -> int | None:
+        def ask(call: RemoteCall) -> int | None:
             model = self._find_model(call)
             with self._lock:
                 capabilities = self._load_capabilities(model.name)
@@ -391,12 +391,12 @@ class RemoteBackend:
 
         return self._run_interruptible(ask)
 
-    def _count_exactly(self, request: Request, call: CancelToken) -> int:
+    def _count_exactly(self, request: Request, call: RemoteCall) -> int:
         return count_prompt(self._chat_client, call, request, self._find_model(call))
 
-    def _run_interruptible(self, question: Callable[[CancelToken], T]) -> T:
+    def _run_interruptible(self, question: Callable[[RemoteCall], T]) -> T:
         """Run ``question`` in a thread and return its result, so that an interrupt ends the wait."""
-        call = CancelToken(self._interrupt.deadline)
+        call = RemoteCall(self._interrupt.deadline)
         try:
             return run_in_thread(self._interrupt, lambda: question(call))
         except Exception:  # an interrupt cancels the question: it is the cause; any other error goes on to the caller
@@ -409,7 +409,7 @@ class RemoteBackend:
 def query_model(
     client: ChatClient,
     protocol: WireProtocol,
-    call: CancelToken,
+    call: RemoteCall,
     requested: str | None,
     capabilities: ServerCapabilities | None = None,
 ) -> ServerModel:
@@ -444,7 +444,7 @@ def _common_owner(listed: Sequence[ServerModel]) -> str:
     return OWNER_LLMCLI if {model.owner for model in listed} == {OWNER_LLMCLI} else ""
 
 
-def _list_model_names(client: ChatClient, protocol: WireProtocol, call: CancelToken) -> list[str]:
+def _list_model_names(client: ChatClient, protocol: WireProtocol, call: RemoteCall) -> list[str]:
     """Return the names of the server's models; none where it does not list them."""
     try:
         return [model.name for model in protocol.parse_models(client.get_json(call, protocol.models_path))]
@@ -460,7 +460,7 @@ def _require_single_model(names: list[str], label: str) -> str:
     return names[0]
 
 
-def _query_llama_server_context(client: ChatClient, call: CancelToken) -> int | None:
+def _query_llama_server_context(client: ChatClient, call: RemoteCall) -> int | None:
     """Return the context that llama-server gives one request, which its list of models does not report."""
     try:
         settings = client.get_json(call, "/props", root=True).get("default_generation_settings")
@@ -477,7 +477,7 @@ class _TokenCounter:
         self._is_refused = False
 
     def count(
-        self, call: CancelToken, request: Request, model: ServerModel, capabilities: ServerCapabilities
+        self, call: RemoteCall, request: Request, model: ServerModel, capabilities: ServerCapabilities
     ) -> int | None:
         """Return the tokens of a prompt, None where the server does not count.
 

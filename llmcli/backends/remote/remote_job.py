@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.backends.remote.transport.request_queue import RequestOrder
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.fast_dataclass import replace
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
+from llmcli.network.cancellation import Cancelled, DeadlineExceeded
 from llmcli.types import (
     UNKNOWN_USAGE,
     Embeddings,
@@ -42,7 +43,7 @@ _submissions = itertools.count(1)
 
 
 class RemoteHost(JobHost, Protocol):
-    """What a job needs of the backend that knows the server. Its calls raise as ``CancelToken.check``."""
+    """What a job needs of the backend that knows the server. Its calls raise as ``RemoteCall.check``."""
 
     server: ServerConfig
     max_concurrency: int
@@ -54,19 +55,19 @@ class RemoteHost(JobHost, Protocol):
         """Warn of what concerns all answers of a server, each once."""
         ...
 
-    def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
+    def stream(self, call: RemoteCall, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer, with its progress if the request asks for it, and return its end."""
         ...
 
-    def generate_structured(self, call: CancelToken, request: Request) -> tuple[list[Event], Finished]:
+    def generate_structured(self, call: RemoteCall, request: Request) -> tuple[list[Event], Finished]:
         """Return JSON of the request's schema, or one of its labels."""
         ...
 
-    def score(self, call: CancelToken, request: Request) -> tuple[list[Event], Usage]:
+    def score(self, call: RemoteCall, request: Request) -> tuple[list[Event], Usage]:
         """Return the scores of candidates, and hidden states."""
         ...
 
-    def embed(self, call: CancelToken, request: Request) -> tuple[Embeddings, Usage]:
+    def embed(self, call: RemoteCall, request: Request) -> tuple[Embeddings, Usage]:
         """Return the vectors of texts."""
         ...
 
@@ -78,7 +79,7 @@ class RemoteJob(BaseJob[Event]):
         super().__init__(backend, queue.Queue(MAX_QUEUED_EVENTS))
         self._backend = backend
         self._pending: list[tuple[RequestOrder, Request]] = []  # a heap
-        self._running: dict[str, CancelToken] = {}
+        self._running: dict[str, RemoteCall] = {}
         self._begun: set[str] = set()  # the ids of open requests of which something was accepted
         self._num_threads = 0
         self._has_begun = False
@@ -142,7 +143,7 @@ class RemoteJob(BaseJob[Event]):
                     return
                 order, request = heapq.heappop(self._pending)
                 cost = self._backend.budget.open() if self._backend.budget is not None else None
-                call = self._running[request.id] = CancelToken(request.deadline, cost, order)
+                call = self._running[request.id] = RemoteCall(request.deadline, cost, order)
             finished = self._run_to_end(request, call)
             if call.warnings:
                 finished = replace(finished, warnings=call.warnings)
@@ -152,7 +153,7 @@ class RemoteJob(BaseJob[Event]):
                 del self._running[request.id]
             self._enqueue(finished, None)
 
-    def _run_to_end(self, request: Request, call: CancelToken) -> Finished:
+    def _run_to_end(self, request: Request, call: RemoteCall) -> Finished:
         """Run a request and return its end, even if it failed: what it used by then is not known."""
         try:
             return self._run_request(request, call)
@@ -163,7 +164,7 @@ class RemoteJob(BaseJob[Event]):
         except Exception as error:  # noqa: BLE001 (the task raises it)
             return Finished(request.id, FinishReason.ERROR, UNKNOWN_USAGE, error=error)
 
-    def _run_request(self, request: Request, call: CancelToken) -> Finished:
+    def _run_request(self, request: Request, call: RemoteCall) -> Finished:
         backend = self._backend
         if request.grammar is not None:
             raise NotOnServers("a grammar", detail=f"{backend.server.label} does not support grammars")
@@ -185,7 +186,7 @@ class RemoteJob(BaseJob[Event]):
 
         return backend.stream(call, request, lambda event: self._enqueue(event, call))
 
-    def _compute(self, request: Request, call: CancelToken) -> Finished:
+    def _compute(self, request: Request, call: RemoteCall) -> Finished:
         """Answer a request with numbers: scores, hidden states, embeddings."""
         started, computed = time.monotonic(), list[Event]()
         if request.embeds:
@@ -197,7 +198,7 @@ class RemoteJob(BaseJob[Event]):
             self._enqueue(event, call)
         return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
 
-    def _enqueue(self, event: Event, call: CancelToken | None) -> None:
+    def _enqueue(self, event: Event, call: RemoteCall | None) -> None:
         """Queue an event; wait while the consumer is behind. Raises as ``call.check``."""
         while not self.consumer_gone:
             if call is not None:

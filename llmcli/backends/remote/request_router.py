@@ -18,12 +18,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from itertools import takewhile
 
-from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.backends.remote.transport.request_queue import RequestQueue
 from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited
 from llmcli.fast_dataclass import field, slotted
 from llmcli.interrupt import Interrupt
+from llmcli.network.cancellation import Cancelled
 from llmcli.types import Priority, Request, Usage
 
 _POLL_S = 0.05
@@ -95,7 +96,7 @@ class Assignment:
     server: RoutedServer
     tokens: float
     began: float
-    call: CancelToken
+    call: RemoteCall
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -127,14 +128,14 @@ class RequestRouter:
         self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
 
     def assign(
-        self, request: Request, prompt_tokens: int, call: CancelToken, failed: Collection[RoutedServer] = ()
+        self, request: Request, prompt_tokens: int, call: RemoteCall, failed: Collection[RoutedServer] = ()
     ) -> Assignment:
         """Return the server for a request; one of a job waits while all are set aside. ``release`` it afterwards.
 
         Of the requests that wait, the one that was submitted first is next.
         ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
         Raises ``TemporaryFailure``, which ends a job, if none has answered for ``MAX_SILENCE_S``, the last error of a server if none is
-        expected to come back, and as ``CancelToken.check``. Such an error of a job ``ends_job``.
+        expected to come back, and as ``RemoteCall.check``. Such an error of a job ``ends_job``.
         """
         is_interactive = request.priority is Priority.INTERACTIVE
         blocks = list(_hash_blocks(request))

@@ -9,7 +9,7 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.remote.load_balancing_backend import different_models
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import RemoteBackend
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.errors import (
     LlmError,
     MissingError,
@@ -100,7 +100,7 @@ def probe_servers(backends: Sequence[RemoteBackend]) -> Iterator[tuple[str, Prob
         try:
             for result in probe_server(backend):
                 yield backend.server.base_url, result
-            models.append((backend, backend.identify(CancelToken())))
+            models.append((backend, backend.identify(RemoteCall())))
         except (ProcessStopped, TimedOut):
             raise
         except LlmError as error:

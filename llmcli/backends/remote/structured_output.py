@@ -15,7 +15,7 @@ from typing import Any
 
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities, join_text
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.errors import RemoteError
 from llmcli.fast_dataclass import replace
 from llmcli.schema_validation import SchemaValidator
@@ -32,7 +32,7 @@ _STRIPPED_CHARACTERS = " \t\r\n\"'`*."
 
 
 def generate_json(
-    chat_client: ChatClient, call: CancelToken, request: Request, model: str, capabilities: ServerCapabilities
+    chat_client: ChatClient, call: RemoteCall, request: Request, model: str, capabilities: ServerCapabilities
 ) -> tuple[list[Event], Finished]:
     """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
 

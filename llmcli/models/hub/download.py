@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 from llmcli.errors import RemoteError, TemporaryFailure
-from llmcli.errors.network_errors import ClaimedByOther, HubUnreachable, ReadTimedOut, TransferStalled
+from llmcli.errors.network_errors import ClaimedByOther
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
 from llmcli.models.hub.partial_file import DownloadLock, PartialFile, list_partials
-from llmcli.models.hub.transfers import RetryCounter, StallDetector, sleep_interruptibly
+from llmcli.network.transfers import DownloadAttempts, sleep_interruptibly
 from llmcli.types import Notice, Progress
 
 _POLL_S = 0.2  # seconds between checks of another process's download
@@ -117,30 +117,21 @@ def _fetch_missing(
     hub: HubClient, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
     """Append the missing bytes within the retry policy. Raises ``TransferStalled`` for a very slow transfer."""
-    retries, detector = RetryCounter(hub.retry_policy, interrupt), hub.retry_policy.make_stall_detector(target.label)
+    attempts = DownloadAttempts(hub.retry_policy, target.label, interrupt)
     furthest = partial.bytes_done
-    connected = False
     while partial.bytes_done < target.file.size:
         try:
-            for progress in _receive_response(hub, partial, target, interrupt, detector):
-                connected = True
-                yield progress
+            yield from _receive_response(hub, partial, target, interrupt, attempts)
+        except ClaimedByOther:
+            raise
         except TemporaryFailure as error:
-            if isinstance(error, ClaimedByOther) or (isinstance(error, HubUnreachable) and not connected):
-                raise
-            if isinstance(error, TransferStalled) and not isinstance(error, ReadTimedOut):
-                raise
-            if partial.bytes_done > furthest:
-                furthest = partial.bytes_done
-                retries.reset()
-            if isinstance(error, ReadTimedOut):
-                detector.add_timeout()
-            detector.raise_if_stalled()
-            detector.exclude_pause(retries.wait_or_raise(error))
+            has_progressed = partial.bytes_done > furthest
+            furthest = max(furthest, partial.bytes_done)
+            attempts.wait_or_raise(error, has_progressed=has_progressed)
 
 
 def _receive_response(
-    hub: HubClient, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt, detector: StallDetector
+    hub: HubClient, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt, attempts: DownloadAttempts
 ) -> Iterator[Progress]:
     """Append the bytes of one response. Raises ``TemporaryFailure`` if they end too early, and ``TransferStalled``."""
     size, start = target.file.size, 0
@@ -161,7 +152,7 @@ def _receive_response(
                 raise RemoteError(target.label, detail=f"the server sent more than the announced {size:,} bytes")
             partial.append(item)
             start += len(item)
-            detector.add_bytes(len(item))
+            attempts.add_bytes(len(item))
             hub.meter.add_bytes(len(item))
             yield target.progress_at(partial.bytes_done)
     if partial.bytes_done < size:

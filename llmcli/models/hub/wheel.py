@@ -29,7 +29,7 @@ from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.download import DownloadTarget, download_exclusively
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.partial_file import PartialFile
-from llmcli.models.hub.transfers import StallDetector, sleep_interruptibly
+from llmcli.network.transfers import StallDetector, sleep_interruptibly
 from llmcli.types import Notice, Progress
 
 _POLL_S = 0.2  # seconds between checks of pip

@@ -23,12 +23,12 @@ from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
     from llmcli.models.gguf.header import Header
-    from llmcli.models.hub.transfers import DownloadRetryPolicy
     from llmcli.models.hub.variants import FoundRepository, VariantList
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.removal import ModelRemover
     from llmcli.models.library.verification import ModelVerifier
     from llmcli.models.memory_estimate import FitPolicy
+    from llmcli.network.transfers import DownloadRetryPolicy
 
 __all__ = ["ModelFile", "ModelLibrary"]
 
@@ -188,8 +188,8 @@ class ModelLibrary(ModelResolver):
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
         from llmcli.models.hub.hub_client import HubClient
-        from llmcli.models.hub.transfers import DownloadRetryPolicy
         from llmcli.models.hub.variants import search_models
+        from llmcli.network.transfers import DownloadRetryPolicy
 
         retry_policy = replace(self._retry_policy or DownloadRetryPolicy(), max_tries=2)  # there are other repositories
         yield from search_models(HubClient(self._environ, retry_policy), words, limit, fit_policy, interrupt)
@@ -212,7 +212,7 @@ class ModelLibrary(ModelResolver):
     ) -> Iterator[Progress | Notice | VariantList]:
         from llmcli.models.hub.hub_client import HubClient
         from llmcli.models.hub.puller import Puller, StoredFile
-        from llmcli.models.hub.transfers import save_rate
+        from llmcli.models.hub.transfer_rate import save_rate
         from llmcli.models.library.inventory import read_file_record
 
         hub = HubClient(self._environ, self._retry_policy)
@@ -234,7 +234,7 @@ class ModelLibrary(ModelResolver):
 
     def download_rate(self) -> float | None:
         """Return the rate of the last download in bytes a second; None if none is known."""
-        from llmcli.models.hub.transfers import load_rate
+        from llmcli.models.hub.transfer_rate import load_rate
 
         return load_rate(self._rate_file)
 

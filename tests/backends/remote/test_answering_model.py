@@ -6,7 +6,7 @@ import pytest
 
 from llmcli.backends.remote.answering_model import AnsweringModelCheck, is_same_model
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 
 SECRET = "sk-1234567890abcdef"
@@ -66,7 +66,7 @@ def check_of(*listed):
 
 def test_the_warning_names_server_and_models():
     """Each call with such an answer has it once; the first one is that of the server."""
-    check, calls = check_of("big"), [CancelToken(), CancelToken()]
+    check, calls = check_of("big"), [RemoteCall(), RemoteCall()]
     for call, answered in zip(calls, ["small", "tiny"], strict=True):
         for _ in range(2):
             check.check(call, "big", answered)
@@ -78,14 +78,14 @@ def test_the_warning_names_server_and_models():
 @pytest.mark.parametrize("answered", ["small", "SMALL-2025", "small.gguf", "", None, 7, ["small"]])
 def test_listed_models_and_malformed_names_are_no_other_model(answered):
     """llama-server takes any name where it has one model, and lists that; what is no name says nothing."""
-    check, call = check_of("big", "org/small"), CancelToken()
+    check, call = check_of("big", "org/small"), RemoteCall()
     check.check(call, "big", answered)
     assert call.warnings == () and check.warning == ""
 
 
 def test_the_list_is_asked_for_only_if_it_decides():
     """Once, after the answer; without a list, the name that was asked for decides."""
-    check, call, asked = AnsweringModelCheck(ServerConfig("http://a/v1"), ApiKey()), CancelToken(), []
+    check, call, asked = AnsweringModelCheck(ServerConfig("http://a/v1"), ApiKey()), RemoteCall(), []
 
     def list_names():
         asked.append(1)
@@ -100,7 +100,7 @@ def test_the_list_is_asked_for_only_if_it_decides():
 
 def test_a_name_is_shown_on_one_short_line_without_the_key():
     """It is what a server sends."""
-    check, call = check_of("big"), CancelToken()
+    check, call = check_of("big"), RemoteCall()
     check.check(call, "big", f"evil\n{SECRET} " + 5000 * "x")
     (said,) = call.warnings
     assert "\n" not in said and SECRET not in said and len(said) < 1000

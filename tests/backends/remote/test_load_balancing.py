@@ -30,12 +30,12 @@ from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalanc
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cost_budget import CostBudget
-from llmcli.backends.remote.transport.retries import RetryPolicy
 from llmcli.config.backend_config import Price, ServerConfig
 from llmcli.errors import ConfigError, RequestRejected
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.interrupt import Interrupt
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.types import (
     UNKNOWN_USAGE,
     CandidateScores,

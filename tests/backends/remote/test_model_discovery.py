@@ -11,7 +11,7 @@ from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import query_model
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, UsageError
 
@@ -29,7 +29,7 @@ def query(paths, requested=None):
     server = ServerConfig("http://s/v1")
     check = AnsweringModelCheck(server, ApiKey())
     client = types.SimpleNamespace(server=server, get_json=get_json, model_check=check)
-    return query_model(client, OpenAIChat(), CancelToken(), requested)
+    return query_model(client, OpenAIChat(), RemoteCall(), requested)
 
 
 def models(*entries):

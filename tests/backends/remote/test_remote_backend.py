@@ -13,7 +13,7 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_backend as remote
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
@@ -48,7 +48,7 @@ def test_requests_name_another_model_only_once_it_is_accepted(server, backend):
     """A server that was restarted may have one whose answers would be taken for those of the one before."""
     list(run_requests(backend, [request("a")]))
     server.models = [{"id": "small"}]
-    found = backend.identify(CancelToken())
+    found = backend.identify(RemoteCall())
     list(run_requests(backend, [request("b")]))
     backend.use_model(found)
     list(run_requests(backend, [request("c")]))

@@ -9,9 +9,10 @@ from waiting import wait_until
 
 from llmcli.backends.remote import request_router
 from llmcli.backends.remote.request_router import RequestRouter
-from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
+from llmcli.network.cancellation import Cancelled
 from llmcli.types import Message, Priority, Request, Role, Usage
 
 TEXTS = [f"{number} " * 20 for number in range(100)]
@@ -24,7 +25,7 @@ def request(text, *, system="", **fields):
 
 def assign(router, text="", tokens=10, failed=(), **fields):
     """Assign a request of so many tokens."""
-    return router.assign(request(text, **fields), tokens, CancelToken(), failed)
+    return router.assign(request(text, **fields), tokens, RemoteCall(), failed)
 
 
 def test_a_request_goes_to_the_server_with_the_fewest_tokens_in_flight():
@@ -181,7 +182,7 @@ def test_a_wait_ends_with_the_request():
     """When it is cancelled, or its deadline passes."""
     router = RequestRouter(1)
     fail(router, assign(router))
-    call = CancelToken()
+    call = RemoteCall()
     threading.Timer(0.1, call.cancel).start()
     with pytest.raises(Cancelled):
         router.assign(request(""), 1, call)
@@ -209,7 +210,7 @@ class Clock:
         return self.now
 
 
-class ScriptedWait(CancelToken):
+class ScriptedWait(RemoteCall):
     """A request whose every look at its end is the next of some events."""
 
     def __init__(self, clock, events):
@@ -279,7 +280,7 @@ def test_a_server_that_answers_one_request_is_not_silent(silent):
     router, clock = silent
     living = router.servers[1]
     router.restore(living)
-    trial = router.assign(request(""), 1, CancelToken())
+    trial = router.assign(request(""), 1, RemoteCall())
     for _ in range(50):
         clock.now += 10
         fail_probe(router, router.servers[0])
@@ -318,7 +319,7 @@ def test_the_request_that_was_submitted_first_leaves_first():
     router.set_aside(first, ServerUnreachable("s"))
 
     def wait(number):
-        router.assign(request(str(number), priority=Priority.BULK), 1, CancelToken(order=(True, number)))
+        router.assign(request(str(number), priority=Priority.BULK), 1, RemoteCall(order=(True, number)))
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in (4, 2, 7, 5, 1, 3, 6)]
     for count, thread in enumerate(threads, start=1):

@@ -24,7 +24,7 @@ EIGHT = 8
 NURSERY = """
 import json, os, signal, sys, time
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.network.transfers import DownloadRetryPolicy
 from llmcli.models.hub.hub_client import _prepare_client
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue
@@ -37,7 +37,7 @@ import huggingface_hub.hf_api
 def pull():
     paths = find_paths(os.environ)
     settings = resolve_settings({}, os.environ, paths.config_file)
-    library = ModelLibrary(settings, paths, os.environ, retry_policy=DownloadRetryPolicy(backoff_s=0.01))
+    library = ModelLibrary(settings, paths, os.environ, retry_policy=DownloadRetryPolicy(first_pause_s=0.01))
     list(library.pull(sys.argv[1], Interrupt()))
 
 _prepare_client()

@@ -25,7 +25,7 @@ from llmcli.models.hub.download import DownloadTarget, check_download_space, dow
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
-from llmcli.models.hub.transfers import DownloadRetryPolicy, StallDetector
+from llmcli.network.transfers import DownloadRetryPolicy, StallDetector
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)
@@ -122,7 +122,7 @@ def test_a_dropped_connection_is_resumed(world):
 def test_progress_resets_the_attempts(world):
     """A connection that drops more often than there are attempts, but makes progress each time, completes."""
     world.hub.storage_faults = [Fault(drop=300_000)] * 4
-    world.download(retry_policy=DownloadRetryPolicy(max_tries=2, backoff_s=0.001))
+    world.download(retry_policy=DownloadRetryPolicy(max_tries=2, first_pause_s=0.001))
     assert world.blob.read_bytes() == CONTENT
 
 
@@ -164,7 +164,7 @@ def test_a_download_without_progress_ends(world):
 def test_a_stalled_connection_is_resumed(world):
     """A stalled connection is dropped and resumed."""
     world.hub.storage_faults = [Fault(stall=600_000)]
-    world.download(retry_policy=DownloadRetryPolicy(read_timeout_s=0.2, backoff_s=0.001))
+    world.download(retry_policy=DownloadRetryPolicy(read_timeout_s=0.2, first_pause_s=0.001))
     assert world.blob.read_bytes() == CONTENT
 
 
@@ -197,7 +197,7 @@ def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
     """After several responses that stall the download ends, and the bytes are kept."""
     world.hub.always = Fault(stall=100_000)
     error = world.fails(
-        TransferStalled, retry_policy=DownloadRetryPolicy(read_timeout_s=0.25, backoff_s=0.001, max_read_timeouts=4)
+        TransferStalled, retry_policy=DownloadRetryPolicy(read_timeout_s=0.25, first_pause_s=0.001, max_read_timeouts=4)
     )
     assert error.detail == "the server stopped sending 4 times"
     assert world.partials()[0].read_bytes() == CONTENT[:400_000]
@@ -211,7 +211,7 @@ def test_enough_progress_forgives_stalls(world):
     world.hub.always = Fault(stall=300_000)
     world.download(
         retry_policy=DownloadRetryPolicy(
-            read_timeout_s=0.25, backoff_s=0.001, max_tries=2, max_read_timeouts=3, timeout_reset_bytes=600_000
+            read_timeout_s=0.25, first_pause_s=0.001, max_tries=2, max_read_timeouts=3, timeout_reset_bytes=600_000
         )
     )
     assert world.blob.read_bytes() == CONTENT
@@ -321,10 +321,10 @@ def test_retry_after_is_respected(world, monkeypatch):
     """The pause between attempts is as long as the storage server asks."""
     waited = []
     monkeypatch.setattr(
-        "llmcli.models.hub.transfers.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
+        "llmcli.network.transfers.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
     )
     world.hub.storage_faults = [Fault(status=429, headers={"Retry_After": "7"}), Fault(status=503)]
-    world.download(retry_policy=DownloadRetryPolicy(backoff_s=0.25))
+    world.download(retry_policy=DownloadRetryPolicy(first_pause_s=0.25))
     assert waited == [7, 0.5]
 
 
@@ -531,7 +531,7 @@ def test_foreign_partials(world):
 def test_one_download(world):
     """Concurrent downloads of the same file make one download."""
     world.hub.storage_faults = [Fault(stall=600_000)]
-    retry_policy = DownloadRetryPolicy(read_timeout_s=0.5, backoff_s=0.001)
+    retry_policy = DownloadRetryPolicy(read_timeout_s=0.5, first_pause_s=0.001)
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(world.download, retry_policy=retry_policy) for _ in range(4)]:
             done.result()

@@ -15,7 +15,7 @@ from llmcli.errors import AccessDenied, ConfigError, Interrupted, MissingError, 
 from llmcli.errors.network_errors import HubUnreachable
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
-from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.network.transfers import DownloadRetryPolicy
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.models.hub.transfers import MIN_MEASURED_BYTES, TransferMeter, load_rate, save_rate
+from llmcli.models.hub.transfer_rate import MIN_MEASURED_BYTES, TransferMeter, load_rate, save_rate
 
 
 def test_pauses_between_responses_do_not_count():

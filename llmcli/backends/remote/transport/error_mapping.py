@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
@@ -25,8 +22,8 @@ from llmcli.errors import (
 )
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.errors.network_errors import BadRequest, RateLimited
+from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
 
-_RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size|limit)|too long|maximum.{0,30}tokens", re.IGNORECASE)
 _MODEL = re.compile(r"\bmodels?\b", re.IGNORECASE)
 _UNKNOWN_MODEL = re.compile(
@@ -101,7 +98,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
 ) -> LlmError:
     """Return the error for a status other than success; ``headers`` with lower-case names."""
     message, code, param, pause = parse(_load_error_body(body))
-    told = _parse_retry_after(headers)
+    told = parse_retry_after(headers)
     retry_after = pause if told is None else told
     said = shorten_message(key.redact(message)) or f"HTTP status {status}"
     label = server.label
@@ -123,7 +120,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         return RequestRejected(label, detail=said + hint)
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
-    if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004 (server errors)
+    if is_temporary_status(status):
         return TemporaryFailure(label, retry_after=retry_after, detail=said)
     if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004 (Content Too Large)
         return ContextOverflow(label, detail=said)
@@ -161,16 +158,6 @@ def map_stream_error(server: ServerConfig, key: ApiKey, error: ErrorFields) -> L
     if "invalid" in error.code.lower():
         return RequestRejected(label, detail=said)
     return TemporaryFailure(label, detail=said)
-
-
-def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait: Retry-After (RFC 9110, section 10.2.3), in seconds or a date."""
-    value = headers.get("retry-after", "").strip()
-    if _RETRY_SECONDS.fullmatch(value):
-        return float(value)
-    with suppress(ValueError, OverflowError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
 
 
 _MAX_MESSAGE_CHARS = 300

@@ -7,8 +7,6 @@ bodies.
 from __future__ import annotations
 
 import json
-import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,13 +17,6 @@ import httpcore2
 
 from llmcli import __version__
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import (
-    CancellableNetwork,
-    CancelToken,
-    Exchange,
-    make_pool,
-    network_errors,
-)
 from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import (
     ErrorParser,
@@ -33,11 +24,23 @@ from llmcli.backends.remote.transport.error_mapping import (
     map_error_status,
     parse_error_fields,
 )
-from llmcli.backends.remote.transport.proxies import Proxy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
-from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
+from llmcli.errors import LlmError, RemoteError
 from llmcli.errors.network_errors import ServerStalled, ServerUnreachable
 from llmcli.fast_dataclass import frozen
+from llmcli.network.cancellation import CancellableNetwork, Exchange
+from llmcli.network.connections import make_pool
+from llmcli.network.failures import (
+    PROXY_AUTH_REQUIRED,
+    FailureErrors,
+    FailureKind,
+    NetworkFailure,
+    classify_failure,
+    classify_tunnel_status,
+    network_errors,
+)
+from llmcli.network.proxies import Proxy
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""
@@ -47,12 +50,7 @@ _MAX_ERROR_BYTES = 1 << 16
 _MAX_DRAIN_BYTES = 1 << 16
 _DRAIN_TIMEOUT_S = 0.2
 _OK = 200
-_PROXY_FORBIDDEN = 403
-_PROXY_AUTH_REQUIRED = 407
-_PROXY_DENIALS = {
-    _PROXY_FORBIDDEN: "it does not allow connections to that host",
-    _PROXY_AUTH_REQUIRED: "it does not accept the user name and password",
-}
+_ERRORS = FailureErrors(ServerUnreachable, ServerStalled)
 
 
 @frozen
@@ -131,7 +129,7 @@ class HttpClient:
                 connection.close()
 
     def request_json(
-        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
+        self, call: RemoteCall, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
     ) -> Any:
         """Return the JSON object that the server answers with. Raises as ``open``."""
         with self.open_response(call, method, path, body, root=root, model=model) as answer:
@@ -155,7 +153,7 @@ class HttpClient:
 
     @contextmanager
     def open_response(
-        self, call: CancelToken, method: str, path: str, body: Any, *, root: bool = False, model: str = ""
+        self, call: RemoteCall, method: str, path: str, body: Any, *, root: bool = False, model: str = ""
     ) -> Iterator[HttpResponse]:
         """Request ``path`` below the server's address, or with ``root`` below its host; yield a successful response.
 
@@ -171,8 +169,8 @@ class HttpClient:
             try:
                 blocks = response.iter_stream()
                 headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-                if response.status == _PROXY_AUTH_REQUIRED and self._proxy:
-                    raise self._tunnel_error(self._proxy, response.status)
+                if response.status == PROXY_AUTH_REQUIRED and self._proxy:
+                    raise self._make_error(classify_tunnel_status(self._proxy, response.status))
                 if response.status != _OK:
                     raise map_error_status(
                         self.server,
@@ -199,7 +197,7 @@ class HttpClient:
                     self._close_idle()
 
     @contextmanager
-    def _reserve_cost(self, call: CancelToken, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
+    def _reserve_cost(self, call: RemoteCall, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
         """Reserve what a body may cost, where prices are known; questions without a body are free."""
         if call.cost is None or data is None:
             yield CostAttempt(0.0)
@@ -208,7 +206,7 @@ class HttpClient:
             yield attempt
 
     def _send_request(
-        self, call: CancelToken, method: str, url: str, data: bytes | None
+        self, call: RemoteCall, method: str, url: str, data: bytes | None
     ) -> tuple[Exchange, httpcore2.Response]:
         """Send a request, over an idle connection if there is one; return the response."""
         while True:
@@ -229,7 +227,7 @@ class HttpClient:
             except network_errors(self._proxy) as error:
                 call.check()
                 if not exchange.is_connected:
-                    raise self._connection_error(error, exchange) from error
+                    raise self._make_error(classify_failure(error, exchange, self._proxy)) from error
                 closed = exchange.peer_closed or isinstance(error, ConnectionError)
                 if exchange.is_new or exchange.has_received or not closed or not call.may_resend:
                     raise
@@ -247,58 +245,6 @@ class HttpClient:
                 self._pool = make_pool(self._network, self._proxy, is_encrypted=self.server.is_encrypted)
             return self._pool
 
-    def _connection_error(self, error: Exception, exchange: Exchange) -> LlmError:
-        """Return the error for a failed connection to the server or the proxy."""
-        proxy = self._proxy
-        if proxy and isinstance(error, httpcore2.ProxyError):
-            return self._proxy_error(proxy, str(error))
-        if exchange.peer_closed and not isinstance(error, OSError):
-            return ServerUnreachable(self.server.label, detail="Remote end closed connection without response")
-        if isinstance(error, ssl.SSLError | httpcore2.RemoteProtocolError):
-            return self._map_exception(error, exchange)
-        if not isinstance(error, OSError):
-            return RemoteError(proxy.label if proxy else "", detail="its response is not SOCKS5")
-        refusing = isinstance(error, ConnectionRefusedError) and not proxy
-        return ServerUnreachable(
-            self.server.label,
-            address=self.server.base_url if refusing else "",
-            detail=self._describe_os_error(error, proxy if exchange.stream is None else None),
-        )
-
-    def _proxy_error(self, proxy: Proxy, told: str) -> LlmError:
-        """Return the error for a proxy that refuses a connection."""
-        if not proxy.is_socks:
-            return self._tunnel_error(proxy, int(told.split(maxsplit=1)[0]))
-        if "password" in told or told.startswith("Requested"):
-            return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[_PROXY_AUTH_REQUIRED])
-        if "ruleset" in told:
-            return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[_PROXY_FORBIDDEN])
-        reason = told.removeprefix("Proxy Server could not connect: ").rstrip(".")
-        return ServerUnreachable(self.server.label, detail=f"{proxy.label} cannot connect to it: {reason}")
-
-    def _tunnel_error(self, proxy: Proxy, status: int) -> LlmError:
-        """Return the error for a proxy that refuses a tunnel.
-
-        Its message may repeat the password, so it is not shown.
-        """
-        if status in _PROXY_DENIALS:
-            return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[status])
-        told = f"{proxy.label} refused the connection: HTTP status {status}"
-        if status in {408, 429} or status >= 500:  # noqa: PLR2004 (server errors)
-            return ServerUnreachable(self.server.label, detail=told)
-        return RemoteError(self.server.label, detail=told)
-
-    @staticmethod
-    def _describe_os_error(error: OSError, proxy: Proxy | None) -> str:
-        """Return why the server, or the proxy, was not reached."""
-        if isinstance(error, socket.gaierror):
-            detail = f"its name cannot be resolved ({error.strerror})"
-        elif isinstance(error, TimeoutError):
-            detail = f"no connection within {CONNECT_TIMEOUT_S:g} seconds"
-        else:
-            detail = error.strerror or str(error)
-        return f"{proxy.label}: {detail}" if proxy else detail
-
     def _headers(self, data: bytes | None) -> dict[str, str]:
         headers = {
             "Host": urlsplit(self.server.base_url).netloc,
@@ -313,27 +259,16 @@ class HttpClient:
         return headers
 
     @contextmanager
-    def _translate_errors(self, call: CancelToken) -> Iterator[None]:
+    def _translate_errors(self, call: RemoteCall) -> Iterator[None]:
         """Translate the libraries' errors into ours; any error of a cancelled call counts as its cancellation."""
         try:
             yield
         except (OSError, httpcore2.RemoteProtocolError) as error:
             call.check()
-            raise self._map_exception(error, self._network.exchange) from error
+            raise self._make_error(classify_failure(error, self._network.exchange, self._proxy)) from error
 
-    def _map_exception(self, error: Exception, exchange: Exchange) -> LlmError:
+    def _make_error(self, failure: NetworkFailure) -> LlmError:
         label = self.server.label
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return UntrustedServer(label, detail=f"its certificate cannot be verified: {error.verify_message}")
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return UntrustedServer(label, detail=f"TLS failed: {error.reason or error}")
-        if isinstance(error, httpcore2.RemoteProtocolError):
-            if exchange.peer_closed:
-                return TemporaryFailure(label, detail="the connection broke")
-            return RemoteError(label, detail=f"its response is not HTTP ({type(error).__name__})")
-        if isinstance(error, OSError):
-            if isinstance(error, TimeoutError):
-                return ServerStalled(label, detail=f"it sent nothing for {self.server.timeout:g} seconds")
-            said = "" if isinstance(error, ssl.SSLError) else error.strerror  # its text names a line of OpenSSL
-            return TemporaryFailure(label, detail=said or "the connection broke")
-        raise error
+        if failure.kind is FailureKind.REFUSED:
+            return ServerUnreachable(label, address=self.server.base_url, detail=failure.detail)
+        return failure.make_error(label, _ERRORS)

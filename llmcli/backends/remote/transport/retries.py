@@ -7,18 +7,17 @@ server has refused is probed at growing intervals, so that it does not keep aski
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.backends.remote.transport.request_queue import RequestQueue
 from llmcli.errors import TemporaryFailure
-from llmcli.errors.network_errors import RateLimited, ServerUnreachable
-from llmcli.fast_dataclass import frozen
+from llmcli.errors.network_errors import RateLimited
+from llmcli.network.retry_policy import RetryCounter, RetryPolicy
 
 _POLL_S = 0.05
 _MIN_PROBE_ANSWERS = 16
@@ -55,7 +54,7 @@ class ConcurrencyLimiter:
         return max(1, int(self._limit))
 
     @contextmanager
-    def acquire(self, call: CancelToken) -> Iterator[None]:
+    def acquire(self, call: RemoteCall) -> Iterator[None]:
         """Wait for a free slot and hold it during the block, whose outcome adjusts the limit.
 
         Raises what ``call.check`` raises.
@@ -72,7 +71,7 @@ class ConcurrencyLimiter:
         else:
             self._release_permit(None, began)
 
-    def _wait_for_permit(self, call: CancelToken) -> float:
+    def _wait_for_permit(self, call: RemoteCall) -> float:
         with self._condition:
             with self._queue.enqueue(call.order) as ticket:
                 while (
@@ -116,32 +115,6 @@ class ConcurrencyLimiter:
 T = TypeVar("T")
 
 
-@frozen
-class RetryPolicy:
-    """How often one request is tried, and the pause between attempts, which doubles from ``first_pause_s``.
-
-    A request that is asked to wait longer than ``max_pause_s`` is not retried.
-    """
-
-    max_tries: int = 5
-    max_connect_tries: int = 3
-    first_pause_s: float = 0.5
-    max_pause_s: float = 60.0
-
-    def pause(self, failures: int, asked: float | None) -> float:
-        """Return the seconds to wait after so many failures in a row; ``asked``: those that the server asks for.
-
-        With jitter, so that requests that were refused together are not repeated together.
-        """
-        if asked is not None:
-            return asked if asked > self.max_pause_s else asked + _RANDOM.uniform(0, self.first_pause_s)
-        usual: float = self.first_pause_s * 2 ** (failures - 1)
-        return min(usual, self.max_pause_s) * _RANDOM.uniform(0.5, 1.0)
-
-
-_RANDOM = random.Random()  # noqa: S311 (spreads tries over time)
-
-
 class Retrier:
     """Runs attempts of requests to one server under ``limiter``. Safe to use from several threads."""
 
@@ -149,24 +122,25 @@ class Retrier:
         self._limiter = limiter
         self._policy = policy
 
-    def run(self, call: CancelToken, attempt: Callable[[], T]) -> T:
+    def run(self, call: RemoteCall, attempt: Callable[[], T]) -> T:
         """Return what ``attempt`` returns; repeat it after a ``TemporaryFailure``, unless something was delivered.
 
         Failures of a busy server do not count while it answers other requests.
         """
-        failures, answered, num_resent = 0, self._limiter.num_answered, call.num_resent
+        retries, answered, num_resent = (
+            RetryCounter(self._policy, call.sleep),
+            self._limiter.num_answered,
+            call.num_resent,
+        )
         while True:
             try:
                 with self._limiter.acquire(call):
                     return attempt()
             except TemporaryFailure as error:
-                if isinstance(error, RateLimited) and self._limiter.num_answered > answered:
-                    failures, answered = 0, self._limiter.num_answered
-                failures += 1 + call.num_resent - num_resent
-                num_resent = call.num_resent
-                policy = self._policy
-                wait = policy.pause(failures, error.retry_after)
-                tries = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries
-                if call.delivered or failures >= tries or wait > policy.max_pause_s:
+                if call.delivered:
                     raise
-                call.sleep(wait)
+                if isinstance(error, RateLimited) and self._limiter.num_answered > answered:
+                    retries.reset()
+                    answered = self._limiter.num_answered
+                retries.wait_or_raise(error, num_attempts=1 + call.num_resent - num_resent)
+                num_resent = call.num_resent

@@ -97,7 +97,7 @@ def check_backends(ctx: CommandContext) -> Finding:
 def probe_network(ctx: CommandContext, found: Finding) -> Finding:
     """Ask the Hub for one repository, unless the finding is not "ok". Raises as ``HubClient.search_repositories``."""
     from llmcli.models.hub.hub_client import HubClient
-    from llmcli.models.hub.transfers import DownloadRetryPolicy
+    from llmcli.network.transfers import DownloadRetryPolicy
 
     if ctx.runtime.models.offline:
         return replace(found, state=FindingState.UNTESTED, text=f"{found.text}, so no connection was tried")
@@ -150,10 +150,10 @@ def _query_server(ctx: CommandContext, server: ServerConfig) -> None:
     """Ask a server which models it has. Raises as ``RemoteBackend.info``."""
     from llmcli.backends.remote.remote_backend import RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
-    from llmcli.backends.remote.transport.proxies import find_proxy
+    from llmcli.network.proxies import find_proxy
 
     environ = ctx.runtime.environ
-    key, proxy = find_key(server, environ, ctx.runtime.paths.keys), find_proxy(server, environ)
+    key, proxy = find_key(server, environ, ctx.runtime.paths.keys), find_proxy(server.base_url, environ)
     backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.runtime.interrupt, proxy=proxy)
     try:
         backend.info()

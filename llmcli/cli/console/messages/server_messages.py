@@ -77,4 +77,8 @@ SERVER_DESCRIPTIONS: Descriptions = {
 
 WEB_DESCRIPTIONS: Descriptions = {
     w.UntrustedPage: lambda x: (append_detail(subject_of(x), x), "Check the address."),
+    w.UntrustedDownload: lambda x: (
+        append_detail(subject_of(x), x),
+        "If your network inspects TLS connections, set SSL_CERT_FILE to its certificates.",
+    ),
 }

@@ -9,9 +9,9 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.retries import RetryPolicy
 from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.types import Message, Request, Role, TextDelta
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure, Unauthorized
 
@@ -75,7 +75,7 @@ def serve():
 
 
 def post(client: HttpClient) -> object:
-    return client.request_json(CancelToken(), "POST", "/x", {})
+    return client.request_json(RemoteCall(), "POST", "/x", {})
 
 
 @pytest.mark.parametrize(

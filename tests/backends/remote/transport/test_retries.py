@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backends.remote.transport.cancellation import CancelToken
-from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
+from llmcli.network.retry_policy import RetryPolicy
 
 POLICY = RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_pause_s=1.0)
 
 
-class Call(CancelToken):
+class Call(RemoteCall):
     """Records the pauses instead of waiting."""
 
     def __init__(self):
@@ -90,4 +91,4 @@ def test_a_busy_server_that_answers_others_is_retried_longer():
         limiter.num_answered += 1
         raise RateLimited("s", retry_after=0.0)
 
-    assert Retrier(limiter, POLICY).run(CancelToken(), attempt) == "answer"
+    assert Retrier(limiter, POLICY).run(RemoteCall(), attempt) == "answer"

@@ -18,10 +18,10 @@ from llmcli.cli.console import confirm
 from llmcli.engine.llama import library_check
 from llmcli.engine_packages import installer, package_table
 from llmcli.engine_packages.package_table import MachineTraits
-from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.network.transfers import DownloadRetryPolicy
 
 FOUND = {"variant": "zen4", "backends": ["libggml-cpu-zen4.so"], "devices": []}
-QUICK = DownloadRetryPolicy(max_tries=3, backoff_s=0.001, max_wait_s=1)
+QUICK = DownloadRetryPolicy(max_tries=3, first_pause_s=0.001, max_pause_s=1)
 
 
 @pytest.fixture

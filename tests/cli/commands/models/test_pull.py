@@ -10,7 +10,7 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 
-from llmcli.models.hub.transfers import DownloadRetryPolicy
+from llmcli.network.transfers import DownloadRetryPolicy
 
 FILE = "tiny.Q4_0.gguf"
 
@@ -143,7 +143,7 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     """A server that repeatedly sends a little and stops is 75, and the next pull resumes."""
     monkeypatch.setattr(
         "llmcli.models.hub.hub_client.DownloadRetryPolicy",
-        lambda: DownloadRetryPolicy(read_timeout_s=0.25, backoff_s=0.001, max_read_timeouts=3),
+        lambda: DownloadRetryPolicy(read_timeout_s=0.25, first_pause_s=0.001, max_read_timeouts=3),
     )
     hub.always = Fault(stall=5_000)
     run = pull()

@@ -2,7 +2,8 @@ import pytest
 
 from llmcli.errors import TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.transfers import DownloadRetryPolicy, RetryCounter, parse_retry_after
+from llmcli.network.retry_policy import parse_retry_after
+from llmcli.network.transfers import DownloadRetryPolicy, count_retries
 
 
 @pytest.mark.parametrize(
@@ -28,15 +29,13 @@ def test_retry_after_forms(headers, seconds):
 def waits(monkeypatch):
     """Record the seconds of each pause instead of pausing."""
     seconds = []
-    monkeypatch.setattr(
-        "llmcli.models.hub.transfers.sleep_interruptibly", lambda wait, _interrupt: seconds.append(wait)
-    )
+    monkeypatch.setattr("llmcli.network.transfers.sleep_interruptibly", lambda wait, _interrupt: seconds.append(wait))
     return seconds
 
 
 def test_pauses_double_up_to_the_longest_and_tries_end(waits):
     """Failures in a row are counted until there is progress."""
-    retries = RetryCounter(DownloadRetryPolicy(max_tries=4, backoff_s=1, max_wait_s=3), Interrupt())
+    retries = count_retries(DownloadRetryPolicy(max_tries=4, first_pause_s=1, max_pause_s=3), Interrupt())
     failure = TemporaryFailure("x")
     for _ in range(3):
         retries.wait_or_raise(failure)
@@ -49,7 +48,7 @@ def test_pauses_double_up_to_the_longest_and_tries_end(waits):
 
 def test_a_servers_pause_is_respected(waits):
     """It is respected, unless it exceeds the maximum."""
-    retries = RetryCounter(DownloadRetryPolicy(max_wait_s=3), Interrupt())
+    retries = count_retries(DownloadRetryPolicy(max_pause_s=3), Interrupt())
     assert retries.wait_or_raise(TemporaryFailure("x", retry_after=2.5)) == 2.5
     with pytest.raises(TemporaryFailure):
         retries.wait_or_raise(TemporaryFailure("x", retry_after=4))

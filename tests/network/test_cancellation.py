@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.http_client import HttpClient
-from llmcli.backends.remote.transport.proxies import Proxy
+from llmcli.backends.remote.transport.remote_call import RemoteCall
 from llmcli.config.backend_config import ServerConfig
+from llmcli.network.cancellation import Cancelled, DeadlineExceeded
+from llmcli.network.proxies import Proxy
 
 MAX_LATENCY_S = 5.0
 """Most seconds between the cancellation and the end of the request, on a machine under any load; without cancellation
@@ -70,7 +71,7 @@ def black_hole() -> Iterator[int]:
             filler.close()
 
 
-def request(url: str, call: CancelToken, proxy: Proxy | None = None) -> BaseException | None:
+def request(url: str, call: RemoteCall, proxy: Proxy | None = None) -> BaseException | None:
     """Send a request and read its answer; return how it failed."""
     client = HttpClient(ServerConfig(url, timeout=TIMEOUT_S), ApiKey(), proxy, headers={})
     try:
@@ -86,7 +87,7 @@ def request(url: str, call: CancelToken, proxy: Proxy | None = None) -> BaseExce
 
 def cancel_when(waiting: Callable[[], object], url: str, proxy: Proxy | None = None) -> float:
     """Cancel a request when ``waiting`` returns; return the seconds until it ended."""
-    call, ended = CancelToken(), []
+    call, ended = RemoteCall(), []
     thread = threading.Thread(target=lambda: ended.append(request(url, call, proxy)), daemon=True)
     thread.start()
     waiting()
@@ -154,7 +155,7 @@ def test_the_deadline_ends_it_too(scheme):
     server = SilentServer()
     try:
         started = time.monotonic()
-        failure = request(f"{scheme}://127.0.0.1:{server.port}/v1", CancelToken(started + 0.2))
+        failure = request(f"{scheme}://127.0.0.1:{server.port}/v1", RemoteCall(started + 0.2))
         assert isinstance(failure, DeadlineExceeded) and 0.1 < time.monotonic() - started < MAX_LATENCY_S
     finally:
         server.close()
@@ -164,7 +165,7 @@ def test_the_certificate_of_the_cancelled_server_does_not_matter():
     """A handshake that the client ended itself is not reported as a failure of TLS."""
     server = SilentServer()
     try:
-        call = CancelToken()
+        call = RemoteCall()
         threading.Timer(0.2, call.cancel).start()
         failure = request(f"https://127.0.0.1:{server.port}/v1", call)
         assert isinstance(failure, Cancelled) and not isinstance(failure, ssl.SSLError)
@@ -174,7 +175,7 @@ def test_the_certificate_of_the_cancelled_server_does_not_matter():
 
 def test_a_part_of_a_call_ends_with_it_or_alone():
     """A part that begins after the end of the call has ended, too."""
-    call = CancelToken()
+    call = RemoteCall()
     with call.child() as first, call.child() as second:
         first.cancel()
         assert (first.is_cancelled, second.is_cancelled, call.is_cancelled) == (True, False, False)
@@ -188,7 +189,7 @@ def test_a_call_knows_whether_the_server_has_sent_anything():
     """As little as the first line of a response."""
     for reply, received in ((b"", False), (STREAM_HEAD, True)):
         server = SilentServer(reply)
-        call = CancelToken()
+        call = RemoteCall()
         client = HttpClient(ServerConfig(f"http://127.0.0.1:{server.port}"), ApiKey(), None, headers={})
 
         def ask(client=client, call=call) -> None:

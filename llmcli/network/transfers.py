@@ -1,34 +1,28 @@
-"""Reading from the Hub: interruptible, watched for stalls, retried, and measured.
+"""Reading in a thread, so that it can be interrupted, and the detection of transfers that have stalled.
 
 A signal handler only sets a flag, and a blocked read would continue after it. So reads happen in a daemon thread, and
 the caller checks the interrupt ten times a second. A transfer has stalled when too few bytes came for too long, over
-any number of connections and attempts. The measured rate is kept for the estimate of the next download.
+any number of connections and attempts.
 """
 
 from __future__ import annotations
 
-import math
 import queue
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from llmcli.errors import TemporaryFailure
-from llmcli.errors.network_errors import TransferStalled
-from llmcli.fast_dataclass import frozen
-from llmcli.files import private_files
+from llmcli.errors.network_errors import ReadTimedOut, TransferStalled
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt
+from llmcli.network.retry_policy import RetryCounter, RetryPolicy
 
 T = TypeVar("T")
 _POLL_S = 0.1  # seconds
 _QUEUE_ITEMS = 8  # items in flight
-_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 class FirstItemTimeout(Exception):
@@ -73,8 +67,12 @@ class _ItemProducer(Generic[T]):
         return False
 
 
-def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Generator[T, None, None]:
+def iterate_in_thread(
+    items: Iterator[T], interrupt: Interrupt, first_within: float, cancel: Callable[[], object] = lambda: None
+) -> Generator[T, None, None]:
     """Yield ``items`` from a separate thread. Closing this iterator ends the thread at its next item.
+
+    ``cancel`` is called then: it may end the wait for that item.
 
     Raises what ``items`` raises, what ``interrupt.check`` raises, and ``FirstItemTimeout`` when the first item takes
     longer than ``first_within`` seconds.
@@ -99,11 +97,7 @@ def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: fl
             yield item
     finally:
         producer.abandoned.set()
-
-
-def describe_failure(error: Exception) -> str:
-    """Return the message of a failed connection without the system's error number, or the name of the error."""
-    return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+        cancel()
 
 
 def sleep_interruptibly(seconds: float, interrupt: Interrupt) -> None:
@@ -187,24 +181,21 @@ class StallDetector:
             raise TransferStalled(self._subject, detail=detail)
 
 
-_RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}")
-_RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
-
-
 @frozen
-class DownloadRetryPolicy:
-    """Seconds to wait for a connection, for the first byte of a response, for the next bytes; attempts and pauses.
+class DownloadRetryPolicy(RetryPolicy):
+    """How downloads are retried, and how long they wait for a connection, a response and the next bytes, in seconds.
 
-    ``max_tries`` counts failures in a row without progress; the pause doubles from ``backoff_s`` to ``max_wait_s``; a
-    server that asks for a longer pause ends the attempts. The other fields are those of ``StallDetector``.
+    ``max_tries`` counts failures in a row without progress. A server that cannot be reached is not tried again, since
+    another source may have the file. Downloads do not fail together, so their pauses need no jitter. The fields from
+    ``min_bytes_per_s`` on are those of ``StallDetector``.
     """
 
+    max_connect_tries: int = 1
+    first_pause_s: float = 1.0
+    jitter: bool = False
     connect_timeout_s: float = 4.0
     response_timeout_s: float = 8.0
     read_timeout_s: float = 20.0
-    max_tries: int = 5
-    backoff_s: float = 1.0
-    max_wait_s: float = 60.0
     min_bytes_per_s: float = _MIN_BYTES_PER_S
     stall_window_s: float = _STALL_WINDOW_S
     max_read_timeouts: int = _MAX_READ_TIMEOUTS
@@ -221,81 +212,39 @@ class DownloadRetryPolicy:
         )
 
 
-class RetryCounter:
-    """Counts failures in a row, and pauses between attempts."""
+def count_retries(policy: RetryPolicy, interrupt: Interrupt) -> RetryCounter:
+    """Return a counter whose pauses end with an interrupt."""
+    return RetryCounter(policy, lambda seconds: sleep_interruptibly(seconds, interrupt))
 
-    def __init__(self, retry_policy: DownloadRetryPolicy, interrupt: Interrupt) -> None:
-        self._retry_policy = retry_policy
+
+class DownloadAttempts:
+    """The attempts to download ``subject``, each of which continues after the bytes of the one before."""
+
+    def __init__(self, policy: DownloadRetryPolicy, subject: str, interrupt: Interrupt) -> None:
+        self._policy = policy
         self._interrupt = interrupt
-        self._failures = 0
-
-    def reset(self) -> None:
-        """Start counting again, after progress."""
-        self._failures = 0
-
-    def wait_or_raise(self, error: TemporaryFailure) -> float:
-        """Wait before the next attempt and return the seconds, or raise ``error`` if there is none."""
-        self._failures += 1
-        wait = error.retry_after
-        if wait is None:
-            wait = min(self._retry_policy.backoff_s * 2 ** (self._failures - 1), self._retry_policy.max_wait_s)
-        if self._failures >= self._retry_policy.max_tries or wait > self._retry_policy.max_wait_s:
-            raise error
-        sleep_interruptibly(wait, self._interrupt)
-        return wait
-
-
-def parse_retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds that a server asks to wait: Retry-After (seconds or a date) or the Hub's RateLimit."""
-    value = headers.get("retry-after", "").strip()
-    if _RETRY_AFTER_SECONDS.fullmatch(value):
-        return float(value)
-    with suppress(ValueError, OverflowError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
-    match = _RATE_LIMIT_RESET.search(headers.get("ratelimit", ""))
-    return float(match.group(1)) if match else None
-
-
-MIN_MEASURED_BYTES = 8 << 20
-"""A transfer of fewer bytes tells too little about the network."""
-
-
-class TransferMeter:
-    """Counts the bytes of responses and the seconds in which they came, without the pauses between attempts."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._since = clock()
-        self._seconds = 0.0
-        self._bytes = 0
-
-    def begin_response(self) -> None:
-        """Count from now on: the bytes of a response follow."""
-        self._since = self._clock()
+        self._detector = policy.make_stall_detector(subject)
+        self._retries = count_retries(policy, interrupt)
+        self._is_connected = False
 
     def add_bytes(self, count: int) -> None:
-        """Count received bytes."""
-        now = self._clock()
-        self._seconds += now - self._since
-        self._since = now
-        self._bytes += count
+        """Count received bytes. Raises ``TransferStalled``."""
+        if not self._is_connected:  # from now on, a failed connection is retried as any other failure
+            self._is_connected = True
+            policy = replace(self._policy, max_connect_tries=self._policy.max_tries)
+            self._retries = count_retries(policy, self._interrupt)
+        self._detector.add_bytes(count)
 
-    @property
-    def bytes_per_s(self) -> float | None:
-        """The mean rate; None if too few bytes came."""
-        return self._bytes / self._seconds if self._bytes >= MIN_MEASURED_BYTES and self._seconds > 0 else None
+    def wait_or_raise(self, error: TemporaryFailure, *, has_progressed: bool) -> None:
+        """Wait before the next attempt, or raise ``error`` or ``TransferStalled`` if there is none.
 
-
-def save_rate(path: Path, bytes_per_s: float) -> None:
-    """Keep the rate of a download in a file."""
-    with suppress(OSError):  # the next estimate assumes a rate
-        private_files.replace_file(path, f"{bytes_per_s:.0f}\n".encode())
-
-
-def load_rate(path: Path) -> float | None:
-    """Return the rate of the last download in bytes a second; None if none is known."""
-    try:
-        rate = float(path.read_bytes()[:100])
-    except (OSError, ValueError):
-        return None
-    return rate if rate > 0 and math.isfinite(rate) else None
+        ``has_progressed``: the failed attempt brought bytes that no attempt before it had.
+        """
+        if isinstance(error, TransferStalled) and not isinstance(error, ReadTimedOut):
+            raise error
+        if has_progressed:
+            self._retries.reset()
+        if isinstance(error, ReadTimedOut):
+            self._detector.add_timeout()
+        self._detector.raise_if_stalled()
+        self._detector.exclude_pause(self._retries.wait_or_raise(error))

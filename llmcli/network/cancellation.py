@@ -14,17 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import httpcore2
 
-from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.backends.remote.transport.request_queue import HIGHEST_PRIORITY, RequestOrder
 from llmcli.fast_dataclass import slotted
-
-if TYPE_CHECKING:
-    from llmcli.backends.remote.transport.cost_budget import RequestCost
-    from llmcli.types import Usage
 
 
 class Cancelled(Exception):
@@ -36,26 +30,11 @@ class DeadlineExceeded(Exception):
 
 
 class CancelToken:
-    """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
+    """Cancels a call; ``deadline`` is a ``time.monotonic()`` value. ``received``: the server has sent anything."""
 
-    ``received`` is set when the server has sent anything. ``cost`` is that of the request, None where its price is not
-    known. ``order`` decides which of several calls that wait for a server goes first. ``may_resend``: a request may be
-    sent again, once, over a new connection if the server closes an idle one instead of answering; ``num_resent`` counts
-    that. ``answering_model``: the one that the last answer names, or "". ``warnings``: about the answer.
-    """
-
-    def __init__(
-        self, deadline: float | None = None, cost: RequestCost | None = None, order: RequestOrder = HIGHEST_PRIORITY
-    ) -> None:
+    def __init__(self, deadline: float | None = None) -> None:
         self.deadline = deadline
-        self.cost = cost
-        self.order = order
-        self.delivered = False
         self.received = False
-        self.may_resend = True
-        self.num_resent = 0
-        self.answering_model = ""
-        self.warnings: tuple[str, ...] = ()
         self._children: set[CancelToken] = set()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
@@ -72,9 +51,9 @@ class CancelToken:
                 child.cancel()
 
     @contextmanager
-    def child(self) -> Iterator[CancelToken]:
+    def child(self) -> Iterator[Self]:
         """Give a token for a part of the call, which is cancelled with it and can be cancelled alone."""
-        made = CancelToken(self.deadline, self.cost, self.order)
+        made = self._make_child()
         with self._lock:
             self._children.add(made)
             if self.is_cancelled:
@@ -84,6 +63,9 @@ class CancelToken:
         finally:
             with self._lock:
                 self._children.discard(made)
+
+    def _make_child(self) -> Self:
+        return type(self)(self.deadline)
 
     @property
     def is_cancelled(self) -> bool:
@@ -97,22 +79,17 @@ class CancelToken:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded
 
-    def settle(self, usage: Usage) -> None:
-        """Take the usage of the last attempt, where its price is known."""
-        if self.cost is not None:
-            self.cost.settle(usage)
-
-    def add_warning(self, text: str) -> None:
-        """Add a warning, unless there is the same one."""
-        if text not in self.warnings:
-            self.warnings += (text,)
-
     def attach_socket(self, used: socket.socket | None) -> None:
         """Remember the socket that the call waits for, None when it waits for none. Raises as ``check``."""
         with self._lock:
             self._socket = used
         if used is not None:
             self.check()
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline (never negative), or None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def limit_timeout(self, seconds: float) -> float:
         """Return how long to wait for the server: ``seconds``, less where the deadline comes before."""
@@ -284,48 +261,3 @@ def _unwrap_os_errors() -> Iterator[None]:
         yield
     except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
         raise error.__cause__ or error from None
-
-
-def make_pool(
-    network: httpcore2.NetworkBackend, proxy: Proxy | None, *, is_encrypted: bool
-) -> httpcore2.ConnectionPool:
-    """Return a pool that connects through ``network`` and ``proxy``; ``is_encrypted``: its servers use TLS."""
-    tls = _create_tls_context() if is_encrypted or (proxy is not None and proxy.is_encrypted) else None
-    return httpcore2.ConnectionPool(
-        ssl_context=tls,
-        proxy=_pool_proxy(proxy, tls) if proxy else None,
-        max_connections=None,
-        network_backend=network,
-    )
-
-
-def network_errors(proxy: Proxy | None) -> tuple[type[Exception], ...]:
-    """Return the errors of sockets, TLS, and what a server or proxy sent."""
-    errors = (OSError, httpcore2.RemoteProtocolError, httpcore2.ProxyError)
-    if proxy is None or not proxy.is_socks:
-        return errors
-    import socksio
-
-    return (*errors, socksio.ProtocolError)
-
-
-def _create_tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the system's certificates, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
-    tls = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:  # this Python does not know the system's certificates
-        with suppress(ImportError):
-            import certifi
-
-            tls.load_verify_locations(certifi.where())
-    return tls
-
-
-def _pool_proxy(proxy: Proxy, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
-    """Return the proxy as the connection pool takes it."""
-    name, password = proxy.credentials or ("", "")
-    return httpcore2.Proxy(
-        httpcore2.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
-        auth=(name.encode(), password.encode()) if proxy.credentials else None,
-        ssl_context=tls if proxy.is_encrypted else None,
-    )

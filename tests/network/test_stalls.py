@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors.network_errors import TransferStalled
-from llmcli.models.hub.transfers import StallDetector
+from llmcli.network.transfers import StallDetector
 
 MEGABYTE = 1_000_000
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from llmcli.config.backend_config import ServerConfig
+from llmcli.config.backend_config import is_loopback_host
 from llmcli.errors import ConfigError
 from llmcli.fast_dataclass import field, frozen
 
@@ -42,13 +42,13 @@ class Proxy:
         return self.scheme.startswith("socks")
 
 
-def find_proxy(server: ServerConfig, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for a server, None for a server on this machine. Raises ``ConfigError``."""
-    if server.is_loopback:
+def find_proxy(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for a server at ``url``, None for one on this machine. Raises ``ConfigError``."""
+    parts = urlsplit(url)
+    if is_loopback_host(parts.hostname or ""):
         return None
     given = {name.lower(): value for name, value in environ.items() if name.isupper() and value}
     given |= {name: value for name, value in environ.items() if name.islower() and value}
-    parts = urlsplit(server.base_url)
     if _is_excluded(parts.hostname or "", parts.port, given.get("no_proxy", "")):
         return None
     names = (f"{parts.scheme}_proxy", "all_proxy")

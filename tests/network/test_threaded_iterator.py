@@ -9,7 +9,7 @@ import pytest
 
 from llmcli.errors import Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.transfers import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
+from llmcli.network.transfers import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
 
 
 def test_items(interrupt):

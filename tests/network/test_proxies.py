@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backends.remote.transport.proxies import find_proxy
-from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ConfigError
+from llmcli.network.proxies import find_proxy
 
 
 @pytest.mark.parametrize(
@@ -29,12 +28,12 @@ from llmcli.errors import ConfigError
 )
 def test_the_proxy_of_the_environment(environ, found):
     """With curl's rules."""
-    proxy = find_proxy(ServerConfig("https://api.example.com/v1"), environ)
+    proxy = find_proxy("https://api.example.com/v1", environ)
     assert (proxy and (proxy.host, proxy.port)) == found
-    assert find_proxy(ServerConfig("https://localhost/v1"), environ) is None
+    assert find_proxy("https://localhost/v1", environ) is None
 
 
 def test_an_unsupported_proxy_is_refused():
     """78 instead of bypassing it."""
     with pytest.raises(ConfigError):
-        find_proxy(ServerConfig("https://api.example.com/v1"), {"ALL_PROXY": "socks4://p:1080"})
+        find_proxy("https://api.example.com/v1", {"ALL_PROXY": "socks4://p:1080"})
