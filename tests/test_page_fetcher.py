@@ -12,9 +12,12 @@ from fake_server import certificate
 from page_server import Page, PageServer
 
 from llmcli import page_fetcher
-from llmcli.errors import AccessDenied, BadDocument, MissingError, RemoteError
+from llmcli.errors import AccessDenied, BadDocument, MissingError, RemoteError, Unauthorized
 from llmcli.errors.network_errors import PageUnavailable, UntrustedPage
+from llmcli.network.retry_policy import RetryPolicy
 from llmcli.page_fetcher import PageFetcher
+
+QUICK = RetryPolicy(max_tries=3, first_pause_s=0.001)
 
 
 @pytest.fixture
@@ -49,7 +52,9 @@ def loopback_is_public(monkeypatch):
 
 
 def fetch(url, **options):
-    return PageFetcher(options.pop("environ", {}), **{"allows_private": True, **options}).fetch(url)
+    return PageFetcher(options.pop("environ", {}), **{"allows_private": True, "retry_policy": QUICK, **options}).fetch(
+        url
+    )
 
 
 def test_a_page_is_fetched(pages):
@@ -196,7 +201,7 @@ def test_a_proxy_gets_the_name(pages):
         with pytest.raises(AccessDenied, match="not a public address"):
             fetch("https://10.0.0.1/", environ=environ, allows_private=False)
         assert proxy.heads == []
-        with pytest.raises(PageUnavailable):
+        with pytest.raises(Unauthorized, match="does not allow connections to that host"):
             fetch("https://known.invalid/", environ=environ, allows_private=False)
         assert proxy.heads and "known.invalid" in proxy.heads[0]
     finally:

@@ -175,7 +175,7 @@ def _receive(package: EnginePackage, registry: str, start: int, interrupt: Inter
         raise ServerUnreachable(package.label, detail=f"no answer from {registry}") from error
     except ConnectionFailure as error:
         errors = FailureErrors(ServerUnreachable, ReadTimedOut, untrusted=UntrustedDownload)
-        raise error.failure.make_error(package.label, errors, where=registry) from error
+        raise error.make_error(package.label, errors) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise RemoteError(package.label, detail=f"{registry}: {error}") from error
 

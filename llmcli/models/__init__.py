@@ -1,1 +1,1 @@
-"""Finding, downloading, choosing, verifying and removing models. The only importer of huggingface_hub."""
+"""Finding, downloading, choosing, verifying and removing models."""

@@ -71,13 +71,14 @@ def _pool_proxy(proxy: Proxy, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
 class _ResponseStream(httpx2.SyncByteStream):
     """The body of a response, whose failures are ``ConnectionFailure``."""
 
-    def __init__(self, response: httpcore2.Response, exchange: Exchange, proxy: Proxy | None) -> None:
+    def __init__(self, response: httpcore2.Response, exchange: Exchange, proxy: Proxy | None, origin: str) -> None:
         self._response = response
         self._exchange = exchange
         self._proxy = proxy
+        self._origin = origin
 
     def __iter__(self) -> Iterator[bytes]:
-        with raise_connection_failures(self._exchange, self._proxy):
+        with raise_connection_failures(self._exchange, self._proxy, self._origin):
             yield from self._response.iter_stream()
 
     def close(self) -> None:
@@ -98,7 +99,8 @@ class HttpTransport(httpx2.BaseTransport):
         url, timeouts = request.url, request.extensions.get("timeout", {})
         if url.scheme not in {"http", "https"}:
             raise httpx2.UnsupportedProtocol(f"{str(url)!r} does not begin with http:// or https://")
-        proxy = find_proxy(str(url), self._environ)
+        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        proxy = find_proxy(origin, self._environ)
         exchange = self._network.exchange = Exchange(
             request.extensions.get(CALL_EXTENSION) or CancelToken(),
             timeouts.get("connect") or _DEFAULT_TIMEOUT_S,
@@ -111,12 +113,12 @@ class HttpTransport(httpx2.BaseTransport):
             content=request.stream,
             extensions={"trace": exchange.trace},
         )
-        with raise_connection_failures(exchange, proxy):
+        with raise_connection_failures(exchange, proxy, origin):
             response = self._open_pool(proxy, is_encrypted=url.scheme == "https").handle_request(sent)
         if response.status == PROXY_AUTH_REQUIRED and proxy is not None:  # of a request without a tunnel
             response.close()
-            raise ConnectionFailure(classify_tunnel_status(proxy, response.status))
-        stream = _ResponseStream(response, exchange, proxy)
+            raise ConnectionFailure(classify_tunnel_status(proxy, response.status), origin, has_answered=False)
+        stream = _ResponseStream(response, exchange, proxy, origin)
         return httpx2.Response(response.status, headers=response.headers, stream=stream, extensions=response.extensions)
 
     def close(self) -> None:

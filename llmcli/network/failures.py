@@ -73,11 +73,20 @@ class NetworkFailure:
 
 
 class ConnectionFailure(Exception):
-    """Carries a ``NetworkFailure`` through a library that knows nothing about it."""
+    """Carries a ``NetworkFailure`` of the server ``origin`` through a library that knows nothing about it.
 
-    def __init__(self, failure: NetworkFailure) -> None:
+    ``has_answered``: the server had sent something.
+    """
+
+    def __init__(self, failure: NetworkFailure, origin: str, *, has_answered: bool) -> None:
         super().__init__(failure.detail)
         self.failure = failure
+        self.origin = origin
+        self.has_answered = has_answered
+
+    def make_error(self, subject: str, errors: FailureErrors) -> LlmError:
+        """Return our error about ``subject``, which names the server."""
+        return self.failure.make_error(subject, errors, where=self.origin)
 
 
 def network_errors(proxy: Proxy | None) -> tuple[type[Exception], ...]:
@@ -91,12 +100,14 @@ def network_errors(proxy: Proxy | None) -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def raise_connection_failures(exchange: Exchange, proxy: Proxy | None) -> Iterator[None]:
+def raise_connection_failures(exchange: Exchange, proxy: Proxy | None, origin: str) -> Iterator[None]:
     """Raise ``ConnectionFailure`` for the errors of the network in the block."""
     try:
         yield
     except network_errors(proxy) as error:
-        raise ConnectionFailure(classify_failure(error, exchange, proxy)) from error
+        has_answered = exchange.is_connected and exchange.has_received
+        failure = classify_failure(error, exchange, proxy)
+        raise ConnectionFailure(failure, origin, has_answered=has_answered) from error
 
 
 def classify_failure(error: Exception, exchange: Exchange, proxy: Proxy | None) -> NetworkFailure:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from llmcli import __version__
 from llmcli.control_characters import is_visible_ascii
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
-from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut, UntrustedDownload
+from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut, ServerStalled, UntrustedDownload
 from llmcli.fast_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import httpx2
 
     from llmcli.network.cancellation import CancelToken
-    from llmcli.network.failures import ConnectionFailure
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -128,44 +127,43 @@ class HubClient:
         retries = count_retries(self.retry_policy, interrupt)
         while True:
             try:
-                return next(self._iterate_guarded(request, subject, interrupt))
+                return next(self._iterate_guarded(request, subject, interrupt, ServerStalled))
             except TemporaryFailure as error:
                 retries.wait_or_raise(error)
 
     def _iterate_guarded(
-        self, request: Callable[[CancelToken], Iterator[T]], subject: str, interrupt: Interrupt
+        self,
+        request: Callable[[CancelToken], Iterator[T]],
+        subject: str,
+        interrupt: Interrupt,
+        stalled: type[TemporaryFailure] = ReadTimedOut,
     ) -> Generator[T, None, None]:
-        """Yield the items of a request, which is sent in a thread, and raise our errors for its failures."""
+        """Yield the items of a request, which is sent in a thread, and raise our errors for its failures.
+
+        ``stalled``: the error of a server that stops sending in the middle.
+        """
         import httpx2
 
         from llmcli.network.cancellation import CancelToken
-        from llmcli.network.failures import ConnectionFailure
+        from llmcli.network.failures import ConnectionFailure, FailureErrors
 
         call = CancelToken()
-        has_answered = False
+        items = request(call)
         try:
-            for item in iterate_in_thread(request(call), interrupt, self.retry_policy.response_timeout_s, call.cancel):
-                has_answered = True
-                yield item
+            yield from iterate_in_thread(items, interrupt, self.retry_policy.response_timeout_s, call.cancel)
         except FirstItemTimeout as error:
             raise HubUnreachable(subject, detail=f"no answer from {self.endpoint}") from error
         except ConnectionFailure as error:
-            raise self._connection_error(error, subject, has_answered=has_answered) from error
+            # before the response, each failure means that another source may have the file
+            early = {} if error.has_answered else {"stalled": HubUnreachable, "broken": HubUnreachable}
+            errors = FailureErrors(
+                HubUnreachable, **{"stalled": stalled, **early}, untrusted=UntrustedDownload, not_http=HubUnreachable
+            )
+            raise error.make_error(subject, errors) from error
         except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
             raise ConfigError("HF_ENDPOINT", origin="environment", detail=str(error)) from error
         except httpx2.HTTPError as error:
             raise RemoteError(subject, detail=f"{self.endpoint}: {error}") from error
-
-    def _connection_error(self, error: ConnectionFailure, subject: str, *, has_answered: bool) -> LlmError:
-        """Return our error; before the response, each means that another source may have the file."""
-        from llmcli.network.failures import FailureErrors
-
-        errors = (
-            FailureErrors(HubUnreachable, ReadTimedOut, untrusted=UntrustedDownload)
-            if has_answered
-            else FailureErrors(HubUnreachable, HubUnreachable, HubUnreachable, UntrustedDownload, HubUnreachable)
-        )
-        return error.failure.make_error(subject, errors, where=self.endpoint)
 
     def _status_error(self, subject: str, answer: ResponseHead) -> LlmError:
         """Return the error for an HTTP status of failure."""
