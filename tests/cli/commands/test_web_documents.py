@@ -91,6 +91,13 @@ def test_what_cannot_be_read_has_its_code(llm, pages, page, code, said):
     assert pages.url in run.err and said in run.err and "Traceback" not in run.err and len(run.err.splitlines()) <= 2
 
 
+def test_a_busy_page_says_when_to_come_back(llm, pages):
+    """A pause that exceeds the time for a page is left to you."""
+    pages.pages["/"] = Page(b"", status=429, fields={"Retry-After": "90"})
+    run = llm("summarize", pages.url + "/", env=ALLOWED)
+    assert run.code == 75 and "Try again in 90 seconds." in run.err and len(pages.asked) == 1
+
+
 def test_an_address_inside_a_text_is_never_fetched(llm, pages, tmp_path):
     """Neither in a document, nor in the question, nor in an answer."""
     (tmp_path / "notes.txt").write_text(f"See {pages.url}/ for more.\n")

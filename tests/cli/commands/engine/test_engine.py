@@ -12,6 +12,8 @@ from pathlib import Path
 
 import fake_registry
 import pytest
+from fake_server import certificate
+from fault_proxy import FaultProxy, stall_body
 
 from llmcli import engine_library
 from llmcli.cli.console import confirm
@@ -146,7 +148,27 @@ def test_a_connection_that_always_ends_is_an_error(llm, registry):
     assert installed() == [] and not leftovers()
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, 76), (403, 77), (500, 75), (429, 75)])
+def test_a_registry_that_stops_sending_ends_the_tries(llm, registry, monkeypatch):
+    """Each attempt brings bytes and then stalls: after some of them, the command says that it can go on later."""
+    proxy = FaultProxy(registry.server.server_port)
+    proxy.usual = stall_body
+    policy = DownloadRetryPolicy(read_timeout_s=0.1, first_pause_s=0.001, max_read_timeouts=3)
+    monkeypatch.setattr(installer, "RETRY_POLICY", policy)
+    run = llm("engine", "install", "--yes", env={"npm_config_registry": proxy.url})
+    proxy.close()
+    assert run.code == 75 and "the server stopped sending 3 times" in run.err and proxy.num_connections == 3
+
+
+def test_an_untrusted_registry_is_an_error(llm, registry, tmp_path):
+    """The message has our words, and names the variable for another certificate."""
+    proxy = FaultProxy(registry.server.server_port, certificate(tmp_path))
+    run = llm("engine", "install", "--yes", env={"npm_config_registry": proxy.url})
+    proxy.close()
+    assert run.code == 76 and "certificate cannot be verified: self-signed certificate" in run.err
+    assert "SSL_CERT_FILE" in run.err and "_ssl.c" not in run.err and installed() == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 76), (403, 77), (408, 75), (500, 75), (429, 75)])
 def test_a_registry_that_refuses_is_an_error(llm, registry, status, code):
     """The status of the response is named."""
     registry.status = status

