@@ -26,18 +26,14 @@ def at_once(monkeypatch):
 @pytest.fixture
 def hub(tiny, monkeypatch):
     """Return a Hub on loopback that has two quantizations of a tiny model; retries do not wait."""
-    from huggingface_hub import close_session
-
     server = FakeHub()
     larger = tiny("chatml").read_bytes() + bytes(200_000)
     server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("llmcli.network.transfers.sleep_interruptibly", lambda _seconds, interrupt: interrupt.check())
-    close_session()
     yield server
     server.close()
-    close_session()
 
 
 @pytest.fixture

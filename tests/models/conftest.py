@@ -17,15 +17,11 @@ from llmcli.settings import resolve_settings
 @pytest.fixture
 def hub(monkeypatch):
     """Return an empty Hub at HF_ENDPOINT."""
-    from huggingface_hub import close_session
-
     server = FakeHub()
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    close_session()
     yield server
     server.close()
-    close_session()
 
 
 @pytest.fixture

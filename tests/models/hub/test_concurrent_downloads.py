@@ -25,14 +25,14 @@ NURSERY = """
 import json, os, signal, sys, time
 from llmcli.interrupt import Interrupt
 from llmcli.network.transfers import DownloadRetryPolicy
-from llmcli.models.hub.hub_client import _prepare_client
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue
 from llmcli.models.gguf import header_parser
 from llmcli.models.hub import puller
 from llmcli.app_paths import find_paths
 from llmcli.settings import resolve_settings
-import huggingface_hub.hf_api
+import llmcli.models.hub.hub_client
+import llmcli.network.connections
 
 def pull():
     paths = find_paths(os.environ)
@@ -40,7 +40,6 @@ def pull():
     library = ModelLibrary(settings, paths, os.environ, retry_policy=DownloadRetryPolicy(first_pause_s=0.01))
     list(library.pull(sys.argv[1], Interrupt()))
 
-_prepare_client()
 catalogue.load_catalogue()
 for line in sys.stdin:
     due = {}
