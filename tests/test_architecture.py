@@ -90,6 +90,7 @@ ONLY_IN = {
     "prompt_toolkit": "cli",
     "llama_cpp": "engine",
     "llguidance": "engine",
+    "huggingface_hub": "models",
     "httpcore2": ("network", "backends", "page_fetcher"),
     "httpx2": ("network", "models", "engine_packages"),
     "socksio": "network",

@@ -1,1 +1,1 @@
-"""Finding, downloading, choosing, verifying and removing models."""
+"""Finding, downloading, choosing, verifying and removing models. The only importer of huggingface_hub."""

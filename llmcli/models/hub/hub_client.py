@@ -26,6 +26,7 @@ from llmcli.network.transfers import DownloadRetryPolicy, FirstItemTimeout, coun
 
 if TYPE_CHECKING:
     import httpx2
+    from huggingface_hub import ModelInfo
 
     from llmcli.network.cancellation import CancelToken
 
@@ -183,9 +184,12 @@ class HubClient:
         return RemoteError(subject, detail=said)
 
     def _request_listing(self, repo: str, call: CancelToken) -> Iterator[RepositoryListing]:
+        from huggingface_hub import ModelInfo
+
         data = self._request_json(f"{self.endpoint}/api/models/{repo}", {"blobs": True}, repo, call)
         try:
-            commit, files = str(data["sha"] or ""), tuple(_parse_remote_files(data.get("siblings") or []))
+            info = ModelInfo(**data)  # type: ignore[no-untyped-call]  # huggingface_hub declares no types of it
+            commit, files = info.sha or "", tuple(_list_remote_files(info))
         except _UNEXPECTED_JSON as error:
             raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
         if not _COMMIT.fullmatch(commit):
@@ -256,12 +260,11 @@ def _header_fields(response: httpx2.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in [*own, *response.headers.items()]}
 
 
-def _parse_remote_files(siblings: Any) -> Iterator[RemoteFile]:
-    """Yield the files of a listing that have an announced hash; unexpected responses raise various errors."""
-    for item in siblings:
-        lfs = item.get("lfs")
-        if lfs is not None and _SHA256.fullmatch(lfs["sha256"]) and lfs["size"] > 0:
-            yield RemoteFile(str(item["rfilename"]), int(lfs["size"]), lfs["sha256"])
+def _list_remote_files(info: ModelInfo) -> Iterator[RemoteFile]:
+    """Yield the files of a repository that have an announced hash."""
+    for item in info.siblings or []:
+        if item.lfs is not None and _SHA256.fullmatch(item.lfs.sha256) and item.lfs.size > 0:
+            yield RemoteFile(item.rfilename, item.lfs.size, item.lfs.sha256)
 
 
 def _parse_repository_info(item: Any) -> RepositoryInfo:
