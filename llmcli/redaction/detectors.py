@@ -6,11 +6,12 @@ import functools
 from collections.abc import Collection, Iterable
 
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.redaction import issuer_tokens, secret_formats
+from llmcli.redaction import issuer_tokens
 from llmcli.redaction.format import Format
 from llmcli.redaction.format_table import all_formats
 from llmcli.redaction.normalization import NormalizedText, decode_spaces, normalize
 from llmcli.redaction.published_examples import is_published_example
+from llmcli.redaction.text_index import TextIndex
 
 
 @frozen
@@ -60,26 +61,20 @@ def find_private(
     return _merge(text, sorted(found))
 
 
-@functools.cache
-def _context_words() -> frozenset[str]:
-    """Return the context words of all detectors: many have the same, and each is searched for once."""
-    return frozenset(word for detector in _detectors() for word in detector.context)
-
-
 def _detect(form: NormalizedText, kinds: Collection[str]) -> list[tuple[int, int, int, str]]:
     """Return the values of a text in one form: their place in the original, the detector's rank and its kind."""
-    lowered = secret_formats.lower(form.text)
     decoded = decode_spaces(form.text)
+    index = TextIndex(form.text)
+    decoded_index = index if decoded.text == form.text else TextIndex(decoded.text)
     found = []
-    present = {word for word in _context_words() if word in lowered}
     for rank, detector in enumerate(_detectors()):
         if (
             detector.kind in kinds
             and detector.find is not None
-            and (not detector.context or not present.isdisjoint(detector.context))
+            and (not detector.context or index.has_any(detector.context))
         ):
-            read = decoded if detector.decodes else form
-            for span in detector.find(read.text):
+            read, read_index = (decoded, decoded_index) if detector.decodes else (form, index)
+            for span in detector.find(read_index):
                 if is_published_example(read.text[slice(*span)], detector.kind):
                     continue
                 start, end = read.original_range(*span)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from llmcli.fast_dataclass import frozen
 from llmcli.redaction.normalization import Range
+from llmcli.redaction.text_index import TextIndex
 
 VALUE_START, VALUE_END = "\u27e6", "\u27e7"
 """The marks around the value in an example."""
@@ -30,7 +31,7 @@ class Format:
     source: str
     context: tuple[str, ...] = ()
     kind: str = "key"
-    find: Callable[[str], Iterable[Range]] | None = None
+    find: Callable[[TextIndex], Iterable[Range]] | None = None
     decodes: bool = False
 
     def example_parts(self) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from llmcli.fast_dataclass import replace
 from llmcli.redaction.format import Format
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.number_formats import passes_luhn
-from llmcli.redaction.secret_formats import lower
+from llmcli.redaction.text_index import TextIndex, lower
 
 KIND = "id"
 _REACH_BEFORE, _REACH_AFTER = 64, 28
@@ -530,11 +530,11 @@ _BY_PREFIX = _by_prefix()
 _NOT_LATIN = tuple(prefix for prefix in _BY_PREFIX if not prefix.isascii() and prefix[0] > "\u02ff")
 
 
-def find_identity_numbers(text: str) -> Iterator[Range]:
+def find_identity_numbers(index: TextIndex) -> Iterator[Range]:
     """Yield national numbers of people, and the lines of machine-readable zones."""
+    text, regions = index.text, list(_regions(index.text))
     if "<<" in text:
         yield from _find_anywhere(text, _ZONE, _ZONES, 0, len(text))
-    regions = list(_regions(text))
     formats = [_BESIDE_PATTERNS[index] for index in sorted(_formats_with_words(text))] if regions else []
     for start, end in regions:
         yield from _find_anywhere(text, _NUMBER, _NUMBERS, start, end)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 
 from llmcli.redaction.format import VALUE_END, VALUE_START, Format
+from llmcli.redaction.literal_search import LiteralSearch
 from llmcli.redaction.normalization import Range
+from llmcli.redaction.text_index import TextIndex
 
 _MIXED = "a1B2c3D4e5F6g7H8j9K0mNpQrStUvWxYz"
 _HEX = "0123456789abcdef9a8b7c6d5e4f3021"
@@ -123,20 +125,20 @@ TOKENS = (
 )  # fmt: skip
 """Formats of tokens by issuer, from the documentation of the issuers; they need no context."""
 _PATTERN = re.compile(_EDGE + r"(?=[\w.~+/=%:-]{16})(?:" + "|".join(f"(?:{each.pattern})" for each in TOKENS) + ")")
-_WEBHOOK = re.compile(
+_WEBHOOK = LiteralSearch(
     r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/]{20,200})|discord(?:app)?\.com/api/webhooks/([\w/-]{30,200})"
     r"|webhook\.office\.com/webhookb2/([\w@/-]{60,400})|hooks\.zapier\.com/hooks/catch/([\w/]{8,80})|logic\.azure\.com[^\s\"']{0,200}sig=([\w%-]{20,80})"
     r"|api\.telegram\.org/bot([\w:-]{30,60})"
 )
 
 
-def find_tokens(text: str) -> Iterator[Range]:
+def find_tokens(index: TextIndex) -> Iterator[Range]:
     """Yield keys and tokens of a known format."""
-    for match in _PATTERN.finditer(text):
+    for match in _PATTERN.finditer(index.text):
         yield match.span()
 
 
-def find_webhooks(text: str) -> Iterator[Range]:
+def find_webhooks(index: TextIndex) -> Iterator[Range]:
     """Yield the secret part of the addresses of webhooks."""
-    for match in _WEBHOOK.finditer(text):
+    for match in _WEBHOOK.finditer(index):
         yield match.span(match.lastindex or 0)

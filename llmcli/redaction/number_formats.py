@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from llmcli.redaction.normalization import Range
+from llmcli.redaction.text_index import TextIndex
 
 _GAP = r"[ .\-]"
 """A separator between groups of digits."""
@@ -50,8 +51,9 @@ def _is_in_dump(text: str, start: int, end: int) -> bool:
     )
 
 
-def find_cards(text: str) -> Iterator[Range]:
+def find_cards(index: TextIndex) -> Iterator[Range]:
     """Yield card numbers. In a run of digit groups, any consecutive groups may form a number."""
+    text = index.text
     for run in _DIGIT_RUN.finditer(text):
         for start, end in _cards_in_run(run.group()):
             if not _is_in_dump(text, run.start() + start, run.start() + end):
@@ -94,9 +96,9 @@ def _card_end(digits: str, start: int, ends: dict[int, int], sums: list[list[int
     return None
 
 
-def find_ibans(text: str) -> Iterator[Range]:
+def find_ibans(index: TextIndex) -> Iterator[Range]:
     """Yield IBANs with a known country, the right length and valid check digits."""
-    end = 0
+    text, end = index.text, 0
     for head in _IBAN_HEAD.finditer(text):
         length = IBAN_LENGTHS.get("".join(filter(str.isalpha, head.group())).upper())
         start = head.start()
@@ -132,10 +134,10 @@ def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
     return (at, "".join(characters)) if len(characters) == length else None
 
 
-def find_ip_addresses(text: str) -> Iterator[Range]:
+def find_ip_addresses(index: TextIndex) -> Iterator[Range]:
     """Yield IPv4 and IPv6 addresses."""
     for pattern in (_IPV4, _IPV6):
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(index.text):
             try:
                 ipaddress.ip_address(match.group())
             except ValueError:
@@ -229,8 +231,9 @@ _IDENTIFIER_AFTER = re.compile(r"-(?:[A-Za-z]{1,3}[0-9]|[0-9]{1,6}-?[A-Za-z])")
 """Number of a product, a DOI: letters and digits joined to a number."""
 
 
-def find_phones(text: str) -> Iterator[Range]:
+def find_phones(index: TextIndex) -> Iterator[Range]:
     """Yield international numbers, national numbers in common forms, and any number after a word such as "phone"."""
+    text = index.text
     for run in _RUN.finditer(text):
         start, said = run.start(), run.group()
         if _INSIDE_WORD.search(text, max(0, start - 2), start) and not _ADDED_LINE.search(text, start - 1, start):

@@ -20,9 +20,10 @@ from llmcli.redaction.innocent_values import (
     is_varied,
     names_kept_secret,
 )
+from llmcli.redaction.literal_search import LiteralSearch
 from llmcli.redaction.normalization import Range
-from llmcli.redaction.secret_formats import lower
 from llmcli.redaction.settings_lines import MAX_WORDS, is_message, is_phrase_of_settings
+from llmcli.redaction.text_index import TextIndex
 
 STRONG = (
     r"(?:pass(?:word|wort|wd|phrase|code|wrd|w)s?|pwd|kennwort|secret|mot ?de ?passe|motdepasse|contrase\u00f1a|contrasenya|contrasena|senha|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?"
@@ -33,7 +34,7 @@ WEAK = r"(?:token|api[ _-]?key|(?:access|private|secret|auth|account|encryption|
 """Words for keys and tokens, which also stand before other things."""
 NAME = "@NAME@"
 """Stands for a name with a word for a secret at the beginning of a pattern: names are searched once for all patterns."""
-_NAME = re.compile(rf"(?=[pksmcwhl\u0161ate\u015f])(?:{STRONG}|{WEAK})(?:-?\w){{0,30}}")
+_NAME = LiteralSearch(rf"(?=[pksmcwhl\u0161ate\u015f])(?:{STRONG}|{WEAK})(?:-?\w){{0,30}}", lowered=True)
 PASSWORD_WORDS = ("pass", "pwd", "pw", "kennwort", "secret", "contrase", "senha", "wachtwoord", "has\u0142o", "heslo", "l\u00f6senord", "parola", "psk", "mdp",
                   "token", "key", "credential", "auth", "motdepasse", "mot de passe")  # fmt: skip
 _STRONG_NAME = re.compile(STRONG)
@@ -250,7 +251,7 @@ HEADERS = (
 """Headers of HTTP and addresses of databases."""
 
 STATED = "@STATED@"
-_STATED_NAME = re.compile(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)")
+_STATED_NAME = LiteralSearch(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)", lowered=True)
 SENTENCES = (
     Format("code that is announced", r"(?:your|the|ihr|dein|votre|ton|tu|su|il tuo|o seu|je|uw)(?: [\w-]{1,16}){0,2} (?:code|otp|passcode|pin|tan|codice|c\u00f3digo)(?: (?:is|ist|lautet|est|es|\u00e8|\u00e9))?:? (?:is )?(?P<b>[0-9]{3}[ -]?[0-9]{1,5})(?![\w.,-]?[0-9])", "Your code is \u27e6482-913\u27e7", "your code is ready", _OBSERVED, ("code", "otp", "pin", "tan", "codice", "c\u00f3digo")),
     Format("number of three digits on a card", r"(?<![\w-])(?:cvv2?|cvc2?|cid|security code|(?:code|digits|number) on the back(?: of (?:the|my|your) card)?|kartenpr\u00fcfnummer|pr\u00fcfnummer|cryptogramme)[ \t]{0,2}(?:[:=#]|is|are|ist|est)?[ \t]{0,2}(?P<b>[0-9]{3,4})(?![\w-]|[.,]\w)", "CVV \u27e6123\u27e7", "CVV required", "ISO/IEC 7813", ("cvv", "cvc", "security code", "on the back", "pr\u00fcfnummer", "cryptogramme")),
@@ -466,10 +467,10 @@ _GATES = {
 _BLANKS = re.compile(r"\s{1,40}")
 
 
-def find_assignments(text: str) -> Iterator[Range]:
+def find_assignments(index: TextIndex) -> Iterator[Range]:
     """Yield values behind a name with a word for a secret, in all forms that begin with the name."""
-    lowered = lower(text)
-    for name in _NAME.finditer(lowered):
+    text, lowered = index.text, index.lowered
+    for name in _NAME.finditer(index):
         end = name.end()
         following = lowered[end : end + 1]
         behind = ""
@@ -491,10 +492,10 @@ def find_assignments(text: str) -> Iterator[Range]:
                     yield start, stop
 
 
-def find_statements_about_passwords(text: str) -> Iterator[Range]:
+def find_statements_about_passwords(index: TextIndex) -> Iterator[Range]:
     """Yield values in sentences and messages that begin with a word for a password."""
-    lowered = lower(text)
-    for name in _STATED_NAME.finditer(lowered):
+    text, lowered = index.text, index.lowered
+    for name in _STATED_NAME.finditer(index):
         for pattern, group, judge in _SENTENCE_TAILS:
             match = pattern.match(lowered, name.end())
             if match is not None:
@@ -503,16 +504,18 @@ def find_statements_about_passwords(text: str) -> Iterator[Range]:
                     yield start, stop
 
 
-def _finder(format_: Format, judge: _Judge) -> Callable[[str], Iterator[Range]]:
+def _finder(format_: Format, judge: _Judge) -> Callable[[TextIndex], Iterator[Range]]:
     if format_.pattern.startswith(NAME):
         return find_assignments
     if format_.pattern.startswith(STATED):
         return find_statements_about_passwords
     pattern = format_.compile()
     groups = [pattern.groupindex[name] for name in ("v", "s", "b", "x") if name in pattern.groupindex]
+    search = LiteralSearch(format_.pattern, re.MULTILINE, lowered=True)
 
-    def find(text: str) -> Iterator[Range]:
-        for match in pattern.finditer(lower(text)):
+    def find(index: TextIndex) -> Iterator[Range]:
+        text = index.text
+        for match in search.finditer(index):
             for group in groups or (0,):
                 start, end = match.span(group)
                 if start >= 0 and (end := judge(text, match, start, end)):

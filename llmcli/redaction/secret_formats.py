@@ -21,41 +21,19 @@ from llmcli.redaction.innocent_values import (
     mentions_secret,
     names_kept_secret,
 )
+from llmcli.redaction.literal_search import LiteralSearch
 from llmcli.redaction.normalization import Range
+from llmcli.redaction.text_index import TextIndex, lower
 
-_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
-"""Where a token may begin: not after a letter or digit, except after an escape sequence."""
-_KEY_FORMATS = {
-    "AWS": r"A(?:KIA|SIA|BIA|CCA|GPA|IDA|IPA|NPA|NVA|ROA)[A-Z0-9]{16}",
-    "GitHub": r"gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{22,255}",
-    "GitLab": r"gl(?:pat|ptt|dt|rt|cbt|ft|soat|agent|oas|imt|ffct)-[\w.-]{20,300}",
-    "Slack": r"xox[a-z](?:\.xox[a-z])?-[\w-]{10,400}|xapp-[\w-]{20,400}",
-    "Stripe": r"(?:sk|pk|rk)_(?:live|test|prod)_[A-Za-z0-9]{10,255}|whsec_[A-Za-z0-9+/=]{20,100}",
-    "Google": r"AIza[\w-]{30,50}|ya29\.[\w-]{20,1000}|GOCSPX-[\w-]{20,50}|1//0[\w-]{40,200}",
-    "OpenAI, Anthropic, OpenRouter": r"sk-(?:ant|proj|svcacct|admin|or)-[\w-]{16,300}|sk-[A-Za-z0-9]{20,200}",
-    "Hugging Face": r"(?:hf_|api_org_)[A-Za-z0-9]{20,100}",
-    "other services of models": r"gsk_[A-Za-z0-9]{20,100}|xai-[A-Za-z0-9]{20,200}|r8_[A-Za-z0-9]{30,60}"
-    r"|pplx-[A-Za-z0-9]{20,100}|nvapi-[\w-]{20,200}|lsv2_(?:pt|sk)_[a-f0-9_]{30,100}",
-    "JWT": r"eyJ[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000}){0,3}",
-    "package indexes": r"npm_[A-Za-z0-9]{30,60}|pypi-[\w-]{40,300}|rubygems_[a-f0-9]{40,60}|dckr_pat_[\w-]{20,60}",
-    "clouds": r"do[opr]_v1_[a-f0-9]{40,80}|dapi[a-f0-9]{32}(?:-[0-9])?|hv[sb]\.[\w-]{20,300}|dop_v1_[a-f0-9]{64}",
-    "mail and messages": r"SG\.[\w-]{16,40}\.[\w-]{16,80}|(?:AC|SK)[a-f0-9]{32}|key-[a-f0-9]{32}"
-    r"|[0-9]{8,10}:AA[\w-]{30,40}|[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{27,40}",
-    "others": r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|lin_api_[A-Za-z0-9]{30,60}|secret_[A-Za-z0-9]{40,50}"
-    r"|ntn_[A-Za-z0-9]{40,60}|AGE-SECRET-KEY-1[A-Z0-9]{50,70}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|sq0[a-z]{3}-[\w-]{22,50}",
-}
-"""Patterns of keys by issuer, from the documentation of the issuers."""
-_KEYS = re.compile(_EDGE + "(?:" + "|".join(f"(?:{pattern})" for pattern in _KEY_FORMATS.values()) + ")")
-_WEBHOOK = re.compile(r"hooks\.slack\.com/(?:services|workflows)/([\w/]{20,200})")
-_PEM = re.compile(
+_PEM = LiteralSearch(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|(?:[A-Za-z0-9+/=:, \r\n-]|\\[nr]){0,20000})"
 )
-_AUTHORIZATION = re.compile(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
+_AUTHORIZATION = LiteralSearch(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _CHECKSUM_BEFORE = re.compile(r"(?i:sha-?(?:1|224|256|384|512)|md5|blake2[bs]?|commit|checksum|digest|integrity|etag|rev(?:ision)?"
                               r"|tree|parent|index|hash|sum|sha|fingerprint|(?:trace|span|request|correlation|build|object|blob|image|layer|container|session_?trace|parent|transaction|tx|block|message|event|job|run|node|machine)[ _-]?id)[\"']?\s{0,2}[-:= (@]{0,3}[\"']?(?:[a-z0-9]{1,8}-)?\Z")  # fmt: skip
-_PUBLIC_DATA = re.compile(
+_PUBLIC_DATA = LiteralSearch(
     r"-----BEGIN (?:[A-Z0-9 ]{0,30}CERTIFICATE(?: REQUEST)?|(?:[A-Z0-9]{1,10} )?PUBLIC KEY(?: BLOCK)?|PGP (?:SIGNATURE|MESSAGE|PUBLIC KEY BLOCK)|SSH SIGNATURE|X509 CRL|DH PARAMETERS|EC PARAMETERS)-----"
     r"(?:[A-Za-z0-9+/=:, \r\n.()<>@\"'|-]|\\[nr]){0,60000}"
     r"|ENC\[AES256_GCM,data:[A-Za-z0-9+/=,:_]{1,60000}\]"
@@ -150,43 +128,26 @@ _PINNED_BEFORE = re.compile(r"(?:\w[\w.-]*/)+[\w.-]+@(?:sha256:)?\Z|(?:~|\$HOME)
 """A program or a package whose version is a commit or a digest follows, or the path of a cache."""
 
 
-def find_keys(text: str) -> Iterator[Range]:
-    """Yield keys and tokens of a known format."""
-    for match in _KEYS.finditer(text):
-        yield match.span()
-
-
-def find_webhooks(text: str) -> Iterator[Range]:
-    """Yield the secret paths of Slack's webhooks."""
-    for match in _WEBHOOK.finditer(text):
-        yield match.span(1)
-
-
-def find_private_keys(text: str) -> Iterator[Range]:
+def find_private_keys(index: TextIndex) -> Iterator[Range]:
     """Yield private keys in PEM, OpenSSH and OpenPGP armour, even without their end."""
-    for match in _PEM.finditer(text):
+    for match in _PEM.finditer(index):
         yield match.start(), match.start() + len(match.group().rstrip())
 
 
-def find_authorizations(text: str) -> Iterator[Range]:
+def find_authorizations(index: TextIndex) -> Iterator[Range]:
     """Yield the credentials of Authorization headers."""
-    for match in _AUTHORIZATION.finditer(text):
+    for match in _AUTHORIZATION.finditer(index):
         if any(map(str.isdigit, match[1])) or match[1].endswith("="):
             yield match.span(1)
 
 
-def lower(text: str) -> str:
-    """Return the text in lower case without changing offsets."""
-    lowered = text.lower()
-    return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-
-
-def find_random_tokens(text: str) -> Iterator[Range]:
+def find_random_tokens(index: TextIndex) -> Iterator[Range]:
     """Yield long tokens that look random: hexadecimal ones, and mixtures of upper case, lower case and digits.
 
     UUIDs, checksums, identifiers of requests, public keys, certificates, and data of images are skipped.
     """
-    public = [match.span() for match in _PUBLIC_DATA.finditer(text)]
+    text = index.text
+    public = [match.span() for match in _PUBLIC_DATA.finditer(index)]
     at_public = 0
     for match in _TOKEN.finditer(text):
         while at_public < len(public) and public[at_public][1] <= match.start():
@@ -304,8 +265,8 @@ def _shannon_entropy(text: str) -> float:
     return -sum(count / size * math.log2(count / size) for count in Counter(text).values())
 
 
-_URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
-_LOGIN_OPTION = re.compile(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
+_URL_PASSWORD = LiteralSearch(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
+_LOGIN_OPTION = LiteralSearch(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 SECRET_WORDS = (
     *("pass", "pw", "psk", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin"),
     *(
@@ -349,6 +310,7 @@ _SECRET_WORD = re.compile(
     r"|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|subscription)[ _-]?key"
     r"|credentials?|auth|pin)(?![a-z])"
 )
+_SECRET_WORDS_SEARCH = LiteralSearch(_SECRET_WORD.pattern, lowered=True)
 _ASSIGNMENT = re.compile(
     r"(?P<suffix>[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=>])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}"
     r"|(?P<pair>(?<=[\"']),?\s{1,40}\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}|\r?\n[ \t]{0,40}value:[ \t]{1,4})"
@@ -363,14 +325,14 @@ _ASSIGNMENT = re.compile(
 """
 _SETTING_START = re.compile(r"^[\w.-]{0,60}\Z", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]*\r?(?:\n|\Z)")
-_STATEMENT = re.compile(
+_STATEMENT = LiteralSearch(
     r"(?i:identified(?:\s+with\s+\w+)?\s+by|(?:encrypted|with)\s+password)\s+[\"'](?P<sql>[^\"'\r\n]{1,128})[\"']"
     r"|(?i:define|putenv|setenv|setproperty|env)\(\s{0,4}[\"'][\w.]{0,40}(?i:password|passwd|_pass|secret|token|_key|_salt)[\"']\s{0,4},"
     r"\s{0,24}[\"'](?P<call>[^\"'\r\n]{1,128})[\"']"
     r"|\b(?:login|user)[ \t]+\S{1,128}\s{1,8}password[ \t]+(?P<netrc>\S{1,128})"
 )
 """Statements of SQL, calls that set a secret, and entries of ``.netrc``."""
-_COOKIES = re.compile(r"(?i:\b(?:set-)?cookie)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\r\n\"']{1,4096})")
+_COOKIES = LiteralSearch(r"(?i:\b(?:set-)?cookie)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\r\n\"']{1,4096})")
 _COOKIE = re.compile(
     r"(?<![^\s;])(?!(?i:expires|max-age|path|domain|samesite|version)=)[\w.-]{1,64}=(?=[^;\s]*[0-9])([^;\s]{6,4096})"
 )
@@ -398,7 +360,7 @@ _LOGIN_OF = {
 }
 """The options for passwords, by program. Elsewhere ``-p`` names a port, a path or a project."""
 PASSWORD_OPTIONS = ("-p", "-a ", "-w ")
-_PROGRAM = re.compile(
+_PROGRAM = LiteralSearch(
     r"(?<![\w.-])(?:" + "|".join(f"(?P<p{index}>{program})" for index, program in enumerate(_LOGIN_OF)) + r")(?=[ \t])"
     r"|(?<=[ \t])(?P<login>(?:-u|--user(?:name)?)[ =]?[\w.@+-]{1,64}(?=[ \t]))"
 )
@@ -415,9 +377,9 @@ _MIN_FREE_CHARS = 6
 """Fewest characters of an unquoted password, which must also contain a digit or a sign."""
 
 
-def find_url_passwords(text: str) -> Iterator[Range]:
+def find_url_passwords(index: TextIndex) -> Iterator[Range]:
     """Yield passwords in addresses (``https://NAME:PASSWORD@HOST``), and tokens used as the user name."""
-    for match in _URL_PASSWORD.finditer(text):
+    for match in _URL_PASSWORD.finditer(index):
         group = 1 if match[1] is not None else 2
         if is_placeholder(match[group]):
             continue
@@ -425,16 +387,17 @@ def find_url_passwords(text: str) -> Iterator[Range]:
             yield match.span(group)
 
 
-def find_login_options(text: str) -> Iterator[Range]:
+def find_login_options(index: TextIndex) -> Iterator[Range]:
     """Yield the passwords of options such as ``-u NAME:PASSWORD``."""
-    for match in _LOGIN_OPTION.finditer(text):
+    for match in _LOGIN_OPTION.finditer(index):
         if not (_PORT.fullmatch(match[1]) or is_placeholder(match[1])):
             yield match.span(1)
 
 
-def find_password_options(text: str) -> Iterator[Range]:
+def find_password_options(index: TextIndex) -> Iterator[Range]:
     """Yield the passwords that programs get as arguments, such as ``mysql -pPASSWORD``, and ``-u NAME -p PASSWORD``."""
-    for program in _PROGRAM.finditer(text):
+    text = index.text
+    for program in _PROGRAM.finditer(index):
         name = program.lastgroup or ""
         pattern = _VALUE_OF[-1 if name == "login" else int(name[1:])]
         match = pattern.match(text, program.end())
@@ -446,9 +409,10 @@ def find_password_options(text: str) -> Iterator[Range]:
             yield match.span(group)
 
 
-def find_assigned_secrets(text: str) -> Iterator[Range]:
+def find_assigned_secrets(index: TextIndex) -> Iterator[Range]:
     """Yield values assigned to a password, secret, token or key; variables, calls and blanks to fill in are skipped."""
-    for word in _SECRET_WORD.finditer(lower(text)):
+    text = index.text
+    for word in _SECRET_WORDS_SEARCH.finditer(index):
         match = _ASSIGNMENT.match(text, word.end())
         if match is None:
             continue
@@ -510,17 +474,18 @@ def _is_setting(text: str, word: re.Match[str], assignment: re.Match[str]) -> bo
     )
 
 
-def find_stated_secrets(text: str) -> Iterator[Range]:
+def find_stated_secrets(index: TextIndex) -> Iterator[Range]:
     """Yield the passwords of SQL's statements, of calls such as ``define('DB_PASSWORD', ...)``, and of ``.netrc``."""
-    for match in _STATEMENT.finditer(text):
+    for match in _STATEMENT.finditer(index):
         value = match[match.lastgroup or ""]
         if not (_NO_VALUE.match(value) or is_placeholder(value)):
             yield match.span(match.lastgroup or "")
 
 
-def find_cookies(text: str) -> Iterator[Range]:
+def find_cookies(index: TextIndex) -> Iterator[Range]:
     """Yield the values of cookies that have a digit."""
-    for header in _COOKIES.finditer(text):
+    text = index.text
+    for header in _COOKIES.finditer(index):
         for match in _COOKIE.finditer(text, *header.span(1)):
             yield match.span(1)
 

@@ -6,19 +6,22 @@ import re
 from collections.abc import Generator, Iterator
 
 from llmcli.redaction.innocent_values import is_placeholder, is_prose, is_status_word
+from llmcli.redaction.literal_search import LiteralSearch
 from llmcli.redaction.normalization import Range
-from llmcli.redaction.secret_formats import lower
+from llmcli.redaction.text_index import TextIndex
 
 _HEADER = re.compile(
     r"(?:(?:new|old|user|db|wifi|wi-fi|login|initial|temp(?:orary)?|current|admin|root|account|client|plain(?:text)?|smtp|mail|ftp)[ _-]?)?(?:pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|pin|kennwort"
     r"|mot de passe|contrase\u00f1a|contrasena|senha|wachtwoord|secret|api[ _-]?key|(?:access[ _-]?|api[ _-]?)?token|secret[ _-]?key|client[ _-]?secret|access[ _-]?key)"
 )
-_HEADER_WORDS = re.compile(
-    r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|secret|key|token)[^\r\n]{0,200}"
+_HEADER_WORDS = LiteralSearch(
+    r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|secret|key|token)[^\r\n]{0,200}",
+    lowered=True,
 )
 _RULE = re.compile(r"[\s|+:=-]{3,400}")
-_INSERT = re.compile(
-    r"insert\s{1,4}(?:ignore\s{1,4})?into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<columns>[^()]{1,400})\)\s{0,8}values\s{0,8}"
+_INSERT = LiteralSearch(
+    r"insert\s{1,4}(?:ignore\s{1,4})?into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<columns>[^()]{1,400})\)\s{0,8}values\s{0,8}",
+    lowered=True,
 )
 _COLUMN = re.compile(r"[\w ]*(?:pass|pwd|secret|token|api_?key|pin\b)\w*")
 _TUPLE = re.compile(
@@ -32,11 +35,11 @@ _MAX_ROWS = 100_000
 _MAX_LINE_CHARS = 2000
 
 
-def find_columns(text: str) -> Iterator[Range]:
+def find_columns(index: TextIndex) -> Iterator[Range]:
     """Yield the cells below a header such as "password": CSV, TSV, Markdown, tables of characters and of blanks."""
-    lowered = lower(text)
+    text, lowered = index.text, index.lowered
     at = 0
-    for word in _HEADER_WORDS.finditer(lowered):
+    for word in _HEADER_WORDS.finditer(index):
         start = lowered.rfind("\n", max(0, word.start() - _MAX_LINE_CHARS), word.start()) + 1
         if start < at or word.start() - start > _MAX_LINE_CHARS:
             continue
@@ -110,10 +113,10 @@ def _split(line: str, separator: str) -> list[Range]:
     return spans
 
 
-def find_inserted(text: str) -> Iterator[Range]:
+def find_inserted(index: TextIndex) -> Iterator[Range]:
     """Yield the values that an INSERT puts into a column for passwords."""
-    lowered = lower(text)
-    for insert in _INSERT.finditer(lowered):
+    text, lowered = index.text, index.lowered
+    for insert in _INSERT.finditer(index):
         columns = [
             index
             for index, name in enumerate(insert["columns"].split(","))
@@ -130,9 +133,9 @@ def find_inserted(text: str) -> Iterator[Range]:
                         yield start, end
 
 
-def find_kubernetes_data(text: str) -> Iterator[Range]:
+def find_kubernetes_data(index: TextIndex) -> Iterator[Range]:
     """Yield the values of a Kubernetes secret."""
-    lowered = lower(text)
+    text, lowered = index.text, index.lowered
     if _SECRET_KIND.search(lowered) is None:
         return
     end = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llmcli.redaction.literal_search import LiteralSearch
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.number_formats import (
     MAX_WORD_CHARS,
@@ -13,9 +14,10 @@ from llmcli.redaction.number_formats import (
     is_complete,
     is_phone,
 )
+from llmcli.redaction.text_index import TextIndex
 
 _LOCAL_PART = re.compile(r"[\w.+%'-]")
-_AT_DOMAIN = re.compile(
+_AT_DOMAIN = LiteralSearch(
     r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040|\s?[\[(](?:at|AT)[\])]\s?)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
 )
 _AUTHORITY = re.compile(r"://[^\s/@]{0,256}\Z")
@@ -44,9 +46,10 @@ _ESCAPE = re.compile(r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0])(?=.)")
 _MAX_URL_CHARS = 260
 
 
-def find_emails(text: str) -> Iterator[Range]:
+def find_emails(index: TextIndex) -> Iterator[Range]:
     """Yield mail addresses: the local part before each ``@`` (or an escape of it), and the domain after it."""
-    for match in _AT_DOMAIN.finditer(text):
+    text = index.text
+    for match in _AT_DOMAIN.finditer(index):
         start = match.start()
         while start and _LOCAL_PART.match(text[start - 1]):
             start -= 1
@@ -101,7 +104,7 @@ _IBAN_BREAK = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}[A-Za-z0-9 .\-]{{0,40}}?(?P<cut>{_BREAK})(?P<rest>[A-Za-z0-9 .\-]{{1,40}})"
 )
 _DOMAIN_REST = r"(?=[a-z][\w-]{0,62}\.[a-z]|(?:com|net|org|edu|gov|info|io|eu|de|fr|uk|nl|ch|at|pl|ru|cn|jp|br)\b)"
-_EMAIL_BREAK = re.compile(
+_EMAIL_BREAK = LiteralSearch(
     rf"(?<=[\w.+-]@){_BREAK}(?=\w[\w-]{{0,62}}\.\w)"
     rf"|(?<=@)[\w-]{{1,63}}(?:\.{_BREAK}{_DOMAIN_REST}|{_BREAK}(?=\.[a-z]{{2,63}}\b))"
 )
@@ -110,8 +113,9 @@ _LINE_BREAK = re.compile(_BREAK)
 _MAX_NAME_CHARS = 64
 
 
-def find_wrapped_cards(text: str) -> Iterator[Range]:
+def find_wrapped_cards(index: TextIndex) -> Iterator[Range]:
     """Yield card numbers with one line break."""
+    text = index.text
     for start, cut, rest, end in _numbers(text, _CARD_START, _CARD_REST):
         for left in _suffixes(text, start, cut):
             for right in _prefixes(text, rest, end):
@@ -129,8 +133,9 @@ def _is_wrapped_card(first: str, second: str) -> bool:
     )
 
 
-def find_wrapped_phones(text: str) -> Iterator[Range]:
+def find_wrapped_phones(index: TextIndex) -> Iterator[Range]:
     """Yield phone numbers with one line break, unless a line holds a whole number."""
+    text = index.text
     for start, cut, rest, end in _numbers(text, _PHONE_START, _PHONE_REST):
         first, before = text[start:cut].rstrip(), text[max(0, start - MAX_WORD_CHARS) : start]
         begins = first.startswith(("+", "(+", "00"))
@@ -146,12 +151,13 @@ def find_wrapped_phones(text: str) -> Iterator[Range]:
                 break
 
 
-def find_wrapped_ibans(text: str) -> Iterator[Range]:
+def find_wrapped_ibans(index: TextIndex) -> Iterator[Range]:
     """Yield IBANs with one line break."""
+    text = index.text
     for match in _IBAN_BREAK.finditer(text):
         first = text[match.start() : match.start("cut")].rstrip()
         gap = "" if first[-1] in ".-" else " "
-        for start, end in find_ibans(first + gap + match["rest"]):
+        for start, end in find_ibans(TextIndex(first + gap + match["rest"])):
             if start == 0 and end > len(first) + len(gap):
                 yield match.start(), match.start("rest") + end - len(first) - len(gap)
 
@@ -184,13 +190,14 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     return text.startswith("+", start) or any(map(str.isalpha, before + after))
 
 
-def find_wrapped_emails(text: str) -> Iterator[Range]:
+def find_wrapped_emails(index: TextIndex) -> Iterator[Range]:
     """Yield mail addresses with a line break behind the ``@``, or at the first dot of the domain."""
-    for match in _EMAIL_BREAK.finditer(text):
+    text = index.text
+    for match in _EMAIL_BREAK.finditer(index):
         cut = _LINE_BREAK.search(text, match.start(), match.end())
         assert cut is not None
         offset = max(0, match.start() - _MAX_NAME_CHARS)
         first, rest = text[offset : cut.start()], text[cut.end() : cut.end() + _MAX_NAME_CHARS]
-        for start, end in find_emails(first + rest):
+        for start, end in find_emails(TextIndex(first + rest)):
             if start < len(first) < end:
                 yield offset + start, cut.end() + end - len(first)
