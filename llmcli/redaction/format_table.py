@@ -10,6 +10,7 @@ from pathlib import Path
 from llmcli.redaction import (
     identity_numbers,
     issuer_tokens,
+    nearby_secrets,
     number_formats,
     password_contexts,
     secret_formats,
@@ -35,8 +36,9 @@ FIRST = (
     Format("stated secret", "SQL, define(), putenv(), .netrc", "define('DB_PASSWORD', '\u27e6wp-secret-1\u27e7');", "define('DB_NAME', 'x');", "SQL, PHP, inetutils",
            ("password", "passwd", "_pass", "secret", "token", "_key", "_salt", "identified"), find=secret_formats.find_stated_secrets),
     Format("cookie", "Cookie and Set-Cookie: values of sessions, and values with a digit", "Cookie: lang=en-GB; sid=\u27e638afes7a8\u27e7", "Cookie: lang=en", "RFC 6265", ("cookie",), find=secret_formats.find_cookies),
-    Format("column of a table", "CSV, TSV, Markdown and other tables with a header such as password", "user,password,city\nbob,\u27e6kestrel\u27e7,Rome", "| password | The password of the user |", "RFC 4180, CommonMark", ("pass", "pwd", "pw", "psk", "pin", "kennwort", "contrase", "senha", "wachtwoord", "secret", "key", "token"), find=tables.find_columns),
+    Format("column of a table", "CSV, TSV, Markdown and other tables with a header such as password", "user,password,city\nbob,\u27e6kestrel\u27e7,Rome", "| password | The password of the user |", "RFC 4180, CommonMark", ("pass", "pwd", "pw", "psk", "pin", "kennwort", "contrase", "senha", "wachtwoord", "schl\u00fcssel", "secret", "key", "token"), find=tables.find_columns),
     Format("values of an INSERT", "INSERT INTO table (..., password) VALUES (..., '...')", "INSERT INTO users (name, password) VALUES ('bob', '\u27e6sparrow\u27e7')", "INSERT INTO users (name, password) VALUES (?, ?)", "SQL", ("insert",), find=tables.find_inserted),
+    Format("chosen password near a word for a secret", "a token that mixes letters, digits and signs as passwords do, in the line of such a word or below it", "passphrase of the disk\n  \u27e6Kr4nich-See&Moor\u27e7", "the password is kept in keyring-2.4.1/backend.py", "observed in public repositories", nearby_secrets.CONTEXT, find=nearby_secrets.find_nearby),
     Format("data of a Kubernetes secret", "kind: Secret, then the values below data and stringData", "kind: Secret\ndata:\n  db: \u27e6aHVudGVyMg==\u27e7", "kind: ConfigMap\ndata:\n  mode: fast", "Kubernetes", ("secret",), find=tables.find_kubernetes_data),
 )  # fmt: skip
 NUMBERS = (

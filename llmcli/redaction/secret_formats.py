@@ -44,7 +44,7 @@ _PUBLIC_DATA = LiteralSearch(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?i:89504e470d0a1a0a|ffd8ff[de][0-9b]|47494638[379]961|504b0304|7f454c460[12]|255044462d|1f8b08[01]|cffaedfe|cafebabe0000|52494646|53514c69746520666f726d6174|0061736d0100|fd377a585a00|28b52ffd|377abcaf271c|4d5a9000|774f46|00010000000[c-f])[0-9a-f]*\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|[a-z]{1,12}-[0-9a-f]{8}(?:[0-9a-f]{9})?\Z|\w{1,60}\+0x[0-9a-f]{1,8}/0x|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?i:89504e470d0a1a0a|ffd8ff[de][0-9b]|47494638[379]961|504b0304|7f454c460[12]|255044462d|1f8b08[01]|cffaedfe|cafebabe0000|52494646|53514c69746520666f726d6174|0061736d0100|fd377a585a00|28b52ffd|377abcaf271c|4d5a9000|774f46|00010000000[c-f])[0-9a-f]*\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -94,7 +94,7 @@ _DNS_RECORD = re.compile(
 )
 _PUBLIC_LABEL = re.compile(
     r"(?i:(?<![a-z_-])(?:(?!session|sess|auth|login|secret|token|passw|cred)[a-z]{1,20}[_-]){0,3}(?:id|uuid|guid)[\"']?\s{0,2}[:= \[]\s{0,2}[\"'\[]?\Z)|"
-    r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|accessor|(?:containerd|docker|cri-o|podman|did:\w{2,8})[:/]{1,3}|\bpeer|\bp[gk]p|opaque|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?\Z"
+    r"(?i:(?:public|pub|verify|verification|peer|host|publishable)[ _-]?key(?:[ _-]?(?:base64|hex|multibase|pin))?|publickey|pubkey|pin-sha256|sha256//|recipient:?|minisign|signature|integrity|nonce|accessor|(?:containerd|docker|cri-o|podman|did:\w{2,8})[:/]{1,3}|\bpeer|\bp[gk]p|opaque|boundary|cid|btih|[?&](?:v|ver|version|hash|h|rev)|\.(?:tgz|tar\.\w{2,4}|zip|git)#|[\w-]{0,30}(?:site|domain)-verification)[\"']?\s{0,2}[:= (]{0,3}\s{0,2}[\"'`]?[=_-]{0,8}\Z"
 )
 _PUBLIC_HEADER = re.compile(
     r"(?i:[ \t]{0,12}[<>*+-]{0,2}[ \t]{0,2}[\"']?(?:etag|if-(?:none-)?match|traceparent|tracestate|(?:x-)?(?:[a-z]{1,12}-){0,3}(?:trace|request|correlation|transaction|span|amz-cf|message|delivery|task|job|run|build|event|version|upload)-?id(?:-2)?|x-amz-id-2|b3|x-b3-\w{1,20}"
@@ -316,7 +316,7 @@ _ASSIGNMENT = re.compile(
     r"|(?P<pair>(?<=[\"']),?\s{1,40}\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}|\r?\n[ \t]{0,40}value:[ \t]{1,4})"
     r"|(?:\u662f|\u4e3a|\u70ba|\u306f|\ub294|\uc740) ?|\s(?=[^\s-]))"
     r"(?:\"(?P<double>(?:[^\"\\\r\n]|\\.){4,400})\"|'(?P<single>(?:[^'\\\r\n]|\\.){4,400})'|`(?P<tick>[^`\r\n]{4,400})`"
-    r"|\\\"(?P<escaped>(?:[^\"\\\r\n]|\\[^\"]){4,400})\\\"|[\"'](?P<open>[^\"'\r\n]{4,400})(?=\r?(?:\n|\Z))"
+    r"|\\\"(?P<escaped>(?:[^\"\\\r\n]|\\[^\"]){4,400})\\\"|[\"'](?P<open>[^\s\"'][^\"'\r\n]{3,400})(?=\r?(?:\n|\Z))"
     r"|(?P<bare>[^\s\"'`<>,;\\\])}\u3001\u3002\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4,400}))"
 )
 """What follows a word for a secret; ``open``: the quotation mark that would end it is missing.

@@ -11,11 +11,11 @@ from llmcli.redaction.normalization import Range
 from llmcli.redaction.text_index import TextIndex
 
 _HEADER = re.compile(
-    r"(?:(?:new|old|user|db|wifi|wi-fi|login|initial|temp(?:orary)?|current|admin|root|account|client|plain(?:text)?|smtp|mail|ftp)[ _-]?)?(?:pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|pin|kennwort"
-    r"|mot de passe|contrase\u00f1a|contrasena|senha|wachtwoord|secret|api[ _-]?key|(?:access[ _-]?|api[ _-]?)?token|secret[ _-]?key|client[ _-]?secret|access[ _-]?key)"
+    r"(?:(?:new|old|user|db|wifi|wi-fi|login|initial|temp(?:orary)?|current|admin|root|account|client|plain(?:text)?|smtp|mail|ftp|wlan|wpa|vpn|ilo|bmc|ssh|sql|root|app|service|router|start|initial)[ _-]?)?(?:pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|pin|kennwort"
+    r"|schl\u00fcssel|mot de passe|contrase\u00f1a|contrasena|senha|wachtwoord|secret|api[ _-]?key|(?:access[ _-]?|api[ _-]?)?token|secret[ _-]?key|client[ _-]?secret|access[ _-]?key)"
 )
 _HEADER_WORDS = LiteralSearch(
-    r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|secret|key|token)[^\r\n]{0,200}",
+    r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|schl\u00fcssel|secret|key|token)[^\r\n]{0,200}",
     lowered=True,
 )
 _RULE = re.compile(r"[\s|+:=-]{3,400}")
