@@ -29,7 +29,7 @@ _NO_PASSWORD = re.compile(
     r"|\S*(?:://|::|->|=>|&&|\|\||[!=]=|\+\+|\+0x|\$\{|\$\(|\{\{|%\(|%[0-9.-]*[sdifuxlr]\b|\.\*|\[\^|\\[wdsb.]|&(?:amp|lt|gt|quot|nbsp|#[0-9]+);|%2[0-9a-f])\S*"
     r"|[\w.+%-]*@[\w-]+(?:\.[\w-]+)+(?:[:/]\S*)?|@[\w.-]+(?::[0-9]+)?(?:/\S*)?|@?[\w./-]+@[\^~>=v]*[0-9]+(?:\.[\w.+-]*)?|-{1,2}[a-z][\w-]*|[@#&*$]+[a-z_][\w-]*|[a-z_][\w.]*[(\[]\S*"
     r"|(?:[~.]{0,2}/)?(?:[\w.@+*~-]+/)+[\w.@+*~-]*(?:[?#:]\S*)?|(?:\w{1,12}:)?~?/\S*|(?:[a-z]:)?(?:\\{1,2}[\w.$@+-]+){1,20}|\S*\\[a-z]\S*"
-    r"|[\w.+-]{1,80}\.(?:" + _FILE_TYPES.replace(" ", "|") + r")(?::[0-9:]+)?|(?:md5|sha-?[0-9]+|hash|digest|blake\w{1,3})[-:=]\S*)"
+    r"|[\w.+-]{1,80}\.(?:" + _FILE_TYPES.replace(" ", "|") + r")(?::[0-9:]+|#\S*)?|[2-9cfghjmpqrvwx]{8}\+[2-9cfghjmpqrvwx]{2,3}|(?:md5|sha-?[0-9]+|hash|digest|blake\w{1,3})[-:=]\S*)"
 )
 """Numbers, dates, versions, checksums, addresses, code, variables, options, paths, names of files and hosts."""
 _IDENTIFIER = re.compile(

@@ -42,7 +42,7 @@ _WORD = re.compile(
 _NAME_END = re.compile(r"[\w-]{0,40}")
 _BLANKS = re.compile(r"[0-9]?[ \t]{0,40}")
 _BREAKS = re.compile(r"(?:\n[ \t\r]{0,40}){1,3}")
-_TOKEN = re.compile(r"[^\s\"'`<>\u201c-\u201f\u00ab\u00bb\u2018\u2019]{5,80}")
+_TOKEN = re.compile(r"[^\s\"'`<>\u201c-\u201f\u00ab\u00bb\u2018\u2019]{5,400}")
 _PIECE = re.compile(r"[^;,|&=:(){}\[\]\\]{5,64}")
 _INTRODUCED = re.compile(
     r"(?:[\"'`\u201c-\u201f\u00ab\u2018>=:]|->|(?<!\w)(?:is|it's|to|now|as|with|ist|lautet|war|auf|zu|est|c'est|es|\u00e8|\u00e9|\u00e0|a|luidt|wordt|was|mit|avec|con|com|met|type|enter|use|try|on|en"
@@ -52,7 +52,11 @@ _INTRODUCED = re.compile(
 """What says that a literal follows: a quotation mark, a colon, an equals sign, an arrow, a copula."""
 _PREFIX = re.compile(r"(?:(?:--?|/)?[\w.@+-]{1,40}(?:=|:(?!//))|\{[\w.-]{2,20}\}|[(\[{|\\=:.,;>]{1,4}|\*{1,2}){0,4}")
 _TRAIL = ")]},;.:|\\"
-_MIN_RANDOM_CHARS = 20
+_MIN_RANDOM_CHARS, _MAX_TOKEN_CHARS = 20, 80
+_TOKEN_START = re.compile(r"[=:(\[{,;>|*]")
+"""How a token begins that follows a name directly."""
+_SEVERAL_PARAMETERS = re.compile(r"[&,;][\w.-]{1,40}=")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
 _REACH_CHARS = 160
 _FAR = 1 << 62
 _REACH_BEFORE_CHARS = 80
@@ -124,11 +128,18 @@ def _covers(spans: list[Range], offset: int) -> bool:
 def _judge(text: str, start: int, end: int, place: tuple[int, int]) -> Iterator[Range]:
     """Yield the token without what stands around it, or the pieces of the token that look chosen."""
     token = text[start:end]
-    if "://" in token or (len(token) >= _MIN_RANDOM_CHARS and looks_random(token)):
+    if (
+        "://" in token
+        or len(token) > _MAX_TOKEN_CHARS
+        or _TOKEN.match(text, start)[0] != token  # type: ignore[index] # a window ends within it
+        or (text[start - 1 : start].isalnum() and not _TOKEN_START.match(token))
+        or _BASE64.fullmatch(token)
+        or (len(token) >= _MIN_RANDOM_CHARS and looks_random(token))
+    ):
         return  # judged by other rules
     prefix = _PREFIX.match(text, start, end)
     first = prefix.end() if prefix is not None else start
-    if _is_chosen(text, first, end, place):
+    if not _SEVERAL_PARAMETERS.search(token) and _is_chosen(text, first, end, place):
         yield first, _trimmed(text, first, end)
         return
     for piece in _PIECE.finditer(text, start, end):
