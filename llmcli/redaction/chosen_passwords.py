@@ -29,7 +29,9 @@ _NO_PASSWORD = re.compile(
     r"|\S*(?:://|::|->|=>|&&|\|\||[!=]=|\+\+|\+0x|\$\{|\$\(|\{\{|%\(|%[0-9.-]*[sdifuxlr]\b|\.\*|\[\^|\\[wdsb.]|&(?:amp|lt|gt|quot|nbsp|#[0-9]+);|%2[0-9a-f])\S*"
     r"|[\w.+%-]*@[\w-]+(?:\.[\w-]+)+(?:[:/]\S*)?|@[\w.-]+(?::[0-9]+)?(?:/\S*)?|@?[\w./-]+@[\^~>=v]*[0-9]+(?:\.[\w.+-]*)?|-{1,2}[a-z][\w-]*|[@#&*$]+[a-z_][\w-]*|[a-z_][\w.]*[(\[]\S*"
     r"|(?:[~.]{0,2}/)?(?:[\w.@+*~-]+/)+[\w.@+*~-]*(?:[?#:]\S*)?|(?:\w{1,12}:)?~?/\S*|(?:[a-z]:)?(?:\\{1,2}[\w.$@+-]+){1,20}|\S*\\[a-z]\S*"
-    r"|[\w.+-]{1,80}\.(?:" + _FILE_TYPES.replace(" ", "|") + r")(?::[0-9:]+|#\S*)?|[2-9cfghjmpqrvwx]{8}\+[2-9cfghjmpqrvwx]{2,3}|(?:md5|sha-?[0-9]+|hash|digest|blake\w{1,3})[-:=]\S*)"
+    r"|[\w.+-]{1,80}\.(?:"
+    + _FILE_TYPES.replace(" ", "|")
+    + r")(?::[0-9:]+|#\S*)?|[2-9cfghjmpqrvwx]{8}\+[2-9cfghjmpqrvwx]{2,3}|(?:md5|sha-?[0-9]+|hash|digest|blake\w{1,3})[-:=]\S*)"
 )
 """Numbers, dates, versions, checksums, addresses, code, variables, options, paths, names of files and hosts."""
 _IDENTIFIER = re.compile(
@@ -43,16 +45,23 @@ _COUNTED_NAME = re.compile(
 """A general name with a number."""
 _WORD_AND_NUMBER = re.compile(r"[^\W\d_]{4,30}(?:[-_.]?[0-9]{1,4}|[-_.][^\W\d_]{3,30}[-_.]?[0-9]{1,4})")
 _CHARACTER_RANGES = re.compile(r"(?i:a-z|0-9)(?:_|-|a-z|0-9|[A-Z]|\\)")
-_SYMBOL = re.compile(r"(?<=\w)[!#$%&*+=?^~@\u00a7\u20ac](?=\w)|(?<=[0-9a-z])[!#$%&*+=?^~\u00a7\u20ac]{1,3}\Z|\A[!#$%&*+=?^~](?=\w)", re.IGNORECASE)
+_SYMBOL = re.compile(
+    r"(?<=\w)[!#$%&*+=?^~@\u00a7\u20ac](?=\w)|(?<=[0-9a-z])[!#$%&*+=?^~\u00a7\u20ac]{1,3}\Z|\A[!#$%&*+=?^~](?=\w)",
+    re.IGNORECASE,
+)
 _LETTER_FOR_DIGIT = re.compile(r"(?<=[^\W\d_])[013457](?=[^\W\d_])")
 _TURN = re.compile(r"(?<=[^\W\d_])(?=[0-9])|(?<=[0-9])(?=[^\W\d_])")
-_ODD_CASE = re.compile(r"[a-z][A-Z](?=[a-z]?(?:[A-Z0-9]|\Z))|(?<![A-Za-z])[a-z][A-Z][^a-z]|[A-Z]{2}[a-z](?=[A-Z0-9]|\Z)")
+_ODD_CASE = re.compile(
+    r"[a-z][A-Z](?=[a-z]?(?:[A-Z0-9]|\Z))|(?<![A-Za-z])[a-z][A-Z][^a-z]|[A-Z]{2}[a-z](?=[A-Z0-9]|\Z)"
+)
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[-.+_][^\W\d_]{2,}){2,6}")
 _NUMBER_PIECE = re.compile(r"(?:\A|(?<=[-_.+]))[0-9]{1,4}(?=[-_.+]|\Z)")
 _GROUPS = re.compile(r"[A-Za-z0-9]{4,6}(?:-[A-Za-z0-9]{4,6}){1,7}")
 _VOWELS = re.compile(r"[aeiouy\u00e0-\u00ff]", re.IGNORECASE)
 MIN_PASSWORD_CHARS = 5
 _MIN_LETTERS = 8
+_MANY_TURNS = 4
+"""Changes between letters and digits that no name has."""
 _MAX_VOWELS = 0.1
 """Share of vowels below which a run of letters is no word of a European language."""
 
@@ -64,33 +73,37 @@ def password_score(token: str) -> int:
     core = _TERM.sub("", token).strip("-_.:/")
     if len(core) != len(token.strip("-_.:/")):
         return password_score(core) if len(core) >= MIN_PASSWORD_CHARS else 0
-    letters = sum(map(str.isalpha, token))
-    digits = sum(map(str.isdigit, token))
-    if not letters or _COUNTED_NAME.fullmatch(token) or _CHARACTER_RANGES.search(token):
+    if not any(map(str.isalpha, token)) or _COUNTED_NAME.fullmatch(token) or _CHARACTER_RANGES.search(token):
         return 0
-    upper = sum(map(str.isupper, token))
-    is_mixed = 0 < upper < letters
-    groups = [group for group in token.split("-") if not group.isalpha() and not group.isdigit()]
-    if _GROUPS.fullmatch(token) and len(groups) > 1:
+    mixed_groups = [group for group in token.split("-") if not group.isalpha() and not group.isdigit()]
+    if _GROUPS.fullmatch(token) and len(mixed_groups) > 1:
         return 3
+    is_unusual = sum(map(str.isalpha, token)) >= _MIN_LETTERS and _lacks_vowels(token)
     if _IDENTIFIER.fullmatch(token):
-        if letters >= _MIN_LETTERS and token.isalpha() and _lacks_vowels(token):
-            return 2
-        return 1 if _WORD_AND_NUMBER.fullmatch(token) else 0
+        return 2 if is_unusual and token.isalpha() else int(_WORD_AND_NUMBER.fullmatch(token) is not None)
+    return _count_signs(token) + is_unusual or int(_WORD_AND_NUMBER.fullmatch(token) is not None)
+
+
+def _count_signs(token: str) -> int:
+    """Return how many signs of a password a token has: symbols, digits among letters, capitals where no name has them."""
+    letters, digits, upper = (sum(map(test, token)) for test in (str.isalpha, str.isdigit, str.isupper))
+    is_mixed = 0 < upper < letters
     turns = len(_TURN.findall(token))
-    return (
-        2 * bool(_SYMBOL.search(token) and (digits or is_mixed))
-        + bool(digits and is_mixed)
-        + bool(is_mixed and digits and any(sign in token for sign in "-_."))
-        + (turns > 1)
-        + bool(turns > 3 or (turns > 1 and _LETTER_FOR_DIGIT.search(token)))
-        + bool(_ODD_CASE.search(token) and (digits or letters >= _MIN_LETTERS))
-        + bool(_NUMBER_PIECE.search(token) and letters >= MIN_PASSWORD_CHARS)
-        + bool(_WORDS.fullmatch(token))
-        + bool(is_mixed and _WORDS.fullmatch(token))
-        + bool(letters >= _MIN_LETTERS and _lacks_vowels(token))
-        or bool(_WORD_AND_NUMBER.fullmatch(token))
+    has_symbol = _SYMBOL.search(token) is not None and (digits > 0 or is_mixed)
+    is_phrase = _WORDS.fullmatch(token) is not None
+    signs = (
+        has_symbol,
+        has_symbol,
+        is_mixed and digits > 0,
+        is_mixed and digits > 0 and any(sign in token for sign in "-_."),
+        turns > 1,
+        turns >= _MANY_TURNS or (turns > 1 and _LETTER_FOR_DIGIT.search(token) is not None),
+        _ODD_CASE.search(token) is not None and (digits > 0 or letters >= _MIN_LETTERS),
+        _NUMBER_PIECE.search(token) is not None and letters >= MIN_PASSWORD_CHARS,
+        is_phrase,
+        is_phrase and is_mixed,
     )
+    return sum(signs)
 
 
 def _lacks_vowels(token: str) -> bool:

@@ -19,7 +19,17 @@ from llmcli.redaction.secret_formats import looks_random, lower
 PASSWORD_STEMS = (
     *("passwor", "passwd", "passphrase", "passcode", "passw", "pwd", "kennwort", "mot de passe", "motdepasse", "mdp"),
     *("contrase", "senha", "palavra-passe", "palavra passe", "parola d'ordine", "wachtwoord", "secret", "geheim"),
-    *("segret", "segredo", "creds", "credential", "credenzial", "credencia", "zugangsdaten", "identifiants", "inloggegevens"),
+    *(
+        "segret",
+        "segredo",
+        "creds",
+        "credential",
+        "credenzial",
+        "credencia",
+        "zugangsdaten",
+        "identifiants",
+        "inloggegevens",
+    ),
     *("rootpw", "psk", "has\u0142o", "heslo", "l\u00f6senord", "adgangskode", "salasana", "passord", "jelsz"),
 )
 """Beginnings of words that name a password, in lower case; they count also inside identifiers (``MqttPassword``)."""
@@ -29,11 +39,25 @@ LOGIN_WORDS = (
     *("login", "logins", "log in", "logon", "signin", "sign in", "auth", "authenticate", "sasl", "token", "tokens"),
     *("key", "keys", "apikey", "cookie", "code", "codes", "pin", "puk", "otp", "unlock", "einloggen", "anmeldung"),
     *("anmelden", "zugang", "connexion", "acc\u00e8s", "acceso", "accesso", "acesso", "toegang", "inloggen", "codice"),
-    *("c\u00f3digo", "llave", "chave", "jeton", "wifi", "wi-fi", "wlan", "admin", "root", "jwt", "hmac", "user", "username"),
+    *(
+        "c\u00f3digo",
+        "llave",
+        "chave",
+        "jeton",
+        "wifi",
+        "wi-fi",
+        "wlan",
+        "admin",
+        "root",
+        "jwt",
+        "hmac",
+        "user",
+        "username",
+    ),
     *("benutzer", "benutzername", "utilisateur", "usuario", "usu\u00e1rio", "utente", "gebruiker"),
 )
 """Words beside which a password may stand: the token must look chosen beyond doubt."""
-CONTEXT = (*PASSWORD_STEMS, *PASSWORD_WORDS, *LOGIN_WORDS)
+CONTEXT = ("{plain", "{cleartext", *PASSWORD_STEMS, *PASSWORD_WORDS, *LOGIN_WORDS)
 _LETTER = "a-z\u00df-\u00f6\u00f8-\u00ff\u0142"
 _WORD = re.compile(
     rf"(?P<strong>\{{(?:plain|cleartext)(?=\}})|{'|'.join(PASSWORD_STEMS)}|(?<![{_LETTER}])(?:{'|'.join(PASSWORD_WORDS)})(?![{_LETTER}]))"
@@ -50,10 +74,12 @@ _INTRODUCED = re.compile(
     re.IGNORECASE,
 )
 """What says that a literal follows: a quotation mark, a colon, an equals sign, an arrow, a copula."""
-_PREFIX = re.compile(r"(?:(?:--?|/)?[\w.@+-]{1,40}(?:=|:(?!//))|\{[\w.-]{2,20}\}|[(\[{|\\=:.,;>]{1,4}|\*{1,2}){0,4}")
+_PREFIX = re.compile(
+    r"(?:(?:--?|/)?[\w.@+-]{1,40}(?:=|:(?!//))|\{[\w.-]{2,20}\}|[()\[\]{}|\\=:.,;>]{1,4}|\*{1,2}){0,4}"
+)
 _TRAIL = ")]},;.:|\\"
 _MIN_RANDOM_CHARS, _MAX_TOKEN_CHARS = 20, 80
-_TOKEN_START = re.compile(r"[=:(\[{,;>|*]")
+_TOKEN_START = re.compile(r"[=:()\[\]{},;>|*]")
 """How a token begins that follows a name directly."""
 _SEVERAL_PARAMETERS = re.compile(r"[&,;][\w.-]{1,40}=")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
