@@ -14,54 +14,31 @@ from collections.abc import Iterator
 from llmcli.redaction.chosen_passwords import MIN_PASSWORD_CHARS, password_score
 from llmcli.redaction.innocent_values import INNOCENT_NAME
 from llmcli.redaction.normalization import Range
-from llmcli.redaction.secret_formats import looks_random, lower
+from llmcli.redaction.secret_formats import looks_random
+from llmcli.redaction.text_index import TextIndex
 
 PASSWORD_STEMS = (
-    *("passwor", "passwd", "passphrase", "passcode", "passw", "pwd", "kennwort", "mot de passe", "motdepasse", "mdp"),
-    *("contrase", "senha", "palavra-passe", "palavra passe", "parola d'ordine", "wachtwoord", "secret", "geheim"),
-    *(
-        "segret",
-        "segredo",
-        "creds",
-        "credential",
-        "credenzial",
-        "credencia",
-        "zugangsdaten",
-        "identifiants",
-        "inloggegevens",
-    ),
-    *("rootpw", "psk", "has\u0142o", "heslo", "l\u00f6senord", "adgangskode", "salasana", "passord", "jelsz"),
+    "passwor|passwd|passphrase|passcode|passw|pwd|kennwort|mot de passe|motdepasse|mdp|contrase|senha|"
+    "palavra-passe|palavra passe|parola d'ordine|wachtwoord|secret|geheim|segret|segredo|creds|"
+    "credential|credenzial|credencia|zugangsdaten|identifiants|inloggegevens|rootpw|psk|hasło|heslo|"
+    "lösenord|adgangskode|salasana|passord|jelsz"
 )
 """Beginnings of words that name a password, in lower case; they count also inside identifiers (``MqttPassword``)."""
-PASSWORD_WORDS = ("pass", "pw", "clave", "claves", "chiave", "parola", "sleutel", "schl\u00fcssel", "cl\u00e9")
+PASSWORD_WORDS = "pass|pw|clave|claves|chiave|parola|sleutel|schlüssel|clé"
 """Short words for a password or key, which count only as whole words or as parts of an identifier."""
 LOGIN_WORDS = (
-    *("login", "logins", "log in", "logon", "signin", "sign in", "auth", "authenticate", "sasl", "token", "tokens"),
-    *("key", "keys", "apikey", "cookie", "code", "codes", "pin", "puk", "otp", "unlock", "einloggen", "anmeldung"),
-    *("anmelden", "zugang", "connexion", "acc\u00e8s", "acceso", "accesso", "acesso", "toegang", "inloggen", "codice"),
-    *(
-        "c\u00f3digo",
-        "llave",
-        "chave",
-        "jeton",
-        "wifi",
-        "wi-fi",
-        "wlan",
-        "admin",
-        "root",
-        "jwt",
-        "hmac",
-        "user",
-        "username",
-    ),
-    *("benutzer", "benutzername", "utilisateur", "usuario", "usu\u00e1rio", "utente", "gebruiker"),
+    "login|logins|log in|logon|signin|sign in|auth|authenticate|sasl|token|tokens|key|keys|apikey|cookie|"
+    "code|codes|pin|puk|otp|unlock|einloggen|anmeldung|anmelden|zugang|connexion|accès|acceso|accesso|"
+    "acesso|toegang|inloggen|codice|código|llave|chave|jeton|wifi|wi-fi|wlan|admin|root|jwt|hmac|user|"
+    "username|benutzer|benutzername|utilisateur|usuario|usuário|utente|gebruiker"
 )
 """Words beside which a password may stand: the token must look chosen beyond doubt."""
-CONTEXT = ("{plain", "{cleartext", *PASSWORD_STEMS, *PASSWORD_WORDS, *LOGIN_WORDS)
+CONTEXT = ("{plain", "{cleartext", *f"{PASSWORD_STEMS}|{PASSWORD_WORDS}|{LOGIN_WORDS}".split("|"))
+"""The literals of which one stands in each text with a secret of this kind."""
 _LETTER = "a-z\u00df-\u00f6\u00f8-\u00ff\u0142"
 _WORD = re.compile(
-    rf"(?P<strong>\{{(?:plain|cleartext)(?=\}})|{'|'.join(PASSWORD_STEMS)}|(?<![{_LETTER}])(?:{'|'.join(PASSWORD_WORDS)})(?![{_LETTER}]))"
-    rf"|(?<![{_LETTER}])(?:{'|'.join(LOGIN_WORDS)})(?![{_LETTER}])"
+    rf"(?P<strong>\{{(?:plain|cleartext)(?=\}})|{PASSWORD_STEMS}|(?<![{_LETTER}])(?:{PASSWORD_WORDS})(?![{_LETTER}]))"
+    rf"|(?<![{_LETTER}])(?:{LOGIN_WORDS})(?![{_LETTER}])"
 )
 _NAME_END = re.compile(r"[\w-]{0,40}")
 _BLANKS = re.compile(r"[0-9]?[ \t]{0,40}")
@@ -92,9 +69,9 @@ _ADJACENT, _BEHIND_PASSWORD, _NEAR, _BELOW_LOGIN = (1, 1), (2, 1), (3, 2), (3, 3
 """The score that a token needs by its place, and the score if the text says that a value follows."""
 
 
-def find_nearby(text: str) -> Iterator[Range]:
+def find_nearby(index: TextIndex) -> Iterator[Range]:
     """Yield tokens that look chosen and stand in the line of a word for a secret, or below it."""
-    windows = _windows(text)
+    text, windows = index.text, _windows(index.lowered)
     at = 0
     for start, end in _merge([span for spans in windows.values() for span in spans]):
         for match in _TOKEN.finditer(text, max(at, start), end):
@@ -103,10 +80,9 @@ def find_nearby(text: str) -> Iterator[Range]:
             yield from _judge(text, *match.span(), place)
 
 
-def _windows(text: str) -> dict[tuple[int, int], list[Range]]:
-    """Return where a value may stand, by the score that it needs: the places with the lowest score first."""
+def _windows(lowered: str) -> dict[tuple[int, int], list[Range]]:
+    """Return where a value may stand in a text in lower case, by the score that it needs: the lowest first."""
     windows: dict[tuple[int, int], list[Range]] = {_ADJACENT: [], _BEHIND_PASSWORD: [], _NEAR: [], _BELOW_LOGIN: []}
-    lowered = lower(text)
     for word in _WORD.finditer(lowered):
         name_end = _NAME_END.match(lowered, word.end()).end()  # type: ignore[union-attr]
         is_strong = word["strong"] is not None
