@@ -17,14 +17,14 @@ from llmcli.redaction.normalization import Range
 from llmcli.redaction.secret_formats import looks_random
 from llmcli.redaction.text_index import TextIndex
 
-PASSWORD_STEMS = (
+STRONG_STEMS = (
     "passwor|passwd|passphrase|passcode|passw|pwd|kennwort|mot de passe|motdepasse|mdp|contrase|senha|"
     "palavra-passe|palavra passe|parola d'ordine|wachtwoord|secret|geheim|segret|segredo|creds|"
     "credential|credenzial|credencia|zugangsdaten|identifiants|inloggegevens|rootpw|psk|hasło|heslo|"
     "lösenord|adgangskode|salasana|passord|jelsz"
 )
 """Beginnings of words that name a password, in lower case; they count also inside identifiers (``MqttPassword``)."""
-PASSWORD_WORDS = "pass|pw|clave|claves|chiave|parola|sleutel|schlüssel|clé"
+STRONG_WORDS = "pass|pw|clave|claves|chiave|parola|sleutel|schlüssel|clé"
 """Short words for a password or key, which count only as whole words or as parts of an identifier."""
 LOGIN_WORDS = (
     "login|logins|log in|logon|signin|sign in|auth|authenticate|sasl|token|tokens|key|keys|apikey|cookie|"
@@ -33,11 +33,11 @@ LOGIN_WORDS = (
     "username|benutzer|benutzername|utilisateur|usuario|usuário|utente|gebruiker"
 )
 """Words beside which a password may stand: the token must look chosen beyond doubt."""
-CONTEXT = ("{plain", "{cleartext", *f"{PASSWORD_STEMS}|{PASSWORD_WORDS}|{LOGIN_WORDS}".split("|"))
+CONTEXT = ("{plain", "{cleartext", *f"{STRONG_STEMS}|{STRONG_WORDS}|{LOGIN_WORDS}".split("|"))
 """The literals of which one stands in each text with a secret of this kind."""
 _LETTER = "a-z\u00df-\u00f6\u00f8-\u00ff\u0142"
 _WORD = re.compile(
-    rf"(?P<strong>\{{(?:plain|cleartext)(?=\}})|{PASSWORD_STEMS}|(?<![{_LETTER}])(?:{PASSWORD_WORDS})(?![{_LETTER}]))"
+    rf"(?P<strong>\{{(?:plain|cleartext)(?=\}})|{STRONG_STEMS}|(?<![{_LETTER}])(?:{STRONG_WORDS})(?![{_LETTER}]))"
     rf"|(?<![{_LETTER}])(?:{LOGIN_WORDS})(?![{_LETTER}])"
 )
 _NAME_END = re.compile(r"[\w-]{0,40}")
