@@ -35,7 +35,7 @@ def check_room(subject: str, needed: int) -> None:
     limit = limit_bytes()
     if limit is None:
         return
-    used = _used_bytes()
+    used = used_bytes()
     if used + needed > limit:
         raise OutOfMemory(
             subject,
@@ -48,10 +48,10 @@ def check_room(subject: str, needed: int) -> None:
 
 def check_engine_room(subject: str, model_bytes: int) -> None:
     """Raise ``OutOfMemory`` if weights and context of ``model_bytes`` do not fit the limit with an engine."""
-    check_room(subject, model_bytes + max(_ENGINE_BYTES - _used_bytes(), _MIN_ENGINE_BYTES))
+    check_room(subject, model_bytes + max(_ENGINE_BYTES - used_bytes(), _MIN_ENGINE_BYTES))
 
 
-def _used_bytes() -> int:
+def used_bytes() -> int:
     """Return what this process has mapped, 0 if the system does not say (proc_pid_statm(5))."""
     with suppress(OSError, ValueError):
         return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")

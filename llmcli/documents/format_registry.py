@@ -27,6 +27,7 @@ _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""
 _ZIP_DESCRIPTIONS = ("[Content_Types].xml", "mimetype")
 """The files of an archive that say what it is."""
+_ZIP_READER = "llmcli.documents.format_registry:read_zip_format"
 _PARQUET_MAGIC = b"PAR1"
 _NO_RECORD_SUFFIXES = frozenset({"7z", "bz2", "gz", "npy", "npz", "ods", "xls", "xlsx", "xz", "zip", "zst"})
 """Names of spreadsheets, arrays and compressed files, which are no output of records."""
@@ -75,8 +76,8 @@ class FormatEntry:
     may_be_utf16: bool = False
     """Whether a file in UTF-16 with a byte order mark is read too, and written so."""
     in_child: bool = False
-    """Whether the reader runs in a child process with limits, since a small file can make it take all memory, or
-    crash."""
+    """Whether a document is read, and tried before it is translated, in a child process with limits: a small file can
+    make that take all memory, or crash."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -176,15 +177,24 @@ def find_zip_format(data: bytes) -> FormatEntry | None:
 
     Raises ``BadDocument`` for a damaged or encrypted archive.
     """
+    from llmcli.documents.reading.reader_process import read_in_child
+
+    return next((_ENTRIES[str(name)] for name in read_in_child(_ZIP_READER, data)), None)
+
+
+def read_zip_format(data: bytes, name: str) -> Iterator[str]:
+    """Yield the name of the format of a ZIP archive; a reader, since a small archive can unpack to much."""
     from llmcli.documents.reading.sources.zip_package import ZipPackage
 
+    del name
     package = ZipPackage(data)
     names = frozenset(package.names)
-    said = "\n".join(package.read(name).decode("utf-8", "replace") for name in _ZIP_DESCRIPTIONS if name in names)
-    for entry in _with("zip_types"):
-        if any(kind in said for kind in entry.zip_types):
-            return entry
-    return next((entry for entry in _with("zip_member") if entry.zip_member in names), None)
+    said = "\n".join(package.read(each).decode("utf-8", "replace") for each in _ZIP_DESCRIPTIONS if each in names)
+    by_type = (entry for entry in _with("zip_types") if any(kind in said for kind in entry.zip_types))
+    by_member = (entry for entry in _with("zip_member") if entry.zip_member in names)
+    entry = next(by_type, None) or next(by_member, None)
+    if entry is not None:
+        yield entry.name
 
 
 def find_translatable_archive(data: bytes, name: str) -> str | None:
@@ -210,6 +220,11 @@ def describe_archive_suffix(name: str) -> str:
     """Return what a file with this name is, "" if it is no archive that can be translated."""
     known = _find_entry(PurePath(name).suffix[1:], "translator")
     return known.description if known is not None and (known.zip_types or known.zip_member) else ""
+
+
+def is_read_in_child(name: str) -> bool:
+    """Whether documents of a format are read in a child process."""
+    return _ENTRIES[name].in_child
 
 
 def may_be_utf16(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from llmcli.documents.text_lines import line_spans
 from llmcli.errors import BadDocument
@@ -10,6 +10,8 @@ from llmcli.fast_dataclass import frozen
 
 MAX_TEXT_CHARS = 64_000_000
 """The longest text that is taken from one document."""
+MAX_SECTIONS = 200_000
+"""Sections and notes of a document that comes from another process."""
 SEPARATOR = "\n\n"
 """Separates the passages in the text of a document."""
 
@@ -88,6 +90,18 @@ def number_passages(
         passages.append(Passage(text, source, section.page, line, last, section.headings))
         line = last + SEPARATOR.count("\n")
     return SourceDocument(name, tuple(passages), format_name, tuple(notes))
+
+
+def limit_text(sections: Iterable[Section | str], max_chars: int) -> Iterator[Section | str]:
+    """Yield the sections and notes of a reader. Raises ``BadDocument`` if they are too many or too long."""
+    size = 0
+    for number, section in enumerate(sections):
+        if number == MAX_SECTIONS:
+            raise BadDocument(detail=f"it has more than {MAX_SECTIONS:,} sections")
+        size += len(section) if isinstance(section, str) else len(section.text) + sum(map(len, section.headings))
+        if size > max_chars:
+            raise BadDocument(detail=f"its text is longer than {max_chars:,} characters")
+        yield section
 
 
 _HEADING_MARKS = "#*=-~^+\"'`:._"

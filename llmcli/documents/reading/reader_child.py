@@ -12,21 +12,24 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
+from llmcli.address_space import used_bytes
+from llmcli.documents.reading.passages import limit_text
 from llmcli.errors import BadDocument, MissingExtra
 
 
 def main() -> None:
     """Read files until standard input ends."""
-    limit_memory(int(sys.argv[1]))
+    start_bytes, allowed = used_bytes(), resource.getrlimit(resource.RLIMIT_AS)[0]
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     while line := requests.readline():
         request = json.loads(line)
+        limit_memory(start_bytes + request["size"] + request["memory_bytes"], allowed)
         data = requests.read(request["size"])
         limit_cpu(request["cpu_s"])
         try:
             with _end_with_parent():
-                _read(request["reader"], data, answers)
+                _read(request, data, answers)
         except BadDocument as error:
             _answer(answers, error="document", detail=error.detail, line=error.line)
         except MissingExtra as error:
@@ -51,11 +54,11 @@ def _end_with_parent() -> Iterator[None]:
         fcntl.fcntl(0, fcntl.F_SETFL, flags)
 
 
-def limit_memory(most: int) -> None:
-    """Let this process have ``most`` bytes of address space, or fewer where it is limited already."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    known = [each for each in (soft, hard, most) if each != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min(known), hard))
+def limit_memory(most: int, allowed: int) -> None:
+    """Let this process have ``most`` bytes of address space, but no more than it was ``allowed`` at its start."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
@@ -67,9 +70,10 @@ def limit_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _read(reader: str, data: bytes, answers: IO[bytes]) -> None:
-    module, _, function = reader.partition(":")
-    for section in getattr(importlib.import_module(module), function)(data, ""):
+def _read(request: dict[str, Any], data: bytes, answers: IO[bytes]) -> None:
+    module, _, function = request["reader"].partition(":")
+    read = getattr(importlib.import_module(module), function)
+    for section in limit_text(read(data, request["name"]), request["characters"]):
         if isinstance(section, str):
             _answer(answers, note=section)
         else:
@@ -78,7 +82,7 @@ def _read(reader: str, data: bytes, answers: IO[bytes]) -> None:
 
 
 def _answer(answers: IO[bytes], **fields: Any) -> None:
-    answers.write(json.dumps(fields).encode() + b"\n")
+    answers.write(json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
 
 
 if __name__ == "__main__":

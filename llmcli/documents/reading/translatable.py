@@ -13,6 +13,7 @@ from llmcli.documents.format_registry import (
     describe_format,
     find_format,
     find_translatable_archive,
+    is_read_in_child,
     load_format,
 )
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -24,6 +25,7 @@ from llmcli.documents.reading.document import (
     refuse_unreadable,
 )
 from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.documents.reading.translation_trial import try_translation
 from llmcli.errors import BadDocument, UsageError
 from llmcli.interrupt import Interrupt, run_interruptible
 
@@ -61,11 +63,19 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
         found = find_translatable_archive(data, name) if data.startswith(ZIP_SIGNATURE) else None
         if found is None:
             _refuse_other_archive(data, name)
-            return open_document(data, name, path)
+            document = open_document(data, name, path)
+            _try_text(document, find_format(name, document.text).name)
+            return document
+        try_translation(data, found)
         text = load_format(found).extract_text(data)
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
     return Document(name, text, path, data=data, format_name=found)
+
+
+def _try_text(document: Document, format_name: str) -> None:
+    if document.data is None and is_read_in_child(format_name):
+        try_translation(document.text.encode("utf-8", "surrogatepass"), format_name)
 
 
 def _refuse_other_archive(data: bytes, name: str) -> None:
@@ -88,6 +98,8 @@ def find_document_format(document: Document, wanted: str | None = None) -> Docum
     ``BadDocument`` for markup and programs if no format is ``wanted``: their signs would be translated as words.
     """
     found = find_format(document.name, document.text, wanted or document.format_name)
+    if wanted is not None and found is not find_format(document.name, document.text):
+        _try_text(document, found.name)
     if wanted is None and found.name == "plain" and (other := _describe_no_prose(document)):
         raise BadDocument(document.name, detail=f"it is {other}; --format plain translates it as a text")
     if document.data is not None and document.format_name not in {None, found.name}:

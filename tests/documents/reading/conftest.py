@@ -11,8 +11,8 @@ import pytest
 def readers_in_process(monkeypatch):
     """Let all readers run in this process, where a test can change them."""
 
-    def read(reader, data):
+    def read(reader, data, name="", **_limits):
         module, _, function = reader.partition(":")
-        return getattr(importlib.import_module(module), function)(data, "")
+        return getattr(importlib.import_module(module), function)(data, name)
 
     monkeypatch.setattr("llmcli.documents.reading.reader_process.read_in_child", read)

@@ -10,11 +10,13 @@ import sys
 
 import pytest
 from hostile_files import docx_of_paragraphs, pdf_of_many_texts, xlsx_of_long_strings
-from source_files import make_epub, make_pdf, make_pptx, make_report_docx
+from package_files import make_odf
+from source_files import make_epub, make_pdf, make_pptx, make_report_docx, make_zip
 from terminal import ROOT
 
-from llmcli.documents.reading import reader_process
+from llmcli.documents.reading import reader_process, translation_trial
 from llmcli.documents.reading.source_reader import read_source
+from llmcli.documents.reading.translatable import open_translatable
 from llmcli.errors import BadDocument
 
 TEXTS, ROWS, CHARACTERS, ELEMENTS = 250_000, 200, 2_000_000, 5_000_000
@@ -109,3 +111,50 @@ def test_a_child_ends_with_its_parent_in_the_middle_of_a_file(tmp_path):
         with pytest.raises(BrokenPipeError):
             collections.deque(map(stream.write, itertools.repeat(bytes(65536))), 0)
     parent.stdout.close()
+
+
+def test_what_an_archive_says_of_itself_is_unpacked_in_the_child(monkeypatch):
+    """It can be as large as anything else in it."""
+    monkeypatch.setattr(reader_process, "MAX_MEMORY_BYTES", 60 << 20)
+    assert "memory" in problem(make_zip({"mimetype": bytes(100 << 20)}), "bomb.odt")
+
+
+def test_the_text_of_a_document_is_bounded_before_it_leaves_the_child(monkeypatch):
+    """A long text would take the memory of this process."""
+    monkeypatch.setattr(reader_process, "MAX_CHARACTERS", 10)
+    assert "its text is longer than 10 characters" in problem(make_epub("<p>a long text</p>"), "long.epub")
+
+
+def test_a_document_of_too_many_sections_is_refused():
+    """Each takes memory, however short it is."""
+    assert "sections" in problem(make_epub("<h1>a</h1><p>b</p>" * 200_001), "sections.epub")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.odt", make_odf(f"<office:text>{'<text:p>a</text:p>' * 20_000}</office:text>")),
+        ("a.docx", docx_of_paragraphs(20_000)),
+        ("a.epub", make_epub("<p>a b</p>" * 20_000)),
+        (
+            "a.ipynb",
+            b'{"cells":[' + b",".join([b'{"cell_type":"markdown","source":["a b"]}'] * 20_000) + b'],"nbformat":4}',
+        ),
+    ],
+)
+def test_a_document_is_tried_in_the_child_before_it_is_translated(monkeypatch, name, data):
+    """One that takes too much memory there never takes it here."""
+    monkeypatch.setattr(translation_trial, "MAX_MEMORY_BYTES", 24 << 20)
+    with pytest.raises(BadDocument) as caught:
+        open_translatable(data, name)
+    assert caught.value.subject == name and "memory" in caught.value.detail
+
+
+def test_a_paragraph_of_any_length_is_not_translated(llm, tmp_path, monkeypatch):
+    """What is found in it takes many times its length."""
+    monkeypatch.chdir(tmp_path)
+    words = "words " * 170_000
+    (tmp_path / "a.odt").write_bytes(make_odf(f"<office:text><text:p>{words}</text:p></office:text>"))
+    run = llm("translate", "--to", "fr", "--pseudo", "accents", "-o", "b.odt", "a.odt")
+    assert run.code == 65 and "a paragraph has more than 1,000,000 characters" in run.err
+    assert not (tmp_path / "b.odt").exists()

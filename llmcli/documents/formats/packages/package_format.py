@@ -120,10 +120,12 @@ class PackageFormat(DocumentFormat):
         """Return a document whose files declare the language ``target`` where they declare ``source``."""
         del segments
         parts, facts = self.read_parts(text)
-        for part in reversed(parts):
-            new = self.replace_part_language(part, facts, source, target)
-            text = text[: part.offset] + new + text[part.offset + len(part.text) :]
-        return text
+        written, at = [], 0
+        while parts:  # a part that is done is no longer in memory
+            part = parts.pop(0)
+            written += [text[at : part.offset], self.replace_part_language(part, facts, source, target)]
+            at = part.offset + len(part.text)
+        return "".join([*written, text[at:]])
 
     def replace_part_language(self, part: Part, facts: Facts, source: str, target: str) -> str:
         """Return a file that declares the language ``target`` where it declared ``source``: its property."""
@@ -156,11 +158,13 @@ def _read_parts(text: str) -> tuple[list[Part], Facts]:
     at, facts = text.find(PART_MARK), "{}"
     while at >= 0:
         following = text.find(PART_MARK, at + 1)
-        name, _, content = text[at + 1 : len(text) if following < 0 else following].partition("\n")
+        end = len(text) if following < 0 else following
+        start = text.find("\n", at, end) + 1 or end
+        name = text[at + 1 : start].rstrip("\n")
         if name == _FACTS:
-            facts = content
+            facts = text[start:end]
         else:
-            parts.append(Part(name, content, at + 2 + len(name)))
+            parts.append(Part(name, text[start:end], start))
         at = following
     try:
         return parts, json.loads(facts)
