@@ -179,7 +179,8 @@ def find_zip_format(data: bytes) -> FormatEntry | None:
     """
     from llmcli.documents.reading.reader_process import read_in_child
 
-    return next((_ENTRIES[str(name)] for name in read_in_child(_ZIP_READER, data)), None)
+    names = [*read_in_child(_ZIP_READER, data)]  # to the end, so that the child can read the file too
+    return _ENTRIES[str(names[0])] if names else None
 
 
 def read_zip_format(data: bytes, name: str) -> Iterator[str]:
@@ -222,9 +223,10 @@ def describe_archive_suffix(name: str) -> str:
     return known.description if known is not None and (known.zip_types or known.zip_member) else ""
 
 
-def is_read_in_child(name: str) -> bool:
-    """Whether documents of a format are read in a child process."""
-    return _ENTRIES[name].in_child
+def is_text_read_in_child(name: str) -> bool:
+    """Whether documents of a format are texts, and read in a child process."""
+    entry = _ENTRIES[name]
+    return entry.in_child and not entry.zip_types
 
 
 def may_be_utf16(name: str) -> bool:

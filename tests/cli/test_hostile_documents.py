@@ -8,6 +8,7 @@ import sys
 
 import hostile_files as files
 import pytest
+from package_files import make_odf
 from terminal import ROOT
 
 MEMORY_KB = 2 << 20
@@ -107,3 +108,13 @@ def test_a_file_of_messages_that_grows_or_nests_is_refused(llm, tmp_path, monkey
     run = llm(*VERBS["translate"], name)
     assert run.code == 65
     assert f"{name}: line 1: " in run.err.splitlines()[0] and problem in run.err.splitlines()[0]
+
+
+def test_a_paragraph_of_any_length_is_not_translated(llm, tmp_path, monkeypatch):
+    """What is found in it takes many times its length."""
+    monkeypatch.chdir(tmp_path)
+    words = "words " * 170_000
+    (tmp_path / "a.odt").write_bytes(make_odf(f"<office:text><text:p>{words}</text:p></office:text>"))
+    run = llm("translate", "--to", "fr", "--pseudo", "accents", "-o", "b.odt", "a.odt")
+    assert run.code == 65 and "a paragraph has more than 1,000,000 characters" in run.err
+    assert not (tmp_path / "b.odt").exists()

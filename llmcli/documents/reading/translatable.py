@@ -13,7 +13,7 @@ from llmcli.documents.format_registry import (
     describe_format,
     find_format,
     find_translatable_archive,
-    is_read_in_child,
+    is_text_read_in_child,
     load_format,
 )
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -74,8 +74,14 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
 
 
 def _try_text(document: Document, format_name: str) -> None:
-    if document.data is None and is_read_in_child(format_name):
+    """Raise ``BadDocument`` if a text takes more than the limits; its translation reports a line that is wrong."""
+    if document.data is not None or not is_text_read_in_child(format_name):
+        return
+    try:
         try_translation(document.text.encode("utf-8", "surrogatepass"), format_name)
+    except BadDocument as error:
+        if not error.line:
+            raise BadDocument(document.name, detail=error.detail) from error
 
 
 def _refuse_other_archive(data: bytes, name: str) -> None:
