@@ -65,15 +65,11 @@ def _cards_in_run(run: str) -> Iterator[Range]:
     groups = [match.span() for match in re.finditer(r"[0-9]+", run)]
     digits = "".join(run[start:end] for start, end in groups)
     values = [int(digit) for digit in digits]
-    doubled = [_DOUBLED[value] for value in values]
-    sums = [
-        list(
-            accumulate(
-                (pair[(index + parity) % 2] for index, pair in enumerate(zip(values, doubled, strict=True))), initial=0
-            )
-        )
-        for parity in (0, 1)
-    ]
+    sums = []
+    for parity in (0, 1):  # of the last index: its digit counts as it is, the one before it doubled
+        counted = values[:]
+        counted[1 - parity :: 2] = [_DOUBLED[value] for value in values[1 - parity :: 2]]
+        sums.append(list(accumulate(counted, initial=0)))
     starts = list(accumulate((end - start for start, end in groups), initial=0))
     ends = {end: index for index, end in enumerate(starts[1:])}
     first = 0
@@ -244,12 +240,16 @@ def find_phones(index: TextIndex) -> Iterator[Range]:
         if _IDENTIFIER_BEFORE.search(before) and not _WORD.search(before):
             continue
         end = start + len(said)
-        if _is_in_dump(text, start, end) or (said[0] != "+" and _IDENTIFIER_AFTER.match(text, end)):
+        if said[0] != "+" and _IDENTIFIER_AFTER.match(text, end):
             continue
         if is_phone(said, before):
-            yield start, start + len(said)
+            found = start
         elif _ADDED_LINE.search(text, start, start + 1) and is_phone(said[1:], before):
-            yield start + 1, start + len(said)
+            found = start + 1
+        else:
+            continue
+        if not _is_in_dump(text, start, end):
+            yield found, end
 
 
 def is_phone(said: str, before: str) -> bool:
