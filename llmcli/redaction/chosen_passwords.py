@@ -70,6 +70,7 @@ def password_score(token: str) -> int:
     """Return how much a token looks like a chosen password: 0 not at all, 1 as a name may, 2 likely, 3 and more surely."""
     if _NO_PASSWORD.fullmatch(token) or is_placeholder(token) or is_expression(token):
         return 0
+    token = token.removesuffix("?") if token[:-1].isalpha() else token
     core = _TERM.sub("", token).strip("-_.:/")
     if len(core) != len(token.strip("-_.:/")):
         return password_score(core) if len(core) >= MIN_PASSWORD_CHARS else 0

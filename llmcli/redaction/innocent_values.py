@@ -59,16 +59,23 @@ _REMARK = re.compile(
     r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?|\([0-9]{1,5}\)?|error=.*|[\^~>=<]{1,2} ?v?[0-9]{1,4}(?:\.[0-9x*]{1,6}){1,3}(?:-[\w.]{1,20})?)"
 )
 """A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
+_CONSTANT = re.compile(r"0[xX][0-9A-Fa-f]{1,8}[uUlL]{0,3}|[a-z]{2,12}:~?/[\w./@-]{1,200}")
+"""A number of a program; a file with its type ("hash:/etc/postfix/sasl_passwd")."""
+_CMDLET = re.compile(r"(?:Get|Read|New|ConvertTo|ConvertFrom|Import|Invoke|Set|Export|Out|Select)-[A-Z][A-Za-z]{2,30}")
+_POINTER = re.compile(
+    r"(?i:siehe|see|voir|cf\.?|v[e\u00e9]ase|vedi|zie|veja|ask|frage?n?|demander|communiqu\u00e9e?|liegt|steht|bei|by|via|auf anfrage|on request|in the|im|bekannt|wie|gleich|same as|le m\u00eame|bereits|wird|kommt|folgt|provided|available|kept|stored)[ .].*"
+)
+"""What says where a password is rather than what it is: "siehe Umschlag im Tresor"."""
 _NAME_OF_SECRET = re.compile(
     r"(?i:(?:[a-z0-9]{1,24}[-_./]){1,6}(?:password|passwd|passphrase|pwd|secret|token|api-?key|credential|creds|key|pass)s?(?:[-_./:](?:v[0-9]{1,3}|\*|id|awscurrent|awsprevious|name|ref|arn|file|prod|dev|test|staging|latest|current|ro|rw))?"
     r"|[a-z0-9-]{1,60}-token-[bcdfghjklmnpqrstvwxz2456789]{5}|[a-z./:@_-]{0,60}[-_./:]\*|\*[-_./:][a-z./:-]{1,60}|\.\*|\^.{0,60}[\[(\\.*+].{0,60}\$)"
 )
 """The name under which a secret is kept ("prod/db-password"), and patterns of names."""
 _SECRET_NAME = re.compile(
-    r"(?i:(?:[a-z]{0,20}_)?pass|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
+    r"(?i:(?:[a-z]{0,20}_)?pass|(?-i:[A-Z]{1,20}PASS)|[a-z_]{0,40}(?:password|passwd|passphrase|passwort|kennwort|pwd|secret|token|api_?key|credential)s?(?![0-9])[a-z_]{0,40})"
 )
 _STATUS = re.compile(
-    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment|sensitive)|both|either|neither|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|mindestens|h\u00f6chstens|maximal|minimum|m[i\u00ed]nimo|almeno|minst(?:ens)?|richiest[ao]|demand\u00e9e?s?|saisie?|enregistr\u00e9e?|envoy\u00e9e?|chiffr\u00e9e?|demasiado|cifrad[ao]|guardad[ao]|enviad[ao]|salvat[ao]|criptat[ao]|inviat[ao]|versleuteld|opgeslagen|bewaard|gevraagd|verstuurd|gespeichert|verschl\u00fcsselt|verlangt|abgefragt|open|closed|visible|posted|displayed|printed|affich\u00e9e?s?|expuest[ao]|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
+    r"(?i:[a-z]{3,20}(?:ed|able|ible|less|ful|ive|ous|ally|tion|ment)|[a-z-]{3,40}(?:sensitive|gevoelig|empfindlich)|both|either|neither|(?:miss|expir|chang|load|work|pend|fail|match|be|gett|us|ask|wait|contain|send|encrypt|hash|check|typ|us|go|mak|keep|gonna|com|sett|try)ing|(?:tempor|necess|arbitr|prim|second|mandat|compuls|obligat)(?:ary|ory)|only|likely|probably|currently|really|nearly|required|supposed|(?:was|is|are|has|not|no|must|can|cannot|should|will|may|for|of|to|in|on|at|and|or|but|if|when|that|which|with|from|by|via|instead|without|mindestens|h\u00f6chstens|maximal|minimum|m[i\u00ed]nimo|almeno|minst(?:ens)?|richiest[ao]|demand\u00e9e?s?|saisie?|enregistr\u00e9e?|envoy\u00e9e?|chiffr\u00e9e?|demasiado|cifrad[ao]|guardad[ao]|enviad[ao]|salvat[ao]|criptat[ao]|inviat[ao]|versleuteld|opgeslagen|bewaard|gevraagd|verstuurd|gespeichert|verschl\u00fcsselt|verlangt|abgefragt|open|closed|visible|posted|displayed|printed|affich\u00e9e?s?|expuest[ao]|into|onto|over|until|unless|because|while|after|before|through|directly|interactively|explicitly|argument|flag|options?|parameter|switch|using|used|uses|takes|reads|works"
     r"|too|very|still|already|never|always|only|also|now|then|here|there|your|my|his|her|their|our|its|the|a|an|this|these|those|does|did|do|be|been|as|so|than|policy|policies|field|fields|form|reset|manager"
     r"|managers|box|input|prompt|change|changes|length|strength|hash|hashes|hashing|file|files|store|rotation|again|below|above|above|twice|first|last|once|please|twice|dialog|entry|entries|protection|generator"
     r"|recovery|rules|rule|mismatch|match|matches|error|errors|check|checks|characters|sent|kept|lost|set|hidden|wrong|weak|strong|short|long|safe|secure|simple|complex|old|new|same|different|good|bad|easy|hard"
@@ -114,6 +121,8 @@ def is_placeholder(value: str) -> bool:
         or _TEST_NAME.fullmatch(value) is not None
         or _ALGORITHM.fullmatch(value) is not None
         or _FIELD.fullmatch(value) is not None
+        or _CONSTANT.fullmatch(value) is not None
+        or _CMDLET.fullmatch(value) is not None
         or _SELECTOR.fullmatch(value) is not None
         or _COUNTS.fullmatch(value) is not None
         or (_OPEN_END.fullmatch(value) is not None and _SECRET_NAME.fullmatch(value.rstrip(")]}>")) is not None)
@@ -139,6 +148,7 @@ def is_prose(value: str) -> bool:
         sum(map(is_status_word, (word.strip(".,:;!?()\"'").lower() for word in words))) * 3 >= len(words)
         or mentions_secret(value)
         or value.endswith((":", "?", "."))
+        or _POINTER.fullmatch(value) is not None
     )
 
 

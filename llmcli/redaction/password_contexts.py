@@ -99,6 +99,7 @@ ASSIGNMENTS = (
     Format("definition of the preprocessor", rf"#[ \t]{{0,4}}define[ \t]{{1,8}}\w{{0,40}}?(?P<n>{STRONG}\w{{0,30}})[ \t]{{1,40}}{_EITHER}", '#define WIFI_PASS "\u27e6homesweethome\u27e7"', "#define MAX_PASSWORD_LENGTH 64", "ISO C", ("define",)),
     Format("line of settings", rf"{NAME}[\"']?[ \t.]{{0,40}}[=:][ \t]{{0,4}}(?P<b>[^\s\"'`][^\r\n]{{2,200}}?)[ \t]{{0,8}}$",
            "spring.datasource.password=\u27e6tiger\u27e7", "password: required", ".env, INI, Java properties, YAML", PASSWORD_WORDS),
+    Format("field of a record of psql", rf"{NAME}[ \t]{{1,40}}\|[ \t](?P<b>\S{{3,128}})[ \t]{{0,4}}$", "password   | \u27e6tigerlily\u27e7", "| password | The password |", "psql", ("|",)),
     Format("directive", r"^[ \t]{0,16}(?:bindpw|rootpw|auth_pass(?:word|wd)?|\w{1,20}_(?:password|passwd)|requirepass|masterauth|masterpass|sasl_passwd|smtp_pass|user_pass|ssl_passphrase|secret|neighbor \S{1,60} password|enable (?:secret|password)(?: [0-9])?|ssid-password"
            r"|key-string(?: [0-9])?|wpa-psk ascii|wpa-psk|pre-shared-key|password(?: [0-9])?|pass|passphrase|tacacs-server key(?: [0-9])?|radius-server key(?: [0-9])?|config set requirepass|set password)[ \t]{1,8}\"?(?P<b>[^\s\"]{3,128})\"?[ \t]{0,8}$",
            "requirepass \u27e6sparrow\u27e7", "password required", "Redis, OpenLDAP, hostapd, Cisco IOS", PASSWORD_WORDS),
@@ -110,7 +111,7 @@ ASSIGNMENTS = (
     Format("key of a wireless network", r"(?:key content|schl\u00fcsselinhalt|contenu de la cl\u00e9|contenido de la clave|contenuto chiave)[ \t]{0,24}:[ \t]{1,4}(?P<b>\S{8,63})", "Key Content : \u27e64471902836\u27e7", "Key Content :", "Windows", ("key content", "schl\u00fcsselinhalt", "contenu de la cl", "contenido de la clave", "contenuto chiave")),
     Format("name and password in a file of OpenVPN", r"<auth-user-pass>\s{0,8}\n[^\r\n<]{1,80}\r?\n(?P<b>[^\r\n<]{2,128})\r?\n</", "<auth-user-pass>\nbob\n\u27e6oyster77\u27e7\n</auth-user-pass>", "auth-user-pass login.conf", "OpenVPN", ("<auth-user-pass>",)),
     Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
-    Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk")),
+    Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})|:[ \t]{0,4}(?:eap|xauth|ntlm|(?:rsa|ecdsa|pkcs8|p12)[ \t]\S{1,80})[ \t]{1,8}\"(?P<v>[^\"\r\n]{3,128})\"", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk", ": eap", ": xauth", ": ntlm", ": rsa", ": ecdsa", ": pkcs8", ": p12")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
     Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
@@ -152,11 +153,11 @@ PROGRAMS = (
     Format("user of Redis", r"(?:setuser|^user)[ \t]\S{1,60}[ \t][^\r\n]{0,60}?>(?P<b>\S{3,128})", "user bob on >\u27e6pelican\u27e7 ~*", "user bob on nopass", "Redis", ("user",)),
     Format("-p of MySQL", _program(r"mysql[\w-]{0,12}|mariadb[\w-]{0,12}|mycli", r"(?P<lo>-p)"), "mysqldump -uroot -p\u27e6tiger\u27e7 db", "mysql -u root -p shop", "MySQL", ("mysql", "mariadb", "mycli")),
     Format(
-        "assignments in an argument", r"(?:pass(?:word|wd|phrase|wort)?|pwd|pw|secret|psk)[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"';&]|$|(?<=[0-9!#%@*])[,)\]}])",
+        "assignments in an argument", r"(?:pass(?:word|wd|phrase|wort)?|pwd|pw|secret|psk|pre-shared-key)[\w-]{0,12}=(?P<b>[^\s\"'`<>,;&)(\]}{]{3,128})(?=[\s\"';&]|$|(?<=[0-9!#%@*])[,)\]}])",
         "helm install x --set auth.password=\u27e6oyster\u27e7",
         "f(password=value)",
         _DOC,
-        ("pass", "pwd", "pw=", "secret", "psk"),
+        ("pass", "pwd", "pw=", "secret", "psk", "pre-shared-key"),
     ),
     Format(
         "word behind a word of an option",
@@ -217,7 +218,7 @@ PROGRAMS = (
     Format("user,password of lftp", _program("lftp", r"(?:-u|--user)[ =]?[\w.@+-]{1,64},", r"(?P<b>[^\s\"']{2,128})"), "lftp -u bob,\u27e6tiger\u27e7 h", "lftp -u bob h", _DOC, ("lftp",)),
     Format("user:password of curl, wget, HTTPie", r"(?<![\w.-])(?:curl|https?|http|xh|ab|siege|wrk|hey|aria2c|ab|youtube-dl|httpie|curlie|svn|restic|rclone|elasticdump)(?=\s)[^\r\n|;]{0,200}?[ \t](?:-u|--user|-a|--auth|--proxy-user|--basic|-x)[ =]?[\"']?(?:--)?[\w.@\\+-]{1,64}:(?P<b>(?![/0-9]{1,5}[\s/])[^\s\"']{2,128})", "curl -u bob:\u27e6p@ss:w/rd\u27e7 https://h", "curl -u bob https://h", _DOC, ("-u", "--user", "-a ", "--auth")),
     Format("net use, net user", r"\bnet(?:\.exe)?[ \t]+(?:user[ \t]+[\w.\\-]{1,40}[ \t]+(?P<b>[^\s/*]\S{1,64})|use[ \t][^\r\n]{0,120}?/u(?:ser)?:\S{1,64}[ \t]+(?P<v>[^\s/*]\S{1,64})|use[ \t]+(?:\S{1,3}[ \t]+)?\\\\\S{1,80}[ \t]+(?P<s>[^\s/*]\S{1,64})[ \t]+/u)", r"net use x: \\h\s /user:bob " + "\u27e6tiger\u27e7", "net use", _DOC, ("net ", "net.exe")),
-    Format("option /p: of Windows", r"(?<=[ \t])/(?:p|pass|password|rp):(?P<b>[^\s\"']{2,128})", "xfreerdp /u:bob /p:\u27e6tiger\u27e7", "msbuild /p:Configuration=Release", _DOC, ("xfreerdp", "freerdp", "wfreerdp", "schtasks", "cmdkey", "psexec", "mstsc", "runas", "sqlcmd", "/pass:", "/password:")),
+    Format("option /p: of Windows", r"(?<=[ \t])/(?:p|pass|password|rp):" + _ARGUMENT, "xfreerdp /u:bob /p:\u27e6tiger\u27e7", "msbuild /p:Configuration=Release", _DOC, ("xfreerdp", "freerdp", "wfreerdp", "schtasks", "cmdkey", "psexec", "mstsc", "runas", "sqlcmd", "/pass:", "/password:")),
     Format("option /p of Windows", _program(r"(?:schtasks|psexec|wmic|taskkill|tasklist|systeminfo|cmdkey|netdom|sc|appcmd|certutil|signtool|mapadmin)", r"[/-](?:p|rp|passwordd|pass)[ :]"), "schtasks /create /u bob /p \u27e6tiger\u27e7", "schtasks /query", _DOC, ("schtasks", "psexec", "wmic", "taskkill", "systeminfo", "netdom", "certutil", "signtool")),
     Format("aws configure set", r"aws[ \t]+configure[ \t]+set[ \t]+\S{0,60}(?:secret|token|key)\S{0,20}[ \t]+" + _ARGUMENT, "aws configure set aws_secret_access_key \u27e6abcd1234\u27e7", "aws configure set region eu-west-1", _DOC, ("configure set",)),
     Format("npm config set, .npmrc", r"_(?:authtoken|auth|password)(?:[ \t]+|[ \t]{0,2}=[ \t]{0,2})[\"']?(?P<b>[^\s\"'$<>{}]{4,400})", "npm config set //r.io/:_authToken \u27e6abcd1234\u27e7", "//r.io/:_authToken=${NPM_TOKEN}", _DOC, ("_auth", "_password")),
@@ -232,8 +233,23 @@ PROGRAMS = (
     Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|rclone obscure|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config", "rclone obscure")),
     Format("Oracle: name/password@database", r"(?:(?:sqlplus|expdp|impdp|exp|imp|rman|sqlldr|tkprof|connect|conn|sqlcl|sql)[ \t](?:-\w{1,8}[ \t]){0,3}(?:userid=|target )?[\"']?|thin:|oci:|userid=[\"']?)[\w$#]{1,30}/(?P<b>[^\s@/\"']{2,64})(?=@|[\s\"']|$)", "sqlplus scott/\u27e6tiger\u27e7@//db:1521/XE", "sqlplus / as sysdba", "Oracle", ("sqlplus", "expdp", "impdp", "exp ", "imp ", "rman", "sqlldr", "conn", "thin:", "oci:", "userid", "sql ")),
     Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>(?:\\.|[^\s:\\]){3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
+    Format("login of a session", r"(?:331[ -]|\+ok|(?<![a-z])user[ \t])[^\r\n]{0,120}\r?\n[^\r\n]{0,40}(?<![a-z])(?P<up>pass)[ \t]{1,4}(?P<b>\S{3,128})", "USER bob\n331 Please specify\nPASS \u27e6tigerlily\u27e7", "331 Please specify\npass it on", "RFC 959, RFC 1939", ("pass",)),
+    Format("login at services of IRC", r"(?:nickserv|chanserv)[ \t:]{1,3}(?:identify|register)[ \t](?P<b>\S{4,64})", "/msg NickServ IDENTIFY \u27e6tigerlily\u27e7", "NickServ: identify", "Atheme, Anope", ("nickserv", "chanserv")),
+    Format("code of a wireless network", r"wifi:(?:[a-z]{1,2}:[^;\r\n]{0,64};){0,4}p:(?P<b>(?:\\.|[^;\\\r\n]){4,63});", "WIFI:S:Home;T:WPA;P:\u27e6tigerlily\u27e7;;", "WIFI:S:Guests;T:nopass;;", "ZXing", ("wifi:",)),
+    Format("label of a router", r"(?:netzwerkschl\u00fcssel|network key|security key|wlan-key|wpa2?[ -]key|cl\u00e9 (?:wpa|wi-?fi|r\u00e9seau))[^\r\n\d]{0,8}(?:\(wpa[0-9]?[^()\r\n]{0,12}\))?[ \t:]{0,4}\s{1,8}(?P<b>[0-9]{4}(?: ?[0-9]{4}){1,7})(?![\w-])", "WLAN-Netzwerkschl\u00fcssel (WPA2)\n\u27e65512 0934 7781 2406 3398\u27e7", "WPA key 12", "labels of routers", ("netzwerkschl\u00fcssel", "network key", "security key", "wlan-key", "wpa", "cl\u00e9 ")),
+    Format("command of Kickstart", r"^rootpw[ \t]{1,4}(?:--\w{4,12}[ \t]{1,4}){1,3}(?P<b>[^\s-]\S{2,128})", "rootpw --plaintext \u27e6tigerlily\u27e7", "rootpw --lock", "Anaconda", ("rootpw",)),
+    Format("list of passwords of cloud-init", r"chpasswd:[^\r\n]{0,20}\r?\n(?:[ \t]{1,8}expire:[^\r\n]{0,20}\r?\n)?[ \t]{1,8}list:[ \t]{0,4}\|?[-+]?\r?\n[ \t]{2,12}\w{1,32}:(?P<b>\S{3,128})(?:\r?\n[ \t]{2,12}\w{1,32}:(?P<x>\S{3,128}))?", "chpasswd:\n  list: |\n    root:\u27e6tigerlily\u27e7", "chpasswd:\n  expire: false", _DOC, ("chpasswd",)),
+    Format("login of a page of HAProxy", r"^[ \t]{0,8}stats auth[ \t]{1,4}[^\s:]{1,64}:(?P<b>\S{3,128})", "stats auth admin:\u27e6tigerlily\u27e7", "stats auth $USER", _DOC, ("stats auth",)),
+    Format("secret of PPP", r"^(?:\"[^\"\r\n]{1,64}\"|[\w.@-]{1,64})[ \t]{1,20}\*[ \t]{1,20}(?:\"(?P<v>[^\"\r\n]{4,64})\"|(?P<b>[^\s\"*]{4,64})[ \t]{1,20}(?:\*|[0-9]{1,3}(?:\.[0-9]{1,3}){3})[ \t]{0,4}$)", "bob * \u27e6tigerlily\u27e7 192.0.2.7", "width * height", "pppd(8)", (" *", "\t*")),
+    Format("option of UCI", r"^[ \t]{0,8}option[ \t]{1,4}(?:key[1-4]?|password|sae_password|auth_secret|preshared_key)[ \t]{1,4}(?P<q>['\"])(?P<v>[^'\"\r\n]{4,128})(?P=q)", "option key '\u27e6tigerlily\u27e7'", "option key_retries '1'", "OpenWrt", ("option",)),
+    Format("command of Junos", r"^[ \t]{0,8}set[ \t][^\r\n]{3,120}?[ \t](?:pre-shared-key(?: ascii-text)?|authentication-key|simple-password|plain-text-password|secret)[ \t]{1,4}\"?(?P<b>[^\s\"]{3,128})", 'set security ike policy p pre-shared-key ascii-text "\u27e6tigerlily\u27e7"', "set system authentication-key", _DOC, ("pre-shared-key", "authentication-key", "simple-password", "plain-text-password", "secret")),
+    Format("command of Tasmota", r"(?<![\w.-])(?:mqttpassword|webpassword|password[12])[ \t](?P<b>[^\s;]{3,64})(?=;|[ \t]{0,4}$)", "Backlog MqttUser bob; MqttPassword \u27e6tigerlily\u27e7", "MqttPassword 0;", _DOC, ("mqttpassword", "webpassword", "password1", "password2")),
+    Format("field of a form in a request", r"name=\"[\w.-]{0,30}(?:pass(?:word|wd|phrase)?|pwd|secret|token)[\w.-]{0,20}\"\r?\n(?:[\w-]{4,30}:[^\r\n]{0,80}\r?\n){0,2}\r?\n(?P<b>[^\r\n]{2,128})\r?\n-{2}", 'form-data; name="new_password"\n\n\u27e6tigerlily\u27e7\n----b--', 'form-data; name="password"\n\n\n----b--', "RFC 7578", ("form-data",)),
+    Format("password in the state of Terraform", r"\"min_special\":[^}]{0,240}?\"result\":\s{0,2}\"(?P<v>[^\"\r\n]{8,128})\"", '"min_special": 0,\n"result": "\u27e6tigerlily\u27e7"', '"min_special": 0,\n"result": null', "Terraform random_password", ("min_special",)),
+    Format("line that a terminal reads in a trace", r"read\([0-9]{1,3}</dev/(?:tty|pts/[0-9]{1,3})>, \"(?P<v>[^\"\\\r\n]{4,64})\\n\"", 'read(3</dev/tty>, "\u27e6tigerlily\u27e7\\n", 511) = 11', 'read(3</etc/hosts>, "a", 1) = 1', "strace", ("</dev/",)),
+    Format("bytes of a key in decimal", r"(?:network|zigbee|encryption|aes|secret|private|master)_?key\w{0,10}[\"']?\s{0,2}[=:]\s{0,2}\[\s{0,8}(?P<b>[0-9]{1,3}(?:,\s{0,12}[0-9]{1,3}){7,63})\s{0,8}\]", "network_key: [\u27e617, 203, 5, 88, 141, 9, 230, 76\u27e7]", "network_key: GENERATE", "Zigbee2MQTT", ("_key", "networkkey", "aeskey", "secretkey")),
     Format("hash of a password", r"\$(?:apr1|[1256y]|2[abxy]|5|6|7|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12}|bcrypt(?:-sha256)?)\$[\w./+=,$-]{12,300}|\{(?:ssha|sha|smd5|crypt)(?:[0-9]{3})?\}[a-z0-9+/=$.]{16,200}", "bob:\u27e6$apr1$x1y2z3$abcdefghijklmnopqrstu1\u27e7", "$1$", "crypt(3), RFC 2307", ("$", "}")),
-    Format("entry of .netrc", r"\b(?:login|user)[ \t\n]+\S{1,128}\s{1,8}(?:password|passwd)[ \t\n]+(?P<b>\S{1,128})", "machine h login bob password \u27e6tiger\u27e7", "login and password", "inetutils", ("login", "user")),
+    Format("entry of .netrc", r"\b(?:login|user)[ \t\n]+\S{1,128}\s{1,8}(?:password|passwd)[ \t\n]+(?!(?:change|reset|expir|age\b|last\b|policy))(?P<b>\S{1,128})", "machine h login bob password \u27e6tiger\u27e7", "login and password", "inetutils", ("login", "user")),
     Format("user:password before a host", r"(?<![\w/:.@-])[\w.-]{1,32}:(?P<b>[^\s:@/\"'()<>,]{3,64})@(?:tcp\(|unix\(|\()", "bob:\u27e6tiger\u27e7@tcp(h:3306)/db", "bob@tcp(h:3306)/db", "go-sql-driver", ("@tcp(", "@unix(", "@(")),
     Format("address with a name and a password", r"[a-z][\w+.-]{1,20}://[^\s/:@\"'<>\\]{0,128}:(?P<b>(?![0-9]{1,5}(?:[/?#]|$))[^\s\"'<>\\]{1,128})@(?=[\w\[$\{(])", "postgresql://bob:\u27e6ti/ger@1\u27e7@h/db", "https://h:8080/a@2x.png", "RFC 3986", ("://",)),
 )  # fmt: skip
@@ -241,7 +257,7 @@ PROGRAMS = (
 
 _IS = r"(?:is|was|are|will be|=|:|ist|lautet|war|hei\u00dft|wurde auf|est(?: maintenant)?|\u00e9tait|sera|es|era|ser\u00e1|\u00e8|sar\u00e0|\u00e9|foi|ser\u00e1|luidt|wordt|(?:(?:has been|was|is|now) )?(?:set|changed|reset|updated) to|now|is now|is still|auf|remains|en|metti|usa|gewijzigd naar|veranderd in|ge\u00e4ndert (?:auf|zu|in)|cambiat[ao] in|chang\u00e9 (?:en|pour)|cambiad[ao] (?:a|por)|alterad[ao] para|ora \u00e8|agora \u00e9|ahora es)"
 _END = r"(?=[.,;:!?)]{0,3}(?:\s|$))"
-_STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|clave|senha|parola(?: d'ordine)?|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|(?:client|shared|api|app) secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|palabra clave|codice segreto|chiave)"
+_STATED = r"(?:pass(?:word|wort|phrase|code|wd)|pwd|pw|pass|kennwort|mot de passe|mdp|contrase\u00f1a|contrasena|(?<!palabra )clave|senha|parola(?: d'ordine)?(?! chiave)|wachtwoord|l\u00f6senord|has\u0142o|heslo|salasana|passord|adgangskode|(?:client|shared|api|app) secret|passphrase|credentials?|wlan-schl\u00fcssel|netzwerkschl\u00fcssel|palavra-passe|codice segreto|(?<!parola )chiave|phrase secr\u00e8te|frase (?:segreta|secreta|de paso))"
 HEADERS = (
     Format("header with a key", r"(?<![\w-])(?:x-[\w-]{0,24}(?:key|token|secret|auth|password|signature)|(?:proxy-)?authorization|api-?key|ocp-apim-subscription-key|private-token|job-token)(?:\\?[\"']\s{0,2}[:=,]|\s{0,2}[:=])\s{0,3}\\?[\"']?(?:(?:bearer|basic|token|apikey|digest|negotiate|bot|key|splunk|genie\w{0,6}|aws4-hmac-sha256)\s{1,2})?(?P<b>[^\s\"',;\\{}<>]{6,4000})",
            "X-Api-Key: \u27e6tigertiger\u27e7", "X-Api-Key: <key>", "RFC 9110", ("x-", "authorization", "api-key", "apikey", "-token")),
@@ -267,8 +283,8 @@ SENTENCES = (
     Format("sentence: the password, it is ...", rf"{STATED}(?:[ \t][\w'@-]{{1,20}}+){{0,6}}?[,?:;-]{{0,2}}[ \t](?:c['\u2019]est|\u00e7a donne|it['\u2019]s|it is|that['\u2019]s|that is|das ist|das w\u00e4re|dat is|het is|isso \u00e9|eso es|questa \u00e8)[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{5,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}", "le mot de passe du wifi c'est \u27e6Tournesol_904\u27e7", "le mot de passe c'est obligatoire", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("message that ends with a password", rf"{STATED}(?:[ \t](?!(?:must|should|see|rules?|policy|format|pattern|regex|using|algorithm|file|url|page|via|version|documented|stored|in)\b)[^\s:\"]{{1,48}}+(?::(?=\d))?){{1,10}}:(?:[ \t]{{1,4}}|[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>]{{0,12}})(?P<b>[^\s\"'`<>]{{7,64}})[ \t]{{0,4}}$", "A temporary password is generated for root@localhost: \u27e6i&uQ4k)zWs;P\u27e7", "The password is read from this file: settings.local", "MySQL, Elasticsearch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
-    Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)[^\r\n]{0,30}?[:=]?\s{1,12}(?:[0-9]{1,2}[.)] |[-*] )?(?P<b>(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]*[0-9][a-z0-9]{5,20})(?!\w)", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
-    Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,12}?[ :=\"']{1,4}\s{0,4}(?P<b>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
+    Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)(?:[^\r\n]{0,30}?[:=]?\s{1,12}|[^\r\n]{0,160}\r?\n\s{0,12})(?P<b>(?:(?:[0-9]{1,2}[.)] |[-*] )?(?:(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]{0,6}[0-9][a-z0-9]{5,20})(?!\w)\s{0,12}){1,20})", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
+    Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,40}?[ :=\"'\r\n)!.]{1,6}\s{0,4}(?P<b>(?:(?:[0-9]{1,2}[.):]?[ ])?[a-z]{3,8}(?:[ ,]{1,2}|[ ]?\r?\n)){11,23}(?:[0-9]{1,2}[.):]?[ ])?[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
     Format("app password of Google and Apple", r"app(?:lication)?[- _]?(?:specific[- _])?password\w{0,3}[\"']?[^\r\n]{0,24}?[ :=\"']{1,4}(?P<b>[a-z]{4}([ -])[a-z]{4}\2[a-z]{4}\2[a-z]{4})(?!\w)".replace(r"([ -])", "[ -]").replace(r"\2", "[ -]"), "app password: \u27e6abcd efgh ijkl mnop\u27e7", "app password page", "Google, Apple", ("app",)),
     Format("name / password", r"(?:login|credentials?|user(?:name)?|account|zugang|zugangsdaten|log in|sign in|anmeldung|acceso|accesso|identifiants?)(?: (?:is|are|with|as|for|ist|sind|:))?[ :=]{1,3}(?:(?:is|are|with|as) )?[\"'`]?[\w.@-]{2,40}[\"'`]?(?:[ \t]{0,2}/[ \t]{0,2}|[ \t](?:and|with|und|mit|et|y|e|en)[ \t](?:(?:the )?(?:password|pw|pass) )?)[\"'`]?(?P<b>[^\s\"'`/]{4,64}?)[\"'`]?" + _END, "credentials are bob / \u27e6tiger99\u27e7", "login / logout", _OBSERVED, ("login", "credential", "user", "account", "zugang", "log in", "sign in", "anmeldung", "acceso", "accesso", "identifiant")),
     Format("use ... to log in", r"\b(?:use|try|enter|type|with|using|put in|nimm|benutze|verwende|utilise|usa|gebruik)[ \t][\"'`]?(?P<b>[^\s\"'`]{5,64}?)[\"'`]?[ \t](?:to (?:log|sign|get|unlock|connect)|as (?:the|your|a) (?:temp\w{0,6} |new |initial |default |one-time )?(?:pass\w{0,6}|pin|pw|code|one-time code|login|otp)|(?:zum|als) (?:anmelden|login|passwort|kennwort)|for (?:the )?(?:login|password|wifi|wi-fi))", "use \u27e6sunshine42\u27e7 to log in", "use it to log in", _OBSERVED, ("use", "try", "enter", "type", "with", "using", "put in", "nimm", "verwende", "utilise", "usa", "gebruik")),
@@ -280,6 +296,10 @@ _BLOCK_BEFORE = re.compile(
 )
 """The first label of a block of HCL: the second one is a name."""
 _MAX_BLOCK_CHARS = 80
+_READS_SETTING = re.compile(
+    r"(?:env(?:iron)?|environment_?variable|get_?secret|get_?setting|get_?param(?:eter)?|lookup|prompt|readline|getpass|hiera|vault)\([\"']\Z"
+)
+"""A call that reads a secret: its argument is a name, or a question."""
 _SIGNS_OF_CODE = re.compile(r"[=(){}<>;|,:]")
 _WORD_ENDS = re.compile(r"(?:s|text|value|string|str|plain|hash|key|code|phrase|word|wd)?(?![a-z])")
 
@@ -296,6 +316,8 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     name_span = name_span or (match.span("n") if "n" in groups else (0, 0))
     name = match.string[slice(*name_span)]
     if name and (INNOCENT_NAME.search(name) or _is_longer_word(match.string, *name_span)):
+        return 0
+    if _READS_SETTING.search(match.string, max(0, start - _MAX_BLOCK_CHARS), start):
         return 0
     if name and _BLOCK_BEFORE.search(match.string, max(0, name_span[0] - _MAX_BLOCK_CHARS), name_span[0]):
         return 0
@@ -441,7 +463,12 @@ _SETTING_BEFORE = re.compile(
     re.MULTILINE,
 )
 _BRACE_BEFORE = re.compile(r"\{[\w.-]{0,40}\Z")
-_BEFORE = {"line of settings": _SETTING_BEFORE, "default of a shell variable": _BRACE_BEFORE}
+_FIELD_BEFORE = re.compile(r"^[\w.]{0,40}\Z", re.MULTILINE)
+_BEFORE = {
+    "line of settings": _SETTING_BEFORE,
+    "field of a record of psql": _FIELD_BEFORE,
+    "default of a shell variable": _BRACE_BEFORE,
+}
 """What must stand before the name, on the same line."""
 _GATES = {
     "subscript or key, value in quotes": ("\"'`\\)]}:=<|?!+~", "=:<!|?+~"),
@@ -462,6 +489,7 @@ _GATES = {
     "attribute of XML": ("\"'", ""),
     "Lisp, Tcl, directives: in quotes": ("\"'", "\"'."),
     "line of settings": ("\"':=.", ":=."),
+    "field of a record of psql": ("", "|"),
 }
 """The characters that may follow the name, and those that may follow it behind blanks (``w``: a letter or digit)."""
 _BLANKS = re.compile(r"\s{1,40}")

@@ -44,7 +44,7 @@ _PUBLIC_DATA = LiteralSearch(
 )
 """Certificates, public keys, signatures, data of images and fonts, paths in stores of packages, checksums of packages."""
 _PUBLIC_TOKEN = re.compile(
-    r"0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|[a-z]{1,12}-[0-9a-f]{8}(?:[0-9a-f]{9})?\Z|\w{1,60}\+0x[0-9a-f]{1,8}/0x|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?i:89504e470d0a1a0a|ffd8ff[de][0-9b]|47494638[379]961|504b0304|7f454c460[12]|255044462d|1f8b08[01]|cffaedfe|cafebabe0000|52494646|53514c69746520666f726d6174|0061736d0100|fd377a585a00|28b52ffd|377abcaf271c|4d5a9000|774f46|00010000000[c-f])[0-9a-f]*\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+    r"(?:[\w.-]{1,60}/){2}[0-9a-f]{40}\Z|(?:rsa|dsa|elg|ed|cv|nistp)[0-9]{3,5}/[0-9A-F]{8,40}\Z|0x(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z|[a-z]{1,12}-[0-9a-f]{8}(?:[0-9a-f]{9})?\Z|\w{1,60}\+0x[0-9a-f]{1,8}/0x|(?:[\w:]{0,20}/{1,2})?baf[ky][a-z2-7]{50,60}\Z|(?:[\w:]{0,20}/{1,2})?Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|(?:[a-z0-9-]{1,60}/)?[a-z][a-z0-9-]{0,60}-[0-9a-f]{8,10}-[a-z0-9]{5}\Z|AAAA[BCE][23][A-Za-z0-9]|_{1,2}Z[A-Z0-9]|_R[INCYXMF][A-Za-z0-9]|(?:_?\$s|_T0)[0-9]|sha(?:1|256|384|512)[-/:]|[a-z]{1,12}-0x[0-9a-f]{8,64}\Z|(?:bc|tb|ltc|addr|cosmos|osmo|celo)1[a-z0-9]{37,100}\Z|(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\Z|z6Mk[1-9A-HJ-NP-Za-km-z]{40,50}\Z|//[0-9a-f]{64}\Z|(?i:89504e470d0a1a0a|ffd8ff[de][0-9b]|47494638[379]961|504b0304|7f454c460[12]|255044462d|1f8b08[01]|cffaedfe|cafebabe0000|52494646|53514c69746520666f726d6174|0061736d0100|fd377a585a00|28b52ffd|377abcaf271c|4d5a9000|774f46|00010000000[c-f])[0-9a-f]*\Z|(?:ata|scsi|nvme|usb|wwn|dm)-[\w-]{8,80}\Z|age1[a-z0-9]{58}\Z|npub1[a-z0-9]{58}\Z|(?:[1-8pnbrqkPNBRQK]{1,8}/){7}[1-8pnbrqkPNBRQK]{1,8}\Z|(?:[\w-]{1,40}/)?[A-Za-z]{0,12}[-_]?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 )
 _FILE_OF_MODEL = re.compile(
     r"[\w.-]{0,40}\.(?:gguf|ggml|safetensors|onnx|pth?|bin|tar|gz|zip|whl|so|dylib|dll|js|css|mjs|map|png|jpe?g|svg|woff2?|html?|json|txt|md|py|lock|patch|deb|rpm|jar|iso|img|exe|log)(?![\w])"
@@ -75,6 +75,10 @@ _SECRET_NEAR = re.compile(
 _OPENPGP_BEFORE = re.compile(
     r"(?:^|\n)(?:pub|sub|sec|ssb)[#>]?[ \t]{1,4}(?:rsa|dsa|elg|ed|cv|nistp|brainpool|[0-9]{3,4})[^\n]{0,100}\r?\n[ \t]{0,12}(?:Key fingerprint = )?\Z|(?:^|\n)(?:fpr|pub|sub|grp)(?::[^:\n]{0,40}){1,9}:\Z"
 )
+_ALGORITHM_BEFORE = re.compile(
+    r"\"alg(?:orithm)?\"\s{0,4}:\s{0,4}\"(?i:md5|sha|blake)[\w.-]{0,12}\"\s{0,4},\s{0,40}\"\w{1,20}\"\s{0,4}:\s{0,4}\"\Z"
+)
+"""A member of CycloneDX that names the algorithm of a checksum."""
 _COMMIT_AFTER = re.compile(
     r" (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]| [0-9a-f]{7,40} \w"
     r"| (?:refs/|\(HEAD|(?:[a-z]{2,10}(?:\([\w-]{1,20}\))?!?: [a-z]|Merge |Revert ))"
@@ -193,7 +197,8 @@ def _is_said_public(text: str, start: int, end: int) -> bool:
             return True
         last = near.rstrip(" \t")[-1:]
         if (
-            (last in _OPENPGP_ENDS and _OPENPGP_BEFORE.search(near))
+            (last == '"' and _ALGORITHM_BEFORE.search(near))
+            or (last in _OPENPGP_ENDS and _OPENPGP_BEFORE.search(near))
             or _COMMIT_AFTER.match(text, end)
             or (last == ":" and _SUMS_BEFORE.search(near))
         ):
@@ -454,7 +459,7 @@ def _is_no_secret(text: str, word: re.Match[str], assignment: re.Match[str], val
     if assignment.lastgroup != "bare" or assignment["pair"] is not None:
         return False
     is_host = value.startswith("@") and text[word.start() - 1 : word.start()] in {"<", ":", "{", "$", "["}
-    is_next_setting = operator.strip() == "=" and "\n" in operator
+    is_next_setting = "\n" in operator and (operator.strip() in {"=", ">", ""} or value.endswith(":"))
     is_shell_message = operator == ":" and value.startswith("?")  # ${NAME:?message}
     return is_host or is_next_setting or is_shell_message or is_expression(value)
 
