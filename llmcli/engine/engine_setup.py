@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 
-from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.config.engine_options import EngineOptions, adapted_model_id
 from llmcli.engine import draft_context
 from llmcli.engine.draft_context import DraftContext
@@ -26,7 +24,8 @@ from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import PrefixHints, SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
+from llmcli.engine.tuning import background_tuning
+from llmcli.engine.tuning.background_tuning import BackgroundTuning
 from llmcli.engine.tuning.planner import Planner, plan_scoring
 from llmcli.errors import BadModelFile, Unsupported, UsageError
 from llmcli.fast_dataclass import asdict, frozen, replace
@@ -233,23 +232,8 @@ def check_draft_model(target: Model, draft: Model, target_name: str, draft_name:
 
 def _background_tuning(model: Model, name: str, model_id: str, options: EngineOptions) -> BackgroundTuning | None:
     """Return what measures the model in the background, None if that is off or nothing could be chosen or stored."""
-    if not options.tune or options.deterministic or model.gpu_layers or options.cache is None:
-        return None
-    if options.weights != ORIGINAL_WEIGHTS or not _SHA256.fullmatch(model_id):
-        return None
-    cache = options.cache.absolute()
-    return BackgroundTuning(
-        TuningTask(
-            path=str(model.path.absolute()),
-            name=name,
-            sha256=model_id,
-            cache=str(cache),
-            copies=str(cache / DERIVED_DIRECTORY),
-            limit_bytes=options.derived_bytes,
-            threads=options.threads,
-            parent=os.getpid(),
-        )
-    )
+    task = None if model.gpu_layers else background_tuning.make_task(model.path, name, model_id, options)
+    return None if task is None else BackgroundTuning(task)
 
 
 def _check_single_adapter(options: EngineOptions) -> None:

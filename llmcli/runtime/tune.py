@@ -7,18 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import OutputError, Unsupported
+from llmcli.errors import LlmError, OutputError, Unsupported
 from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 from llmcli.runtime import model_weights
+from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS
 from llmcli.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
+    from llmcli.config.engine_options import EngineOptions
     from llmcli.engine.tuning.tuning_plan import TuningPlan
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
+    from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
     from llmcli.weights_times import WeightsMeasurement, WeightsTable
 
@@ -73,23 +76,20 @@ def tune_model(
     """
     from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation import DerivationSource
-    from llmcli.engine.llama import architecture, hardware, load_check
+    from llmcli.engine.llama import hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import tuner_class
     from llmcli.engine.tuning.tuning_plan import make_plan
-    from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.run_config import engine_options
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
-    if options.gpu_layers != 0 and hardware.list_gpus():
-        raise Unsupported(model.name, detail="its layers run on a GPU, and only the processor is measured")
-    reason = architecture.non_generative_reason(read_header(model.path))
-    if reason:  # evaluating it as a generative model would fail an assertion
+    reason = _unmeasurable_reason(model, options)
+    if reason:
         raise Unsupported(model.name, detail=reason)
     plan = make_plan(model.path, store)
-    if not (plan.types or plan.kernels):
+    if plan.is_empty:
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     sha256 = model.weights_sha256 or ""
     load_check.check_once(model.path, sha256, cache, gpu_layers=0, stop=lambda: interrupt.error)
@@ -115,6 +115,44 @@ def tune_model(
     )
     label_change = _keep_for_labels(model, cache, _labelling_type(profile.weights))
     return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed, label_change)
+
+
+def measure_in_background(config: RunConfig, model: ModelFile) -> None:
+    """Measure a model in a process of its own once the machine is idle: where possible, before its first labels.
+
+    Nothing happens with ``tune: off``, without an engine that works, for a model that was not verified or that runs on
+    a GPU, and if nothing is left to measure.
+    """
+    from llmcli.engine.tuning import background_tuning
+    from llmcli.engine_library import find_library
+    from llmcli.runtime.run_config import engine_options
+
+    settings = config.settings
+    weights = ORIGINAL_WEIGHTS if settings["weights"] == AUTO_WEIGHTS else settings["weights"]
+    options = engine_options(settings, config.paths.cache, weights=weights)
+    task = background_tuning.make_task(model.path, model.name, model.weights_sha256 or "", options)
+    if task is None or not model.verified or find_library(config.environ) is None:
+        return
+    try:
+        if not _unmeasurable_reason(model, options):
+            plan = background_tuning.start_if_unmeasured(task)
+            if plan is not None:
+                config.observer.explain(f"{model.name} is measured in the background, in about {plan.seconds:.0f} s")
+    except LlmError as error:  # of the engine, or of a file that is gone; the command itself has done its work
+        config.observer.explain(f"{model.name} is not measured: {error.detail or error.subject}")
+    except OSError as error:
+        config.observer.explain(f"{model.name} is not measured: {error.filename}: {error.strerror}")
+
+
+def _unmeasurable_reason(model: ModelFile, options: EngineOptions) -> str:
+    """Return why a model cannot be measured with ``options``, "" if it can. Raises what loading the engine raises."""
+    from llmcli.engine.llama import architecture, hardware
+    from llmcli.models.gguf.header_parser import read_header
+
+    if options.gpu_layers != 0 and hardware.list_gpus():
+        return "its layers run on a GPU, and only the processor is measured"
+    # evaluating it as a generative model would fail an assertion
+    return architecture.non_generative_reason(read_header(model.path))
 
 
 def _labelling_type(table: WeightsTable) -> str:

@@ -1,7 +1,7 @@
-"""Measures a model in a separate process of the lowest priority, once a job has shown that it would pay.
+"""Measures a model in a separate process of the lowest priority, before its first job or once one shows that it pays.
 
-``python -m llmcli.engine.tuning.background_tuning TASK``: ``BackgroundTuning`` starts that, and later processes read
-the profile that it writes. The process may be killed at any moment. It ends by itself
+``python -m llmcli.engine.tuning.background_tuning TASK``: ``start_if_unmeasured`` and ``BackgroundTuning`` start that,
+and later processes read the profile that it writes. The process may be killed at any moment. It ends by itself
 
 - if another process measures the model, or has measured it;
 - if the machine was not idle for a minute altogether, since measurements beside other work mislead;
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import child_processes
-from llmcli.app_paths import tuning_file
+from llmcli.app_paths import DERIVED_DIRECTORY, tuning_file
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad
@@ -34,7 +36,9 @@ from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.settings import ORIGINAL_WEIGHTS
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _PATIENCE_S = 60.0
 """Seconds that the process waits altogether for an idle machine."""
 _ORPHAN_S = 3.0
@@ -85,6 +89,45 @@ class TuningTask:
         profile = load_profile(self.result_path, self.num_threads)
         return profile is not None and (profile.complete or not self.limit_bytes)
 
+    def make_plan(self) -> TuningPlan:
+        """Return what can be measured. Raises ``BadModelFile`` and ``MissingError``."""
+        return make_plan(Path(self.path), DerivedWeightsStore(Path(self.copies), self.limit_bytes))
+
+
+def make_task(path: Path, name: str, model_id: str, options: EngineOptions) -> TuningTask | None:
+    """Return what a process measures of a model that runs with ``options``, on the processor.
+
+    None if that is off, if other weights than the file's own are wanted, or if the results could not be stored.
+    """
+    if not options.tune or options.deterministic or options.weights != ORIGINAL_WEIGHTS:
+        return None
+    if options.cache is None or not _SHA256.fullmatch(model_id):
+        return None
+    cache = options.cache.absolute()
+    return TuningTask(
+        path=str(path.absolute()),
+        name=name,
+        sha256=model_id,
+        cache=str(cache),
+        copies=str(cache / DERIVED_DIRECTORY),
+        limit_bytes=options.derived_bytes,
+        threads=options.threads,
+        parent=os.getpid(),
+    )
+
+
+def start_if_unmeasured(task: TuningTask) -> TuningPlan | None:
+    """Start the process before a model's first job; return its plan, or None if there is nothing to measure.
+
+    Raises ``BadModelFile``, ``MissingError``, and ``OSError`` if there can be no cache directory.
+    """
+    plan = task.make_plan()
+    if plan.is_empty or task.is_done():
+        return None
+    private_files.make_directory(Path(task.cache))  # without it, the process would end
+    start_process(task)
+    return plan
+
 
 class BackgroundTuning:
     """Starts the process for one model, at most once."""
@@ -103,9 +146,7 @@ class BackgroundTuning:
             return
         self._next_tokens = max(_MIN_TOKENS, evaluated_tokens + evaluated_tokens // 4)
         try:
-            plan = make_plan(
-                Path(self._task.path), DerivedWeightsStore(Path(self._task.copies), self._task.limit_bytes)
-            )
+            plan = self._task.make_plan()
         except LlmError:  # the file was removed meanwhile
             return
         if pays(plan, evaluated_tokens):
@@ -116,7 +157,7 @@ class BackgroundTuning:
 
 def pays(plan: TuningPlan, evaluated_tokens: int) -> bool:
     """Return whether measuring wins back its time within ``_REPEATED_JOBS`` jobs of that many tokens."""
-    if not (plan.types or plan.kernels):
+    if plan.is_empty:
         return False
     job_s = evaluated_tokens * plan.parameters * _SECONDS_PER_TOKEN_AND_PARAMETER
     saving = _WEIGHTS_SAVING if plan.types else _SETTINGS_SAVING
@@ -224,10 +265,9 @@ def _measure_when_idle(task: TuningTask, watch: IdleWatch, sleep: Callable[[floa
 
 def _measure(task: TuningTask, watch: IdleWatch) -> None:
     store = DerivedWeightsStore(Path(task.copies), task.limit_bytes)
-    path = Path(task.path)
-    plan = make_plan(path, store)
+    plan = task.make_plan()
     tuner = tuner_class(plan)(
-        DerivationSource(path, task.name, task.sha256),
+        DerivationSource(Path(task.path), task.name, task.sha256),
         plan,
         store,
         task.num_threads,

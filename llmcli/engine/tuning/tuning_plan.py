@@ -49,6 +49,11 @@ class TuningPlan:
     evaluated_share: float = 1.0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no choice of weights or settings to measure."""
+        return not (self.types or self.kernels)
+
+    @property
     def is_sliced(self) -> bool:
         """Whether the model is timed by slices (``slice_tuning``)."""
         return self.evaluated_share < 1

@@ -9,13 +9,23 @@ import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from engine.profiles import FREE_WEIGHTS
 
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import threads
 from llmcli.engine.tuning import background_tuning
-from llmcli.engine.tuning.background_tuning import BackgroundTuning, IdleWatch, TuningTask, pays, run_task
+from llmcli.engine.tuning.background_tuning import (
+    BackgroundTuning,
+    IdleWatch,
+    TuningTask,
+    make_task,
+    pays,
+    run_task,
+    start_if_unmeasured,
+)
 from llmcli.engine.tuning.cost_profile import CostProfile, load_profile, save_profile
 from llmcli.engine.tuning.tuning_plan import TuningPlan
 from llmcli.errors import TemporaryFailure
@@ -125,6 +135,31 @@ def test_it_starts_once_when_the_work_suffices(task, started, monkeypatch):
     for tokens in (0, 900, 1100, 1150, 1200, 3000, 3100, 6000, 9000):
         tuning.start_if_due(tokens)
     assert asked == [1100, 3000, 6000] and started == [task]
+
+
+def test_it_starts_before_the_first_job(task, started):
+    """Until the model was measured, and with a cache directory, without which the process would end."""
+    Path(task.cache).rmdir()
+    assert start_if_unmeasured(task).kernels and started == [task] and Path(task.cache).is_dir()
+    save_profile(PROFILE, task.result_path, task.num_threads)
+    assert start_if_unmeasured(task) is None and started == [task]
+
+
+def test_nothing_starts_where_there_is_no_choice(task, started, monkeypatch):
+    """Neither before the first job nor for the work so far."""
+    monkeypatch.setattr(background_tuning, "make_plan", lambda *_: plan(10**9, types=(), kernels=()))
+    assert start_if_unmeasured(task) is None and started == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tune": False}, {"deterministic": True}, {"weights": "bf16"}, {"cache": None}, {}]
+)
+def test_only_results_that_can_be_kept_and_used_are_measured(tmp_path, changes):
+    """No task with other options than these, or for a model whose hash is unknown."""
+    options = EngineOptions(**{"cache": tmp_path, "tune": True, **changes})
+    task = make_task(tmp_path / "m.gguf", "m", "5" * 64, options)
+    assert (task is None) is bool(changes)
+    assert make_task(tmp_path / "m.gguf", "m", str(tmp_path / "m.gguf"), options) is None
 
 
 def test_a_removed_model_is_not_measured(task, started):

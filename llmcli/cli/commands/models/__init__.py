@@ -79,11 +79,16 @@ def pull(
 
     If the name has no quantization, llm chooses the one with the most bits per weight, up to 8, that fits this machine
     with the wanted context (--ctx). A model that does not fit is refused before anything is downloaded (71).
+
+    Then llm measures the model in the background while the machine is idle, as llm models tune does, unless the setting
+    tune is off.
     """
     from llmcli.cli.commands.models import maintenance
+    from llmcli.runtime import tune
 
     model = ctx.runtime.pull_model(ctx.runtime.models.default_model()[0] if name is None else name, force=force)
     maintenance.report_local_model(ctx, model)
+    tune.measure_in_background(ctx.runtime.config, model)
     return 0
 
 
@@ -163,7 +168,8 @@ def tune(
     answers at once, in tokens a second. A type is used only if its answers diverge from those of exact evaluation as
     little as those of the file do. Copies that are best for some kind of work are kept (setting derived_weights), the
     others removed. It takes about 20 seconds for a model of less than a billion parameters. Of a larger one, six layers
-    are timed. A large job starts the same in the background, unless the setting tune is off.
+    are timed. Pulling a model, a new default and a large job start the same in the background, unless the setting tune
+    is off.
 
     Of a model that llm does not know, tune also finds the layers whose hidden states tell most about a text, with short
     texts of its own: calibrations and vectors read these.

@@ -90,6 +90,8 @@ def default(
 
     The setting model overrides the default of a command (--for), which overrides the default of all commands.
 
+    A new default is measured in the background, as llm models tune does, unless the setting tune is off.
+
     In a pipe, --list is tab-separated: command, model, where it was set.
     """
     from llmcli.cli import command_registry
@@ -119,11 +121,12 @@ def default(
 def _set_default(ctx: CommandContext, name: str, verb: str) -> None:
     """Make a model the default, and explain a base model on a terminal: it would answer everything from now on."""
     from llmcli.cli.render import base_model_notice
-    from llmcli.runtime import hardware_fit
+    from llmcli.runtime import hardware_fit, tune
 
     model = ctx.runtime.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
     if model is not None:
         base_model_notice.explain_base_model(ctx.console, ctx.runtime.models, model)
+        tune.measure_in_background(ctx.runtime.config, model)
 
 
 def _default_row(ctx: CommandContext, verb: str) -> dict[str, str]:

@@ -19,7 +19,8 @@ from scripted import last_message
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
-from llmcli.engine.tuning import microbenchmark, tuning_plan
+from llmcli.engine.tuning import background_tuning, microbenchmark, tuning_plan
+from llmcli.errors.model_errors import EngineRefused
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.types import StateLayers
@@ -277,3 +278,63 @@ def test_the_next_step_is_possible_where_no_copy_can_be_stored(models, tiny):
     (cache / "derived").write_bytes(b"")
     run = models("tune", str(tiny("chatml")))
     assert run.code == 73 and "LLMCLI_CACHE_DIR" in run.err and "--weights" not in run.err
+
+
+# ---- in the background, before the first job ----
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Return a list of the models that processes would have measured in the background; ``tune`` is auto."""
+    names = []
+    monkeypatch.setattr(background_tuning, "start_process", lambda task: names.append(Path(task.path).name))
+    monkeypatch.setenv("LLMCLI_TUNE", "auto")
+    return names
+
+
+def test_a_pulled_model_is_measured_in_the_background(models, mine, started):
+    """Once it is here, and again as a new default until it was measured; -v says so."""
+    run = models("pull", str(mine), "-v")
+    assert run.code == 0 and "llm: mine is measured in the background, in about 5 s" in run.err.splitlines()
+    assert models("default", "mine").err == "" and started == ["mine.gguf"] * 2
+    assert models("tune", "mine").code == 0
+    assert models("default", "mine", "-v").err == "llm: mine: llm models default\n" and len(started) == 2
+
+
+def test_a_downloaded_model_is_measured_in_the_background(models, hub, started):
+    """As is a local one; a second pull starts it again if it was not measured."""
+    assert models("pull", f"{REPO}:Q4_0").code == models("pull", f"{REPO}:Q4_0").code == 0
+    assert started == ["tiny.Q4_0.gguf"] * 2
+
+
+@pytest.mark.parametrize("setting", ["tune=off", "weights=bf16", "deterministic=true"])
+def test_settings_without_a_choice_start_no_measurement(models, mine, started, setting):
+    """Nothing is measured that would not be used."""
+    name, value = setting.split("=")
+    assert models("pull", str(mine), env={f"LLMCLI_{name.upper()}": value}).code == 0
+    assert started == []
+
+
+def test_a_model_on_a_gpu_is_not_measured(models, mine, started, monkeypatch):
+    """Only the processor is measured."""
+    monkeypatch.setattr(hardware, "list_gpus", lambda: [hardware.Gpu("a GPU", 1 << 30, 1 << 30)])
+    assert models("pull", str(mine)).code == 0 and started == []
+
+
+def test_a_default_that_was_never_read_is_not_measured(models, mine, started):
+    """A measurement belongs to the hash of the weights, which only a pull or a first job computes."""
+    assert models("default", str(mine)).code == 0 and started == []
+
+
+def test_pull_succeeds_where_nothing_can_be_measured(models, mine, started, tmp_path, monkeypatch):
+    """Without a directory for the result or an engine that loads, -v says why; the model is here."""
+    (tmp_path / "file").write_text("")
+    run = models("pull", str(mine), "-v", env={"LLMCLI_CACHE_DIR": str(tmp_path / "file" / "cache")})
+    assert run.code == 0 and "llm: mine is not measured: " in run.err
+
+    def refuse():
+        raise EngineRefused("llama.cpp", detail="it crashed")
+
+    monkeypatch.setattr(hardware, "list_gpus", refuse)
+    run = models("pull", str(mine), "-v")
+    assert run.code == 0 and "llm: mine is not measured: it crashed" in run.err.splitlines() and started == []
