@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _PLACEHOLDER = re.compile(
-    r"(?i:\$\{[^}]*\}?|\$\([^)]*\)?|\$+(?:[a-z_]+|[A-Z_][A-Z0-9_]*)(?:[.\[(:-].*)?|%[a-z_]{2,40}%|%[-\w.]{0,4}[sdvqx]|\{\{.*|\{[\w .:!-]{0,40}\}?|<[^>]{0,80}>?"
+    r"(?i:\$\{[^}]*\}?|\$\([^)]*\)?|\$+(?:[a-z_]+|[A-Z_][A-Z0-9_]*)(?:[.\[(:-].*)?|%[a-z_]{2,40}%|%[-\w.]{0,4}[sdvqx]|\{\{.*|[:@/]?\{[\w .:!-]{0,40}\}?|<[^>]{0,80}>?"
     r"|\[[\w .-]{0,40}\]|\{?#.*|@@?[a-z_]+@?|:[a-z_]+|\?+|!(?:ref|sub|getatt|secret|env|vault)\b.*|&[a-z_]+(?:=.*)?|(.)\1{2,200}|[x*\u2022.#_-]{3,200}"
     r"|.{0,6}[*\u2022\u2026]{3,200}.{0,6}|.{1,40}\.{3}|\u2026|%%.{0,40}|\(.{0,40}\)"
     r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
@@ -87,7 +87,7 @@ _STATUS = re.compile(
 
 INNOCENT_NAME = re.compile(
     r"(?:[_-]?(?:length|timeout|lifetime|duration|interval|delay|len|min|max|policy|type|file(?:name)?|path|url|uri|link|field|label|placeholder|hint|count|limit|expir\w{0,8}|ttl|id|ids|name|ref|store|manager|regex|pattern|rules?"
-    r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
+    r"|strength|prompt|input|box|column|col|mode|method|provider|enabled|required|reset|changed|age|format|version|encoding|size|budget|usage|header|algorithm|alg|prefix|endpoint|generator|validator|encoder"
     r"|hashers?|validators|encoders|less|error|errors|message|msg|class|element|el|sock|backend|engine|s?_?parallelism|dir|keyref|attempts?|retries|history|complexity|charset|chars|help|title|text_?style|icon|visib\w{0,8}|stdin|prompter|used|set|protected|info|sha-?[0-9]{1,3}|md5|scope|audience|issuer|service|server|domain|realm|scheme|plugin|handler|callback|fn|func|function))\Z"
 )
 """The end of a name that belongs to a setting about a secret, not to the secret itself (``password_length``)."""

@@ -113,7 +113,7 @@ ASSIGNMENTS = (
     Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})|:[ \t]{0,4}(?:eap|xauth|ntlm|(?:rsa|ecdsa|pkcs8|p12)[ \t]\S{1,80})[ \t]{1,8}\"(?P<v>[^\"\r\n]{3,128})\"", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk", ": eap", ": xauth", ": ntlm", ": rsa", ": ecdsa", ": pkcs8", ": p12")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
-    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})(?![ \t]=)", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
 """Forms in which a name stands before its value."""
 
@@ -129,7 +129,7 @@ STATEMENTS = (
     Format("comparison with the value first", r"(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\)?(?:\.equals(?:ignorecase)?\(|\s{0,2}(?:===?|!==?|-eq|-ne|eq|ne)\s{0,2}|,\s{0,2}(?=[\w.]{0,30}get))[\w.$>-]{0,40}?(?:pass(?:word|wd|phrase)?|pwd|secret)(?!_?hash)", 'if ("\u27e6oyster\u27e7" == password)', 'if ("" == password)', _OBSERVED, ("pass", "pwd", "secret")),
     Format("function for a login with a host", _call(r"(?:ssh|smtp|client|ftp|conn|session|imap|pop3|net::\w{2,6})(?:\.|->|::)(?:connect|start|login|open|auth)", "3,4"), 'ssh.connect("h", 22, "bob", "\u27e6oyster42\u27e7")', "ssh.connect(h, 22)", "Paramiko, Ruby", ("connect(", "start(", "login(", "open(", "auth(")),
     Format("client with a name and a password", _call(r"(?:\w{0,20}client|session|connection|server|api|telnet|account|user)", 1), 'Client("bob", "\u27e6oyster42\u27e7")', 'Client("bob", 42)', _OBSERVED, ("client(", "session(", "connection(", "server(", "api(", "telnet(", "account(", "user(")),
-    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'(),]{3,64}))",
+    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'`(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
     Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>(?:[^'\"\r\n]|''){1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
     Format("SQL: SET PASSWORD FOR", r"set\s{1,4}password\s{1,4}for\s{1,4}[^\s=]{1,80}\s{0,4}(?:=|to)\s{0,4}(?:password\()?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "SET PASSWORD FOR 'bob'@'%' = '\u27e6merlin5\u27e7'", "SET PASSWORD FOR bob TO RANDOM", "MySQL, MariaDB", ("set password",)),
@@ -296,6 +296,10 @@ _BLOCK_BEFORE = re.compile(
 )
 """The first label of a block of HCL: the second one is a name."""
 _MAX_BLOCK_CHARS = 80
+_MEMBER_BEFORE = re.compile(r"\b(?:self|this)\.\Z")
+_ITEM_ENDS = frozenset(",]")
+_ITEM_BEFORE = re.compile(r"[\"'],\s{0,40}[\"'][a-z]{0,24}[-_:]?\Z")
+"""An item of a list of words stands before the name, which is an item, too."""
 _READS_SETTING = re.compile(
     r"(?:env(?:iron)?|environment_?variable|get_?secret|get_?setting|get_?param(?:eter)?|lookup|prompt|readline|getpass|hiera|vault)\([\"']\Z"
 )
@@ -317,15 +321,18 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     name = match.string[slice(*name_span)]
     if name and (INNOCENT_NAME.search(name) or _is_longer_word(match.string, *name_span)):
         return 0
-    if _READS_SETTING.search(match.string, max(0, start - _MAX_BLOCK_CHARS), start):
-        return 0
-    if name and _BLOCK_BEFORE.search(match.string, max(0, name_span[0] - _MAX_BLOCK_CHARS), name_span[0]):
+    before_name = match.string[max(0, name_span[0] - _MAX_BLOCK_CHARS) : name_span[0]]
+    if _READS_SETTING.search(match.string, max(0, start - _MAX_BLOCK_CHARS), start) or _BLOCK_BEFORE.search(
+        before_name
+    ):
         return 0
     quoted = groups.get("v") is not None
     value = text[start:end] if quoted else _trim_bare(text, start, end)
     strong = not name or _STRONG_NAME.match(name) is not None
     if (
-        (groups.get("q") == "`" and (" " in value or ':"' in value))
+        (quoted and not is_varied(value) and text[end + 1 : end + 2] in _ITEM_ENDS and _ITEM_BEFORE.search(before_name))
+        or (not quoted and not is_varied(value) and _MEMBER_BEFORE.search(before_name))
+        or (groups.get("q") == "`" and (" " in value or ':"' in value))
         or is_placeholder(value)
         or is_prose(value)
         or (not quoted and not is_varied(value) and is_message(text, start, end))
@@ -395,6 +402,8 @@ def _judge_argument(text: str, match: re.Match[str], start: int, end: int) -> in
 def _judge_header(text: str, match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end]
     groups = match.groupdict()
+    if value.endswith((")", "]", "}")) and value.rstrip(")]}").replace("_", "").replace(".", "").isalpha():
+        return 0  # a variable in a program
     if groups.get("host") and not text[slice(*match.span("host"))].isupper():
         return 0
     return 0 if is_placeholder(value) or is_status_word(value) or is_expression(value) else end
@@ -520,14 +529,23 @@ def find_assignments(index: TextIndex) -> Iterator[Range]:
                     yield start, stop
 
 
+_ARGUMENT_OF_PROGRAM = re.compile(r"[A-Za-z_.]*(?:_[A-Za-z_.]*)+(?:=\S*)?|[A-Za-z_]+=\S*|[~:]\S*")
+"""What is passed to a function, where "pass" is a verb."""
+
+
 def find_statements_about_passwords(index: TextIndex) -> Iterator[Range]:
     """Yield values in sentences and messages that begin with a word for a password."""
     text, lowered = index.text, index.lowered
     for name in _STATED_NAME.finditer(index):
+        is_verb = name.group() == "pass"
+        if lowered[name.start() - 1 : name.start()] == "/" == lowered[name.end() : name.end() + 1]:
+            continue  # a directory
         for pattern, group, judge in _SENTENCE_TAILS:
             match = pattern.match(lowered, name.end())
             if match is not None:
                 start, stop = match.span(group)
+                if is_verb and _ARGUMENT_OF_PROGRAM.fullmatch(text, start, stop):
+                    continue
                 if stop := judge(text, match, start, stop):
                     yield start, stop
 

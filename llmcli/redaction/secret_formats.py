@@ -111,6 +111,10 @@ _PRIVATE_MEMBER = re.compile(r"[\"'](?:d|k|p|q|dp|dq|qi)[\"']\s{0,4}:")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _NO_SIGNS = str.maketrans("", "", "+/_-")
+_WORD_OF_NAME = re.compile(
+    r"(?=[A-Z]?[a-z]{0,2}[aeiou])(?:[A-Z][a-z]{3,}|(?<![A-Za-z])[a-z]{4,})(?![a-z])|(?=[A-Z]{0,3}[AEIOU])(?<![A-Za-z0-9])[A-Z]{4,}(?![a-z0-9])"
+)
+"""A word of four letters or more with a vowel near its beginning, in an identifier."""
 _RUN = re.compile(r"[a-z]+|[A-Z]+|[0-9]+")
 _MIN_HEX_CHARS = 32
 _MIN_ENTROPY = 3.4
@@ -257,11 +261,24 @@ def looks_random(token: str) -> bool:
     digits = sum(map(core.count, string.digits))
     if _AWS_SECRET.fullmatch(core) and sum(map(str.isupper, core)) >= _MIN_AWS_UPPER:
         return True
-    if _CAMEL_CASE.fullmatch(core) or not digits or digits > len(core) * 0.7 or _shannon_entropy(core) < _MIN_ENTROPY:
+    if (
+        _is_made_of_words(core)
+        or _CAMEL_CASE.fullmatch(core)
+        or not digits
+        or digits > len(core) * 0.7
+        or _shannon_entropy(core) < _MIN_ENTROPY
+    ):
         return False
     runs = _RUN.findall(core.translate(_NO_SIGNS))
     wanted = _MIN_CHANGES if digits >= _MANY_DIGITS * len(core) else _MIN_CHANGES_FEW_DIGITS
     return len(runs) - 1 >= wanted * (sum(map(len, runs)) - 1)
+
+
+def _is_made_of_words(token: str) -> bool:
+    """Return whether half of a token in upper and lower case, or with underscores, is words: an identifier of a program."""
+    if token.islower() or token.isdigit() or (token.isupper() and "_" not in token):
+        return False
+    return 2 * sum(map(len, _WORD_OF_NAME.findall(token))) >= len(token.translate(_NO_SIGNS))
 
 
 def _shannon_entropy(text: str) -> float:
@@ -461,7 +478,7 @@ def _is_no_secret(text: str, word: re.Match[str], assignment: re.Match[str], val
     is_host = value.startswith("@") and text[word.start() - 1 : word.start()] in {"<", ":", "{", "$", "["}
     is_next_setting = "\n" in operator and (operator.strip() in {"=", ">", ""} or value.endswith(":"))
     is_shell_message = operator == ":" and value.startswith("?")  # ${NAME:?message}
-    return is_host or is_next_setting or is_shell_message or is_expression(value)
+    return is_host or is_next_setting or is_shell_message or is_expression(value.removesuffix(":"))
 
 
 def _is_label(value: str) -> bool:

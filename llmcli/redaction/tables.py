@@ -58,7 +58,7 @@ def _header(line: str) -> tuple[str, int, int, int] | None:
     """Return the separator, the index of the column, the number of columns and the offset of the column."""
     for separator in ("|", "\t", ";", ","):
         cells = line.split(separator)
-        if len(cells) > 1:
+        if len(cells) > 1 and any(cell.strip() for cell in cells[1:]):
             for index, cell in enumerate(cells):
                 if _HEADER.fullmatch(cell.strip(" \"'`*_")):
                     return separator, index, len(cells), 0
