@@ -8,6 +8,7 @@ passes.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from llmcli.fast_dataclass import frozen
 
@@ -93,6 +94,7 @@ _LANGUAGES = {
     ),
 }
 _WORD = re.compile(r"[^\W\d_]+")
+_PLAIN_WORD = re.compile(r"(?<![^|])[^\W\d_]+(?![^|])")
 
 
 @frozen
@@ -101,6 +103,17 @@ class PhrasePatterns:
 
     no_noun_phrase: str
     no_opinion: str
+
+
+@cache
+def closed_class_words() -> frozenset[str]:
+    """Return the pronouns, conjunctions, auxiliary verbs, articles, prepositions and adverbs of all languages."""
+    return frozenset(
+        word
+        for each in _LANGUAGES.values()
+        for words in (each.clause, each.verbs, each.function)
+        for word in _PLAIN_WORD.findall(words)
+    )
 
 
 def phrase_patterns(text: str) -> PhrasePatterns:

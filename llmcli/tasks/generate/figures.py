@@ -1,43 +1,62 @@
 """The figures of a text that its sources must have: dates, numbers in digits or words, and their units.
 
-A figure is compared as a string: a date or a number as ``find_numbers`` has it, and a number with a unit as "40 kg".
-What a source says has more forms: "40 kg" also says 40, and "twelve" says 12. A number without a known unit may have any.
+A figure is compared as a string: a date or a number as ``find_numbers`` has it, and a number with a unit as "40 kg". Where
+a number counts something, its noun is its unit. What a source says has more forms: "40 kg" also says 40, and "twelve"
+says 12. A number without a known unit may have any.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
 
 from llmcli.fast_dataclass import frozen
-from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import (
     blank_dates,
     figure_forms,
-    find_terms,
     is_date,
     iter_digits,
     without_year,
 )
 from llmcli.tasks.claim_verification.claim_terms import iter_figures as iter_dates
 from llmcli.tasks.claim_verification.claim_terms import missing_figures as missing_numbers
+from llmcli.tasks.generate.counted_nouns import (
+    ANY_NOUN,
+    CountedNoun,
+    find_counted_noun,
+    find_single_noun,
+    is_counted,
+    iter_single_nouns,
+    iter_source_nouns,
+)
 from llmcli.tasks.generate.measure_units import meanings, unit_after, unit_before
 from llmcli.tasks.generate.worded_numbers import find_worded_numbers, is_small_number, scales_after
+from llmcli.tasks.languages import likeliest_language
 
 _ANY_UNIT = "?"
 _OR = "|"
-_COUNTED = "#"
-"""Before the noun that a text counts."""
-_LEAST_MEASURED, _LEAST_COUNTED = 2, 3
-"""The smallest number in words that is a figure with a unit, and before a noun: "two things" count what no source counts."""
+_LEAST = 2
+"""The smallest number in words that is a figure with a unit or a noun."""
+_YEARS = range(1500, 2100)
+"""Numbers in digits that count nothing: "the 2023 edition"."""
 _SECOND, _DECADE_DIGITS = "s", 3
 """From so many digits on, an s is the plural of "1990s"."""
 _RANGE = re.compile(r"\s*(?:[-\u2013\u2014/,]|to|and|or|bis|und|oder|\u00e0|et|ou|a|y|o|e)\s*", re.IGNORECASE)
-_NOUN = re.compile(r"[\s-]+([^\W\d_]{4,})")
-_POINTING = re.compile(r"\b(?:the|these|those|all|both|first|last|next|other|of)\s+\Z", re.IGNORECASE)
-"""What comes before a number that counts what a text has named, not what a source counts."""
+_POINTING = re.compile(
+    r"\b(?:these|those|both|other|such|diese[nr]?|beide[nr]?|anderen?|ces|estos|estas|questi|queste|estes|deze"
+    r"|(?P<pair>between|zwischen|entre|tra|fra|tussen))\s+(?:the\s+)?\Z",
+    re.IGNORECASE,
+)
+"""What comes before a number that counts what a text has named, and before two that anything is between."""
+_EMPHATIC = re.compile(r"\b(?:only|exactly|just|at least|at most|more than|nur|genau|mindestens|seulement)\s+\Z", re.IGNORECASE)
+"""What comes before a "one" that counts."""
+_LIST_START = re.compile(r"\s*(?:[:(\u2013\u2014,]|such as|namely|n\u00e4mlich|\u00e0 savoir)\s*", re.IGNORECASE)
+_LIST_SEPARATOR = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e)\s+)?|\s(?:and|or|und|oder|et|ou|y|o|e)\s)\s*")
+_LIST_END = re.compile(r"[.!?:)\u2014]")
+_COPULA = re.compile(r"\s+(?:are|sind|sont|son|sono|s\u00e3o|zijn)\s+(?:the\s+|die\s+|les\s+)?\Z", re.IGNORECASE)
+_MAX_ITEM_WORDS = 6
 
 
 @frozen
@@ -56,32 +75,68 @@ class Figure:
 
 @frozen
 class _Number:
-    """A number at ``text[start:end]`` with its readings, its unit, and whether it is a figure wherever it stands."""
+    """A number at ``text[start:end]`` with its readings, its unit, and whether it is a figure wherever it stands.
+
+    Without its unit, it ends at ``bare_end``.
+    """
 
     readings: tuple[str, ...]
     unit: str
     start: int
     end: int
+    bare_end: int
     certain: bool = True
     is_cardinal: bool = True
     scales: tuple[int, ...] = ()
 
 
-def find_figures(text: str) -> frozenset[str]:
+def find_figures(text: str, num_items: int = 0) -> frozenset[str]:
     """Return the figures of a text that a source must have.
 
-    Numbers in words count from thirteen on, and from two on with a unit.
+    Numbers in words count from thirteen on, and from two on with a unit or a noun that they count. ``num_items``: items of
+    a list that follow the text; a number that counts them, or what the text itself enumerates, is no figure.
     """
-    return frozenset(each.key for each in iter_figures(text))
+    return frozenset(each.key for each in iter_figures(text, num_items))
 
 
-def iter_figures(text: str) -> Iterator[Figure]:
+def iter_figures(text: str, num_items: int = 0) -> Iterator[Figure]:
     """Yield the figures of a text that a source must have: its dates, then its numbers."""
     yield from _iter_written_dates(text)
     blanked = blank_dates(text)
     for each in _iter_numbers(blanked):
-        if each.certain or (each.unit and _is_small(blanked, each, _LEAST_MEASURED)):
-            yield _as_figure(blanked, each)
+        noun = _counted_noun(blanked, each, num_items)
+        if each.certain or ((each.unit or noun) and _is_small(blanked, each, _LEAST)):
+            yield _as_figure(blanked, each, noun)
+
+
+def _counted_noun(text: str, number: _Number, num_items: int) -> CountedNoun | None:
+    """Return what a number counts and no list of the text has; None if it counts nothing."""
+    if number.unit or not number.is_cardinal or not number.readings[0].isdecimal():
+        return None
+    value, is_digits = int(number.readings[0]), text[number.start].isdecimal()
+    if is_digits and value in _YEARS:
+        return None
+    noun = find_counted_noun(text, number.start, number.end, likeliest_language(text))
+    pointing = _POINTING.search(text, 0, number.start)
+    if noun is None or (pointing is not None and (pointing["pair"] is None or value == _LEAST)):
+        return None
+    return None if _enumerates(text, number.start, noun.end, num_items) == value else noun
+
+
+def _enumerates(text: str, start: int, end: int, num_items: int) -> int:
+    """Return how many things a text enumerates after ``end``, or before ``start``; 0 if it does not."""
+    before = _COPULA.search(text, 0, start)
+    if before is not None:
+        return len(_LIST_SEPARATOR.split(text[: before.start()]))
+    mark = _LIST_START.match(text, end)
+    if mark is None:
+        return 0
+    stop = _LIST_END.search(text, mark.end())
+    items = text[mark.end() : stop.start() if stop else len(text)].strip()
+    if not items:
+        return num_items
+    found = _LIST_SEPARATOR.split(items)
+    return len(found) if all(len(item.split()) <= _MAX_ITEM_WORDS for item in found) else 0
 
 
 def _iter_written_dates(text: str) -> Iterator[Figure]:
@@ -90,8 +145,9 @@ def _iter_written_dates(text: str) -> Iterator[Figure]:
             yield Figure(date, "", words)
 
 
-def _as_figure(text: str, number: _Number) -> Figure:
-    return Figure(_OR.join(number.readings), number.unit, text[number.start : number.end])
+def _as_figure(text: str, number: _Number, noun: CountedNoun | None = None) -> Figure:
+    unit, end = (number.unit, number.end) if noun is None else (noun.unit, noun.end)
+    return Figure(_OR.join(number.readings), unit, text[number.start : end])
 
 
 def known_figures(text: str) -> frozenset[str]:
@@ -104,9 +160,26 @@ def known_figures(text: str) -> frozenset[str]:
             known.update(_forms(_scaled_like(each, after), after.unit))
         else:
             known.update(_forms(each.readings, each.unit))
-        if each.is_cardinal and each.readings[0] not in {"0", "1"}:
-            known.update(_COUNTED + noun for noun in _noun_after(blanked, each.end))
+    if numbers:
+        known.update(_known_nouns(blanked, numbers))
+    known.update(f"1 {noun}" for noun in iter_single_nouns(blanked))
     return frozenset(known)
+
+
+def known_figures_of(texts: Iterable[str]) -> frozenset[str]:
+    """Return all figures that several texts say."""
+    return frozenset[str]().union(*map(known_figures, texts))
+
+
+def _known_nouns(text: str, numbers: Sequence[_Number]) -> Iterator[str]:
+    """Yield the numbers of a source with what they count, and what is counted by another number than one."""
+    ends = [0, *(each.end for each in numbers)]
+    starts = [*(each.start for each in numbers[1:]), len(text)]
+    for each, *limits in zip(numbers, ends, starts, strict=False):
+        for noun in iter_source_nouns(text, each.start, each.bare_end, limits):
+            yield from (f"{reading} {noun}" for reading in each.readings)
+            if each.is_cardinal and each.readings[0] not in {"0", "1"}:
+                yield noun
 
 
 def missing_figures(figures: Iterable[str], known: frozenset[str]) -> frozenset[str]:
@@ -140,28 +213,42 @@ def without_unit(figure: str) -> str:
 
 
 def find_miscounted(text: str, known: frozenset[str]) -> list[Figure]:
-    """Return the numbers in words below thirteen that count what the sources count with other numbers."""
+    """Return each "one" that counts what the sources count with other numbers only, or that says "only one"."""
     blanked = blank_dates(text)
     found = []
     for each in _iter_numbers(blanked):
-        if each.certain or each.unit or not known.isdisjoint(each.readings):
+        if each.readings != ("1",) or each.certain or each.unit or not _is_small(blanked, each, 1):
             continue
-        nouns = [noun for noun in _noun_after(blanked, each.end) if _COUNTED + noun in known]
-        if nouns and _is_small(blanked, each, _LEAST_COUNTED) and not _POINTING.search(blanked, 0, each.start):
-            found.append(_as_figure(blanked, each))
+        noun = find_single_noun(blanked, each.end)
+        if noun is None or not known.isdisjoint(f"1 {unit}" for unit in meanings(noun.unit)):
+            continue
+        if _EMPHATIC.search(blanked, 0, each.start) or not known.isdisjoint(meanings(noun.unit)):
+            found.append(_as_figure(blanked, each, noun))
     return found
 
 
 def describe_figure(figure: str, sentence: str) -> str:
     """Return a figure of a sentence in words, as it is written there."""
     blanked = blank_dates(sentence)
-    numbers = (_as_figure(blanked, each) for each in _iter_numbers(blanked))
-    written = [each.text for each in (*_iter_written_dates(sentence), *numbers) if figure in {each.key, each.number}]
+    numbers = [*_iter_numbers(blanked)]
+    counted = (_as_figure(blanked, each, noun) for each in numbers for noun in _nouns_of(blanked, each))
+    written = [
+        each.text
+        for each in (*_iter_written_dates(sentence), *(_as_figure(blanked, each) for each in numbers), *counted)
+        if figure in {each.key, each.number if not is_counted(each.unit) else ""}
+    ]
     if is_date(figure):
         return f"the date {written[0].rstrip('.')}"
     text = written[0] if written else figure
     is_plain = " " not in figure and _OR not in figure and re.search(r"\d", text)
     return f"the number {figure if is_plain else text}"
+
+
+def _nouns_of(text: str, number: _Number) -> Iterator[CountedNoun]:
+    noun = find_single_noun(text, number.end) if number.readings == ("1",) and not number.certain else None
+    noun = noun or _counted_noun(text, number, 0)
+    if noun is not None:
+        yield noun
 
 
 def _is_small(text: str, number: _Number, least: int) -> bool:
@@ -180,13 +267,8 @@ def _forms(readings: Iterable[str], unit: str) -> Iterator[str]:
 
 def _measured_forms(figure: str) -> frozenset[str]:
     number, _, unit = figure.partition(" ")
-    return frozenset(f"{reading} {each}" for reading in number.split(_OR) for each in (*meanings(unit), _ANY_UNIT))
-
-
-def _noun_after(text: str, at: int) -> Iterator[str]:
-    match = _NOUN.match(text, at)
-    if match is not None and match[1].lower() not in STOP_WORDS:
-        yield from find_terms(match[1])
+    units = (*meanings(unit), ANY_NOUN if is_counted(unit) else _ANY_UNIT)
+    return frozenset(f"{reading} {each}" for reading in number.split(_OR) for each in units)
 
 
 def _scaled_like(number: _Number, other: _Number) -> Iterator[str]:
@@ -216,7 +298,7 @@ def _iter_numbers(text: str) -> Iterator[_Number]:
             continue
         unit, end = unit_after(text, each.end)
         readings = tuple(map(str, each.values))
-        found.append(_Number(readings, unit, each.start, end, each.certain, each.is_cardinal))
+        found.append(_Number(readings, unit, each.start, end, each.end, each.certain, each.is_cardinal))
     yield from sorted(found, key=lambda each: each.start)
 
 
@@ -228,4 +310,4 @@ def _iter_digit_numbers(text: str) -> Iterator[_Number]:
         unit, after = (currency, end) if currency else unit_after(text, end)
         if unit == _SECOND and after == end + 1 and len(plain) >= _DECADE_DIGITS:
             unit = ""
-        yield _Number(scaled or (plain,), unit, start, after, scales=scales)
+        yield _Number(scaled or (plain,), unit, start, after, end, scales=scales)

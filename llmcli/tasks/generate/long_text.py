@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -15,7 +16,7 @@ from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.citation_checks import find_unsupported
-from llmcli.tasks.generate.figures import describe_figure, find_figures, known_figures, missing_figures
+from llmcli.tasks.generate.figures import describe_figure, find_figures, known_figures_of, missing_figures
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
 from llmcli.tasks.generate.section_writing import (
@@ -33,6 +34,7 @@ from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
     cited_marks,
     is_complete,
+    is_item,
     join_sentences,
     read_marks,
     split_sentences,
@@ -242,7 +244,7 @@ class _LongTextWriter:
         """Return the text; its sentences that cite a source are checked first."""
         plan, quotes = self._plan, NumberedQuotes()
         names = NameGlossary([*plan.outline.texts, *self._sources.texts()])
-        known = known_figures("\n".join(plan.given))
+        known = known_figures_of(plan.given)
         source_names = SourceNames([*plan.given, *self._sources.texts()])
         sections = [
             self._finish_section(number, draft, quotes, names, source_names, known)
@@ -287,7 +289,7 @@ class _LongTextWriter:
         """Yield the titles that the model has given to sections, with what is wrong with their figures and names."""
         if not self._sources:
             return
-        known = known_figures("\n".join([*self._plan.given, *self._sources.texts()]))
+        known = known_figures_of(self._plan.given) | self._sources.known
         for title in (each.title for each in self._plan.outline.sections):
             for figure in sorted(missing_figures(find_figures(title), known)):
                 yield title, f"{describe_figure(figure, title)} stands in no source"
@@ -310,10 +312,10 @@ class _LongTextWriter:
         """
         section, facts = self._sections[number], self._facts[number]
 
-        def cite(sentence: str) -> tuple[str, Sequence[str]]:
+        def cite(sentence: str, num_items: int) -> tuple[str, Sequence[str]]:
             plain = strip_marks(sentence).strip()
             marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
-            found = cite_sentence(strip_item(plain), marked, facts, self._sources, known)
+            found = cite_sentence(strip_item(plain), marked, facts, self._sources, known, num_items)
             return add_marks(plain, [quotes.number(quote) for quote in found.quotes]), describe_numbers(found, plain)
 
         paragraphs = [names.correct(each) for each in trim_paragraphs(draft.paragraphs, section.words or 0)]
@@ -349,21 +351,29 @@ def trim_paragraphs(paragraphs: Sequence[str], words: int) -> list[str]:
 
 
 def cite_paragraphs(
-    paragraphs: Sequence[str], cite: Callable[[str], tuple[str, Sequence[str]]]
+    paragraphs: Sequence[str], cite: Callable[[str, int], tuple[str, Sequence[str]]]
 ) -> tuple[list[str], list[str]]:
     """Return paragraphs whose sentences have the numbers of their quotes, and what is wrong with other numbers.
 
-    ``cite`` returns both for a sentence.
+    ``cite`` returns both for a sentence and the number of items of a list that follow it.
     """
     cited, problems = [], dict[str, None]()
-    for paragraph in paragraphs:
-        sentences = []
-        for sentence in split_sentences(paragraph):
-            marked, wrong = cite(sentence)
+    split = [split_sentences(paragraph) for paragraph in paragraphs]
+    following = _count_items([sentence for sentences in split for sentence in sentences])
+    for sentences in split:
+        marked_sentences = []
+        for sentence in sentences:
+            marked, wrong = cite(sentence, next(following))
             problems |= dict.fromkeys(wrong)
-            sentences.append(marked)
-        cited.append(join_sentences(sentences))
+            marked_sentences.append(marked)
+        cited.append(join_sentences(marked_sentences))
     return cited, [*problems]
+
+
+def _count_items(sentences: Sequence[str]) -> Iterator[int]:
+    """Yield for each sentence how many items of a list follow it, each with one sentence."""
+    for at in range(1, len(sentences) + 1):
+        yield sum(1 for _ in takewhile(is_item, sentences[at:]))
 
 
 def find_unknown_addresses(text: str, known: Iterable[str]) -> list[str]:

@@ -140,14 +140,19 @@ class CitedSentence:
 
 
 def cite_sentence(
-    sentence: str, marked: Sequence[Quote], facts: Sequence[Quote], sources: SourceFacts, known: frozenset[str]
+    sentence: str,
+    marked: Sequence[Quote],
+    facts: Sequence[Quote],
+    sources: SourceFacts,
+    known: frozenset[str],
+    num_items: int = 0,
 ) -> CitedSentence:
     """Return what a sentence without marks cites: quotes that have its numbers, else one that says what it says.
 
     ``marked`` are the quotes that the model named, ``facts`` those that it was given. Numbers that are ``known`` need
-    no source: the user wrote them.
+    no source: the user wrote them. ``num_items`` items of a list follow the sentence.
     """
-    terms, numbers = content_terms(sentence), find_figures(sentence)
+    terms, numbers = content_terms(sentence), find_figures(sentence, num_items)
     chosen: dict[tuple[str, int], Quote] = {}
     unfounded: list[str] = []
     misplaced: list[tuple[str, Quote]] = []
@@ -165,7 +170,7 @@ def cite_sentence(
         elif missing_figures([number], known):
             bare = without_unit(number)
             unfounded.append(bare if missing_figures([bare], known | sources.known) else number)
-    unfounded += [each.number for each in find_miscounted(sentence, known | sources.known)]
+    unfounded += [each.key for each in find_miscounted(sentence, known | sources.known)]
     if not numbers:
         for quote in marked:
             if len(terms & content_terms(quote.text)) >= _MIN_COMMON:

@@ -18,7 +18,7 @@ from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.citation_checks import find_unsupported
-from llmcli.tasks.generate.figures import find_figures, known_figures, missing_figures
+from llmcli.tasks.generate.figures import find_figures, known_figures, known_figures_of, missing_figures
 from llmcli.tasks.generate.long_text import (
     OWN_FACTS,
     SLIDE_END,
@@ -174,7 +174,7 @@ class _SectionReviser:
         names = NameGlossary([outside, revision.change, *self._sources.texts()])
         known = SourceNames([revision.text, revision.change, *self._sources.texts()])
         marked = [read_marks(names.correct(paragraph), len(self._facts)) for paragraph in paragraphs]
-        cited, wrong_numbers = cite_paragraphs(marked, lambda sentence: self._cite(sentence, lines))
+        cited, wrong_numbers = cite_paragraphs(marked, lambda sentence, num_items: self._cite(sentence, lines, num_items))
         body = ("\n" if self._is_list else "\n\n").join(cited)
         words = count_words(strip_marks(body))
         quoted = [Document(f"quote {mark}", _quoted(line)) for mark, line in self._known_quotes.items()]
@@ -261,7 +261,7 @@ class _SectionReviser:
             "revise", messages, self._prompt, self._options, max_tokens=limit, repetition=RepetitionPolicy.SUMMARY
         )
 
-    def _cite(self, sentence: str, lines: dict[int, str]) -> tuple[str, Sequence[str]]:
+    def _cite(self, sentence: str, lines: dict[int, str], num_items: int) -> tuple[str, Sequence[str]]:
         """Return a sentence with the numbers of its quotes, old ones first, and what is wrong with its other numbers.
 
         A number that the old section has without a quote, or that the user asks for, needs none.
@@ -269,7 +269,7 @@ class _SectionReviser:
         plain = strip_marks(sentence).strip()
         if not (self._sources or lines):
             return plain, ()
-        numbers, terms = find_figures(strip_item(plain)), content_terms(plain)
+        numbers, terms = find_figures(strip_item(plain), num_items), content_terms(plain)
         kept = [
             mark
             for mark, line in self._known_quotes.items()
@@ -280,11 +280,11 @@ class _SectionReviser:
         if numbers and not missing_figures(numbers, covered):
             whole = [mark for mark in kept if not missing_figures(numbers, known_figures(_quoted(lines[mark])))]
             return add_marks(plain, whole[:1] or kept), ()
-        known = known_figures(
-            f"{self._revision.change}\n{self._sections[0].title}\n{self._section.title}\n{strip_marks(self._old)}"
+        known = known_figures_of(
+            [self._revision.change, self._sections[0].title, self._section.title, strip_marks(self._old)]
         )
         given = [self._facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(self._facts)]
-        found = cite_sentence(strip_item(plain), given, self._facts, self._sources, known | covered)
+        found = cite_sentence(strip_item(plain), given, self._facts, self._sources, known | covered, num_items)
         marks = [*kept] if missing_figures(numbers, covered) != numbers else []
         marks += [_number_of(quote, lines) for quote in found.quotes]
         return add_marks(plain, [*dict.fromkeys(marks)]), describe_numbers(found, plain)
