@@ -25,11 +25,13 @@ from llmcli.tasks.claim_verification.claim_terms import missing_figures as missi
 from llmcli.tasks.generate.counted_nouns import (
     ANY_NOUN,
     CountedNoun,
+    counts_itself,
     find_counted_noun,
-    find_single_noun,
+    has_content,
     is_counted,
-    iter_single_nouns,
+    is_table_row,
     iter_source_nouns,
+    split_nouns,
 )
 from llmcli.tasks.generate.measure_units import meanings, unit_after, unit_before
 from llmcli.tasks.generate.worded_numbers import find_worded_numbers, is_small_number, scales_after
@@ -46,12 +48,10 @@ _SECOND, _DECADE_DIGITS = "s", 3
 _RANGE = re.compile(r"\s*(?:[-\u2013\u2014/,]|to|and|or|bis|und|oder|\u00e0|et|ou|a|y|o|e)\s*", re.IGNORECASE)
 _POINTING = re.compile(
     r"\b(?:these|those|both|other|such|diese[nr]?|beide[nr]?|anderen?|ces|estos|estas|questi|queste|estes|deze"
-    r"|(?P<pair>between|zwischen|entre|tra|fra|tussen))\s+(?:the\s+)?\Z",
+    r"|(?P<pair>the|all|of|between|die|der|zwischen|von|les|entre|los|las|tra|fra|gli|tussen))\s+(?:the\s+)?\Z",
     re.IGNORECASE,
 )
-"""What comes before a number that counts what a text has named, and before two that anything is between."""
-_EMPHATIC = re.compile(r"\b(?:only|exactly|just|at least|at most|more than|nur|genau|mindestens|seulement)\s+\Z", re.IGNORECASE)
-"""What comes before a "one" that counts."""
+"""What comes before a number that counts what a text has named, and before two that it need not have named."""
 _LIST_START = re.compile(r"\s*(?:[:(\u2013\u2014,]|such as|namely|n\u00e4mlich|\u00e0 savoir)\s*", re.IGNORECASE)
 _LIST_SEPARATOR = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e)\s+)?|\s(?:and|or|und|oder|et|ou|y|o|e)\s)\s*")
 _LIST_END = re.compile(r"[.!?:)\u2014]")
@@ -102,41 +102,46 @@ def find_figures(text: str, num_items: int = 0) -> frozenset[str]:
 def iter_figures(text: str, num_items: int = 0) -> Iterator[Figure]:
     """Yield the figures of a text that a source must have: its dates, then its numbers."""
     yield from _iter_written_dates(text)
-    blanked = blank_dates(text)
+    blanked, language = blank_dates(text), likeliest_language(text)
     for each in _iter_numbers(blanked):
-        noun = _counted_noun(blanked, each, num_items)
+        noun = _counted_noun(blanked, each, language)
+        if noun is not None and _needs_no_source(blanked, each, noun, num_items):
+            continue
         if each.certain or ((each.unit or noun) and _is_small(blanked, each, _LEAST)):
             yield _as_figure(blanked, each, noun)
 
 
-def _counted_noun(text: str, number: _Number, num_items: int) -> CountedNoun | None:
-    """Return what a number counts and no list of the text has; None if it counts nothing."""
+def _counted_noun(text: str, number: _Number, language: str) -> CountedNoun | None:
+    """Return what a number counts; None if it has a unit, is a year, or counts nothing."""
     if number.unit or not number.is_cardinal or not number.readings[0].isdecimal():
         return None
-    value, is_digits = int(number.readings[0]), text[number.start].isdecimal()
-    if is_digits and value in _YEARS:
+    if text[number.start].isdecimal() and int(number.readings[0]) in _YEARS:
         return None
-    noun = find_counted_noun(text, number.start, number.end, likeliest_language(text))
+    return find_counted_noun(text, number.start, number.end, language)
+
+
+def _needs_no_source(text: str, number: _Number, noun: CountedNoun, num_items: int) -> bool:
+    """Whether a number counts what the text itself has named or lists, or stands in an ordinary phrase."""
+    value = int(number.readings[0])
+    if counts_itself(text, number.start, noun) or value in _enumerated(text, number.start, noun.end, num_items):
+        return True
     pointing = _POINTING.search(text, 0, number.start)
-    if noun is None or (pointing is not None and (pointing["pair"] is None or value == _LEAST)):
-        return None
-    return None if _enumerates(text, number.start, noun.end, num_items) == value else noun
+    return pointing is not None and (pointing["pair"] is None or value == _LEAST)
 
 
-def _enumerates(text: str, start: int, end: int, num_items: int) -> int:
-    """Return how many things a text enumerates after ``end``, or before ``start``; 0 if it does not."""
-    before = _COPULA.search(text, 0, start)
-    if before is not None:
-        return len(_LIST_SEPARATOR.split(text[: before.start()]))
+def _enumerated(text: str, start: int, end: int, num_items: int) -> Iterator[int]:
+    """Yield how many things a text enumerates before ``start``, and after ``end``."""
+    copula = _COPULA.search(text, 0, start)
+    if copula is not None:
+        yield len(_LIST_SEPARATOR.split(text[: copula.start()]))
     mark = _LIST_START.match(text, end)
     if mark is None:
-        return 0
+        return
     stop = _LIST_END.search(text, mark.end())
-    items = text[mark.end() : stop.start() if stop else len(text)].strip()
-    if not items:
-        return num_items
-    found = _LIST_SEPARATOR.split(items)
-    return len(found) if all(len(item.split()) <= _MAX_ITEM_WORDS for item in found) else 0
+    listed = text[mark.end() : stop.start() if stop else len(text)].strip()
+    items = _LIST_SEPARATOR.split(listed) if listed else []
+    if all(len(item.split()) <= _MAX_ITEM_WORDS for item in items):
+        yield len(items) or num_items
 
 
 def _iter_written_dates(text: str) -> Iterator[Figure]:
@@ -146,8 +151,10 @@ def _iter_written_dates(text: str) -> Iterator[Figure]:
 
 
 def _as_figure(text: str, number: _Number, noun: CountedNoun | None = None) -> Figure:
-    unit, end = (number.unit, number.end) if noun is None else (noun.unit, noun.end)
-    return Figure(_OR.join(number.readings), unit, text[number.start : end])
+    unit, start, end = number.unit, number.start, number.end
+    if noun is not None:
+        unit, start, end = noun.unit, noun.start, noun.end
+    return Figure(_OR.join(number.readings), unit, text[start:end])
 
 
 def known_figures(text: str) -> frozenset[str]:
@@ -160,9 +167,7 @@ def known_figures(text: str) -> frozenset[str]:
             known.update(_forms(_scaled_like(each, after), after.unit))
         else:
             known.update(_forms(each.readings, each.unit))
-    if numbers:
-        known.update(_known_nouns(blanked, numbers))
-    known.update(f"1 {noun}" for noun in iter_single_nouns(blanked))
+    known.update(_known_nouns(blanked, numbers))
     return frozenset(known)
 
 
@@ -172,14 +177,19 @@ def known_figures_of(texts: Iterable[str]) -> frozenset[str]:
 
 
 def _known_nouns(text: str, numbers: Sequence[_Number]) -> Iterator[str]:
-    """Yield the numbers of a source with what they count, and what is counted by another number than one."""
-    ends = [0, *(each.end for each in numbers)]
-    starts = [*(each.start for each in numbers[1:]), len(text)]
-    for each, *limits in zip(numbers, ends, starts, strict=False):
-        for noun in iter_source_nouns(text, each.start, each.bare_end, limits):
-            yield from (f"{reading} {noun}" for reading in each.readings)
-            if each.is_cardinal and each.readings[0] not in {"0", "1"}:
-                yield noun
+    """Yield the numbers of a source with what they may count: the words up to the next number, and from the last one."""
+    if not numbers:
+        return
+    language, is_table, start = likeliest_language(text), is_table_row(text), 0
+    for at, each in enumerate(numbers):
+        noun = _counted_noun(text, each, language)
+        others = (other.start for other in numbers[at + 1 :] if has_content(text[each.end : other.start]))
+        before, after = text[start : each.start], text[each.bare_end : next(others, len(text))]
+        units = [*iter_source_nouns(before, after, has_noun=noun is not None)]
+        units += split_nouns(noun.unit) if noun is not None else []
+        units += [ANY_NOUN] if is_table else []
+        yield from (f"{reading} {unit}" for reading in each.readings for unit in units)
+        start = each.end if noun is None else noun.end
 
 
 def missing_figures(figures: Iterable[str], known: frozenset[str]) -> frozenset[str]:
@@ -212,43 +222,18 @@ def without_unit(figure: str) -> str:
     return figure.partition(" ")[0]
 
 
-def find_miscounted(text: str, known: frozenset[str]) -> list[Figure]:
-    """Return each "one" that counts what the sources count with other numbers only, or that says "only one"."""
-    blanked = blank_dates(text)
-    found = []
-    for each in _iter_numbers(blanked):
-        if each.readings != ("1",) or each.certain or each.unit or not _is_small(blanked, each, 1):
-            continue
-        noun = find_single_noun(blanked, each.end)
-        if noun is None or not known.isdisjoint(f"1 {unit}" for unit in meanings(noun.unit)):
-            continue
-        if _EMPHATIC.search(blanked, 0, each.start) or not known.isdisjoint(meanings(noun.unit)):
-            found.append(_as_figure(blanked, each, noun))
-    return found
-
-
 def describe_figure(figure: str, sentence: str) -> str:
     """Return a figure of a sentence in words, as it is written there."""
-    blanked = blank_dates(sentence)
-    numbers = [*_iter_numbers(blanked)]
-    counted = (_as_figure(blanked, each, noun) for each in numbers for noun in _nouns_of(blanked, each))
-    written = [
-        each.text
-        for each in (*_iter_written_dates(sentence), *(_as_figure(blanked, each) for each in numbers), *counted)
-        if figure in {each.key, each.number if not is_counted(each.unit) else ""}
-    ]
+    blanked, language = blank_dates(sentence), likeliest_language(sentence)
+    numbers = [(each, _counted_noun(blanked, each, language)) for each in _iter_numbers(blanked)]
+    written = [*_iter_written_dates(sentence), *(_as_figure(blanked, each, noun) for each, noun in numbers)]
+    by_key = [each.text for each in written if each.key == figure]
     if is_date(figure):
-        return f"the date {written[0].rstrip('.')}"
-    text = written[0] if written else figure
+        return f"the date {by_key[0].rstrip('.')}"
+    bare = (_as_figure(blanked, each).text for each, _ in numbers if _OR.join(each.readings) == figure)
+    text = next(iter([*by_key, *bare]), figure)
     is_plain = " " not in figure and _OR not in figure and re.search(r"\d", text)
     return f"the number {figure if is_plain else text}"
-
-
-def _nouns_of(text: str, number: _Number) -> Iterator[CountedNoun]:
-    noun = find_single_noun(text, number.end) if number.readings == ("1",) and not number.certain else None
-    noun = noun or _counted_noun(text, number, 0)
-    if noun is not None:
-        yield noun
 
 
 def _is_small(text: str, number: _Number, least: int) -> bool:
@@ -267,7 +252,7 @@ def _forms(readings: Iterable[str], unit: str) -> Iterator[str]:
 
 def _measured_forms(figure: str) -> frozenset[str]:
     number, _, unit = figure.partition(" ")
-    units = (*meanings(unit), ANY_NOUN if is_counted(unit) else _ANY_UNIT)
+    units = (*split_nouns(unit), ANY_NOUN) if is_counted(unit) else (*meanings(unit), _ANY_UNIT)
     return frozenset(f"{reading} {each}" for reading in number.split(_OR) for each in units)
 
 

@@ -19,7 +19,6 @@ from llmcli.store.word_ranking import STOP_WORDS, WordRanking
 from llmcli.tasks.claim_verification.claim_terms import figure_forms, find_terms
 from llmcli.tasks.generate.figures import (
     find_figures,
-    find_miscounted,
     known_figures,
     missing_figures,
     supporting_forms,
@@ -170,7 +169,6 @@ def cite_sentence(
         elif missing_figures([number], known):
             bare = without_unit(number)
             unfounded.append(bare if missing_figures([bare], known | sources.known) else number)
-    unfounded += [each.key for each in find_miscounted(sentence, known | sources.known)]
     if not numbers:
         for quote in marked:
             if len(terms & content_terms(quote.text)) >= _MIN_COMMON:
