@@ -53,7 +53,9 @@ _POINTING = re.compile(
 )
 """What comes before a number that counts what a text has named, and before two that it need not have named."""
 _LIST_START = re.compile(r"\s*(?:[:(\u2013\u2014,]|such as|namely|n\u00e4mlich|\u00e0 savoir)\s*", re.IGNORECASE)
-_LIST_SEPARATOR = re.compile(r"\s*(?:[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e)\s+)?|\s(?:and|or|und|oder|et|ou|y|o|e)\s)\s*")
+_LIST_SEPARATOR = re.compile(
+    r"\s*(?:[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e)\s+)?|\s(?:and|or|und|oder|et|ou|y|o|e)\s)\s*"
+)
 _LIST_END = re.compile(r"[.!?:)\u2014]")
 _COPULA = re.compile(r"\s+(?:are|sind|sont|son|sono|s\u00e3o|zijn)\s+(?:the\s+|die\s+|les\s+)?\Z", re.IGNORECASE)
 _MAX_ITEM_WORDS = 6

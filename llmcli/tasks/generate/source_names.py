@@ -2,8 +2,8 @@
 
 A name is a word with a capital that no sentence gives it, or with a capital or a digit inside. Whether the first word of
 a sentence is one is told from what follows it: another capital, a possessive, or a verb (English). German gives every
-noun a capital, so that only words with a form of their own count there (GmbH, CO2), and those after a form of address. In
-titles, in labels before a colon, and at the beginning of Spanish, French, Italian, Portuguese and Dutch sentences, a rare
+noun a capital, so that only words with a form of their own count there (GmbH, CO2), those after a form of address, months,
+and words that are rare or frequent as names only. In titles, in labels before a colon, and at the beginning of Spanish, French, Italian, Portuguese and Dutch sentences, a rare
 word is a name. In a text with capitals, so is a word of a script that has none.
 """
 
@@ -90,7 +90,8 @@ class SourceNames:
                 names = names or self._find_rare(plain, common, language)
                 if only_forms:
                     addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
-                    names = [*filter(has_form, names), *(name for name in addressed if not self._is_known(name))]
+                    addressed_unknown = (name for name in addressed if not self._is_known(name))
+                    names = [*dict.fromkeys([*filter(_is_german_name, names), *addressed_unknown])]
                 found |= dict.fromkeys(_join_adjacent(names, plain))
                 found |= dict.fromkeys(word for word in _find_caseless(plain) if not self._is_known(word))
         return [*found]
@@ -126,6 +127,11 @@ class SourceNames:
             return True
         month = month_number(name)
         return month > 0 and f"{month:02}" in self._months
+
+
+def _is_german_name(word: str) -> bool:
+    """Whether a word with a capital is no noun of German: it has a form of its own, is a month, or rare."""
+    return has_form(word) or month_number(word) > 0 or is_rare(word, _LANGUAGE_OF_CAPITALIZED_NOUNS)
 
 
 def _is_title(sentence: str) -> bool:

@@ -174,7 +174,9 @@ class _SectionReviser:
         names = NameGlossary([outside, revision.change, *self._sources.texts()])
         known = SourceNames([revision.text, revision.change, *self._sources.texts()])
         marked = [read_marks(names.correct(paragraph), len(self._facts)) for paragraph in paragraphs]
-        cited, wrong_numbers = cite_paragraphs(marked, lambda sentence, num_items: self._cite(sentence, lines, num_items))
+        cited, wrong_numbers = cite_paragraphs(
+            marked, lambda sentence, num_items: self._cite(sentence, lines, num_items)
+        )
         body = ("\n" if self._is_list else "\n\n").join(cited)
         words = count_words(strip_marks(body))
         quoted = [Document(f"quote {mark}", _quoted(line)) for mark, line in self._known_quotes.items()]

@@ -136,4 +136,6 @@ def test_a_number_belongs_to_what_it_counts(sentence, source, problems):
 def test_phrases_and_enumerations_need_no_source(sentence):
     """Numbers of ordinary phrases, of the text's own sections, and of what it has named are no figures."""
     assert invented(sentence, "The warehouse has 12 pallets.") == []
-    assert find_figures("There are three approaches:", 3) == frozenset() != find_figures("There are three approaches:", 2)
+    assert (
+        find_figures("There are three approaches:", 3) == frozenset() != find_figures("There are three approaches:", 2)
+    )

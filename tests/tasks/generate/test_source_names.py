@@ -58,6 +58,10 @@ NAMES = SourceNames(
             ["Weber", "Schmidt"],
         ),
         ("Das Lager in der Stadt wird von Frau Larsen mit dem Bagger gebaut.", []),
+        (
+            "Das neue Lager in der Stadt öffnet im August, und das Team in Trondheim hilft der Firma von Lisa.",
+            ["August", "Trondheim", "Lisa"],
+        ),
         ("", []),
     ],
 )

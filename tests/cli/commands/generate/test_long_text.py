@@ -622,6 +622,18 @@ def test_words_and_units_that_no_source_has(llm, write):
     assert not any("twelve" in problem and problem.startswith("the number") for problem in problems)
 
 
+def test_a_number_beside_another_noun(llm, write):
+    """Stands in no source: the warehouse has 12 people, but no 12 vans. Phrases of the language need no source."""
+    said = (
+        "The warehouse has 12 vans and two gates for the work, for one of two reasons.\n\n"
+        "The work at the warehouse takes 12 people, as section 2 says."
+    )
+    run, problems = write_bergen(llm, write, said)
+    assert run.code == 3
+    assert {"the number 12 vans stands in no source", "the number two gates stands in no source"} <= {*problems}
+    assert sum(each.startswith("the number") for each in problems) == 2
+
+
 def test_a_date_that_is_written_otherwise(llm, write):
     """Cites the sentence that has its day and month, with or without the year."""
     run, problems = write_bergen(llm, write, "The new warehouse in Bergen opens on February 3rd.")
