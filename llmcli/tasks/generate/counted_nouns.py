@@ -17,6 +17,11 @@ from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.noun_phrases import closed_class_words
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 ANY_NOUN = "#?"
 """What a number in a table counts."""
 _MARK = "#"
@@ -38,26 +43,26 @@ _SINGULAR_ENDINGS = ("ss", "us", "is", "'s", "\u2019s")
 _IRREGULAR_PLURALS = frozenset({"people", "men", "women", "children", "mice", "data", "media", "criteria", "staff"})
 _PLURAL_ENDINGS = {"en": ("s",), "fr": ("s", "x"), "es": ("s",), "pt": ("s",)}
 _LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
-_ADJECTIVES = frozenset(
+_ADJECTIVES = _words(
     "more other own same such main different separate distinct new last first next previous additional weitere andere"
-    " neue letzte erste verschiedene autres premiers dernières otros otras altri altre".split()
+    " neue letzte erste verschiedene autres premiers dernières otros otras altri altre"
 )
 """Words between a number and its noun that count nothing, although some are also of a closed class."""
 _NAME_BEFORE = re.compile(r"(?P<name>[^\W\d_][\w.+#]*)[ \t\u00a0]\Z")
-_LABELS = frozenset(
+_LABELS = _words(
     "version page level figure table line number release phase stage type option status example rule item article"
     " seite stufe abbildung tabelle zeile nummer phase typ regel beispiel"
-    " niveau tableau ligne numéro versión página nivel línea número".split()
+    " niveau tableau ligne numéro versión página nivel línea número"
 )
 """Nouns that are followed by a number, apart from those of ``_DIVISIONS``."""
-_DIVISIONS = frozenset(
+_DIVISIONS = _words(
     "chapter section part step point kapitel abschnitt teil schritt punkt"
-    " chapitre partie étape capítulo sección parte paso capitolo sezione passo hoofdstuk stap deel".split()
+    " chapitre partie étape capítulo sección parte paso capitolo sezione passo hoofdstuk stap deel"
 )
 """Nouns whose numbers are those of the text itself: "see section 2"."""
-_ABSTRACT = frozenset(
+_ABSTRACT = _words(
     "reasons ways sides things aspects hands halves directions senses worlds times gründe weisen seiten dinge aspekte"
-    " hälften raisons façons côtés choses razones formas lados cosas aspectos modi lati cose aspetti motivi razões".split()
+    " hälften raisons façons côtés choses razones formas lados cosas aspectos modi lati cose aspetti motivi razões"
 )
 """What numbers in words count in ordinary phrases: "one of two reasons", "two sides of the same"."""
 _TABLE = re.compile(r"\||\t|\S {3,}\S")
