@@ -21,7 +21,7 @@ israel italy japan korea mexico norway poland portugal russia scotland spain swe
 alaska california florida texas virginia washington hollywood
 amsterdam athens berlin boston brussels chicago dublin geneva london madrid moscow munich paris rome sydney tokyo
 toronto vienna york
-google hitler lincoln obama
+google hitler lincoln linux microsoft obama unix
 adam albert alexander alice andrew anna anthony arthur barbara benjamin carl charles chris christopher daniel david
 diana edward elizabeth emily emma eric eva george harold helen henry howard jacob james jane jason jennifer jessica joan
 john johnny joseph julia karen kate kevin laura linda lisa louis lucy margaret maria martha martin mary michael nancy
