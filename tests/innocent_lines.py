@@ -855,4 +855,39 @@ Het wachtwoord wordt versleuteld opgeslagen.
 A senha expirou.
 A senha deve conter letras e números.
 """
-LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES, NOTATIONS_AND_SETTINGS)
+PROGRAMS_AND_POINTERS = r"""
+#define ERR_WRONG_PASSPHRASE 0x8009002D
+Het wachtwoord is hoofdlettergevoelig en mag geen spaties bevatten.
+nixpkgs.url = "github:NixOS/nixpkgs/eb7ac10781cfee468024b75a029c1a80fa2cfbc3";
+pub   rsa4096/8B3E21F07C9D4A65 2021-02-11 [SC]
+# requirepass <password>\nprotected-mode yes\ntcp-keepalive 300
+smtp_sasl_password_maps = hash:/etc/postfix/sasl_passwd
+con <- dbConnect(Postgres(), user = "stats", password = Sys.getenv("PGPASS"))
+$secret = Read-Host -AsSecureString "Client secret"
+Passwort: siehe Umschlag im Tresor. Bitte nicht per Mail schicken.
+Wie lautet das WLAN-Passwort im Besprechungsraum?
+Mot de passe : communiqué par téléphone uniquement.
+La parola chiave "static" indica che la variabile conserva il valore.
+User        Last password change   MFA   Status\nbackup      2024-01-08             no    active
+"alg": "SHA-256",\n  "content": "c8232dd3cdaed5356e0f716d285e4b40b932ac434100fe9b7e0e8e935b9e6246"
+    'nslib',\n    'PWD',\n    'SCI',
+        'OPTIONAL', 'PARAMETER', 'PASS', 'PAUSE', 'POINTER',
+numpy/typing/tests/data/pass/dtype.py,sha256=YDuYAb0oKoJc9eOnKJuoPfLbIKOgEdE04_CYxRS4U5I,1070
+You need to pass a `model_id` so that the deck can be tracked.
+if we explicitly pass name=None, then that should be respected
+the slide that is identified by `slide_id`.
+class X509StoreContextError(Exception):  # a secret was wrong
+bytes = PyUnicode_AsUTF8AndSize(obj, &size);  // auth
+    req.add_unredirected_header("Authorization", auth_header)
+userpass += f":{password}"
+proxy_basic_auth_encoding: str = "latin-1",
+self.token = nextchar
+username = password = port = None
+if token is Comment.Single:
+"zh:165fdc7ac4ad61c2cdd1f095e570a873e1135608ae3b3da1e0dd192a655c442a",
+pack-04d0aa8c23ddefba70db5191985311fffa6b672c.idx
+Your password is about to expire.
+spring.datasource.password=@db.password@
+<tr><th>User</th><th>Password</th></tr>\n<tr><td>bob</td><td>siehe Tresor</td></tr>
+"""
+LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES, NOTATIONS_AND_SETTINGS, PROGRAMS_AND_POINTERS)

@@ -222,7 +222,7 @@ MAX_WORD_CHARS = 24
 """How many characters before a number are searched for a word such as "phone"."""
 
 
-_IDENTIFIER_BEFORE = re.compile(r"[A-Za-z]{2}\.\Z")
+_IDENTIFIER_BEFORE = re.compile(r"[A-Za-z]{2}\.\Z|[0-9]{4}/S \Z")
 _IDENTIFIER_AFTER = re.compile(r"-(?:[A-Za-z]{1,3}[0-9]|[0-9]{1,6}-?[A-Za-z])")
 """Number of a product, a DOI: letters and digits joined to a number."""
 

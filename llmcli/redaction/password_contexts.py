@@ -110,10 +110,9 @@ ASSIGNMENTS = (
     Format("user of SNMP version 3", r"createuser[ \t]{1,4}(?:-e[ \t]\S{1,40}[ \t])?\S{1,40}[ \t]{1,4}(?:md5|sha[0-9-]{0,8})[ \t]{1,4}\"?(?P<b>[^\s\"]{4,64})\"?(?:[ \t]{1,4}(?:aes|des)[0-9-]{0,8}[ \t]{1,4}\"?(?P<x>[^\s\"]{4,64})\"?)?", "createUser bob SHA \u27e6oyster77\u27e7 AES", "createUser bob", "Net-SNMP", ("createuser",)),
     Format("key of a wireless network", r"(?:key content|schl\u00fcsselinhalt|contenu de la cl\u00e9|contenido de la clave|contenuto chiave)[ \t]{0,24}:[ \t]{1,4}(?P<b>\S{8,63})", "Key Content : \u27e64471902836\u27e7", "Key Content :", "Windows", ("key content", "schl\u00fcsselinhalt", "contenu de la cl", "contenido de la clave", "contenuto chiave")),
     Format("name and password in a file of OpenVPN", r"<auth-user-pass>\s{0,8}\n[^\r\n<]{1,80}\r?\n(?P<b>[^\r\n<]{2,128})\r?\n</", "<auth-user-pass>\nbob\n\u27e6oyster77\u27e7\n</auth-user-pass>", "auth-user-pass login.conf", "OpenVPN", ("<auth-user-pass>",)),
-    Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})|:[ \t]{0,4}(?:eap|xauth|ntlm|(?:rsa|ecdsa|pkcs8|p12)[ \t]\S{1,80})[ \t]{1,8}\"(?P<v>[^\"\r\n]{3,128})\"", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk", ": eap", ": xauth", ": ntlm", ": rsa", ": ecdsa", ": pkcs8", ": p12")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
-    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})(?![ \t]=)", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
 """Forms in which a name stands before its value."""
 
@@ -138,10 +137,11 @@ STATEMENTS = (
     Format("functions that encrypt or hash", _call(r"(?:pgp_sym_(?:en|de)crypt|(?:aes|des)_(?:en|de)crypt|encryptbypassphrase|openssl_encrypt)", "1,2"), "SELECT pgp_sym_encrypt('data', '\u27e6sparrow\u27e7')", "pgp_sym_encrypt(a, b)", "PostgreSQL, MySQL", ("crypt",)),
     Format("functions that hash a password", _call(r"(?:crypt|bcrypt\.(?:hash(?:sync|pw)?|check_?pw|compare(?:sync)?)|hashpw|checkpw|password_hash|password_verify|make_password|check_password|verify_password|generate_password_hash|argon2\.\w{1,20}|scrypt|pbkdf2\w{0,8}|htpasswd|pwhash\.\w{1,20}|password_hasher\.\w{1,20})", 0),
            'bcrypt.hashpw(b"\u27e6tiger\u27e7", salt)', "bcrypt.hashpw(password, salt)", "bcrypt, PHP, Django", ("crypt", "hash", "pw(", "password", "pbkdf2", "argon2")),
-    Format("function for a login: name, password", _call(r"(?:\w{0,30}\.)?(?:log_?in|sign_?in|logon|auth(?:enticate)?|basic_?auth|set_?basic_?auth|http_?basic_?auth\w{0,10}|http_?digest_?auth|network_?credential|password_?authentication|username_?password_?\w{0,16}|credentials?(?:\.\w{1,12})?|password_?credentials?|create_?user|add_?user|register|signup|sign_?up|client\.login|connect_?as|password_?auth|plain_?auth|user_?info|url\.userpassword|userpassword|with_?credentials|set_?credentials|username_pw_set|ldap_?bind|simple_bind_s?|bind_s?|\$?\w{0,12}->login|basicauth)", 1),
+    Format("function for a login: name, password", _call(r"(?:\w{0,30}\.)?(?:log_?in|sign_?in|logon|auth(?:enticate)?|basic_?auth|set_?basic_?auth|http_?basic_?auth\w{0,10}|http_?digest_?auth|network_?credential|password_?authentication|username_?password_?\w{0,16}|credentials?(?:\.\w{1,12})?|password_?credentials?|create_?user|add_?user|register|signup|sign_?up|client\.login|connect_?as|password_?auth|plain_?auth|user_?info|url\.userpassword|userpassword|with_?credentials|set_?credentials|username_pw_set|wifi\.begin|ldap_?bind|simple_bind_s?|bind_s?|\$?\w{0,12}->login|basicauth)", 1),
            'new NetworkCredential("bob", "\u27e6tiger\u27e7")', 'login("bob", password)', "libraries of many languages", ("(",)),
     Format("function for a connection: host, name, password", _call(r"(?:\w{0,30}(?:::|->|\.))?(?:mysqli(?:_connect)?|get_?connection|pdo|connect|oci_connect|pconnect|mysql_connect|odbc_connect|ibase_connect|createaccount|smtp\.plainauth|plainauth|drivermanager\.getconnection|ldap_bind|createuserwithemailandpassword|signinwithemailandpassword|ftp_login|ssh2_auth_password)", 2),
            'DriverManager.getConnection(url, "bob", "\u27e6tiger\u27e7")', "connect(host, user, password)", "JDBC, PHP, Perl DBI", ("(",)),
+    Format("connection of Perl", r"dbi->connect\(\s{0,8}" + _ARG + r"\s{0,2},\s{0,8}" + _ARG + r"\s{0,2},\s{0,8}qq?\{(?P<v>[^{}\r\n]{3,128})\}", 'DBI->connect("dbi:Pg:dbname=a", "bob", q{\u27e6oyster42\u27e7})', 'DBI->connect("dbi:Pg:dbname=a", "bob", q{})', "Perl DBI", ("dbi->connect",)),
     Format("keyword argument auth", r"\bauth\s?[=:]\s?[(\[{]\s{0,2}(?:user(?:name)?:\s?)?" + _ARG + r"\s{0,2},\s{0,4}(?:pass(?:word)?:\s?)?" + _QUOTED, 'auth=("bob", "\u27e6tiger\u27e7")', "auth=(user, password)", "requests, httpx", ("auth",)),
     Format("plain text to a secure string", r"convertto-securestring(?:[ \t]+-(?:asplaintext|force|string))*[ \t]+(?P<q>[\"'])(?P<v>[^\"'\r\n]{1,128})(?P=q)", 'ConvertTo-SecureString "\u27e6Winter2024!\u27e7" -AsPlainText', "ConvertTo-SecureString $p", "PowerShell", ("securestring",)),
     Format("answer of expect", r"expect\w{0,10}[ (\"'{*:]{1,6}[^\r\n]{0,30}(?:assw|asscode|assphrase|\bpin)[^\r\n]{0,40}(?:\r?\n|[;{])[ \t]{0,12}(?:child\.|\w{1,12}\.)?send(?:line)?[ \t(]{1,3}(?:-- )?(?P<q>[\"'])(?P<v>(?:(?!(?P=q)|\\[rn])[^\r\n]){2,128})", 'expect "assword:"\nsend "\u27e6tiger\u27e7\\r"', 'expect "$ "\nsend "ls\\r"', "expect, pexpect", ("expect",)),
@@ -161,7 +161,8 @@ PROGRAMS = (
     ),
     Format(
         "word behind a word of an option",
-        r"(?:nmcli|rclone|iwconfig|wpa_passphrase|netsh|pdftk|wpa_cli|iwctl|snmpusm|mdbtools|qpdf|ipmitool|cryptsetup|chap|iscsiadm|wifi)\b[^\r\n|;&]{0,160}?(?:[ \t](?:password|pass|passphrase|psk|input_pw|user_pw|owner_pw|wifi-sec\.psk|802-11-wireless-security\.psk)[ \t=]|keymaterial=|[ \t]key[ \t](?:s:)?)\"?(?P<b>[^\s\"']{3,128})",
+        r"(?:nmcli|rclone|iwconfig|wpa_passphrase|netsh|pdftk|wpa_cli|iwctl|snmpusm|mdbtools|qpdf|ipmitool|cryptsetup|chap|iscsiadm|wifi)\b[^\r\n|;&]{0,160}?(?:[ \t](?:password|pass|passphrase|psk|input_pw|user_pw|owner_pw|wifi-sec\.psk|802-11-wireless-security\.psk)[ \t=]|keymaterial=|[ \t]key[ \t](?:s:)?)"
+        + _ARGUMENT,
         "nmcli dev wifi connect Home password \u27e6oyster\u27e7",
         "nmcli dev wifi list",
         _DOC,
@@ -233,6 +234,7 @@ PROGRAMS = (
     Format("commands that add a user", r"(?:rabbitmqctl[ \t]+(?:add_user|change_password|authenticate_user)|kadmin\S{0,6}[^\r\n]{0,40}addprinc -pw|occ user:add|mysqladmin[^\r\n]{0,80}[ \t]password|vault login|railway login|heroku auth:token|gh auth login --with-token|pass insert|security add-generic-password[^\r\n]{0,100}-w|security unlock-keychain -p|rclone obscure|cmdkey[^\r\n]{0,80}/pass:|mosquitto_passwd -b \S+|saslpasswd2[^\r\n]{0,60}-p|emqx_ctl[^\r\n]{0,40}|mc alias set \S+ \S+ \S+|mc config host add \S+ \S+ \S+)[ \t]+(?:(?<=_user )[\w.@-]{1,40}[ \t]+|(?<=_password )[\w.@-]{1,40}[ \t]+|(?<=-b \S)\S{1,40}[ \t]+)?".replace(r"|(?<=-b \S)\S{1,40}[ \t]+", "") + _ARGUMENT, "rabbitmqctl add_user bob \u27e6tiger\u27e7", "rabbitmqctl list_users", _DOC, ("rabbitmqctl", "kadmin", "mysqladmin", "vault login", "auth:token", "security ", "saslpasswd", "mc alias", "mc config", "rclone obscure")),
     Format("Oracle: name/password@database", r"(?:(?:sqlplus|expdp|impdp|exp|imp|rman|sqlldr|tkprof|connect|conn|sqlcl|sql)[ \t](?:-\w{1,8}[ \t]){0,3}(?:userid=|target )?[\"']?|thin:|oci:|userid=[\"']?)[\w$#]{1,30}/(?P<b>[^\s@/\"']{2,64})(?=@|[\s\"']|$)", "sqlplus scott/\u27e6tiger\u27e7@//db:1521/XE", "sqlplus / as sysdba", "Oracle", ("sqlplus", "expdp", "impdp", "exp ", "imp ", "rman", "sqlldr", "conn", "thin:", "oci:", "userid", "sql ")),
     Format(".pgpass", r"^[\w.*-]{1,100}:(?:[0-9]{1,5}|\*):[\w.*-]{1,64}:[\w.*@-]{1,64}:(?P<b>(?:\\.|[^\s:\\]){3,128})[ \t]{0,4}$", "db.example.com:5432:shop:bob:\u27e6sparrow\u27e7", "a:1:b:c:", "PostgreSQL", (":",)),
+    Format("map of logins of a mail server", r"^\[[\w.-]{3,80}\](?::[0-9]{1,5})?[ \t]{1,40}[^\s:]{1,80}:(?P<b>\S{4,128})[ \t]{0,4}$", "[smtp.example.net]:587 bob:\u27e6oyster77\u27e7", "[smtp.example.net]:587", "Postfix", ("]",)),
     Format("login of a session", r"(?:331[ -]|\+ok|(?<![a-z])user[ \t])[^\r\n]{0,120}\r?\n[^\r\n]{0,40}(?<![a-z])(?P<up>pass)[ \t]{1,4}(?P<b>\S{3,128})", "USER bob\n331 Please specify\nPASS \u27e6tigerlily\u27e7", "331 Please specify\npass it on", "RFC 959, RFC 1939", ("pass",)),
     Format("login at services of IRC", r"(?:nickserv|chanserv)[ \t:]{1,3}(?:identify|register)[ \t](?P<b>\S{4,64})", "/msg NickServ IDENTIFY \u27e6tigerlily\u27e7", "NickServ: identify", "Atheme, Anope", ("nickserv", "chanserv")),
     Format("code of a wireless network", r"wifi:(?:[a-z]{1,2}:[^;\r\n]{0,64};){0,4}p:(?P<b>(?:\\.|[^;\\\r\n]){4,63});", "WIFI:S:Home;T:WPA;P:\u27e6tigerlily\u27e7;;", "WIFI:S:Guests;T:nopass;;", "ZXing", ("wifi:",)),
@@ -332,6 +334,7 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
     if (
         (quoted and not is_varied(value) and text[end + 1 : end + 2] in _ITEM_ENDS and _ITEM_BEFORE.search(before_name))
         or (not quoted and not is_varied(value) and _MEMBER_BEFORE.search(before_name))
+        or (not quoted and text.startswith(" = ", start + len(value)))
         or (groups.get("q") == "`" and (" " in value or ':"' in value))
         or is_placeholder(value)
         or is_prose(value)
@@ -416,7 +419,8 @@ def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> 
 
 def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end].partition("</")[0].rstrip(".,;:?)")
-    if text[start:end].endswith(":") or value.startswith("?"):  # a tag of a field, a message of the shell
+    is_target = text.startswith(" = ", end)  # of an assignment
+    if is_target or text[start:end].endswith(":") or value.startswith("?"):  # a tag of a field, a message of the shell
         return 0
     if is_placeholder(value) or is_prose(value) or is_expression(value):
         return 0

@@ -31,6 +31,11 @@ _CELL = re.compile(r"(?:[^,'\"()]|'(?:[^'\r\n]|''){0,200}'|\"[^\"\r\n]{0,200}\"|
 _SQL_STRING = re.compile(r"'(?P<v>(?:[^'\r\n]|''){1,200})'|\"(?P<d>[^\"\r\n]{1,200})\"")
 _SECRET_KIND = re.compile(r"^kind:[ \t]{1,4}[\"']?secret[\"']?[ \t]{0,8}$", re.MULTILINE)
 _DATA_LINE = re.compile(r"^[ \t]{1,12}[\w.-]{1,80}:[ \t]{1,4}[\"']?(?P<v>[^\s\"'|>#][^\r\n\"']{1,4000})", re.MULTILINE)
+_HTML_TABLE = re.compile(r"<tr\b(?:(?!</table)[^<]|<(?!/table)){0,200000}")
+_HTML_ROW = re.compile(r"<tr\b[^<]*(?:<(?!tr\b)[^<]*)*")
+_HTML_CELL = re.compile(
+    r"<t[hd]\b[^>]{0,200}>\s{0,80}(?:<(?:code|b|strong|kbd|tt|em|i|span|p)\b[^>]{0,100}>\s{0,8}){0,3}(?P<v>[^<]{0,200})"
+)
 _MAX_ROWS = 100_000
 _MAX_LINE_CHARS = 2000
 
@@ -111,6 +116,24 @@ def _split(line: str, separator: str) -> list[Range]:
         spans.append((at, at + len(cell)))
         at += len(cell) + 1
     return spans
+
+
+def find_html_cells(index: TextIndex) -> Iterator[Range]:
+    """Yield the cells of a table in HTML below a header such as "password"."""
+    text, lowered = index.text, index.lowered
+    for table in _HTML_TABLE.finditer(lowered):
+        columns: frozenset[int] = frozenset()
+        for row in _HTML_ROW.finditer(lowered, *table.span()):
+            cells = [cell.span("v") for cell in _HTML_CELL.finditer(lowered, *row.span())]
+            headers = frozenset(
+                number for number, cell in enumerate(cells) if _HEADER.fullmatch(lowered[slice(*cell)].strip())
+            )
+            columns = headers or columns
+            for number in columns - headers:
+                if number < len(cells) and (value := text[slice(*cells[number])].strip()):
+                    first = cells[number][0] + text[slice(*cells[number])].index(value)
+                    if not (is_placeholder(value) or is_prose(value) or is_status_word(value)):
+                        yield first, first + len(value)
 
 
 def find_inserted(index: TextIndex) -> Iterator[Range]:
