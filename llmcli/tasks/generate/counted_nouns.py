@@ -40,7 +40,7 @@ _OF = re.compile(
 _ENDING = re.compile(r"(?<=...)(?:ies|ern|es|en|er|[aeinoxy])\Z")
 """Of a singular or plural in one of the languages."""
 _SINGULAR_ENDINGS = ("ss", "us", "is", "'s", "\u2019s")
-_IRREGULAR_PLURALS = frozenset({"people", "men", "women", "children", "mice", "data", "media", "criteria", "staff"})
+_IRREGULAR_PLURALS = frozenset({"people", "men", "women", "children", "mice", "criteria"})
 _PLURAL_ENDINGS = {"en": ("s",), "fr": ("s", "x"), "es": ("s",), "pt": ("s",)}
 _LANGUAGE_OF_CAPITALIZED_NOUNS = "de"
 _ADJECTIVES = _words(

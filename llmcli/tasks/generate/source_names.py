@@ -50,6 +50,12 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]?")
 _LABEL = re.compile(r"\W*(?P<label>[^\W\d_][^:.!?]{1,40}?)[*_]*:(?=[*_\s]|\Z)")
 """What a line is about, before a colon."""
 _MAX_LABEL_WORDS = 4
+_IDENTIFIER = re.compile(
+    r"`(?P<quoted>[^\W\d_][\w.]*\w)(?:\(\))?`|(?<![\w/.:=?&#-])(?:(?P<called>[^\W\d_][\w.]*\w)\(\)"
+    r"|(?P<joined>[^\W_]+(?:_[^\W_]+)+)(?![\w/]))"
+)
+"""A name of a program in any case: in backquotes, before parentheses, or with an underscore."""
+_FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 _SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
 
@@ -63,6 +69,10 @@ class SourceNames:
     @cached_property
     def _terms(self) -> frozenset[str]:
         return frozenset(term for text in self._texts for term in find_terms(text))
+
+    @cached_property
+    def _searched(self) -> str:
+        return "\n".join(self._texts).casefold()
 
     @cached_property
     def _months(self) -> frozenset[str]:
@@ -94,7 +104,8 @@ class SourceNames:
                     names = [*dict.fromkeys([*filter(_is_german_name, names), *addressed_unknown])]
                 found |= dict.fromkeys(_join_adjacent(names, plain))
                 found |= dict.fromkeys(word for word in _find_caseless(plain) if not self._is_known(word))
-        return [*found]
+        identifiers = (match[match.lastgroup or 0] for match in _IDENTIFIER.finditer(_FENCED.sub("", text)))
+        return [*(found | dict.fromkeys(name for name in identifiers if name.casefold() not in self._searched))]
 
     @cached_property
     def _language(self) -> str:

@@ -70,6 +70,16 @@ def test_names_that_stand_in_no_source(text, unknown):
     assert NAMES.find_unknown(text) == unknown
 
 
+def test_identifiers_are_names_in_any_case():
+    """In backquotes, before parentheses, or with an underscore; not in addresses, quoted phrases and examples of code."""
+    names = SourceNames(["Call `sorted`, or load_file with os.path."])
+    text = "It has `sorted()`, `heapq.merge`, load_file, add_task() and file_name; `two words`, `os.path`."
+    assert names.find_unknown(text) == ["heapq.merge", "add_task", "file_name"]
+    assert (
+        names.find_unknown("See https://x.org/a_b?c_d=e_f, and _this phrase_.\n```\nmy_list = new_list()\n```\n") == []
+    )
+
+
 def test_initials_are_compared_as_one_name():
     """The letters by themselves may stand in the sources."""
     names = SourceNames(["Flags are a, b and f. The U.S. and the UK have more."])
