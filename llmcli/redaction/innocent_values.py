@@ -28,7 +28,7 @@ _LETTERS_AS_DIGITS = re.compile(
 )
 """A word in which a digit stands for a vowel ("m4rble"): part of a password, not of a program."""
 _WORD_FOR_PASSWORD = re.compile(
-    r"(?i:contrase[\u00f1n]a|contrasenya|mot de passe|motdepasse|senha|palavra-passe|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?|adgangskode|adgangsord|salasana|passord|lykilor\u00f0|jelsz\u00f3|[\u015fs]ifre"
+    r"(?i:geheimnis|segreto|secreto|segredo|contrase[\u00f1n]a|contrasenya|mot de passe|motdepasse|senha|palavra-passe|wachtwoord|has\u0142o|heslo|l\u00f6senord|parola(?: d'ordine)?|adgangskode|adgangsord|salasana|passord|lykilor\u00f0|jelsz\u00f3|[\u015fs]ifre"
     r"|lozinka|gesl[oa]|parool|slapta\u017eodis|\u043f\u0430\u0440\u043e\u043b[\u044c\u0430\u0435\u044f\u0438]?|\u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2|\u5bc6\u7801|\u5bc6\u78bc|\u53e3\u4ee4|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\uc554\ud638"
     r"|m\u1eadt kh\u1ea9u|kata sandi|\u05e1\u05d9\u05e1\u05de\u05d4|\u0643\u0644\u0645\u0629 (?:\u0627\u0644)?\u0645\u0631\u0648\u0631)s?"
 )
@@ -59,7 +59,9 @@ _REMARK = re.compile(
     r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?|\([0-9]{1,5}\)?|error=.*|[\^~>=<]{1,2} ?v?[0-9]{1,4}(?:\.[0-9x*]{1,6}){1,3}(?:-[\w.]{1,20})?)"
 )
 """A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
-_CONSTANT = re.compile(r"0[xX][0-9A-Fa-f]{1,8}[uUlL]{0,3}|[a-z]{2,12}:~?/[\w./@-]{1,200}")
+_CONSTANT = re.compile(
+    r"(?:dword|qword|hex(?:\([0-9a-f]\))?):[0-9a-f,\\ ]{1,400}|0[xX][0-9A-Fa-f]{1,8}[uUlL]{0,3}|[a-z]{2,12}:~?/[\w./@-]{1,200}"
+)
 """A number of a program; a file with its type ("hash:/etc/postfix/sasl_passwd")."""
 _CMDLET = re.compile(r"(?:Get|Read|New|ConvertTo|ConvertFrom|Import|Invoke|Set|Export|Out|Select)-[A-Z][A-Za-z]{2,30}")
 _POINTER = re.compile(
@@ -103,6 +105,29 @@ def names_kept_secret(text: str, start: int) -> bool:
     return _NAMED_SECRET.search(text, max(0, start - _MAX_COMMAND_CHARS), start) is not None
 
 
+_INNOCENT = re.compile(
+    "|".join(
+        f"(?:{each.pattern})"
+        for each in (
+            _PLACEHOLDER,  # the first, since it refers to its own group
+            _SECRET_NAME,
+            _WORD_FOR_PASSWORD,
+            _PATH,
+            _VARIABLE_PATH,
+            _REMARK,
+            _NAME_OF_SECRET,
+            _TEST_NAME,
+            _ALGORITHM,
+            _FIELD,
+            _CONSTANT,
+            _CMDLET,
+            _SELECTOR,
+            _COUNTS,
+        )
+    )
+)
+
+
 def is_placeholder(value: str) -> bool:
     """Return whether a value stands for another one: a variable, a placeholder, a type, a status, a path, an address."""
     if _COMMAND.fullmatch(value.strip("\"' ")):
@@ -110,21 +135,8 @@ def is_placeholder(value: str) -> bool:
     value = _MORE_PARAMETERS.sub("", value.strip().strip("\"'`").rstrip(":?,; "))
     return (
         not any(map(str.isalnum, value))
-        or _PLACEHOLDER.fullmatch(value) is not None
+        or _INNOCENT.fullmatch(value) is not None
         or _REFERENCE.match(value) is not None
-        or _SECRET_NAME.fullmatch(value) is not None
-        or _WORD_FOR_PASSWORD.fullmatch(value) is not None
-        or _PATH.fullmatch(value) is not None
-        or _VARIABLE_PATH.fullmatch(value) is not None
-        or _REMARK.fullmatch(value) is not None
-        or _NAME_OF_SECRET.fullmatch(value) is not None
-        or _TEST_NAME.fullmatch(value) is not None
-        or _ALGORITHM.fullmatch(value) is not None
-        or _FIELD.fullmatch(value) is not None
-        or _CONSTANT.fullmatch(value) is not None
-        or _CMDLET.fullmatch(value) is not None
-        or _SELECTOR.fullmatch(value) is not None
-        or _COUNTS.fullmatch(value) is not None
         or (_OPEN_END.fullmatch(value) is not None and _SECRET_NAME.fullmatch(value.rstrip(")]}>")) is not None)
     )
 

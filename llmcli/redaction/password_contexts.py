@@ -107,7 +107,7 @@ ASSIGNMENTS = (
     Format("name and password in a file of OpenVPN", r"<auth-user-pass>\s{0,8}\n[^\r\n<]{1,80}\r?\n(?P<b>[^\r\n<]{2,128})\r?\n</", "<auth-user-pass>\nbob\n\u27e6oyster77\u27e7\n</auth-user-pass>", "auth-user-pass login.conf", "OpenVPN", ("<auth-user-pass>",)),
     Format("shared key of IPsec", r"(?:isakmp key(?: [0-9])?|:[ \t]{0,4}psk)[ \t]{1,8}\"?(?P<b>[^\s\"]{4,128})|:[ \t]{0,4}(?:eap|xauth|ntlm|(?:rsa|ecdsa|pkcs8|p12)[ \t]\S{1,80})[ \t]{1,8}\"(?P<v>[^\"\r\n]{3,128})\"", "crypto isakmp key \u27e6tigers1\u27e7 address 1.2.3.4", "crypto isakmp policy 10", "Cisco IOS, strongSwan", ("isakmp key", "psk", ": eap", ": xauth", ": ntlm", ": rsa", ": ecdsa", ": pkcs8", ": p12")),
     Format("parameter of an address or form", r"[?&;](?:[\w.-]{0,30})(?P<n>" + STRONG + r"|token|api_?key|access_?token|sig|signature)(?:=|%3d)(?P<b>[^\s&;\"'<>]{3,400})", "username=bob&password=\u27e6tiger\u27e7&x=1", "?password=&x=1", "WHATWG URL", ("=", "%3d")),
-    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s{}]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
+    Format("connection string", r"(?:^|[;\"' ])(?:password|pwd|user password|accountkey|sharedaccesskey|sharedsecretvalue)[ \t]?=[ \t]?\{?(?P<b>[^;`\"'\s]{3,200})", "Server=h;User Id=bob;Password=\u27e6tiger\u27e7;", "Server=h;Trusted_Connection=yes;", "ODBC, ADO.NET, Azure", ("password", "pwd", "accountkey", "sharedaccess")),
 )  # fmt: skip
 """Forms in which a name stands before its value."""
 
@@ -134,7 +134,7 @@ STATEMENTS = (
            'bcrypt.hashpw(b"\u27e6tiger\u27e7", salt)', "bcrypt.hashpw(password, salt)", "bcrypt, PHP, Django", ("crypt", "hash", "pw(", "password", "pbkdf2", "argon2")),
     Format("function for a login: name, password", _call(r"(?:\w{0,30}\.)?(?:log_?in|sign_?in|logon|auth(?:enticate)?|basic_?auth|set_?basic_?auth|http_?basic_?auth\w{0,10}|http_?digest_?auth|network_?credential|password_?authentication|username_?password_?\w{0,16}|credentials?(?:\.\w{1,12})?|password_?credentials?|create_?user|add_?user|register|signup|sign_?up|client\.login|connect_?as|password_?auth|plain_?auth|user_?info|url\.userpassword|userpassword|with_?credentials|set_?credentials|username_pw_set|wifi\.begin|ldap_?bind|simple_bind_s?|bind_s?|\$?\w{0,12}->login|basicauth)", 1),
            'new NetworkCredential("bob", "\u27e6tiger\u27e7")', 'login("bob", password)', "libraries of many languages", ("(",)),
-    Format("function for a connection: host, name, password", _call(r"(?:\w{0,30}(?:::|->|\.))?(?:mysqli(?:_connect)?|get_?connection|pdo|connect|oci_connect|pconnect|mysql_connect|odbc_connect|ibase_connect|createaccount|smtp\.plainauth|plainauth|drivermanager\.getconnection|ldap_bind|createuserwithemailandpassword|signinwithemailandpassword|ftp_login|ssh2_auth_password)", 2),
+    Format("function for a connection: host, name, password", _call(r"(?:\w{0,30}(?:::|->|\.))?(?:mysqli(?:_connect)?|get_?connection|pdo(?:->__construct)?|connect|oci_connect|pconnect|mysql_connect|odbc_connect|ibase_connect|createaccount|smtp\.plainauth|plainauth|drivermanager\.getconnection|ldap_bind|createuserwithemailandpassword|signinwithemailandpassword|ftp_login|ssh2_auth_password)", 2),
            'DriverManager.getConnection(url, "bob", "\u27e6tiger\u27e7")', "connect(host, user, password)", "JDBC, PHP, Perl DBI", ("(",)),
     Format("connection of Perl", r"dbi->connect\(\s{0,8}" + _ARG + r"\s{0,2},\s{0,8}" + _ARG + r"\s{0,2},\s{0,8}qq?\{(?P<v>[^{}\r\n]{3,128})\}", 'DBI->connect("dbi:Pg:dbname=a", "bob", q{\u27e6oyster42\u27e7})', 'DBI->connect("dbi:Pg:dbname=a", "bob", q{})', "Perl DBI", ("dbi->connect",)),
     Format("keyword argument auth", r"\bauth\s?[=:]\s?[(\[{]\s{0,2}(?:user(?:name)?:\s?)?" + _ARG + r"\s{0,2},\s{0,4}(?:pass(?:word)?:\s?)?" + _QUOTED, 'auth=("bob", "\u27e6tiger\u27e7")', "auth=(user, password)", "requests, httpx", ("auth",)),
@@ -248,7 +248,7 @@ def _trim_bare(text: str, start: int, end: int) -> str:
     if value.endswith((",", ";")) and value[:-1].replace("_", "").isalpha():
         return ""  # a variable in a program
     if value.endswith((")", "]", "}")) and not any(sign in value for sign in "([{"):
-        value = value.rstrip(")]}") if value.rstrip(")]}").replace("_", "").isalpha() else value
+        value = value.rstrip(")]}") if value.rstrip(")]}").replace("_", "").replace(".", "").isalpha() else value
     return value.rstrip(",;.").removesuffix('"').removesuffix("'")
 
 
@@ -305,12 +305,16 @@ def _judge_statement(text: str, _match: re.Match[str], start: int, end: int) -> 
     return 0 if is_placeholder(value) or is_prose(value) or is_status_word(value) else end
 
 
+_NAMES_AND_NUMBER = re.compile(r"[A-Z][a-z]{2,}(?:\.[A-Z][a-z]{2,}){1,3}[0-9]{1,4}")
+"""Capitalized words joined by dots, with a number: no attribute in a program."""
+
+
 def _judge_sentence(text: str, _match: re.Match[str], start: int, end: int) -> int:
     value = text[start:end].partition("</")[0].rstrip(".,;:?)")
     is_target = text.startswith(" = ", end)  # of an assignment
     if is_target or text[start:end].endswith(":") or value.startswith("?"):  # a tag of a field, a message of the shell
         return 0
-    if is_placeholder(value) or is_prose(value) or is_expression(value):
+    if is_placeholder(value) or is_prose(value) or (is_expression(value) and not _NAMES_AND_NUMBER.fullmatch(value)):
         return 0
     pieces = re.split(r"[-_ /']", value)
     if all(piece == "" or is_status_word(piece) for piece in pieces):

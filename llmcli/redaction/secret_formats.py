@@ -467,7 +467,7 @@ def _is_no_secret(text: str, word: re.Match[str], assignment: re.Match[str], val
     operator = assignment["operator"]
     if (
         is_placeholder(value)
-        or (not operator.strip(" =\t\r\n") and names_kept_secret(text, assignment.start(assignment.lastgroup or "")))
+        or (not operator.strip(" =:\t\r\n") and names_kept_secret(text, assignment.start(assignment.lastgroup or "")))
         or INNOCENT_NAME.search(lower(text[word.start() : word.end()] + (assignment["suffix"] or "")))
     ):
         return True

@@ -86,11 +86,11 @@ LONG_TEXTS = {
 
 @pytest.mark.parametrize("name", LONG_TEXTS)
 def test_the_time_grows_with_the_length(name):
-    """Long texts take about a millisecond a KB; the square of the length would take minutes."""
+    """Long texts take a few milliseconds a KB; the square of the length would take minutes."""
     text = LONG_TEXTS[name]
     started = time.process_time()
     find_private(text, KINDS)
-    assert time.process_time() - started < len(text) / 1024 * 0.008
+    assert time.process_time() - started < len(text) / 1024 * 0.03
 
 
 def test_a_sentence_of_the_guide_names_every_innocent_placeholder():
