@@ -65,7 +65,8 @@ _ABSTRACT = _words(
     " hälften raisons façons côtés choses razones formas lados cosas aspectos modi lati cose aspetti motivi razões"
 )
 """What numbers in words count in ordinary phrases: "one of two reasons", "two sides of the same"."""
-_TABLE = re.compile(r"\||\t|\S {3,}\S")
+_CELL_START = re.compile(r"(?:^|[|\t]|[ ]{2})[ \t]*\Z")
+_CELL_END = re.compile(r"[ \t]*(?:[|\t]|[ ]{2}|\Z)")
 
 
 @frozen
@@ -126,9 +127,12 @@ def iter_source_nouns(before: str, after: str, *, has_noun: bool) -> Iterator[st
         yield from islice(_units(reversed(_WORD.findall(before))), _SOURCE_WORDS)
 
 
-def is_table_row(text: str) -> bool:
-    """Whether a sentence of a source is a row of a table."""
-    return _TABLE.search(text) is not None
+def is_table_cell(text: str, start: int, end: int) -> bool:
+    """Return whether a number stands alone in a cell of a table."""
+    line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    before, after = text[line_start:start], text[end : None if line_end < 0 else line_end]
+    is_alone = _CELL_START.search(before) is not None and _CELL_END.match(after) is not None
+    return is_alone and bool(before.strip() or after.strip())
 
 
 def has_content(text: str) -> bool:

@@ -29,7 +29,7 @@ from llmcli.tasks.generate.counted_nouns import (
     find_counted_noun,
     has_content,
     is_counted,
-    is_table_row,
+    is_table_cell,
     iter_source_nouns,
     split_nouns,
 )
@@ -182,14 +182,14 @@ def _known_nouns(text: str, numbers: Sequence[_Number]) -> Iterator[str]:
     """Yield the numbers of a source with what they may count: the words up to the next number, and from the last one."""
     if not numbers:
         return
-    language, is_table, start = likeliest_language(text), is_table_row(text), 0
+    language, start = likeliest_language(text), 0
     for at, each in enumerate(numbers):
         noun = _counted_noun(text, each, language)
         others = (other.start for other in numbers[at + 1 :] if has_content(text[each.end : other.start]))
         before, after = text[start : each.start], text[each.bare_end : next(others, len(text))]
         units = [*iter_source_nouns(before, after, has_noun=noun is not None)]
         units += split_nouns(noun.unit) if noun is not None else []
-        units += [ANY_NOUN] if is_table else []
+        units += [ANY_NOUN] if is_table_cell(text, each.start, each.bare_end) else []
         yield from (f"{reading} {unit}" for reading in each.readings for unit in units)
         start = each.end if noun is None else noun.end
 

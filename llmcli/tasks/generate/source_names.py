@@ -47,6 +47,8 @@ _HONORIFICS = "Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Rev|Gen|Col|Capt|Lt|Sgt|Gov|Sen"
 _ABBREVIATION = re.compile(rf"\b({_HONORIFICS}|[^\W\d_a-z])\.(?=\s+\W*[^\W\d_a-z])")
 """What stands before a name; its point ends no sentence."""
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]?")
+_UNIT = re.compile(r"[^\W\d_]{1,2}[\u00b2\u00b3]")
+"""Of an area or a volume: m\u00b2."""
 _LABEL = re.compile(r"\W*(?P<label>[^\W\d_][^:.!?]{1,40}?)[*_]*:(?=[*_\s]|\Z)")
 """What a line is about, before a colon."""
 _MAX_LABEL_WORDS = 4
@@ -132,6 +134,8 @@ class SourceNames:
         return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
 
     def _is_known(self, name: str) -> bool:
+        if _UNIT.fullmatch(name):
+            return True
         if _INITIALS.fullmatch(name):  # each of its letters may be known
             return name.replace(".", "").lower() in self._terms or any(name in text for text in self._texts)
         if name.casefold() in STOP_WORDS or re.fullmatch(_HONORIFICS, name) or self._terms.issuperset(find_terms(name)):

@@ -100,6 +100,8 @@ def test_what_a_source_says():
         ("12 volunteers came.", "Of the volunteers, 12 came.", []),
         ("12 volunteers came.", "The team has 12 members, all of them volunteers.", []),
         ("12 volunteers came.", "| volunteers | 12 |", []),
+        ("12 volunteers came.", "| who came | 12 |", []),
+        ("12 volunteers came.", "| 12 boxes | open |", ["the number 12 volunteers"]),
         ("12 volunteers came.", "12 to 15 volunteers came.", []),
         ("30 volunteers came.", "12 volunteers packed 30 boxes.", ["the number 30 volunteers"]),
         ("It has two data points.", "The data of 2 rooms are here.", ["the number two data points"]),

@@ -45,6 +45,7 @@ NAMES = SourceNames(
         ("It is led by Mr. Smith and J. K. Rowling.", ["Smith", "Rowling"]),
         ("It is led by A. Larsen and Dr. Larsen.", []),
         ("Q1) What does it cost?", ["Q1"]),
+        ("It has 40 m² and 12 km².", []),
         ("Growth in London and Paris", ["London", "Paris"]),
         ("London's Rise", ["London"]),
         ("Oslo", ["Oslo"]),
