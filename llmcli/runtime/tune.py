@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmcli.settings import Settings
     from llmcli.weights_times import WeightsMeasurement, WeightsTable
 
+MAX_SECONDS = 120.0
+"""How long ``llm models tune`` may take unless more was asked for."""
 _BUSY_CORES = 0.5
 """Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
 
@@ -43,6 +45,7 @@ class MeasuredWeights:
 class TuningResult:
     """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
 
+    ``postponed``: types that were not measured since that would have taken too long.
     ``disturbed``: other processes used the processor meanwhile, so the times are too long. ``label_change``: a
     sentence, if labels come from other weights from now on, else "".
     """
@@ -52,6 +55,7 @@ class TuningResult:
     settings: dict[str, str]
     disturbed: bool
     label_change: str = ""
+    postponed: tuple[str, ...] = ()
 
 
 def tune_model(
@@ -61,6 +65,7 @@ def tune_model(
     store: DerivedWeightsStore,
     *,
     interrupt: Interrupt,
+    max_seconds: float,
     on_plan: Callable[[TuningPlan], None],
     on_progress: Callable[[int, int], None],
 ) -> TuningResult:
@@ -68,7 +73,8 @@ def tune_model(
 
     ``cache``: the directory for the results.
     ``store``: the store of copies in other types.
-    ``on_plan``: told before it begins.
+    ``max_seconds``: the plan is shortened to take no longer, as far as possible.
+    ``on_plan``: told before it begins; it may raise an error.
     ``on_progress``: gets the number of finished steps and their total.
 
     Raises ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and
@@ -88,7 +94,7 @@ def tune_model(
     reason = _unmeasurable_reason(model, options)
     if reason:
         raise Unsupported(model.name, detail=reason)
-    plan = make_plan(model.path, store)
+    plan = make_plan(model.path, store, max_seconds)
     if plan.is_empty:
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     sha256 = model.weights_sha256 or ""
@@ -114,7 +120,8 @@ def tune_model(
         for name, each in profile.weights.types.items()
     )
     label_change = _keep_for_labels(model, cache, _labelling_type(profile.weights))
-    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed, label_change)
+    planned = _planned_settings(model, settings, cache)
+    return TuningResult(weights, plan.skipped, planned, disturbed, label_change, plan.postponed)
 
 
 def measure_in_background(config: RunConfig, model: ModelFile) -> None:

@@ -20,7 +20,7 @@ from llmcli.engine import derivation
 from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.tuner import Tuner
-from llmcli.engine.tuning.tuning_plan import SLICE_LAYERS, slice_share
+from llmcli.engine.tuning.tuning_plan import slice_share
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
@@ -38,7 +38,8 @@ class SliceTuner(Tuner):
 
     def _run(self) -> CostProfile:
         header = load_checked_header(self._source.path)
-        layers_ratio, weights_ratio = (header.readable_layers or 0) / SLICE_LAYERS, 1 / slice_share(header)
+        layers = self._plan.slice_layers
+        layers_ratio, weights_ratio = (header.readable_layers or 0) / layers, 1 / slice_share(header, layers)
         with ExitStack() as held:
             paths = {name: held.enter_context(self._slice(name)) for name in (ORIGINAL_WEIGHTS, *self._plan.types)}
             times, loads = self._time_slices(paths)
@@ -65,7 +66,7 @@ class SliceTuner(Tuner):
     @contextmanager
     def _slice(self, weights: str) -> Iterator[Path]:
         """Write a slice and yield its path; the file is removed after the block."""
-        key = self._source.key(f"{weights}_{SLICE_LAYERS}_layers")
+        key = self._source.key(f"{weights}_{self._plan.slice_layers}_layers")
         with self._store.claim(key, self._interrupt.check) as path:
             assert path is not None  # nothing adds a slice to the store
             self._on_copying(True)
@@ -74,7 +75,7 @@ class SliceTuner(Tuner):
                     self._source,
                     path,
                     weights,
-                    SLICE_LAYERS,
+                    self._plan.slice_layers,
                     on_poll=self._interrupt.check,
                     background=self._background,
                 )

@@ -5,12 +5,14 @@ A small model is measured whole, in the types that the processor computes fast; 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmcli.engine import derivation
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.library.derived_weights import DerivedWeightsStore
@@ -25,8 +27,8 @@ _FIXED_SECONDS = 5.0
 _REFERENCE_BYTES = 700 << 20
 """Memory besides the weights: log-probabilities of exact evaluation and contexts."""
 _FREE_MEMORY_SHARE = 0.8
-SLICE_LAYERS = 6
-"""Layers of the slice by which a large model is timed (``slice_tuning``)."""
+SLICE_LAYERS = (6, 4, 3, 2)
+"""Layers of the slice by which a large model is timed (``slice_tuning``): the first number that the time allows."""
 _MIN_LAYERS = 12
 """Models with fewer layers are measured whole: a slice would save little."""
 
@@ -36,8 +38,9 @@ class TuningPlan:
     """What will be measured, and what that takes.
 
     ``types``: other weights than the original ones. ``kernels``: of attention, empty without a choice. ``disk`` and
-    ``memory`` in bytes at most, ``seconds`` roughly. ``skipped``: why a type is not measured. ``evaluated_share``: the
-    part of the model that is evaluated, less than 1 for slices of a large one.
+    ``memory`` in bytes at most, ``seconds`` roughly. ``skipped``: why a type is not measured; ``postponed``: types
+    for which there is no time. ``evaluated_share``: the part of the model that is evaluated, less than 1 for slices of
+    ``slice_layers`` of a large one. ``repeats``: a small model is timed more than once.
     """
 
     types: tuple[str, ...]
@@ -47,6 +50,9 @@ class TuningPlan:
     memory: int
     skipped: dict[str, str]
     evaluated_share: float = 1.0
+    slice_layers: int = 0
+    repeats: bool = True
+    postponed: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -56,16 +62,16 @@ class TuningPlan:
     @property
     def is_sliced(self) -> bool:
         """Whether the model is timed by slices (``slice_tuning``)."""
-        return self.evaluated_share < 1
+        return self.slice_layers > 0
 
     @property
     def rounds(self) -> int:
         """How often each type is timed."""
-        return _ROUNDS if self.is_small else 1
+        return _ROUNDS if self.is_small and self.repeats else 1
 
     @property
     def is_small(self) -> bool:
-        """Whether it takes so little that no announcement is needed."""
+        """Whether it has few parameters."""
         return self.parameters < SMALL_MODEL_PARAMETERS
 
     @property
@@ -98,10 +104,11 @@ def find_exact_type(path: Path, store: DerivedWeightsStore) -> str | None:
     return None if derivation.refusal_reason(header, name) or _size_reason(size, size, store) else name
 
 
-def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
+def make_plan(path: Path, store: DerivedWeightsStore, max_seconds: float = math.inf) -> TuningPlan:
     """Return what can be measured of the model at ``path`` within the limits of disk and memory.
 
-    Raises ``BadModelFile`` and ``MissingError``.
+    If that takes more than ``max_seconds``, the measurement is shortened: types are timed once, by a smaller slice, or
+    the last ones not at all. It may take longer all the same. Raises ``BadModelFile`` and ``MissingError``.
     """
     header = load_checked_header(path)
     skipped: dict[str, str] = {}
@@ -110,7 +117,8 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     head_size = 0 if header.recurrent else attention_head_size(header)
     kernels = supported_kernels(head_size) if head_size else ()
     if store.limit_bytes and header.n_params >= SMALL_MODEL_PARAMETERS and can_slice(header):
-        return _plan_slices(header, kernels, candidates[0], store)
+        plans = (_plan_slices(header, kernels, candidates[0], store, layers) for layers in SLICE_LAYERS)
+        return _first_within(max_seconds, plans)
     for name in candidates:
         size = derivation.derived_bytes(header, name)
         reason = derivation.refusal_reason(header, name) or _size_reason(size, sum(sizes.values()) + size, store)
@@ -123,7 +131,7 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     if reason:  # without exact evaluation no type can be admitted
         skipped |= dict.fromkeys(sizes, reason)
         sizes, exact = {}, 0
-    return TuningPlan(
+    whole = TuningPlan(
         types=tuple(sizes),
         kernels=kernels,
         parameters=header.n_params,
@@ -131,15 +139,31 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
         memory=max(header.size, exact, *sizes.values()) + _REFERENCE_BYTES,
         skipped=skipped,
     )
+    return _first_within(max_seconds, _shorten(whole))
+
+
+def _first_within(max_seconds: float, plans: Iterator[TuningPlan]) -> TuningPlan:
+    """Return the first of at least one plan that takes at most ``max_seconds``, or else the last one."""
+    for plan in plans:
+        if plan.seconds <= max_seconds:
+            break
+    return plan
+
+
+def _shorten(plan: TuningPlan) -> Iterator[TuningPlan]:
+    """Yield a plan, and ever shorter ones: without repetitions, and with fewer types, of which the first remains."""
+    yield plan
+    for count in range(len(plan.types), 0, -1):
+        yield replace(plan, repeats=False, types=plan.types[:count], postponed=plan.types[count:])
 
 
 def _plan_slices(
-    header: Header, kernels: tuple[tuple[bool, str], ...], exact_type: str, store: DerivedWeightsStore
+    header: Header, kernels: tuple[tuple[bool, str], ...], exact_type: str, store: DerivedWeightsStore, layers: int
 ) -> TuningPlan:
     """Return the plan for a large model, whose copy in ``exact_type`` is made only when a job is worth it."""
     size = derivation.derived_bytes(header, exact_type)
     reason = derivation.refusal_reason(header, exact_type) or _size_reason(size, size, store)
-    share = slice_share(header)
+    share = slice_share(header, layers)
     written = int(share * (header.size if reason else max(size, header.size)))
     return TuningPlan(
         types=() if reason else (exact_type,),
@@ -149,6 +173,7 @@ def _plan_slices(
         memory=written + _REFERENCE_BYTES,
         skipped={exact_type: reason} if reason else {},
         evaluated_share=share,
+        slice_layers=layers,
     )
 
 
@@ -163,10 +188,10 @@ def can_slice(header: Header) -> bool:
     )
 
 
-def slice_share(header: Header) -> float:
-    """Return the part of a model's weights that the slice has."""
-    layers = sum(tensor.nbytes for tensor in header.tensors if tensor.name.startswith("blk."))
-    return 1 - layers * (1 - SLICE_LAYERS / (header.readable_layers or SLICE_LAYERS)) / header.weights_bytes
+def slice_share(header: Header, layers: int) -> float:
+    """Return the part of a model's weights that a slice of ``layers`` has."""
+    in_layers = sum(tensor.nbytes for tensor in header.tensors if tensor.name.startswith("blk."))
+    return 1 - in_layers * (1 - layers / (header.readable_layers or layers)) / header.weights_bytes
 
 
 def _size_reason(size: int, total: int, store: DerivedWeightsStore) -> str:

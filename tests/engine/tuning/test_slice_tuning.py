@@ -11,7 +11,7 @@ from engine.profiles import shorten_measurements
 
 from llmcli.engine import derivation
 from llmcli.engine.derivation import DerivationSource
-from llmcli.engine.tuning import microbenchmark, slice_tuning, tuning_plan
+from llmcli.engine.tuning import microbenchmark, tuning_plan
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS, AttentionCosts
 from llmcli.engine.tuning.slice_tuning import SliceTuner
 from llmcli.engine.tuning.tuning_plan import can_slice, make_plan, slice_share
@@ -28,8 +28,7 @@ def _large(monkeypatch):
     shorten_measurements(monkeypatch)
     monkeypatch.setattr(tuning_plan, "SMALL_MODEL_PARAMETERS", 0)
     monkeypatch.setattr(tuning_plan, "_MIN_LAYERS", 2)
-    for module in (tuning_plan, slice_tuning):
-        monkeypatch.setattr(module, "SLICE_LAYERS", 1)
+    monkeypatch.setattr(tuning_plan, "SLICE_LAYERS", (1,))
     monkeypatch.setattr(tuning_plan.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
 
 
@@ -73,7 +72,7 @@ def test_times_are_those_of_the_whole_model(source, store, monkeypatch):
     times = SliceTuner(source, plan, store, 1, Interrupt()).run().weights.types["bf16"].times
     assert seen == ["original_1_layers", "bf16_1_layers"] * 2
     assert times.prompt == header.block_count
-    assert times.single == times.wide == pytest.approx(1 / slice_share(header))
+    assert times.single == times.wide == pytest.approx(1 / slice_share(header, 1))
     assert 1 < times.single < header.block_count  # all of the output matrix is in the slice
 
 

@@ -153,7 +153,13 @@ def rm(
 
 
 @command(
-    *GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json\nllm models tune --plot speed.svg"
+    *GENERAL_OPTIONS,
+    examples="""
+      llm models tune
+      llm models tune qwen3-1.7b --json
+      llm models tune --all qwen3-4b
+      llm models tune --plot speed.svg
+    """,
 )
 def tune(
     ctx: CommandContext,
@@ -161,6 +167,7 @@ def tune(
     plot: Annotated[
         str | None, Option("--plot", metavar="FILE", help="Draw the speed of each type of weights (.svg or .png).")
     ] = None,
+    everything: Annotated[bool, Option("--all", help="Measure everything, however long it takes.")] = False,
 ) -> int:
     """Measure how fast a model is on this machine, and choose the type of its weights for each kind of work.
 
@@ -173,10 +180,13 @@ def tune(
 
     Of a model that llm does not know, tune also finds the layers whose hidden states tell most about a text, with short
     texts of its own: calibrations and vectors read these.
+
+    tune first says how long it takes, which is at most about two minutes. It leaves out what does not fit, and names it
+    in one line; a model of which nothing fits is refused (2). --all measures everything.
     """
     from llmcli.cli.commands.models import tuning_view
 
-    return tuning_view.tune_model(ctx, name, plot)
+    return tuning_view.tune_model(ctx, name, plot, everything=everything)
 
 
 models = build_group(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import suggestion
 from llmcli.cli.console.messages.message_text import format_bytes
+from llmcli.cli.console.progress_text import format_estimate
 from llmcli.cli.render import svg_chart
 from llmcli.cli.render.report_file import write_report_file
 from llmcli.cli.reporter import Reporter
+from llmcli.errors import UsageError
 from llmcli.runtime import tune
+from llmcli.state_layers import find_known_layers
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
@@ -20,13 +26,62 @@ if TYPE_CHECKING:
     from llmcli.types import StateLayers
 
 
+_ANNOUNCED_S = 10.0
+"""Seconds from which on a measurement is announced."""
 _PLOT_NOTE = "Measured on this machine; the longer, the faster. The original is the file as it was downloaded."
 
 
-def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
+class _TimeLimit:
+    """Says what a measurement takes, and chooses what is measured of the ``model`` within ``max_seconds``."""
+
+    def __init__(self, ctx: CommandContext, model: ModelFile, max_seconds: float) -> None:
+        self._ctx, self._model, self._max_seconds = ctx, model, max_seconds
+        self._started = time.monotonic()
+        self._layers_s = 0.0
+        self._left_out: list[str] = []
+
+    def accept(self, plan: TuningPlan) -> None:
+        """Take what will be measured, and announce it. Raises ``UsageError`` if that takes too long."""
+        from llmcli.tasks.layer_choice import estimate_seconds
+
+        if plan.seconds > self._max_seconds:
+            raise UsageError(
+                f"measuring {self._model.name} takes about {format_estimate(plan.seconds)}",
+                detail=f"Try: {self._longer_command()}",
+            )
+        self._layers_s = 0.0 if find_known_layers(self._model.model_id) else estimate_seconds(plan.parameters)
+        total = plan.seconds + (self._layers_s if plan.seconds + self._layers_s <= self._max_seconds else 0)
+        self._left_out = list(plan.postponed)
+        if total >= _ANNOUNCED_S:
+            self._ctx.console.write_note(
+                f"this takes about {format_estimate(total)}, up to {format_bytes(plan.disk)} of disk "
+                f"and {format_bytes(plan.memory)} of memory; Ctrl-C ends it"
+            )
+
+    def allows_layers(self) -> bool:
+        """Return whether the layers whose states are read can be found in the rest of the time."""
+        if time.monotonic() - self._started + self._layers_s <= self._max_seconds:
+            return True
+        self._left_out.append("the layers of hidden states")
+        return False
+
+    def report(self) -> None:
+        """Say what was left out, in one line."""
+        if self._left_out:
+            self._ctx.console.write_outcome(
+                f"not measured, to end within {format_estimate(self._max_seconds)}: {', '.join(self._left_out)}; "
+                f"to measure everything: {self._longer_command()}"
+            )
+
+    def _longer_command(self) -> str:
+        return suggestion.format_command("models", "tune", "--all", self._model.name)
+
+
+def tune_model(ctx: CommandContext, name: str | None, plot: str | None, *, everything: bool = False) -> int:
     """Measure a model, with a progress bar on a terminal, show the result, and draw it into the file ``plot``.
 
-    Raises as ``runtime.tune.tune_model`` and ``check_plot_path``.
+    ``everything``: also what does not fit the time. Raises ``UsageError`` if too little fits it, and as
+    ``runtime.tune.tune_model`` and ``check_plot_path``.
     """
     if plot is not None:
         svg_chart.check_plot_path(plot)
@@ -34,6 +89,7 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
     shown = name or runtime.models.default_model()[0]
     with runtime.observer.waiting(Phase.CHECKING, shown):
         model = runtime.models.ensure_verified(name, runtime.interrupt)
+    limit = _TimeLimit(ctx, model, math.inf if everything else tune.MAX_SECONDS)
     reporter = Reporter(console)
 
     def show_progress(done: int, total: int, unit: str = "measurements") -> None:
@@ -46,10 +102,11 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
             runtime.paths.cache,
             runtime.models.derived_weights,
             interrupt=runtime.interrupt,
-            on_plan=lambda plan: _announce(ctx, plan),
+            max_seconds=math.inf if everything else tune.MAX_SECONDS,
+            on_plan=limit.accept,
             on_progress=show_progress,
         )
-        layers = _measure_layers(ctx, model, lambda done, total: show_progress(done, total, "texts"))
+        layers = _measure_layers(ctx, model, limit, lambda done, total: show_progress(done, total, "texts"))
     finally:
         reporter.close()
     row = _row_for_terminal if console.writes_for_people else _row
@@ -64,6 +121,7 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
         console.write_note(result.label_change)
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
+    limit.report()
     if layers is not None:
         labels = " or ".join(map(str, layers.labels))
         console.explain(
@@ -75,19 +133,19 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
 
 
 def _measure_layers(
-    ctx: CommandContext, model: ModelFile, on_progress: Callable[[int, int], None]
+    ctx: CommandContext, model: ModelFile, limit: _TimeLimit, on_progress: Callable[[int, int], None]
 ) -> StateLayers | None:
-    """Measure and keep after which layers the model's states are read, unless llm knows them.
+    """Measure and keep after which layers the model's states are read, unless llm knows them or too little time is left.
 
     Return None if nothing is kept.
     """
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime import backend_factory, run_config
-    from llmcli.state_layers import find_known_layers, save_layers
+    from llmcli.state_layers import save_layers
     from llmcli.tasks import layer_choice
 
     runtime = ctx.runtime
-    if find_known_layers(model.model_id) is not None:
+    if find_known_layers(model.model_id) is not None or not limit.allows_layers():
         return None
     backend = backend_factory.open_local_backend(
         model.path,
@@ -103,18 +161,6 @@ def _measure_layers(
     if layers is not None:
         save_layers(runtime.paths.cache, model.model_id, layers)
     return layers
-
-
-def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
-    """Say what a large model takes before it begins."""
-    if not plan.is_small:
-        from llmcli.tasks.layer_choice import estimate_seconds
-
-        minutes = round((plan.seconds + estimate_seconds(plan.parameters)) / 60)
-        ctx.console.write_note(
-            f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, "
-            f"up to {format_bytes(plan.disk)} of disk and {format_bytes(plan.memory)} of memory; Ctrl-C ends it"
-        )
 
 
 def draw_rates(path: str, model: str, measured: Sequence[tune.MeasuredWeights]) -> bytes:
