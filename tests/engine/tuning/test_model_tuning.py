@@ -210,6 +210,19 @@ def test_without_memory_nothing_is_copied(source, store, monkeypatch):
     assert not plan.types and plan.skipped["bf16"] == "too little memory is free"
 
 
+def test_a_plan_is_shortened_to_its_time(source, store, monkeypatch):
+    """First without repetitions, then without the last types; the first one is always measured."""
+    monkeypatch.setattr(tuning_plan, "_FIXED_SECONDS", 0.0)
+    monkeypatch.setattr(tuning_plan, "_ROUNDS", 2)
+    whole = make_plan(source.path, store)
+    third = whole.seconds / 3
+    plans = [make_plan(source.path, store, seconds) for seconds in (whole.seconds, 1.6 * third, 1.1 * third, 0)]
+    assert plans[0] == whole and [plan.rounds for plan in plans] == [2, 1, 1, 1]
+    assert [plan.types for plan in plans] == [whole.types] * 2 + [("bf16",)] * 2
+    assert [plan.postponed for plan in plans] == [(), (), ("q8_0",), ("q8_0",)]
+    assert plans[3].seconds > 0 and plans[2].seconds == pytest.approx(third)
+
+
 def test_a_large_model_is_measured_once(source, store):
     """Below a billion parameters every type is timed twice."""
     plan = make_plan(source.path, store)

@@ -76,6 +76,27 @@ def test_times_are_those_of_the_whole_model(source, store, monkeypatch):
     assert 1 < times.single < header.block_count  # all of the output matrix is in the slice
 
 
+def test_a_slice_is_as_large_as_the_time_allows(source, store, monkeypatch):
+    """The smallest one where none fits; what is timed is that slice."""
+    monkeypatch.setattr(tuning_plan, "SLICE_LAYERS", (2, 1))
+    monkeypatch.setattr(tuning_plan, "_FIXED_SECONDS", 0.0)
+    whole = make_plan(source.path, store)
+    plans = [make_plan(source.path, store, seconds) for seconds in (whole.seconds, 0.99 * whole.seconds, 0)]
+    assert [plan.slice_layers for plan in plans] == [2, 1, 1] and plans[1].seconds < whole.seconds
+    seen = []
+
+    def time_steps(model, _threads, _interrupt):
+        seen.append(model.path.name.split("-")[1])
+        return StepTimes(1.0, 1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(microbenchmark, "time_steps", time_steps)
+    header = load_checked_header(source.path)
+    for plan in plans[:2]:
+        table = SliceTuner(source, dataclasses.replace(plan, kernels=()), store, 1, Interrupt()).run().weights
+        assert table.types["bf16"].times.prompt == header.block_count / plan.slice_layers
+    assert set(seen) == {f"{name}_{layers}_layers" for name in ("original", "bf16") for layers in (1, 2)}
+
+
 @pytest.mark.parametrize("gain", [True, False])
 def test_the_copy_is_made_where_some_work_needs_it(source, store, monkeypatch, gain):
     """Otherwise nothing remains."""

@@ -174,9 +174,8 @@ def tune(
     llm stores the weights in the types that this processor computes fast, and times prompts, single answers and 16
     answers at once, in tokens a second. A type is used only if its answers diverge from those of exact evaluation as
     little as those of the file do. Copies that are best for some kind of work are kept (setting derived_weights), the
-    others removed. It takes about 20 seconds for a model of less than a billion parameters. Of a larger one, six layers
-    are timed. Pulling a model, a new default and a large job start the same in the background, unless the setting tune
-    is off.
+    others removed. Of a model of a billion parameters or more, up to six layers are timed. Pulling a model, a new
+    default and a large job start the same in the background, unless the setting tune is off.
 
     Of a model that llm does not know, tune also finds the layers whose hidden states tell most about a text, with short
     texts of its own: calibrations and vectors read these.

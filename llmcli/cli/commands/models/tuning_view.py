@@ -37,7 +37,7 @@ class _TimeLimit:
     def __init__(self, ctx: CommandContext, model: ModelFile, max_seconds: float) -> None:
         self._ctx, self._model, self._max_seconds = ctx, model, max_seconds
         self._started = time.monotonic()
-        self._layers_s = 0.0
+        self._layers_s, self._layers_fit = 0.0, True
         self._left_out: list[str] = []
 
     def accept(self, plan: TuningPlan) -> None:
@@ -50,7 +50,8 @@ class _TimeLimit:
                 detail=f"Try: {self._longer_command()}",
             )
         self._layers_s = 0.0 if find_known_layers(self._model.model_id) else estimate_seconds(plan.parameters)
-        total = plan.seconds + (self._layers_s if plan.seconds + self._layers_s <= self._max_seconds else 0)
+        self._layers_fit = plan.seconds + self._layers_s <= self._max_seconds
+        total = plan.seconds + (self._layers_s if self._layers_fit else 0)
         self._left_out = list(plan.postponed)
         if total >= _ANNOUNCED_S:
             self._ctx.console.write_note(
@@ -60,7 +61,7 @@ class _TimeLimit:
 
     def allows_layers(self) -> bool:
         """Return whether the layers whose states are read can be found in the rest of the time."""
-        if time.monotonic() - self._started + self._layers_s <= self._max_seconds:
+        if self._layers_fit and time.monotonic() - self._started + self._layers_s <= self._max_seconds:
             return True
         self._left_out.append("the layers of hidden states")
         return False

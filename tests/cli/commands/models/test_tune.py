@@ -9,6 +9,7 @@ import time
 import zlib
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from engine.profiles import shorten_measurements
 from fake_hub import REPO
 from scripted import last_message
 
+from llmcli.cli.commands.models import tuning_view
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
@@ -23,6 +25,7 @@ from llmcli.engine.tuning import background_tuning, microbenchmark, tuning_plan
 from llmcli.errors.model_errors import EngineRefused
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.tasks import layer_choice
 from llmcli.types import StateLayers
 from llmcli.weights_times import StepTimes
 
@@ -143,6 +146,59 @@ def test_tune_chooses_the_layers_of_an_unknown_model(models, tiny):
         assert engine.info().measured_layers == StateLayers((10,), 10)
 
 
+# ---- within two minutes ----
+
+
+def test_layers_that_take_too_long_are_left_out(models, tiny, monkeypatch):
+    """One line names them and the command that measures everything; off a terminal, too."""
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 116.0)
+    measured = []
+    monkeypatch.setattr(layer_choice, "measure_layers", lambda *_: measured.append(True))
+    path = str(tiny("chatml"))
+    run = models("tune", path)
+    (line,) = run.err.splitlines()
+    assert run.code == 0 and len(run.out.splitlines()) > 1 and not measured
+    assert line == (
+        "llm: not measured, to end within 2 min: the layers of hidden states; "
+        f"to measure everything: llm models tune --all {path}"
+    )
+    assert models("tune", path, "--all").err == "" and measured
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 60.0)
+    assert models("tune", path).err == "" and len(measured) == 2
+
+
+def test_layers_are_left_out_if_the_weights_took_too_long(models, tiny, monkeypatch):
+    """On a busy or slow machine, what was planned may not fit any more."""
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 60.0)
+    monkeypatch.setattr(layer_choice, "measure_layers", lambda *_: pytest.fail("measured"))
+    clock = iter([0.0])
+    monkeypatch.setattr(tuning_view, "time", SimpleNamespace(monotonic=lambda: next(clock, 61.0)))
+    run = models("tune", str(tiny("chatml")))
+    assert run.code == 0 and "to end within 2 min: the layers of hidden states; " in run.err
+
+
+def test_types_that_take_too_long_are_left_out(models, tiny, monkeypatch):
+    """As many as do not fit; the first copy is measured."""
+    monkeypatch.setattr(tuning_plan, "candidate_types", lambda _info: ("bf16", "f16"))
+    monkeypatch.setattr(tuning_plan.TuningPlan, "seconds", property(lambda plan: 61.0 * len(plan.types)))
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 0.0)
+    run = models("tune", str(tiny("gemma3")), "--json")
+    assert run.code == 0 and [row["weights"] for row in rows(run)] == ["original", "bf16"]
+    assert "to end within 2 min: f16; to measure everything: llm models tune --all" in run.err
+    run = models("tune", str(tiny("gemma3")), "--json", "--all")
+    assert run.err == "" and [row["weights"] for row in rows(run)] == ["original", "bf16", "f16"]
+
+
+def test_a_model_that_takes_too_long_is_refused(models, tiny, monkeypatch):
+    """Before anything is measured, with the time and the command."""
+    monkeypatch.setattr(tuning_plan, "_FIXED_SECONDS", 200.0)
+    path = str(tiny("chatml"))
+    run = models("tune", path)
+    assert (run.code, run.out) == (2, "") and not cached("tuning", ".json")
+    assert "takes about 3 min" in run.err and f"Try: llm models tune --all {path}" in run.err
+    assert models("tune", path, "--all").code == 0 and len(cached("tuning", ".json")) == 1
+
+
 @pytest.mark.slow
 def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, terminal, at_once, bf16_is_fastest):
     """The progress is visible on a terminal, and is removed at the end."""
@@ -153,14 +209,16 @@ def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, termina
     assert "WEIGHTS" in left and "1000/s" in left and "short answers" in left
 
 
-@pytest.mark.slow
-def test_a_large_model_is_announced(models, tiny, terminal, at_once, monkeypatch):
-    """Time, disk and memory are stated before it begins."""
-    monkeypatch.setattr(tuning_plan, "SMALL_MODEL_PARAMETERS", 10)
-    screen = terminal()
-    assert models("tune", str(tiny("chatml")), err=screen.slave).code == 0
-    told = " ".join(screen.close().split())
-    assert "takes about 1 minutes" not in told and "about a minute" in told and "of disk and" in told
+def test_a_long_measurement_is_announced(models, tiny, monkeypatch):
+    """Time, disk and memory are stated before it begins, with the layers if they are measured, too."""
+    assert "takes about" not in models("tune", str(tiny("chatml")), "-v").err
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 60.0)
+    run = models("tune", str(tiny("chatml")), "-v")
+    assert run.err.startswith("llm: this takes about 1 min 5 s, up to ") and " of disk and " in run.err
+    monkeypatch.setattr(tuning_plan, "_FIXED_SECONDS", 50.0)
+    monkeypatch.setattr(layer_choice, "estimate_seconds", lambda _parameters: 130.0)
+    assert models("tune", str(tiny("chatml")), "-v").err.startswith("llm: this takes about 50 s, up to ")
+    assert models("tune", str(tiny("chatml")), "-v", "--all").err.startswith("llm: this takes about 3 min, up to ")
 
 
 def test_tune_measures_the_default_model(models, here):
