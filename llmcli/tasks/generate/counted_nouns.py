@@ -50,8 +50,8 @@ _ADJECTIVES = _words(
 """Words between a number and its noun that count nothing, although some are also of a closed class."""
 _NAME_BEFORE = re.compile(r"(?P<name>[^\W\d_][\w.+#]*)[ \t\u00a0]\Z")
 _LABELS = _words(
-    "version page level figure table line number release phase stage type option status example rule item article"
-    " seite stufe abbildung tabelle zeile nummer phase typ regel beispiel"
+    "version page level figure table line number release phase stage type option status example rule item article task question test"
+    " seite stufe abbildung tabelle zeile nummer phase typ regel beispiel aufgabe frage"
     " niveau tableau ligne numéro versión página nivel línea número"
 )
 """Nouns that are followed by a number, apart from those of ``_DIVISIONS``."""

@@ -48,7 +48,7 @@ _SECOND, _DECADE_DIGITS = "s", 3
 _RANGE = re.compile(r"\s*(?:[-\u2013\u2014/,]|to|and|or|bis|und|oder|\u00e0|et|ou|a|y|o|e)\s*", re.IGNORECASE)
 _POINTING = re.compile(
     r"\b(?:these|those|both|other|such|diese[nr]?|beide[nr]?|anderen?|ces|estos|estas|questi|queste|estes|deze"
-    r"|(?P<pair>the|all|of|between|die|der|zwischen|von|les|entre|los|las|tra|fra|gli|tussen))\s+(?:the\s+)?\Z",
+    r"|(?P<pair>the|all|between|die|der|zwischen|les|entre|los|las|tra|fra|gli|tussen))\s+(?:the\s+)?\Z",
     re.IGNORECASE,
 )
 """What comes before a number that counts what a text has named, and before two that it need not have named."""

@@ -16,6 +16,8 @@ _MAX_TITLE_SHARE = 0.5
 """Share of words with a capital from which a line is a title, whose words are no names."""
 _MIN_MISSPELLED = 6
 _WORD = re.compile(r"[^\W_][\w+#-]*[^\W_]|[^\W_]")
+_LITERAL = re.compile(r"((?:https?://|www\.)[^\s<>()\"\]]+|`[^`\n]+`)")
+"""An address or code, whose case has a meaning."""
 _MAX_GIVEN = 12
 
 
@@ -50,14 +52,18 @@ class NameGlossary:
         return tuple(sorted(self._spelling.values(), key=lambda name: -self._counts[name])[:_MAX_GIVEN])
 
     def correct(self, text: str) -> str:
-        """Return a text in which names have the case of the glossary."""
+        """Return a text in which names have the case of the glossary, apart from addresses and code."""
 
         def spell(match: re.Match[str]) -> str:
             word = match[0]
             name = self._spelling.get(word.casefold(), word)
             return word if word.isupper() and not has_form(name) else name
 
-        return _WORD.sub(spell, text) if self._spelling else text
+        if not self._spelling:
+            return text
+        return "".join(
+            piece if index % 2 else _WORD.sub(spell, piece) for index, piece in enumerate(_LITERAL.split(text))
+        )
 
     def find_misspelled(self, text: str) -> list[str]:
         """Return what is wrong with names of a text: they differ from one of the glossary in one letter."""

@@ -15,6 +15,7 @@ from functools import cached_property
 
 from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import blank_dates, figure_forms, find_names, find_numbers, find_terms
+from llmcli.tasks.generate.measure_units import unit_after
 from llmcli.tasks.generate.name_spelling import has_form, is_title_case
 from llmcli.tasks.generate.rare_words import ENGLISH, OTHER_LANGUAGES, find_leading_name, is_rare
 from llmcli.tasks.generate.sentence_forms import split_sentences, strip_item, strip_marks
@@ -47,8 +48,9 @@ _HONORIFICS = "Mr|Mrs|Ms|Dr|Prof|St|Mt|Sr|Jr|Rev|Gen|Col|Capt|Lt|Sgt|Gov|Sen"
 _ABBREVIATION = re.compile(rf"\b({_HONORIFICS}|[^\W\d_a-z])\.(?=\s+\W*[^\W\d_a-z])")
 """What stands before a name; its point ends no sentence."""
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]?")
-_UNIT = re.compile(r"[^\W\d_]{1,2}[\u00b2\u00b3]")
-"""Of an area or a volume: m\u00b2."""
+_CONTRACTION = re.compile(r"\b[^\W\d_]+n['\u2019]t\b")
+_COUNTRY = "US"
+"""A name that is a pronoun in small letters."""
 _LABEL = re.compile(r"\W*(?P<label>[^\W\d_][^:.!?]{1,40}?)[*_]*:(?=[*_\s]|\Z)")
 """What a line is about, before a colon."""
 _MAX_LABEL_WORDS = 4
@@ -94,6 +96,7 @@ class SourceNames:
         for paragraph in text.splitlines():
             for sentence in split_sentences(paragraph):
                 plain = blank_dates(strip_item(strip_marks(sentence)))
+                plain = _CONTRACTION.sub(lambda match: match[0].lower(), plain)
                 names = [name for name in _find_sentence_names(plain, common) if not self._is_known(name)]
                 label = _LABEL.match(plain)
                 if label is not None and len(label["label"].split()) <= _MAX_LABEL_WORDS and _is_title(label["label"]):
@@ -134,8 +137,10 @@ class SourceNames:
         return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
 
     def _is_known(self, name: str) -> bool:
-        if _UNIT.fullmatch(name):
+        if not name.istitle() and unit_after(f"1 {name}", 1)[0]:
             return True
+        if name == _COUNTRY:
+            return any(re.search(rf"\b{name}\b", text) for text in self._texts)
         if _INITIALS.fullmatch(name):  # each of its letters may be known
             return name.replace(".", "").lower() in self._terms or any(name in text for text in self._texts)
         if name.casefold() in STOP_WORDS or re.fullmatch(_HONORIFICS, name) or self._terms.issuperset(find_terms(name)):

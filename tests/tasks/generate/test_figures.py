@@ -105,6 +105,8 @@ def test_what_a_source_says():
         ("12 volunteers came.", "12 to 15 volunteers came.", []),
         ("30 volunteers came.", "12 volunteers packed 30 boxes.", ["the number 30 volunteers"]),
         ("It has two data points.", "The data of 2 rooms are here.", ["the number two data points"]),
+        ("A combination of two plans is here.", "There are 2 rooms here.", ["the number two plans"]),
+        ("The first task 1 is here.", "There is 1 room here.", ["the number task 1"]),
         ("12 of the boxes are packed.", "Volunteers packed 12 boxes.", []),
         ("Version 3 has it.", "It has 3 parts.", ["the number Version 3"]),
         ("Table 3 shows it.", "Table 3 shows the fees.", []),

@@ -89,6 +89,13 @@ def test_names_get_their_case(text, corrected):
     assert NameGlossary(TEXTS).correct(text) == corrected
 
 
+def test_addresses_and_code_keep_their_case():
+    """They would lead nowhere in another one."""
+    text = "[github](https://github.com/a/github.py) and `github.call`, on www.github.com."
+    corrected = NameGlossary(["GitHub is here."]).correct(text)
+    assert corrected == "[GitHub](https://github.com/a/github.py) and `github.call`, on www.github.com."
+
+
 def test_names_that_are_nearly_spelled_so():
     """Are reported, not changed: another person may be meant."""
     names = NameGlossary(TEXTS)
