@@ -128,11 +128,11 @@ def iter_source_nouns(before: str, after: str, *, has_noun: bool) -> Iterator[st
 
 
 def is_table_cell(text: str, start: int, end: int) -> bool:
-    """Return whether a number stands alone in a cell of a table."""
+    """Return whether a number in digits stands alone in a cell of a table."""
     line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
     before, after = text[line_start:start], text[end : None if line_end < 0 else line_end]
     is_alone = _CELL_START.search(before) is not None and _CELL_END.match(after) is not None
-    return is_alone and bool(before.strip() or after.strip())
+    return is_alone and text[start].isdecimal() and bool(before.strip() or after.strip())
 
 
 def has_content(text: str) -> bool:

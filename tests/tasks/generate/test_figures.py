@@ -101,6 +101,11 @@ def test_what_a_source_says():
         ("12 volunteers came.", "The team has 12 members, all of them volunteers.", []),
         ("12 volunteers came.", "| volunteers | 12 |", []),
         ("12 volunteers came.", "| who came | 12 |", []),
+        (
+            "Three routes lead there.",
+            "The  routes:  a  line  has  three\n       fields there.",
+            ["the number Three routes"],
+        ),
         ("12 volunteers came.", "| 12 boxes | open |", ["the number 12 volunteers"]),
         ("12 volunteers came.", "12 to 15 volunteers came.", []),
         ("30 volunteers came.", "12 volunteers packed 30 boxes.", ["the number 30 volunteers"]),
