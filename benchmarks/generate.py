@@ -44,9 +44,10 @@ from llmcli.tasks.claim_verification.claim_terms import find_numbers
 from llmcli.tasks.generate.long_text import SOURCES_TITLE, section_queries, write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, choose_shape, parse_outline
 from llmcli.tasks.generate.outline_making import outline_task
-from llmcli.tasks.generate.section_writing import LongTextPlan, SectionDraft, SectionRequests
+from llmcli.tasks.generate.section_writing import LongTextPlan, SectionRequests
 from llmcli.tasks.generate.sentence_forms import strip_marks
 from llmcli.tasks.generate.source_facts import SourceFacts
+from llmcli.tasks.runner.answer_replay import RecordedAnswer
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Event, Finished, ItemFailed, Message, Request, Result, TaskEvent, Usage
@@ -133,9 +134,9 @@ def write(backend: Backend, words: int) -> tuple[Result | None, LongTextPlan | N
         plan = LongTextPlan(
             LongKind.REPORT, parse_outline(made.text, "outline").with_lengths(form, words), given=(TOPIC,)
         )
-        latest: list[Sequence[SectionDraft]] = []
-        found = _last(write_long_text(backend, prompts, plan, facts, options, on_change=latest.append))
-        generated = sum(draft.generated for draft in latest[-1]) if latest else 0
+        latest: list[Sequence[RecordedAnswer]] = []
+        found = _last(write_long_text(backend, prompts, plan, facts, options, on_answer=latest.append))
+        generated = sum(count_words(answer.text) for answer in latest[-1]) if latest else 0
         return found, plan, [made, *([found] if found else [])], generated + count_words(made.text)
 
 
