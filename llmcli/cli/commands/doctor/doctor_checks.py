@@ -62,9 +62,13 @@ def _check_llama_cpp(ctx: CommandContext) -> Finding:
         return Finding(FindingState.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")
     library = engine_install.find_engine(ctx.runtime.config)
     described, faster = engine_install.describe_engine(library), engine_install.find_faster(ctx.runtime.config)
-    advice = f"Probably faster here: {faster}" if faster else ""
-    data = {"system_info": info, "engine": library.name, "directory": str(library.directory), "faster": faster or None}
-    return Finding(FindingState.OK, f"engine {described}; {info}", advice, data)
+    data = {
+        "system_info": info,
+        "engine": library.name,
+        "directory": str(library.directory),
+        "faster": None if faster is None else faster.command,
+    }
+    return Finding(FindingState.OK, f"engine {described}; {info}", "" if faster is None else faster.advice, data)
 
 
 @frozen

@@ -16,7 +16,7 @@ from llmcli.cli.render import svg_chart
 from llmcli.cli.render.report_file import write_report_file
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import UsageError
-from llmcli.runtime import tune
+from llmcli.runtime import engine_install, tune
 from llmcli.state_layers import find_known_layers
 from llmcli.types import Phase, Progress
 
@@ -114,6 +114,17 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None, *, every
     console.write_table([row(each) for each in result.weights])
     if plot is not None:
         write_report_file(ctx, plot, draw_rates(plot, PurePath(model.name).name, result.weights))
+    _write_notes(ctx, result, layers)
+    limit.report()
+    faster = engine_install.find_faster(runtime.config)
+    if faster is not None:
+        console.write_note(faster.advice)
+    return 0
+
+
+def _write_notes(ctx: CommandContext, result: tune.TuningResult, layers: StateLayers | None) -> None:
+    """Write what was chosen and left out, beside the table."""
+    console = ctx.console
     if result.disturbed:
         console.write_note(
             "other processes used the processor; for exact times, measure again when the machine is idle"
@@ -122,7 +133,6 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None, *, every
         console.write_note(result.label_change)
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
-    limit.report()
     if layers is not None:
         labels = " or ".join(map(str, layers.labels))
         console.explain(
@@ -130,7 +140,6 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None, *, every
         )
     for task, settings in result.settings.items():
         console.explain(f"KV cache for {task}: {settings}")
-    return 0
 
 
 def _measure_layers(

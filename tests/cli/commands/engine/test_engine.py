@@ -453,7 +453,7 @@ def test_v_names_the_engine(llm, registry):
 
 
 def test_doctor_names_what_would_be_faster(llm, registry, machine, monkeypatch, tmp_path):
-    """A GPU without an engine that uses it, and a compiled engine, whose code is for this processor alone."""
+    """A GPU without an engine that uses it, and a compiled engine, whose code is for this processor; with the reason."""
     monkeypatch.setattr("llmcli.engine.llama.bindings.system_info", lambda: "CPU : AVX2 = 1 |")
     monkeypatch.setattr("llmcli.engine.llama.hardware.list_gpus", list)
     llm("engine", "install", "cpu", "--yes")
@@ -465,9 +465,13 @@ def test_doctor_names_what_would_be_faster(llm, registry, machine, monkeypatch, 
     compiled = engine_library.EngineLibrary(engine_library.COMPILED, tmp_path / "lib")
     for found, command in ((compiled, "llm engine use compiled"), (None, "llm help engine-guide")):
         monkeypatch.setattr(engine_library, "compiled_library", lambda found=found: found)
-        assert check()["next"] == f"Probably faster here: {command}"
+        for flags, reason in (({"avx2"}, "for its processor alone"), ({"avx2", "avx512f"}, "from GCC 11.4")):
+            monkeypatch.setattr(engine_library, "processor_flags", lambda flags=flags: flags)
+            assert check()["next"].startswith(f"Probably faster here: {command} (") and reason in check()["next"]
     machine(vulkan=True)
-    assert check()["next"] == "Probably faster here: llm engine install vulkan"
+    assert check()["next"] == (
+        "Probably faster here: llm engine install vulkan (this machine has a GPU, which the engine does not use)"
+    )
     assert check()["text"].startswith("engine cpu 9.9.9, variant zen4;")
 
 

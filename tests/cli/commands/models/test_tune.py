@@ -25,6 +25,8 @@ from llmcli.engine.tuning import background_tuning, microbenchmark, tuning_plan
 from llmcli.errors.model_errors import EngineRefused
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.runtime import engine_install
+from llmcli.runtime.engine_install import FasterEngine
 from llmcli.tasks import layer_choice
 from llmcli.types import StateLayers
 from llmcli.weights_times import StepTimes
@@ -144,6 +146,16 @@ def test_tune_chooses_the_layers_of_an_unknown_model(models, tiny):
     options = EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]))
     with closing(Engine(model, "m", name.removesuffix(".json"), options, lambda: None)) as engine:
         assert engine.info().measured_layers == StateLayers((10,), 10)
+
+
+@pytest.mark.parametrize("faster", [FasterEngine("llm engine use compiled", "it is new"), None])
+def test_tune_names_an_engine_that_is_faster(models, tiny, monkeypatch, faster):
+    """Once, by the line of doctor; off a terminal only with -v."""
+    monkeypatch.setattr(engine_install, "find_faster", lambda _config: faster)
+    run = models("tune", str(tiny("chatml")), "-v")
+    line = "llm: Probably faster here: llm engine use compiled (it is new)"
+    assert run.code == 0 and run.err.splitlines().count(line) == (faster is not None)
+    assert models("tune", str(tiny("chatml"))).err == ""
 
 
 # ---- within two minutes ----
