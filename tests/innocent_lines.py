@@ -889,5 +889,16 @@ pack-04d0aa8c23ddefba70db5191985311fffa6b672c.idx
 Your password is about to expire.
 spring.datasource.password=@db.password@
 <tr><th>User</th><th>Password</th></tr>\n<tr><td>bob</td><td>siehe Tresor</td></tr>
+from ..lib._bedrock_auth import (
+User and password that might be provided in the proxy string are decoded.
+directory, which is most reliably identified by running
+You pass in a `Model`, discussed below
+raise TypeError("Plugins can no longer pass a 'func' parameter to watch().")
+password\tinclude\t\tsu\nsession\t\toptional\tpam_keyinit.so force revoke
+password = password.encode("utf-8")
+token = state.push("html_block", "", 0)
+51 Franklin St, Fifth Floor, Boston, MA  02110-1301  USA
+postgresql\t5432/tcp\tpostgres\t# PostgreSQL Database
+License: BSD-3-clause
 """
 LISTS = (LOGS_AND_SETTINGS, HEADERS_AND_IDENTIFIERS, TOOLS_AND_SENTENCES, NOTATIONS_AND_SETTINGS, PROGRAMS_AND_POINTERS)

@@ -11,7 +11,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my|the|some|insert|enter|put|replace|add|use|an?)[ _-](?:.{0,30}[ _-])?(?:password|passwd|passphrase|pass|secret|token|key|pin|code|here|value)s?(?:[ _-]here)?!?"
     r"|.{0,30}[ _-](?:here|goes[ _-]here|placeholder)|(?:changeme|change[ _-]me|changeit|replace[ _-]?me|placeholder|redacted|example|sample|dummy|todo|tbd|fixme|n/?a|foo|bar|baz|foobar"
     r"|value|val|data|args?|params?|result|response|raw|input|line|name|s|p|pw|x|y|item|key|match|other|body|row|tmp|temp|self|this|req|res|hashed|get|post|tests?[_/.:][a-z_/.:]{0,60}|[\w/.-]{1,60}[_.](?:test|spec)s?(?:\.\w{1,5})?|password|passwd|passwort|pass|pwd|secret|token|api_?key|string|str|text|bytes|bool(?:ean)?|int(?:eger)?|number|object|null|nil|none|undefined|unset|nan|true|false|yes|no"
-    r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|include|same-origin|omit|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
+    r"|on|off|any|void|empty|default|hidden|masked|required|optional|disabled?|enabled?|include|import|session|tcp|udp|sctp|same-origin|omit|invalid|incorrect|unknown|missing|wrong|plain(?:text)?|encrypted|varchar|char|basic|bearer"
     r"|digest|oauth2?|jwt|saml|ldap|kerberos|prompt|ask|auto|file|env|environment|vault|keyring|stdin|inherit|internal|external|public|private|read[ _-]?only|read[ _-]?write|admin|user"
     r"|root|localhost|username|login|email|identity|visible|mandatory|strong|weak|medium|protected|expired|changed|updated|reset|ok|passed|failed|failure|success|error))(?:[!.?]*)"
 )
@@ -37,7 +37,7 @@ _PATH = re.compile(
     r"(?:(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@ -]*)*|[A-Za-z]:\\.*|(?:[\w.-]+/)+[\w-]+\.[a-z]{2,5}|[\w-]+\.(?:txt|pem|key|crt|json|ya?ml|md|html?|png|jpe?g|py|js|ts|env|cfg|ini|toml|php|log))"
 )
 _ALGORITHM = re.compile(
-    r"(?i:scram-sha-?[0-9]{1,3}(?:-plus)?|(?:hmac-?|pbkdf2-?|rsa-?|ecdsa-?)?(?:md5|sha-?[0-9]{1,3}(?:[-/][0-9]{3})?)(?:_password)?|[sy]?b?crypt|argon2(?:id?|d)?|pbkdf2|aes(?:-?[0-9]{3})?(?:-[a-z]{3})?|(?:caching_sha2|mysql_native)_password|[hrep]s(?:256|384|512)|ed25519|rsa|ntlm(?:v2)?|gssapi|chacha20(?:-poly1305)?)"
+    r"(?i:utf-?(?:8|16|32)(?:-?(?:sig|le|be))?|(?:us-)?ascii|latin-?1|iso-?8859-[0-9]{1,2}|cp125[0-9]|scram-sha-?[0-9]{1,3}(?:-plus)?|(?:hmac-?|pbkdf2-?|rsa-?|ecdsa-?)?(?:md5|sha-?[0-9]{1,3}(?:[-/][0-9]{3})?)(?:_password)?|[sy]?b?crypt|argon2(?:id?|d)?|pbkdf2|aes(?:-?[0-9]{3})?(?:-[a-z]{3})?|(?:caching_sha2|mysql_native)_password|[hrep]s(?:256|384|512)|ed25519|rsa|ntlm(?:v2)?|gssapi|chacha20(?:-poly1305)?)"
 )
 """How a password is stored or sent."""
 _FIELD = re.compile(
@@ -60,7 +60,7 @@ _REMARK = re.compile(
 )
 """A remark in the place of a value, also without its end: "(sensitive value)", "[REDACTED]"."""
 _CONSTANT = re.compile(
-    r"(?:dword|qword|hex(?:\([0-9a-f]\))?):[0-9a-f,\\ ]{1,400}|0[xX][0-9A-Fa-f]{1,8}[uUlL]{0,3}|[a-z]{2,12}:~?/[\w./@-]{1,200}"
+    r"(?:[AL]?GPL|BSD|MIT|MPL|Apache|CC|Unicode|OpenLDAP|CDDL|EPL|Artistic|OFL)-[\w.-]{1,30}\+?|(?:dword|qword|hex(?:\([0-9a-f]\))?):[0-9a-f,\\ ]{1,400}|0[xX][0-9A-Fa-f]{1,8}[uUlL]{0,3}|[a-z]{2,12}:~?/[\w./@-]{1,200}"
 )
 """A number of a program; a file with its type ("hash:/etc/postfix/sasl_passwd")."""
 _CMDLET = re.compile(r"(?:Get|Read|New|ConvertTo|ConvertFrom|Import|Invoke|Set|Export|Out|Select)-[A-Z][A-Za-z]{2,30}")

@@ -223,6 +223,8 @@ MAX_WORD_CHARS = 24
 
 
 _IDENTIFIER_BEFORE = re.compile(r"[A-Za-z]{2}\.\Z|[0-9]{4}/S \Z")
+_ZIP_CODE, _STATE_BEFORE = re.compile(r"[0-9]{5}-[0-9]{4}"), re.compile(r"\b[A-Z]{2}[ \t]{1,4}\Z")
+"""An American postal code behind the state: "MA 02110-1301"."""
 _IDENTIFIER_AFTER = re.compile(r"-(?:[A-Za-z]{1,3}[0-9]|[0-9]{1,6}-?[A-Za-z])")
 """Number of a product, a DOI: letters and digits joined to a number."""
 
@@ -241,6 +243,8 @@ def find_phones(index: TextIndex) -> Iterator[Range]:
             continue
         end = start + len(said)
         if said[0] != "+" and _IDENTIFIER_AFTER.match(text, end):
+            continue
+        if _ZIP_CODE.fullmatch(said) and _STATE_BEFORE.search(before):
             continue
         if is_phone(said, before):
             found = start

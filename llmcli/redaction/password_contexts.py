@@ -123,7 +123,7 @@ STATEMENTS = (
     Format("comparison with the value first", r"(?P<q>[\"'])(?P<v>[^\"'\r\n]{2,64})(?P=q)\)?(?:\.equals(?:ignorecase)?\(|\s{0,2}(?:===?|!==?|-eq|-ne|eq|ne)\s{0,2}|,\s{0,2}(?=[\w.]{0,30}get))[\w.$>-]{0,40}?(?:pass(?:word|wd|phrase)?|pwd|secret)(?!_?hash)", 'if ("\u27e6oyster\u27e7" == password)', 'if ("" == password)', _OBSERVED, ("pass", "pwd", "secret")),
     Format("function for a login with a host", _call(r"(?:ssh|smtp|client|ftp|conn|session|imap|pop3|net::\w{2,6})(?:\.|->|::)(?:connect|start|login|open|auth)", "3,4"), 'ssh.connect("h", 22, "bob", "\u27e6oyster42\u27e7")', "ssh.connect(h, 22)", "Paramiko, Ruby", ("connect(", "start(", "login(", "open(", "auth(")),
     Format("client with a name and a password", _call(r"(?:\w{0,20}client|session|connection|server|api|telnet|account|user)", 1), 'Client("bob", "\u27e6oyster42\u27e7")', 'Client("bob", 42)', _OBSERVED, ("client(", "session(", "connection(", "server(", "api(", "telnet(", "account(", "user(")),
-    Format("SQL: IDENTIFIED BY", r"identified(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'`(),]{3,64}))",
+    Format("SQL: IDENTIFIED BY", r"identified(?! by (?:running|using|means|its?|the|an?|this|name|number|one)\b)(?:[ \t]+with[ \t]+\w{1,40})?\s{1,4}(?:by|as|via \w{1,30} using)(?:\s{1,4}(?:values|password))?\s{1,4}(?:password\()?(?:(?P<q>[\"'])(?P<v>(?:[^\"'\r\n]|''){1,128})(?P=q)|(?P<b>[^\s;\"'`(),]{3,64}))",
            "ALTER USER scott IDENTIFIED BY \u27e6sparrow\u27e7;", "CREATE USER x IDENTIFIED EXTERNALLY", "Oracle, MySQL", ("identified",)),
     Format("SQL: PASSWORD '...'", r"(?<![\"'`\w.-])password(?:\s{1,4}|\s{0,4}=\s{0,4}|(?=\())(?:(?:old_)?password)?\(?\s{0,2}(?:n|e)?(?P<q>['\"])(?P<v>(?:[^'\"\r\n]|''){1,128})(?P=q)", "CREATE ROLE bob LOGIN PASSWORD '\u27e6sparrow\u27e7';", "PASSWORD ''", "PostgreSQL, SQL Server", ("password",)),
     Format("SQL: SET PASSWORD FOR", r"set\s{1,4}password\s{1,4}for\s{1,4}[^\s=]{1,80}\s{0,4}(?:=|to)\s{0,4}(?:password\()?(?P<q>['\"])(?P<v>[^'\"\r\n]{1,128})(?P=q)", "SET PASSWORD FOR 'bob'@'%' = '\u27e6merlin5\u27e7'", "SET PASSWORD FOR bob TO RANDOM", "MySQL, MariaDB", ("set password",)),
@@ -173,7 +173,6 @@ SENTENCES = (
     Format("sentence: the password, it is ...", rf"{STATED}(?:[ \t][\w'@-]{{1,20}}+){{0,6}}?[,?:;-]{{0,2}}[ \t](?:c['\u2019]est|\u00e7a donne|it['\u2019]s|it is|that['\u2019]s|that is|das ist|das w\u00e4re|dat is|het is|isso \u00e9|eso es|questa \u00e8)[ \t:]{{1,3}}[\"'`\u201c\u201e\u00ab*_]{{0,2}}(?P<b>[^\s\"'`\u201c\u201d\u00bb]{{5,64}}?)[\"'`\u201d\u201c\u00bb*_]{{0,2}}{_END}", "le mot de passe du wifi c'est \u27e6Tournesol_904\u27e7", "le mot de passe c'est obligatoire", "languages: English, German, French, Spanish, Italian, Portuguese, Dutch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("message that ends with a password", rf"{STATED}(?:[ \t](?!(?:must|should|see|rules?|policy|format|pattern|regex|using|algorithm|file|url|page|via|version|documented|stored|in)\b)[^\s:\"]{{1,48}}+(?::(?=\d))?){{1,10}}:(?:[ \t]{{1,4}}|[ \t]{{0,4}}\r?\n(?:[ \t]{{0,4}}\r?\n)?[ \t>]{{0,12}})(?P<b>[^\s\"'`<>]{{7,64}})[ \t]{{0,4}}$", "A temporary password is generated for root@localhost: \u27e6i&uQ4k)zWs;P\u27e7", "The password is read from this file: settings.local", "MySQL, Elasticsearch", ("pass", "pw", "kennwort", "contrase", "clave", "senha", "parola", "wachtwoord", "secret", "mdp")),
     Format("number before its name", r"(?<![\w.,-])(?P<b>(?:g-)?[0-9]{3}[ -]?[0-9]{3,5})[\"']? (?:is|ist|est|es|as|als) (?:your|the|my|dein|ihr|votre|ton|tu|su|der)(?: [\w'-]{1,16}){0,3} (?:code|pin|otp|passcode|tan)\b", "\u27e6482913\u27e7 is your login code", "200 is the status", _OBSERVED, ("code", "pin", "otp", "tan")),
-    Format("recovery codes", r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)(?:[^\r\n]{0,30}?[:=]?\s{1,12}|[^\r\n]{0,160}\r?\n\s{0,12})(?P<b>(?:(?:[0-9]{1,2}[.)] |[-*] )?(?:(?:[a-z0-9]{4,12}[- ]){1,7}[a-z0-9]{4,12}|[a-z]{0,6}[0-9][a-z0-9]{5,20})(?!\w)\s{0,12}){1,20})", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", _OBSERVED, ("recovery", "backup", "scratch", "wiederherstellung", "emergency")),
     Format("words of a wallet (BIP-39)", r"(?:seed|mnemonic|recovery|wallet|secret|backup|bip-?39)(?:[ _-](?:phrase|words?|recovery|seed|wallet|mnemonic|backup|passphrase)){0,3}[\"']?[^\r\n]{0,40}?[ :=\"'\r\n)!.]{1,6}\s{0,4}(?P<b>(?:(?:[0-9]{1,2}[.):]?[ ])?[a-z]{3,8}(?:[ ,]{1,2}|[ ]?\r?\n)){11,23}(?:[0-9]{1,2}[.):]?[ ])?[a-z]{3,8})(?![\w ])?", "seed phrase: \u27e6abandon ability able about above absent absorb abstract absurd abuse access accident\u27e7", "seed phrase of twelve words", "BIP-39", ("seed", "mnemonic", "recovery", "wallet", "secret", "backup", "bip")),
     Format("app password of Google and Apple", r"app(?:lication)?[- _]?(?:specific[- _])?password\w{0,3}[\"']?[^\r\n]{0,24}?[ :=\"']{1,4}(?P<b>[a-z]{4}([ -])[a-z]{4}\2[a-z]{4}\2[a-z]{4})(?!\w)".replace(r"([ -])", "[ -]").replace(r"\2", "[ -]"), "app password: \u27e6abcd efgh ijkl mnop\u27e7", "app password page", "Google, Apple", ("app",)),
     Format("name / password", r"(?:login|credentials?|user(?:name)?|account|zugang|zugangsdaten|log in|sign in|anmeldung|acceso|accesso|identifiants?)(?: (?:is|are|with|as|for|ist|sind|:))?[ :=]{1,3}(?:(?:is|are|with|as) )?[\"'`]?[\w.@-]{2,40}[\"'`]?(?:[ \t]{0,2}/[ \t]{0,2}|[ \t](?:and|with|und|mit|et|y|e|en)[ \t](?:(?:the )?(?:password|pw|pass) )?)[\"'`]?(?P<b>[^\s\"'`/]{4,64}?)[\"'`]?" + _END, "credentials are bob / \u27e6tiger99\u27e7", "login / logout", _OBSERVED, ("login", "credential", "user", "account", "zugang", "log in", "sign in", "anmeldung", "acceso", "accesso", "identifiant")),
@@ -234,7 +233,9 @@ def _judge_assigned(text: str, match: re.Match[str], start: int, end: int, name_
         )
     ):
         return 0
-    if not strong and (" " in value or name.startswith("tokens") or name.endswith(("tokens", "keys"))):
+    if not strong and (
+        _SNAKE_CASE.fullmatch(value) or " " in value or name.startswith("tokens") or name.endswith(("tokens", "keys"))
+    ):
         return 0
     is_word = not is_varied(value) and (is_status_word(value) or (not strong and len(value) < _MIN_TOKEN_CHARS))
     return 0 if is_word or len(value) < _MIN_QUOTED_CHARS else start + len(value)
@@ -261,6 +262,7 @@ def _is_bare_secret(value: str, *, strong: bool) -> bool:
 
 _ELEMENT = re.compile(r"<[\w:.-]{1,30}>\s{0,8}\Z")
 """The beginning of an element of XML, whose text is no code."""
+_SNAKE_CASE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _MIN_TOKEN_CHARS = 8
 """Fewest letters of a token or key that consists of letters of one case."""
 _MIN_QUOTED_CHARS = 2
@@ -356,7 +358,6 @@ _ANY = frozenset(
         "app password of Google and Apple",
         "number: PIN, one-time code",
         "number before its name",
-        "recovery codes",
         "hash of a password",
     }
 )
@@ -425,10 +426,6 @@ def find_assignments(index: TextIndex) -> Iterator[Range]:
                     yield start, stop
 
 
-_ARGUMENT_OF_PROGRAM = re.compile(r"[A-Za-z_.]*(?:_[A-Za-z_.]*)+(?:=\S*)?|[A-Za-z_]+=\S*|[~:]\S*")
-"""What is passed to a function, where "pass" is a verb."""
-
-
 def find_statements_about_passwords(index: TextIndex) -> Iterator[Range]:
     """Yield values in sentences and messages that begin with a word for a password."""
     text, lowered = index.text, index.lowered
@@ -440,7 +437,7 @@ def find_statements_about_passwords(index: TextIndex) -> Iterator[Range]:
             match = pattern.match(lowered, name.end())
             if match is not None:
                 start, stop = match.span(group)
-                if is_verb and _ARGUMENT_OF_PROGRAM.fullmatch(text, start, stop):
+                if is_verb and not any(map(str.isdigit, text[start:stop])):
                     continue
                 if stop := judge(text, match, start, stop):
                     yield start, stop
@@ -467,8 +464,6 @@ def _finder(format_: Format, judge: _Judge) -> Callable[[TextIndex], Iterator[Ra
 
 
 def _judge_of(format_: Format, default: _Judge) -> _Judge:
-    if format_.name == "recovery codes":
-        return lambda text, _match, start, end: end if any(map(str.isdigit, text[start:end])) else 0
     if format_.name in _ANY:
         return lambda _text, _match, _start, end: end
     return _judge_varied if format_.name in _VARIED else default
