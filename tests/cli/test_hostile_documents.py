@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 
 import hostile_files as files
 import pytest
 from package_files import make_odf
+from source_files import make_epub, make_report_docx, make_zip
 from terminal import ROOT
 
 MEMORY_KB = 2 << 20
@@ -118,3 +121,47 @@ def test_a_paragraph_of_any_length_is_not_translated(llm, tmp_path, monkeypatch)
     run = llm("translate", "--to", "fr", "--pseudo", "accents", "-o", "b.odt", "a.odt")
     assert run.code == 65 and "a paragraph has more than 1,000,000 characters" in run.err
     assert not (tmp_path / "b.odt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "removed", "problem"),
+    [
+        ("a.odt", "content.xml", "content.xml is missing"),
+        ("a.docx", "word/document.xml", "the text of the document is missing"),
+    ],
+)
+def test_an_archive_without_its_text_is_not_translated(llm, tmp_path, monkeypatch, name, removed, problem):
+    """A copy would look like a translation."""
+    monkeypatch.chdir(tmp_path)
+    whole = make_odf("<office:text/>") if name == "a.odt" else make_report_docx()
+    with zipfile.ZipFile(io.BytesIO(whole)) as package:
+        kept = {each: package.read(each) for each in package.namelist() if each != removed}
+    (tmp_path / name).write_bytes(make_zip(kept))
+    run = llm("translate", "--to", "fr", "--pseudo", "accents", "-o", f"out-{name}", name)
+    assert run.code == 65 and problem in run.err
+    assert not (tmp_path / f"out-{name}").exists()
+
+
+def test_a_missing_chapter_is_named_beside_the_translation(llm, tmp_path, monkeypatch):
+    """The others are translated."""
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(io.BytesIO(make_epub("<p>one</p>", "<p>two</p>"))) as package:
+        pages = [each for each in package.namelist() if each.endswith("html")]
+        kept = {each: package.read(each) for each in package.namelist() if each != pages[-1]}
+    (tmp_path / "a.epub").write_bytes(make_zip(kept))
+    run = llm("translate", "-v", "--to", "fr", "--pseudo", "accents", "-o", "b.epub", "a.epub")
+    assert run.code == 0 and f"chapters are missing from the file: {pages[-1]}" in run.err
+
+
+def test_a_document_with_entities_of_its_own_is_not_translated(llm, tmp_path, monkeypatch):
+    """A reference to one would become text."""
+    monkeypatch.chdir(tmp_path)
+    whole = make_odf("<office:text><text:p>hello &amp;z; there</text:p></office:text>")
+    with zipfile.ZipFile(io.BytesIO(whole)) as package:
+        parts = {each: package.read(each) for each in package.namelist()}
+    head, _, rest = parts["content.xml"].rpartition(b"?>")
+    declared = b"<!DOCTYPE a [<!ENTITY z 'zed'>]>"
+    parts["content.xml"] = (head + b"?>" if head else b"") + declared + rest.replace(b"&amp;z;", b"&z;")
+    (tmp_path / "a.odt").write_bytes(make_zip(parts))
+    run = llm("translate", "--to", "fr", "--pseudo", "accents", "-o", "b.odt", "a.odt")
+    assert run.code == 65 and "declares entities of its own" in run.err

@@ -26,6 +26,7 @@ from llmcli.errors import BadDocument
 
 _WORD = r".*wordprocessingml\."
 _STYLES = "word/styles.xml"
+_WITHOUT_TEXT = re.compile(r"/(styles|settings)\d*\.xml\Z")
 _TYPES = (
     rf"{_WORD}(document|template)\.main\+xml|.*ms-word\.(document|template)\.macroEnabled(Template)?\.main\+xml",
     *(rf"{_WORD}{kind}\+xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
@@ -55,7 +56,10 @@ class DocxFormat(OfficeFormat):
 
     def find_parts(self, package: ZipPackage) -> list[str]:
         """Return the text and what belongs to it, and the files that say its language."""
-        return find_office_parts(package, _TYPES, _NAMES)
+        found = find_office_parts(package, _TYPES, _NAMES)
+        if all(_WITHOUT_TEXT.search(name) or name.startswith("docProps/") for name in found):
+            raise BadDocument(detail="the file is damaged: the text of the document is missing")
+        return found
 
     def find_facts(self, package: ZipPackage) -> Facts:
         """Return the styles of headings with their levels."""
@@ -69,7 +73,7 @@ class DocxFormat(OfficeFormat):
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Return the paragraphs of a file; styles and settings have none."""
-        return () if re.search(r"/(styles|settings)\d*\.xml\Z", part.name) else _WordPart(part, facts).segments()
+        return () if _WITHOUT_TEXT.search(part.name) else _WordPart(part, facts).segments()
 
     def check_part(self, part: Part, facts: Facts) -> None:
         """Raise ``BadDocument`` if a file is not well-formed, or has a help for a field that is too long for Word."""

@@ -43,9 +43,15 @@ class EpubFormat(PackageFormat):
         """Return which files are no pages, and which are HTML that need not be XML."""
         book = open_book(package)
         return {
+            "missing": sorted({file.name for file in book.spine} - {*package.names}),
             "plain": [book.name, *(file.name for file in book.files if file.media_type == _CONTENTS)],
             "html": [file.name for file in book.files if file.media_type == _HTML],
         }
+
+    def find_omissions(self, text: str) -> list[str]:
+        """Return a sentence about chapters that the file does not have."""
+        missing = self.read_parts(text)[1].get("missing", ())
+        return [f"chapters are missing from the file: {', '.join(missing[:3])}"] if missing else []
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a page as those of HTML, and those of other files by their elements."""

@@ -37,7 +37,9 @@ from llmcli.documents.formats.xml_files.xml_elements import (
 from llmcli.documents.reading.sources.zip_package import ZipPackage
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.errors import BadDocument
 
+_CONTENT = "content.xml"
 _ROOT = "urn:oasis:names:tc:opendocument:xmlns:"
 _NAMES = (r"content\.xml", r"styles\.xml", r"Object \d+/content\.xml", r"meta\.xml")
 _RANGE = re.compile(
@@ -68,6 +70,8 @@ class OdfFormat(PackageFormat):
 
     def find_parts(self, package: ZipPackage) -> list[str]:
         """Return the content, the headers and footers in the styles, charts, and the title."""
+        if _CONTENT not in package.names:
+            raise BadDocument(detail=f"the file is damaged: {_CONTENT} is missing")
         return list(matching_names(package, _NAMES))
 
     def split(self, text: str, target: str) -> list[Segment]:

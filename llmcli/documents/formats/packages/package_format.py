@@ -82,6 +82,8 @@ class PackageFormat(DocumentFormat):
             if size > MAX_TEXT_BYTES:
                 raise BadDocument(detail=f"its texts are larger than {MAX_TEXT_BYTES >> 20} MiB; split the document")
             text, _ = _decode(content, name)
+            if "<!ENTITY" in text:
+                raise BadDocument(detail=f"{name} declares entities of its own, which no translation keeps")
             if PART_MARK in text:
                 raise BadDocument(detail=f"{name} is not well-formed: it has a control character")
             sections.append(f"{PART_MARK}{name}\n{text}")

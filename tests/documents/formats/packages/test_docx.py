@@ -309,7 +309,7 @@ def test_a_part_in_utf16_stays_so():
     ("document", "problem"),
     [
         ("<w:document><w:p></w:document>", "word/document.xml: mismatched tag"),
-        ("<!DOCTYPE a [<!ENTITY a 'b'><!ENTITY c '&a;'>]><a/>", "entity by other entities"),
+        ("<!DOCTYPE a [<!ENTITY a 'b'><!ENTITY c '&a;'>]><a/>", "declares entities of its own"),
         ("<w:d xmlns:w='x'>" + "<w:p>" * 300 + "</w:p>" * 300 + "</w:d>", "nested deeper"),
         (b"\xff\xfa\x00", "neither UTF-8 nor UTF-16"),
         ("<a>\x1c</a>", "control character"),
