@@ -53,7 +53,9 @@ _OPEN_END = re.compile(r"[^(\[{<]{1,60}?[)\]}>]{1,3}")
 _TEST_NAME = re.compile(r"Test[A-Z][A-Za-z]+(?:[/_][A-Za-z_=.-]+)*")
 _COUNTS = re.compile(r"(?i:[0-9]{1,6}(?:[ ,;|]{1,3}[a-z]{2,20} ?[:=] ?[0-9]{1,6}){1,8})")
 """Figures of a test run: "pass: 12 fail: 0"."""
-_VARIABLE_PATH = re.compile(r"[\"']?\$\{?[A-Z][A-Z0-9_]{2,40}\}?(?:[/\\][\w./\\@$*{}-]*)?[\"']?")
+_VARIABLE_PATH = re.compile(
+    r"\$[a-z]\w{1,40}/[\w./@-]*|[\"']?\$\{?[A-Z][A-Z0-9_]{2,40}\}?(?:[/\\][\w./\\@$*{}-]*)?[\"']?"
+)
 _MORE_PARAMETERS = re.compile(r"(?:&[A-Za-z_][\w.-]{0,40}=[^&\s]*)+\Z")
 _REMARK = re.compile(
     r"(?i:[(\[<](?:(?:sensitive|known|hidden|redacted|masked|secret|none|null|empty|unset|unchanged|encrypted|optional|required|default|not|no|omitted|removed|filtered|private|protected|unknown|stripped|scrubbed|elided|withheld|set|from|see|as|in|stored|same|if|leave|will)\b[^()\[\]<>]{0,40})[)\]>]?|\([0-9]{1,5}\)?|error=.*|[\^~>=<]{1,2} ?v?[0-9]{1,4}(?:\.[0-9x*]{1,6}){1,3}(?:-[\w.]{1,20})?)"

@@ -54,7 +54,9 @@ def find_columns(index: TextIndex) -> Iterator[Range]:
         at = end
         if end - start > _MAX_LINE_CHARS:
             continue
-        found = _header(lowered[start:end].rstrip("\r"))
+        above = lowered[lowered.rfind("\n", max(0, start - _MAX_LINE_CHARS), start - 1) + 1 : start] if start else ""
+        is_row = above.count("|") > 1 and lowered[start:end].count("|") > 1  # of labels and values
+        found = None if is_row else _header(lowered[start:end].rstrip("\r"))
         if found is not None:
             at = yield from _rows(text, lowered, end + 1, *found)
 
