@@ -10,7 +10,7 @@ from pathlib import Path
 from llmcli.redaction import (
     identity_numbers,
     issuer_tokens,
-    nearby_secrets,
+    keyword_proximity,
     number_formats,
     password_contexts,
     recovery_codes,
@@ -41,7 +41,7 @@ FIRST = (
     Format("cell of a table in HTML", "a table whose header cell is a word such as password", "<tr><th>User</th><th>Password</th></tr>\n<tr><td>bob</td><td>\u27e6kestrel\u27e7</td></tr>", "<tr><th>User</th><th>Password</th></tr>\n<tr><td>bob</td><td></td></tr>", "HTML", ("<tr",), find=tables.find_html_cells),
     Format("recovery codes", "codes of letters and digits behind words such as recovery codes, on one line or on several", "Recovery codes: \u27e6a8f3-k2m9\u27e7", "recovery codes are lost", "observed in public repositories", ("recovery", "backup", "scratch", "restore", "wiederherstellung", "emergency"), find=recovery_codes.find_recovery_codes),
     Format("values of an INSERT", "INSERT INTO table (..., password) VALUES (..., '...')", "INSERT INTO users (name, password) VALUES ('bob', '\u27e6sparrow\u27e7')", "INSERT INTO users (name, password) VALUES (?, ?)", "SQL", ("insert",), find=tables.find_inserted),
-    Format("chosen password near a word for a secret", "a token that mixes letters, digits and signs as passwords do, in the line of such a word or below it", "passphrase of the disk\n  \u27e6Kr4nich-See&Moor\u27e7", "the password is kept in keyring-2.4.1/backend.py", "observed in public repositories", nearby_secrets.CONTEXT, find=nearby_secrets.find_nearby),
+    Format("chosen password near a word for a secret", "a token that mixes letters, digits and signs as passwords do, in the line of such a word or below it", "passphrase of the disk\n  \u27e6Kr4nich-See&Moor\u27e7", "the password is kept in keyring-2.4.1/backend.py", "observed in public repositories", keyword_proximity.CONTEXT, find=keyword_proximity.find_near_keywords),
     Format("data of a Kubernetes secret", "kind: Secret, then the values below data and stringData", "kind: Secret\ndata:\n  db: \u27e6aHVudGVyMg==\u27e7", "kind: ConfigMap\ndata:\n  mode: fast", "Kubernetes", ("secret",), find=tables.find_kubernetes_data),
 )  # fmt: skip
 NUMBERS = (

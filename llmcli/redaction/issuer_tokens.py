@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from llmcli.redaction.format import VALUE_END, VALUE_START, Format
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.text_index import TextIndex
 
@@ -125,7 +125,7 @@ TOKENS = (
 )  # fmt: skip
 """Formats of tokens by issuer, from the documentation of the issuers; they need no context."""
 _PATTERN = re.compile(_EDGE + r"(?=[\w.~+/=%:-]{16})(?:" + "|".join(f"(?:{each.pattern})" for each in TOKENS) + ")")
-_WEBHOOK = LiteralSearch(
+_WEBHOOK = PrefilteredPattern(
     r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/]{20,200})|discord(?:app)?\.com/api/webhooks/([\w/-]{30,200})"
     r"|webhook\.office\.com/webhookb2/([\w@/-]{60,400})|hooks\.zapier\.com/hooks/catch/([\w/]{8,80})|logic\.azure\.com[^\s\"']{0,200}sig=([\w%-]{20,80})"
     r"|api\.telegram\.org/bot([\w:-]{30,60})"

@@ -20,7 +20,7 @@ from llmcli.redaction.innocent_values import (
     is_varied,
     names_kept_secret,
 )
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.program_passwords import PROGRAMS
 from llmcli.redaction.settings_lines import MAX_WORDS, is_message, is_phrase_of_settings
@@ -35,7 +35,7 @@ WEAK = r"(?:token|api[ _-]?key|(?:access|private|secret|auth|account|encryption|
 """Words for keys and tokens, which also stand before other things."""
 NAME = "@NAME@"
 """Stands for a name with a word for a secret at the beginning of a pattern: names are searched once for all patterns."""
-_NAME = LiteralSearch(rf"(?=[pksmcwhl\u0161ate\u015f])(?:{STRONG}|{WEAK})(?:-?\w){{0,30}}", lowered=True)
+_NAME = PrefilteredPattern(rf"(?=[pksmcwhl\u0161ate\u015f])(?:{STRONG}|{WEAK})(?:-?\w){{0,30}}", lowered=True)
 PASSWORD_WORDS = ("pass", "pwd", "pw", "kennwort", "secret", "contrase", "senha", "wachtwoord", "has\u0142o", "heslo", "l\u00f6senord", "parola", "psk", "mdp",
                   "token", "key", "credential", "auth", "motdepasse", "mot de passe")  # fmt: skip
 _STRONG_NAME = re.compile(STRONG)
@@ -157,7 +157,7 @@ HEADERS = (
 """Headers of HTTP and addresses of databases."""
 
 STATED = "@STATED@"
-_STATED_NAME = LiteralSearch(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)", lowered=True)
+_STATED_NAME = PrefilteredPattern(rf"(?<![\w.(-])(?=[pkmcswlha]){_STATED}s?(?!\w)", lowered=True)
 SENTENCES = (
     Format("code that is announced", r"(?:your|the|ihr|dein|votre|ton|tu|su|il tuo|o seu|je|uw)(?: [\w-]{1,16}){0,2} (?:code|otp|passcode|pin|tan|codice|c\u00f3digo)(?: (?:is|ist|lautet|est|es|\u00e8|\u00e9))?:? (?:is )?(?P<b>[0-9]{3}[ -]?[0-9]{1,5})(?![\w.,-]?[0-9])", "Your code is \u27e6482-913\u27e7", "your code is ready", _OBSERVED, ("code", "otp", "pin", "tan", "codice", "c\u00f3digo")),
     Format("number of three digits on a card", r"(?<![\w-])(?:cvv2?|cvc2?|cid|security code|(?:code|digits|number) on the back(?: of (?:the|my|your) card)?|kartenpr\u00fcfnummer|pr\u00fcfnummer|cryptogramme)[ \t]{0,2}(?:[:=#]|is|are|ist|est)?[ \t]{0,2}(?P<b>[0-9]{3,4})(?![\w-]|[.,]\w)", "CVV \u27e6123\u27e7", "CVV required", "ISO/IEC 7813", ("cvv", "cvc", "security code", "on the back", "pr\u00fcfnummer", "cryptogramme")),
@@ -450,7 +450,7 @@ def _finder(format_: Format, judge: _Judge) -> Callable[[TextIndex], Iterator[Ra
         return find_statements_about_passwords
     pattern = format_.compile()
     groups = [pattern.groupindex[name] for name in ("v", "s", "b", "x") if name in pattern.groupindex]
-    search = LiteralSearch(format_.pattern, re.MULTILINE, lowered=True)
+    search = PrefilteredPattern(format_.pattern, re.MULTILINE, lowered=True)
 
     def find(index: TextIndex) -> Iterator[Range]:
         text = index.text

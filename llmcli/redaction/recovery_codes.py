@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.text_index import TextIndex
 
@@ -15,7 +15,7 @@ _CODE = (
     r"|[a-z]{0,6}[0-9][a-z0-9]{5,20})(?![\w-])"
 )
 _MARK = r"(?:[0-9]{1,2}[.)] {1,4}|[-*\u2022] {1,4})?"
-_FIRST = LiteralSearch(
+_FIRST = PrefilteredPattern(
     r"(?:recovery|backup|scratch|restore|wiederherstellungs|emergency)[ -]?(?:codes?|keys?)"
     rf"(?:[^\r\n]{{0,30}}?[:=]?\s{{1,12}}|[^\r\n]{{0,160}}\r?\n\s{{0,12}}){_MARK}(?P<code>{_CODE})",
     lowered=True,

@@ -21,19 +21,19 @@ from llmcli.redaction.innocent_values import (
     mentions_secret,
     names_kept_secret,
 )
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.text_index import TextIndex, lower
 
-_PEM = LiteralSearch(
+_PEM = PrefilteredPattern(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|(?:[A-Za-z0-9+/=:, \r\n-]|\\[nr]){0,20000})"
 )
-_AUTHORIZATION = LiteralSearch(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
+_AUTHORIZATION = PrefilteredPattern(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _CHECKSUM_BEFORE = re.compile(r"(?i:sha-?(?:1|224|256|384|512)|md5|blake2[bs]?|commit|checksum|digest|integrity|etag|rev(?:ision)?"
                               r"|tree|parent|index|hash|sum|sha|fingerprint|(?:trace|span|request|correlation|build|object|blob|image|layer|container|session_?trace|parent|transaction|tx|block|message|event|job|run|node|machine)[ _-]?id)[\"']?\s{0,2}[-:= (@]{0,3}[\"']?(?:[a-z0-9]{1,8}-)?\Z")  # fmt: skip
-_PUBLIC_DATA = LiteralSearch(
+_PUBLIC_DATA = PrefilteredPattern(
     r"-----BEGIN (?:[A-Z0-9 ]{0,30}CERTIFICATE(?: REQUEST)?|(?:[A-Z0-9]{1,10} )?PUBLIC KEY(?: BLOCK)?|PGP (?:SIGNATURE|MESSAGE|PUBLIC KEY BLOCK)|SSH SIGNATURE|X509 CRL|DH PARAMETERS|EC PARAMETERS)-----"
     r"(?:[A-Za-z0-9+/=:, \r\n.()<>@\"'|-]|\\[nr]){0,60000}"
     r"|ENC\[AES256_GCM,data:[A-Za-z0-9+/=,:_]{1,60000}\]"
@@ -287,8 +287,8 @@ def _shannon_entropy(text: str) -> float:
     return -sum(count / size * math.log2(count / size) for count in Counter(text).values())
 
 
-_URL_PASSWORD = LiteralSearch(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
-_LOGIN_OPTION = LiteralSearch(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
+_URL_PASSWORD = PrefilteredPattern(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
+_LOGIN_OPTION = PrefilteredPattern(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 SECRET_WORDS = (
     *("pass", "pw", "psk", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin"),
     *(
@@ -332,7 +332,7 @@ _SECRET_WORD = re.compile(
     r"|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|subscription)[ _-]?key"
     r"|credentials?|auth|pin)(?![a-z])"
 )
-_SECRET_WORDS_SEARCH = LiteralSearch(_SECRET_WORD.pattern, lowered=True)
+_SECRET_WORDS_SEARCH = PrefilteredPattern(_SECRET_WORD.pattern, lowered=True)
 _ASSIGNMENT = re.compile(
     r"(?P<suffix>[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=>])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}"
     r"|(?P<pair>(?<=[\"']),?\s{1,40}\\?[\"']?value\\?[\"']?\s{0,4}[:=]\s{0,4}|\r?\n[ \t]{0,40}value:[ \t]{1,4})"
@@ -347,14 +347,14 @@ _ASSIGNMENT = re.compile(
 """
 _SETTING_START = re.compile(r"^[\w.-]{0,60}\Z", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]*\r?(?:\n|\Z)")
-_STATEMENT = LiteralSearch(
+_STATEMENT = PrefilteredPattern(
     r"(?i:identified(?:\s+with\s+\w+)?\s+by|(?:encrypted|with)\s+password)\s+[\"'](?P<sql>[^\"'\r\n]{1,128})[\"']"
     r"|(?i:define|putenv|setenv|setproperty|env)\(\s{0,4}[\"'][\w.]{0,40}(?i:password|passwd|_pass|secret|token|_key|_salt)[\"']\s{0,4},"
     r"\s{0,24}[\"'](?P<call>[^\"'\r\n]{1,128})[\"']"
     r"|\b(?:login|user)[ \t]+\S{1,128}\s{1,8}password[ \t]+(?P<netrc>\S{1,128})"
 )
 """Statements of SQL, calls that set a secret, and entries of ``.netrc``."""
-_COOKIES = LiteralSearch(r"(?i:\b(?:set-)?cookie)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\r\n\"']{1,4096})")
+_COOKIES = PrefilteredPattern(r"(?i:\b(?:set-)?cookie)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\r\n\"']{1,4096})")
 _COOKIE = re.compile(
     r"(?<![^\s;])(?!(?i:expires|max-age|path|domain|samesite|version)=)[\w.-]{1,64}=(?=[^;\s]*[0-9])([^;\s]{6,4096})"
 )
@@ -382,7 +382,7 @@ _LOGIN_OF = {
 }
 """The options for passwords, by program. Elsewhere ``-p`` names a port, a path or a project."""
 PASSWORD_OPTIONS = ("-p", "-a ", "-w ")
-_PROGRAM = LiteralSearch(
+_PROGRAM = PrefilteredPattern(
     r"(?<![\w.-])(?:" + "|".join(f"(?P<p{index}>{program})" for index, program in enumerate(_LOGIN_OF)) + r")(?=[ \t])"
     r"|(?<=[ \t])(?P<login>(?:-u|--user(?:name)?)[ =]?[\w.@+-]{1,64}(?=[ \t]))"
 )

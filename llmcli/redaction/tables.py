@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Iterator
 
 from llmcli.redaction.innocent_values import is_placeholder, is_prose, is_status_word
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.text_index import TextIndex
 
@@ -14,12 +14,12 @@ _HEADER = re.compile(
     r"(?:(?:new|old|user|db|wifi|wi-fi|login|initial|temp(?:orary)?|current|admin|root|account|client|plain(?:text)?|smtp|mail|ftp|wlan|wpa|vpn|ilo|bmc|ssh|sql|root|app|service|router|start|initial)[ _-]?)?(?:pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|pin|kennwort"
     r"|schl\u00fcssel|mot de passe|contrase\u00f1a|contrasena|senha|wachtwoord|secret|api[ _-]?key|(?:access[ _-]?|api[ _-]?)?token|secret[ _-]?key|client[ _-]?secret|access[ _-]?key)"
 )
-_HEADER_WORDS = LiteralSearch(
+_HEADER_WORDS = PrefilteredPattern(
     r"(?:pass|pwd|pw\b|psk|pin|kennwort|contrase|senha|wachtwoord|schl\u00fcssel|secret|key|token)[^\r\n]{0,200}",
     lowered=True,
 )
 _RULE = re.compile(r"[\s|+:=-]{3,400}")
-_INSERT = LiteralSearch(
+_INSERT = PrefilteredPattern(
     r"insert\s{1,4}(?:ignore\s{1,4})?into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<columns>[^()]{1,400})\)\s{0,8}values\s{0,8}",
     lowered=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.redaction.literal_search import LiteralSearch
+from llmcli.redaction.literal_prefilter import PrefilteredPattern
 from llmcli.redaction.normalization import Range
 from llmcli.redaction.number_formats import (
     MAX_WORD_CHARS,
@@ -17,7 +17,7 @@ from llmcli.redaction.number_formats import (
 from llmcli.redaction.text_index import TextIndex
 
 _LOCAL_PART = re.compile(r"[\w.+%'-]")
-_AT_DOMAIN = LiteralSearch(
+_AT_DOMAIN = PrefilteredPattern(
     r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040|\s?[\[(](?:at|AT)[\])]\s?)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
 )
 _AUTHORITY = re.compile(r"://[^\s/@]{0,256}\Z")
@@ -104,7 +104,7 @@ _IBAN_BREAK = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}[A-Za-z0-9 .\-]{{0,40}}?(?P<cut>{_BREAK})(?P<rest>[A-Za-z0-9 .\-]{{1,40}})"
 )
 _DOMAIN_REST = r"(?=[a-z][\w-]{0,62}\.[a-z]|(?:com|net|org|edu|gov|info|io|eu|de|fr|uk|nl|ch|at|pl|ru|cn|jp|br)\b)"
-_EMAIL_BREAK = LiteralSearch(
+_EMAIL_BREAK = PrefilteredPattern(
     rf"(?<=[\w.+-]@){_BREAK}(?=\w[\w-]{{0,62}}\.\w)"
     rf"|(?<=@)[\w-]{{1,63}}(?:\.{_BREAK}{_DOMAIN_REST}|{_BREAK}(?=\.[a-z]{{2,63}}\b))"
 )

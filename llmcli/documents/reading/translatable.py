@@ -25,7 +25,6 @@ from llmcli.documents.reading.document import (
     refuse_unreadable,
 )
 from llmcli.documents.reading.file_reader import read_bytes
-from llmcli.documents.reading.translation_trial import try_translation
 from llmcli.errors import BadDocument, UsageError
 from llmcli.interrupt import Interrupt, run_interruptible
 
@@ -64,21 +63,27 @@ def open_translatable(data: bytes, name: str, path: Path | None = None) -> Docum
         if found is None:
             _refuse_other_archive(data, name)
             document = open_document(data, name, path)
-            _try_text(document, find_format(name, document.text).name)
+            _check_text(document, find_format(name, document.text).name)
             return document
-        try_translation(data, found)
+        _check_round_trip(data, found)
         text = load_format(found).extract_text(data)
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
     return Document(name, text, path, data=data, format_name=found)
 
 
-def _try_text(document: Document, format_name: str) -> None:
+def _check_round_trip(data: bytes, format_name: str) -> None:
+    from llmcli.documents.reading.round_trip import check_round_trip  # its child is for archives and notebooks
+
+    check_round_trip(data, format_name)
+
+
+def _check_text(document: Document, format_name: str) -> None:
     """Raise ``BadDocument`` if a text takes more than the limits; its translation reports a line that is wrong."""
     if document.data is not None or not is_text_read_in_child(format_name):
         return
     try:
-        try_translation(document.text.encode("utf-8", "surrogatepass"), format_name)
+        _check_round_trip(document.text.encode("utf-8", "surrogatepass"), format_name)
     except BadDocument as error:
         if not error.line:
             raise BadDocument(document.name, detail=error.detail) from error
@@ -105,7 +110,7 @@ def find_document_format(document: Document, wanted: str | None = None) -> Docum
     """
     found = find_format(document.name, document.text, wanted or document.format_name)
     if wanted is not None and found is not find_format(document.name, document.text):
-        _try_text(document, found.name)
+        _check_text(document, found.name)
     if wanted is None and found.name == "plain" and (other := _describe_no_prose(document)):
         raise BadDocument(document.name, detail=f"it is {other}; --format plain translates it as a text")
     if document.data is not None and document.format_name not in {None, found.name}:

@@ -14,7 +14,7 @@ from package_files import make_odf
 from source_files import make_epub, make_pdf, make_pptx, make_report_docx, make_zip
 from terminal import ROOT
 
-from llmcli.documents.reading import reader_process, translation_trial
+from llmcli.documents.reading import reader_process, round_trip
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.documents.reading.translatable import open_translatable
 from llmcli.errors import BadDocument
@@ -144,7 +144,7 @@ def test_a_document_of_too_many_sections_is_refused():
 )
 def test_a_document_is_tried_in_the_child_before_it_is_translated(monkeypatch, name, data):
     """One that takes too much memory there never takes it here."""
-    monkeypatch.setattr(translation_trial, "MAX_MEMORY_BYTES", 24 << 20)
+    monkeypatch.setattr(round_trip, "MAX_MEMORY_BYTES", 24 << 20)
     with pytest.raises(BadDocument) as caught:
         open_translatable(data, name)
     assert caught.value.subject == name and "memory" in caught.value.detail

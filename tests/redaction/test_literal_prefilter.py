@@ -9,7 +9,7 @@ import pytest
 from planted_values import MAKERS, plant
 
 from llmcli.redaction import password_contexts
-from llmcli.redaction.literal_search import LiteralSearch, find_anchors
+from llmcli.redaction.literal_prefilter import PrefilteredPattern, find_required_literals
 from llmcli.redaction.text_index import TextIndex
 
 PATTERNS = {
@@ -39,7 +39,7 @@ TEXTS = (
 @pytest.mark.parametrize("text", TEXTS)
 def test_matches_are_those_of_a_plain_search(name: str, text: str) -> None:
     """A pattern with literals has the same matches, in the same order, also in long texts."""
-    search = LiteralSearch(PATTERNS[name], re.MULTILINE)
+    search = PrefilteredPattern(PATTERNS[name], re.MULTILINE)
     for filler in ("", "- " * 500):
         index = TextIndex(filler + text + filler)
         plain = [match.span() for match in search.pattern.finditer(index.text)]
@@ -49,13 +49,13 @@ def test_matches_are_those_of_a_plain_search(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_each_pattern_has_literals(name: str) -> None:
     """The literals of these patterns are known, or the test above would compare a search with itself."""
-    assert find_anchors(PATTERNS[name], re.MULTILINE)
+    assert find_required_literals(PATTERNS[name], re.MULTILINE)
 
 
 def test_a_pattern_without_literals_is_searched_everywhere() -> None:
     """A class of many characters has no literal."""
-    assert find_anchors(r"[a-z0-9]{20,}") == ()
-    spans = [match.span() for match in LiteralSearch(r"[a-z]{3,}").finditer(TextIndex("ab cde fghi"))]
+    assert find_required_literals(r"[a-z0-9]{20,}") == ()
+    spans = [match.span() for match in PrefilteredPattern(r"[a-z]{3,}").finditer(TextIndex("ab cde fghi"))]
     assert spans == [(3, 6), (7, 11)]
 
 
@@ -67,7 +67,7 @@ def test_formats_find_the_same_at_their_literals() -> None:
     rng.shuffle(values)
     index = TextIndex("\n".join(values))
     for each in password_contexts.all_formats():
-        if not each.pattern.startswith("@") and find_anchors(each.pattern, re.MULTILINE):
-            search = LiteralSearch(each.pattern, re.MULTILINE, lowered=True)
+        if not each.pattern.startswith("@") and find_required_literals(each.pattern, re.MULTILINE):
+            search = PrefilteredPattern(each.pattern, re.MULTILINE, lowered=True)
             plain = [match.span() for match in search.pattern.finditer(index.lowered)]
             assert [match.span() for match in search.finditer(index)] == plain, each.name

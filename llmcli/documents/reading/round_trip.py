@@ -16,16 +16,16 @@ MAX_MEMORY_BYTES = 240 << 20
 """Memory of the child for the segments of a document, and for a few copies of its text."""
 MAX_SEGMENT_CHARACTERS = 1_000_000
 """Characters of one segment: what is found in it for a translation takes up to eighty times as much."""
-_READER = f"{__name__}:read_trial"
+_READER = f"{__name__}:read_round_trip"
 
 
-def try_translation(data: bytes, format_name: str) -> None:
+def check_round_trip(data: bytes, format_name: str) -> None:
     """Raise ``BadDocument`` if a document takes more than the limits, or is invalid in its format."""
     for _ in read_in_child(_READER, data, format_name, memory_bytes=MAX_MEMORY_BYTES):
         pass
 
 
-def read_trial(data: bytes, name: str) -> Iterator[str]:
+def read_round_trip(data: bytes, name: str) -> Iterator[str]:
     """Do with a document in the format ``name`` what a translation does; yield nothing. Raises ``BadDocument``."""
     document_format = load_format(name)
     text = document_format.extract_text(data) if document_format.is_package else decode_utf8(data, "")[0]

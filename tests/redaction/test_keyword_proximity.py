@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmcli.cli.main import main
-from llmcli.redaction.chosen_passwords import password_score
-from llmcli.redaction.nearby_secrets import find_nearby
+from llmcli.redaction.keyword_proximity import find_near_keywords
+from llmcli.redaction.password_score import password_score
 from llmcli.redaction.text_index import TextIndex
 
 
@@ -22,7 +22,7 @@ from llmcli.redaction.text_index import TextIndex
 )
 def test_a_chosen_token_near_a_word_for_a_secret_is_found(text, value):
     """Whatever syntax stands between, and also on a line below."""
-    assert [text[start:end] for start, end in find_nearby(TextIndex(text))] == [value]
+    assert [text[start:end] for start, end in find_near_keywords(TextIndex(text))] == [value]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_chosen_token_near_a_word_for_a_secret_is_found(text, value):
 )
 def test_terms_names_and_numbers_near_such_a_word_are_left(text):
     """Algorithms, paths, identifiers, dates, versions, and tokens without a word."""
-    assert list(find_nearby(TextIndex(text))) == []
+    assert list(find_near_keywords(TextIndex(text))) == []
 
 
 def test_a_password_scores_higher_than_a_name():

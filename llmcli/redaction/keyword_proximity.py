@@ -11,9 +11,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from llmcli.redaction.chosen_passwords import MIN_PASSWORD_CHARS, password_score
 from llmcli.redaction.innocent_values import INNOCENT_NAME
 from llmcli.redaction.normalization import Range
+from llmcli.redaction.password_score import MIN_PASSWORD_CHARS, password_score
 from llmcli.redaction.secret_formats import looks_random
 from llmcli.redaction.text_index import TextIndex
 
@@ -69,7 +69,7 @@ _ADJACENT, _BEHIND_PASSWORD, _NEAR, _BELOW_LOGIN = (1, 1), (2, 1), (3, 2), (3, 3
 """The score that a token needs by its place, and the score if the text says that a value follows."""
 
 
-def find_nearby(index: TextIndex) -> Iterator[Range]:
+def find_near_keywords(index: TextIndex) -> Iterator[Range]:
     """Yield tokens that look chosen and stand in the line of a word for a secret, or below it."""
     text, windows = index.text, _windows(index.lowered)
     at = 0

@@ -36,7 +36,7 @@ _REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
 @frozen
-class Anchor:
+class RequiredLiterals:
     """Literals, one of which stands ``low`` to ``high`` characters behind the start of a match."""
 
     literals: tuple[str, ...]
@@ -44,7 +44,7 @@ class Anchor:
     high: int
 
 
-class LiteralSearch:
+class PrefilteredPattern:
     """Finds the matches of a pattern. ``lowered``: it is searched in the text in lower case."""
 
     def __init__(self, pattern: str, flags: int = 0, *, lowered: bool = False) -> None:
@@ -57,9 +57,9 @@ class LiteralSearch:
         return re.compile(self._source, self._flags)
 
     @functools.cached_property
-    def anchors(self) -> tuple[Anchor, ...]:
+    def requirements(self) -> tuple[RequiredLiterals, ...]:
         """The literals of which each match has one; empty if there are none."""
-        return find_anchors(self._source, self._flags)
+        return find_required_literals(self._source, self._flags)
 
     def finditer(self, index: TextIndex) -> Iterator[re.Match[str]]:
         """Yield the matches, as ``re.Pattern.finditer`` does."""
@@ -78,34 +78,36 @@ class LiteralSearch:
 
     def _starts(self, index: TextIndex) -> Sequence[int] | None:
         """Return where a match may start, in order, or None if that may be anywhere."""
-        anchors = self.anchors
-        if not anchors:
+        requirements = self.requirements
+        if not requirements:
             return None
         max_trials = len(index.text) // _CHARS_PER_TRIAL
-        starts: list[int] = [0] if any(anchor.low < 0 for anchor in anchors) else []
-        for anchor in anchors:
-            places = index.places(anchor.literals)
-            if len(starts) + len(places) * (anchor.high - anchor.low + 1) > max_trials:
+        starts: list[int] = [0] if any(requirement.low < 0 for requirement in requirements) else []
+        for requirement in requirements:
+            places = index.places(requirement.literals)
+            if len(starts) + len(places) * (requirement.high - requirement.low + 1) > max_trials:
                 return None
-            if anchor.low == anchor.high:
-                starts += [place - anchor.low for place in places] if anchor.low else places
+            if requirement.low == requirement.high:
+                starts += [place - requirement.low for place in places] if requirement.low else places
             else:
                 for place in places:
-                    starts += range(max(0, place - anchor.high), place - anchor.low + 1)
-        return sorted(set(starts)) if len(anchors) > 1 or anchors[0].low != anchors[0].high else starts
+                    starts += range(max(0, place - requirement.high), place - requirement.low + 1)
+        return sorted(set(starts)) if len(requirements) > 1 or requirements[0].low != requirements[0].high else starts
 
 
-def find_anchors(pattern: str, flags: int = 0) -> tuple[Anchor, ...]:
-    """Return anchors of which each match of a pattern has one; empty if there are none."""
+def find_required_literals(pattern: str, flags: int = 0) -> tuple[RequiredLiterals, ...]:
+    """Return requirements of which each match of a pattern has one; empty if there are none."""
     parsed = _parser.parse(pattern, flags)
     if parsed.getwidth()[0] == 0:
         return ()
-    anchors = _anchors(_items(parsed, ignore_case=bool(parsed.state.flags & re.IGNORECASE)), _MAX_OFFSET)
+    requirements = _requirements(_items(parsed, ignore_case=bool(parsed.state.flags & re.IGNORECASE)), _MAX_OFFSET)
     places: dict[tuple[int, int], set[str]] = {}
-    for anchor in anchors:
-        places.setdefault((anchor.low, anchor.high), set()).update(anchor.literals)
+    for requirement in requirements:
+        places.setdefault((requirement.low, requirement.high), set()).update(requirement.literals)
     return tuple(
-        Anchor(group, low, high) for (low, high), literals in places.items() for group in group_by_head(list(literals))
+        RequiredLiterals(group, low, high)
+        for (low, high), literals in places.items()
+        for group in group_by_head(list(literals))
     )
 
 
@@ -113,43 +115,51 @@ def _items(parsed: Any, *, ignore_case: bool) -> list[_Item]:
     return [(str(op), argument, ignore_case) for op, argument in parsed]
 
 
-def _anchors(items: Sequence[_Item], reach: int) -> list[Anchor]:
-    """Return the best anchors of a sequence, at most ``reach`` characters behind its start."""
+def _requirements(items: Sequence[_Item], reach: int) -> list[RequiredLiterals]:
+    """Return the best requirements of a sequence, at most ``reach`` characters behind its start."""
     if not items:
         return []
     (name, argument, ignore_case), rest = items[0], items[1:]
     if name in {"SUBPATTERN", "ATOMIC_GROUP"}:
-        return _anchors([*_inner(name, argument, ignore_case=ignore_case), *rest], reach)
+        return _requirements([*_inner(name, argument, ignore_case=ignore_case), *rest], reach)
     literals = _leading(items)
-    best = [Anchor(tuple(literals), 0, 0)] if literals and all(literals) else []
+    best = [RequiredLiterals(tuple(literals), 0, 0)] if literals and all(literals) else []
     if best and min(map(len, literals)) >= _GOOD_CHARS:
         return best
-    for other in _other_anchors(items[0], rest, reach):
+    for other in _other_requirements(items[0], rest, reach):
         best = max(best, other, key=_quality)
     return best
 
 
-def _other_anchors(first: _Item, rest: Sequence[_Item], reach: int) -> Iterator[list[Anchor]]:
-    """Yield the anchors of the alternatives, behind the first item, or before it."""
+def _other_requirements(first: _Item, rest: Sequence[_Item], reach: int) -> Iterator[list[RequiredLiterals]]:
+    """Yield the requirements of the alternatives, behind the first item, or before it."""
     name, argument, ignore_case = first
     if name == "BRANCH":
-        found = [_anchors([*_items(alternative, ignore_case=ignore_case), *rest], reach) for alternative in argument[1]]
-        yield [anchor for anchors in found for anchor in anchors] if all(found) else []
+        found = [
+            _requirements([*_items(alternative, ignore_case=ignore_case), *rest], reach) for alternative in argument[1]
+        ]
+        yield [requirement for requirements in found for requirement in requirements] if all(found) else []
     if name in _ZERO_WIDTH:
-        yield _anchors(rest, reach)
+        yield _requirements(rest, reach)
         before = _literal_before(name, argument, ignore_case=ignore_case)
         if before:
-            yield [Anchor((before,), -len(before), -len(before))]
+            yield [RequiredLiterals((before,), -len(before), -len(before))]
         return
     low, high = _width(first)
     if high <= reach:
-        yield [Anchor(anchor.literals, anchor.low + low, anchor.high + high) for anchor in _anchors(rest, reach - high)]
+        yield [
+            RequiredLiterals(requirement.literals, requirement.low + low, requirement.high + high)
+            for requirement in _requirements(rest, reach - high)
+        ]
 
 
-def _quality(anchors: Sequence[Anchor]) -> float:
+def _quality(requirements: Sequence[RequiredLiterals]) -> float:
     """Return how rare the literals are, less the places to try."""
     return min(
-        (min(*map(len, anchor.literals), _GOOD_CHARS + 1) - (anchor.high - anchor.low) / 16 for anchor in anchors),
+        (
+            min(*map(len, requirement.literals), _GOOD_CHARS + 1) - (requirement.high - requirement.low) / 16
+            for requirement in requirements
+        ),
         default=-100.0,
     )
 
