@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.errors import ContextOverflow
 from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
-from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, split_sentences, strip_marks
+from llmcli.tasks.generate.sentence_forms import SentenceSet, cited_marks, join_sentences, split_sentences, strip_marks
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
@@ -34,6 +34,8 @@ _RUN_ON_SHARE = 1.25
 _MAX_SENTENCE_WORDS = 25
 """More than the wanted words are such ones at least: else the sentence that makes a short answer long enough is
 lost."""
+_FACT_MARK_CHARS = 6
+"""The number of a fact in a request: "[12]"."""
 _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
 _MIN_MEASURED_WORDS = 100
@@ -358,6 +360,8 @@ class SectionWriter:
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
         text = answer.text[: limit.end]
+        for sentence in _instructions(request):
+            said.add(sentence)
         cleaned = self._cleaner.clean(replace(answer, text=text), said)
         draft.repeated += cleaned.repeated
         draft.remarks += cleaned.remarks
@@ -371,6 +375,13 @@ class SectionWriter:
         (tokens,), _ = self._run.backend.count([request])
         if tokens + words >= info.context:
             raise ContextOverflow(self._plan.outline.title, tokens=tokens + words, context=info.context)
+
+
+def _instructions(request: Request) -> Iterator[str]:
+    """Yield the sentences of a request's last message that are no facts: an answer must not repeat them."""
+    for line in request.messages[-1].content.splitlines():
+        if not cited_marks(line[:_FACT_MARK_CHARS]):
+            yield from split_sentences(line)
 
 
 class AnswerLimit:

@@ -4,7 +4,8 @@ A name is a word with a capital that no sentence gives it, or with a capital or 
 a sentence is one is told from what follows it: another capital, a possessive, or a verb (English). German gives every
 noun a capital, so that only words with a form of their own count there (GmbH, CO2), those after a form of address, months,
 and words that are rare or frequent as names only. In titles, in labels before a colon, and at the beginning of Spanish, French, Italian, Portuguese and Dutch sentences, a rare
-word is a name. In a text with capitals, so is a word of a script that has none.
+word is a name. In a text with capitals, so is a word of a script that has none. In English, so is a rare word in small
+letters where a noun would have an article or be a plural: "install numpy".
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import blank_dates, figure_forms, find_names, find_numbers, find_terms
 from llmcli.tasks.generate.measure_units import unit_after
 from llmcli.tasks.generate.name_spelling import has_form, is_title_case
-from llmcli.tasks.generate.rare_words import ENGLISH, OTHER_LANGUAGES, find_leading_name, is_rare
+from llmcli.tasks.generate.rare_words import (
+    ENGLISH,
+    OTHER_LANGUAGES,
+    find_leading_name,
+    is_lower_case_name,
+    is_rare,
+)
 from llmcli.tasks.generate.sentence_forms import split_sentences, strip_item, strip_marks
 from llmcli.tasks.languages import base_code, detect_language, likeliest_language
 from llmcli.tasks.written_dates import month_number
@@ -59,6 +66,13 @@ _IDENTIFIER = re.compile(
     r"|(?P<joined>[^\W_]+(?:_[^\W_]+)+)(?![\w/]))"
 )
 """A name of a program in any case: in backquotes, before parentheses, or with an underscore."""
+_NAME_SLOT = re.compile(
+    r"(?:\b(?i:using|with|via|in|by|from|like|of|and|or|uses?|used|as|to|on|for|than|into|through|imports?|install(?:s|ed|ing)?"
+    r"|supports?|requires?|called|named|is|are|both|either|between|about)[ ]|[,(] ?)"
+    r"(?P<name>[a-z]{3,})(?=[.,;:!?)]|[ ](?:and|or|to|for|in|is|are|was|has|can|will|with|on|by|as|from|that|which|when|does"
+    r"|library|package|module|framework|tool|program|command|project|plugin|files?|format|data|code|server|database)\b|\Z)"
+)
+"""A word in small letters where an English noun has an article, or is a plural."""
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 _SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
@@ -109,6 +123,11 @@ class SourceNames:
                     names = [*dict.fromkeys([*filter(_is_german_name, names), *addressed_unknown])]
                 found |= dict.fromkeys(_join_adjacent(names, plain))
                 found |= dict.fromkeys(word for word in _find_caseless(plain) if not self._is_known(word))
+                if language == ENGLISH:
+                    lower = (match["name"] for match in _NAME_SLOT.finditer(plain))
+                    found |= dict.fromkeys(
+                        word for word in lower if is_lower_case_name(word) and not self._is_known(word)
+                    )
         identifiers = (match[match.lastgroup or 0] for match in _IDENTIFIER.finditer(_FENCED.sub("", text)))
         return [*(found | dict.fromkeys(name for name in identifiers if name.casefold() not in self._searched))]
 

@@ -26,6 +26,8 @@ NAMES = SourceNames(
         ("It has NH3 sensors and CO2 sensors of GmbH.", ["NH3", "GmbH"]),
         ("It opens in February, and not on May 4 or in June.", ["June"]),
         ("- Key Points of Interest", []),
+        ("Install numpy, then read the data with pandas or django.", ["numpy", "pandas"]),
+        ("It runs on kubernetes and supports plugins, metadata, recursion and meticulous checks.", ["kubernetes"]),
         ("Das Lager in Bergen wird von der Firma mit dem Bagger und der Schaufel am Morgen gebaut.", []),
         ("The Port of Oslo Is Big", ["Oslo"]),
         ("The Costs of Oslo", ["Oslo"]),
