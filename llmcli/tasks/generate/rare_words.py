@@ -33,10 +33,10 @@ _FREQUENT_NAMES = frozenset(_NAMES.split())
 """Names that the lists of words have as often as words, and that mean nothing else with a capital."""
 _LOWER_CASE_NAMES = frozenset({"kubernetes", "pandas"})
 """Names of programs in small letters that have the form of a plural."""
-_TECHNICAL_WORDS = frozenset(
-    "ascii charset cwd deterministic dict enum etc init int metadata minima modulus parentheses regex regexp schema scalar"
-    " stderr stdin stdout str symlink truthy tuple unary unset".split()
-)
+_TECHNICAL_WORDS = """
+ascii charset cwd deterministic dict enum etc init int metadata minima modulus parentheses regex regexp schema scalar
+stderr stdin stdout str symlink truthy tuple unary unset
+"""
 """Ordinary words of programmers that the list of English words lacks."""
 _DERIVED = re.compile(
     r".*(?:ed|ing|[ts]ions?|ble|bly|ly|ity|ness|isms?|ments?|[ae]nces?|ors?|ers?|i[zs]e[sd]?|ive|ous|al|less|ful|our|ics|ship"
@@ -137,7 +137,7 @@ def is_lower_case_name(word: str) -> bool:
     """Return whether a word in small letters, without an article before it, is a name in an English text: numpy."""
     if word in _LOWER_CASE_NAMES:
         return True
-    return not (word in _TECHNICAL_WORDS or _DERIVED.fullmatch(word)) and is_rare(word, ENGLISH)
+    return not (word in _TECHNICAL_WORDS.split() or _DERIVED.fullmatch(word)) and is_rare(word, ENGLISH)
 
 
 def find_leading_name(sentence: str, language: str) -> str | None:
