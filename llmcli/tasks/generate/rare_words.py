@@ -39,14 +39,22 @@ stderr stdin stdout str symlink truthy tuple unary unset
 """
 """Ordinary words of programmers that the list of English words lacks."""
 _DERIVED = re.compile(
-    r".*(?:ed|ing|[ts]ions?|ble|bly|ly|ity|ness|isms?|ments?|[ae]nces?|ors?|ers?|i[zs]e[sd]?|ive|ous|al|less|ful|our|ics|ship"
+    r".*(?:ed|ing|[ts]ions?|ble|ity|ness|isms?|ments?|[ae]nces?|ors?|ers?|i[zs]e[sd]?|ive|ous|al|less|ful|our|ics|ship"
     r"|[^aius]s)"
 )
 """Endings of words that are made of others, and of plurals."""
 _COMMON_FREQUENCY = 1e-6
 """Of the parts of a compound such as "toolkit"."""
 _MIN_PART = 3
-_ENDINGS = (("s", ""), ("es", ""), ("ies", "y"), *product(("ed", "ing", "er", "ers"), ("", "e")))
+_ENDINGS = (
+    ("s", ""),
+    ("es", ""),
+    ("ies", "y"),
+    ("ly", ""),
+    ("ly", "le"),
+    ("ily", "y"),
+    *product(("ed", "ing", "er", "ers"), ("", "e")),
+)
 _FIRST_TWO = re.compile(r"\W*(?P<name>[^\W\d_]{3,})[ ](?P<next>[^\W\d_]+)")
 _NO_VERB = frozenset(
     [

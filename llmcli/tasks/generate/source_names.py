@@ -62,7 +62,7 @@ _LABEL = re.compile(r"\W*(?P<label>[^\W\d_][^:.!?]{1,40}?)[*_]*:(?=[*_\s]|\Z)")
 """What a line is about, before a colon."""
 _MAX_LABEL_WORDS = 4
 _IDENTIFIER = re.compile(
-    r"`(?P<quoted>[^\W\d_][\w.]*\w)(?:\(\))?`|(?<![\w/.:=?&#-])(?:(?P<called>[^\W\d_][\w.]*\w)\(\)"
+    r"`(?P<quoted>[^\W\d_][\w.-]*\w)(?:\(\))?`|(?<![\w/.:=?&#-])(?:(?P<called>[^\W\d_][\w.]*\w)\(\)"
     r"|(?P<joined>[^\W_]+(?:_[^\W_]+)+)(?![\w/]))"
 )
 """A name of a program in any case: in backquotes, before parentheses, or with an underscore."""

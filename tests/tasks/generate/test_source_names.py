@@ -27,6 +27,7 @@ NAMES = SourceNames(
         ("It opens in February, and not on May 4 or in June.", ["June"]),
         ("- Key Points of Interest", []),
         ("Install numpy, then read the data with pandas or django.", ["numpy", "pandas"]),
+        ("It supports tidly and works with lazily read files or `python-pyladb`.", ["tidly", "python-pyladb"]),
         ("It runs on kubernetes and supports plugins, metadata, recursion and meticulous checks.", ["kubernetes"]),
         ("Das Lager in Bergen wird von der Firma mit dem Bagger und der Schaufel am Morgen gebaut.", []),
         ("The Port of Oslo Is Big", ["Oslo"]),
