@@ -10,6 +10,7 @@ since neither weights nor activations are rounded to 8 bits (``benchmarks/label_
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import tuning_file
@@ -30,6 +31,7 @@ from llmcli.files import private_files
 from llmcli.models.files.paths import list_copied_types
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
+from llmcli.weights_times import REPRESENTATIVE_JOBS, WeightsTable, load_weights_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +92,7 @@ def choose_weights(
         return _measured_choice(path, "short answers") or ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
-    from llmcli.weights_times import estimate_job, load_weights_table
+    from llmcli.weights_times import estimate_job
 
     table = load_weights_table(path)
     if table is None:
@@ -292,6 +294,8 @@ MEASURED_WORK = "scoring"
 """The kind of work in a measurement (``REPRESENTATIVE_JOBS``) whose choice counts."""
 
 EXACT_TYPES = frozenset({"bf16", "f16"})
+_MIN_NAMED_GAIN = 1.5
+"""How many times as fast as the kept type another one must label to be named."""
 
 
 def _choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, measured: str | None) -> str:
@@ -310,6 +314,12 @@ def _choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, mea
     return find_exact_type(model.path, models.derived_weights) or ORIGINAL_WEIGHTS
 
 
+def labelling_type(table: WeightsTable) -> str:
+    """Return the type that labels: the best one for scoring that does not round to 8 bits."""
+    exact = [name for name in table.types if name in EXACT_TYPES]
+    return table.choose(REPRESENTATIVE_JOBS[MEASURED_WORK], exact, table.types)
+
+
 def load_choice(cache: Path, model_id: str) -> str | None:
     """Return the type that was chosen for a model by the SHA-256 of its weights; None if none was, or it is unknown."""
     choice = _read_labelling(cache, model_id).get("weights")
@@ -322,7 +332,7 @@ def save_choice(cache: Path, model_id: str, weights: str) -> None:
 
 
 def _read_labelling(cache: Path, model_id: str) -> dict[str, Any]:
-    """Return what is kept about the labels of a model: the type of its weights, and the engine."""
+    """Return what is kept about the labels of a model: the type of its weights, a faster one that was named, the engine."""
     try:
         return dict(json.loads(_choice_file(cache, model_id).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):  # nothing, or damaged
@@ -356,11 +366,36 @@ def note_engine(config: RunConfig, model: ModelFile) -> None:
 
 
 def note_weights(config: RunConfig, model: ModelFile, weights: str) -> None:
-    """Keep the ``weights`` that label, if llm chose them first; say so if earlier labels came from others."""
+    """Keep the ``weights`` that label, if llm chose them first; say so if earlier labels came from others.
+
+    If they are kept, and others were measured to be much faster since, one line says so once.
+    """
     settings, cache, model_id = config.settings, config.paths.cache, model.weights_sha256
     kept = warn_of_change(config, model.name, model_id, weights)
-    if model_id and kept is None and settings["weights"] == AUTO_WEIGHTS and not settings["deterministic"]:
+    if not model_id or settings["weights"] != AUTO_WEIGHTS or settings["deterministic"]:
+        return
+    if kept is None:
         save_choice(cache, model_id, weights)
+    elif kept == weights and settings.copies_bytes:
+        _name_faster_weights(config, model.name, model_id, kept)
+
+
+def _name_faster_weights(config: RunConfig, name: str, model_id: str, kept: str) -> None:
+    """Say once that another type than the ``kept`` one labels much faster, and how to take it."""
+    cache = config.paths.cache
+    table = load_weights_table(tuning_file(cache, model_id, config.settings["threads"]))
+    if table is None or kept not in table.types:
+        return
+    best, job = labelling_type(table), REPRESENTATIVE_JOBS[MEASURED_WORK]
+    best_s = job.seconds(table.types[best].times)
+    gain = job.seconds(table.types[kept].times) / best_s if best_s else 0.0
+    if gain < _MIN_NAMED_GAIN or _read_labelling(cache, model_id).get("named_faster") == best:
+        return
+    _update_labelling(cache, model_id, named_faster=best)
+    config.observer.warn(
+        f"{name}: {best} weights label {gain:.1f} times as fast as the {kept} weights of its labels so far; "
+        f"to change to them, after which some labels may differ: llm models tune {shlex.quote(name)}"
+    )
 
 
 def warn_of_change(config: RunConfig, name: str, model_id: str | None, weights: str) -> str | None:

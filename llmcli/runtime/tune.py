@@ -13,7 +13,6 @@ from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
 from llmcli.runtime import model_weights
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS
-from llmcli.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
     from llmcli.config.engine_options import EngineOptions
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile
     from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
-    from llmcli.weights_times import WeightsMeasurement, WeightsTable
+    from llmcli.weights_times import WeightsMeasurement
 
 MAX_SECONDS = 120.0
 """How long ``llm models tune`` may take unless more was asked for."""
@@ -119,7 +118,7 @@ def tune_model(
         MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
         for name, each in profile.weights.types.items()
     )
-    label_change = _keep_for_labels(model, cache, _labelling_type(profile.weights))
+    label_change = _keep_for_labels(model, cache, model_weights.labelling_type(profile.weights))
     planned = _planned_settings(model, settings, cache)
     return TuningResult(weights, plan.skipped, planned, disturbed, label_change, plan.postponed)
 
@@ -160,13 +159,6 @@ def _unmeasurable_reason(model: ModelFile, options: EngineOptions) -> str:
         return "its layers run on a GPU, and only the processor is measured"
     # evaluating it as a generative model would fail an assertion
     return architecture.non_generative_reason(read_header(model.path))
-
-
-def _labelling_type(table: WeightsTable) -> str:
-    """Return the type that labels: the best one for scoring that does not round to 8 bits."""
-    exact = [name for name in table.types if name in model_weights.EXACT_TYPES]
-    job = REPRESENTATIVE_JOBS[model_weights.MEASURED_WORK]
-    return table.choose(job, exact, table.types)
 
 
 def _keep_for_labels(model: ModelFile, cache: Path, weights: str) -> str:

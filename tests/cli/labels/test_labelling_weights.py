@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 
 import pytest
 from engine.profiles import weights_table
@@ -16,6 +17,8 @@ from llmcli.runtime import model_weights
 from llmcli.weights_times import dump_profile
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
+
+FASTER = "bf16 weights label 3.0 times as fast as the original weights of its labels so far; to change to them, "
 
 
 @pytest.fixture
@@ -33,10 +36,10 @@ def label(llm, mine):
 
 @pytest.fixture
 def measure(monkeypatch):
-    """Return a function that stores a measurement in which BF16 labels three times as fast."""
+    """Return a function that stores a measurement in which BF16 labels three times as fast, or takes ``bf16`` s."""
 
-    def store(model_id):
-        times = {"original": (1 / 300,) * 4, "bf16": (1 / 900,) * 4}
+    def store(model_id, bf16=1 / 900):
+        times = {"original": (1 / 300,) * 4, "bf16": (bf16,) * 4}
         table = weights_table(**times)
         path = tuning_file(find_paths(os.environ).cache, model_id, None)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +55,35 @@ def test_a_measurement_between_two_commands_changes_no_labels(label, measure, mi
     assert label("--weights", "bf16") == ("bf16", [])  # makes the copy, and is no choice of llm's
     assert label() == ("original", [])
     measure(model_id)
-    assert label() == ("original", [])
+    weights, (line,) = label()
+    assert weights == "original" and FASTER in line
     assert label(write("many.txt", "fine and well\n" * 3000)) == ("original", [])
     assert label("--labels", "a,b", verb="classify") == ("original", [])
+
+
+def test_faster_weights_are_named_once_with_the_command(label, measure, mine):
+    """By the first labels after the measurement, and only where llm chooses the weights and may copy them."""
+    model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert label() == ("original", [])
+    measure(model_id)
+    assert label("--weights", "original") == ("original", [])
+    assert label(LLMCLI_DERIVED_WEIGHTS="0") == ("original", [])
+    weights, (line,) = label("--labels", "a,b", verb="classify")
+    assert weights == "original" and FASTER in line and f": llm models tune {shlex.quote(str(mine))}" in line
+    assert label() == ("original", [])
+
+
+def test_a_small_gain_is_not_named(label, measure, mine):
+    """Nor a measurement that is damaged."""
+    model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert label() == ("original", [])
+    measure(model_id, bf16=1 / 440)
+    assert label() == ("original", [])
+    tuning_file(find_paths(os.environ).cache, model_id, None).write_bytes(b"[]")
+    assert label() == ("original", [])
+    measure(model_id, bf16=1 / 460)
+    _, (line,) = label()
+    assert " 1.5 times as fast " in line
 
 
 def test_the_measured_choice_labels_if_it_was_there_first(label, measure, mine):
