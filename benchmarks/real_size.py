@@ -2,7 +2,7 @@
 
 The model is made with random weights (``--size``; see ``random_model.py``), or given (``--model``). ``llm models tune``
 measures it first, in a cache of its own, so that ``--weights auto`` chooses what pays. Figures, all of one run and
-alternately: tokens a second of prompts and of one answer behind 512 tokens against `llama-bench`; of 16 answers at once
+alternately: tokens a second of prompts, of one answer behind 512 tokens, and of prompt and answer together, against `llama-bench`; of 16 answers at once
 against `llama-batched-bench`; seconds of whole jobs (labels; translations, 16 at once; the calls of a long summary)
 against llama-server with 16 clients; and of whole commands against llama-completion. ``--weights`` limits all rows of
 llm to one type.
@@ -29,9 +29,23 @@ from llmcli.backends.base import run_requests
 from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Finished, Request
 
-ROWS = ("tune", "prompt", "long-prompt", "decode", "answers", "labels", "translation", "summary", "ask", "warm-ask")
+ROWS = (
+    "tune",
+    "prompt",
+    "long-prompt",
+    "decode",
+    "request",
+    "answers",
+    "labels",
+    "translation",
+    "summary",
+    "ask",
+    "warm-ask",
+)
 RECORDS, PARAGRAPHS, SECTIONS, ANSWERS = 60, 16, 4, 16
 LONG_PROMPT_TOKENS = 4096
+_REQUEST = ("-p", "0", "-n", "0", "-pg", f"{weights.PROMPT_TOKENS},64")
+"""`llama-bench` of a prompt and its answer."""
 TUNE_LIMIT_S = 120
 TRANSLATE = (
     "Translate the text into French. Keep names, numbers, placeholders and Markdown as they are. "
@@ -72,11 +86,13 @@ class Measurement:
         return [f"{label}, s", common.median_range(own, 1), common.median_range(other, 1), f"{ratio:.2f}", f"{aim}"]
 
     def _bench(self, *arguments: str) -> float:
+        return max(self._bench_with(flash, *arguments) for flash in ("0", "1"))
+
+    def _bench_with(self, flash: str, *arguments: str) -> float:
+        """Return the tokens a second of `llama-bench` with or without flash attention ("1", "0")."""
         command = [str(self._bin / "llama-bench"), "-m", self._model, "-t", str(os.cpu_count()), "-r", "1"]
-        rows = [
-            json.loads(common.run([*command, "-fa", flash, "-o", "json", *arguments]).output) for flash in ("0", "1")
-        ]
-        return max(float(row["avg_ts"]) for each in rows for row in each)
+        (row,) = json.loads(common.run([*command, "-fa", flash, "-o", "json", *arguments]).output)
+        return float(row["avg_ts"])
 
     def _words(self, count: int) -> str:
         self._seed += 1
@@ -113,12 +129,23 @@ class Measurement:
         return self._prompt(LONG_PROMPT_TOKENS)
 
     def _decode(self) -> list[str]:
+        """Both sides with the attention kernel that is faster for prompt and answer together, since both share it."""
+
         def ours() -> float:
             (end,) = self._engine_ends([common.greedy_request("", "", 64)], "short answers", weights.PROMPT_TOKENS)
             return (end.usage.completion_tokens - 1) / (end.timings.total_s - (end.timings.first_token_s or 0))
 
-        depth = str(weights.PROMPT_TOKENS)
-        return self._rates("one answer behind 512", ours, lambda: self._bench("-p", "0", "-n", "64", "-d", depth), 1.0)
+        rates = {flash: self._bench_with(flash, *_REQUEST) for flash in ("0", "1")}
+        best = max(rates, key=lambda flash: rates[flash])
+        arguments = ("-p", "0", "-n", "64", "-d", str(weights.PROMPT_TOKENS))
+        return self._rates("one answer behind 512", ours, lambda: self._bench_with(best, *arguments), 1.0)
+
+    def _request(self) -> list[str]:
+        def ours() -> float:
+            (end,) = self._engine_ends([common.greedy_request("", "", 64)], "short answers", weights.PROMPT_TOKENS)
+            return (end.usage.prompt_tokens + end.usage.completion_tokens) / end.timings.total_s
+
+        return self._rates("prompt of 512 and answer of 64", ours, lambda: self._bench(*_REQUEST), 1.0)
 
     def _answers(self) -> list[str]:
         def ours() -> float:
