@@ -24,12 +24,12 @@ from llmcli.tasks.audit import Audit, AuditOptions
 from llmcli.tasks.audit.group_shifts import GroupShift, measure_shifts
 from llmcli.tasks.audit.swap_file import parse_swap_file, read_bundled, read_templates
 from llmcli.tasks.audit.swapper import swap_records
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.filter import PROMPT as FILTER_PROMPT
-from llmcli.tasks.filter import FilterQuery, FilterTask
+from llmcli.tasks.filter import FilterQuery, FilterSpec
 from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import SentimentTask
+from llmcli.tasks.sentiment import sentiment_spec
 from llmcli.types import Request, Result
 
 TEMPLATES, GROUPS, SHIFT, NOISE = 50, 8, 0.1, 0.05
@@ -69,27 +69,23 @@ def count_unique(sequences: Sequence[Sequence[int]]) -> int:
 def measure_tokens(model: str) -> list[list[str]]:
     """Return a row for each verb: evaluated and unique tokens of its audit with names, and their ratio."""
     prompts = PromptLibrary(Path("none"))
-    generation = GenerationOptions()
-    verbs = {
-        "sentiment": lambda engine: SentimentTask(engine, prompts, generation),
-        "classify": lambda engine: make_label_task(
-            engine, prompts.get(PROMPT), parse_label_names("order,work,home,health"), generation, ClassifyOptions()
-        ),
-        "filter": lambda engine: FilterTask(
-            engine, prompts.get(FILTER_PROMPT), FilterQuery("the person is at fault"), generation
-        ),
+    specs = {
+        "sentiment": sentiment_spec(prompts),
+        "classify": ClassifySpec(prompts.get(PROMPT), parse_label_names("order,work,home,health")),
+        "filter": FilterSpec(prompts.get(FILTER_PROMPT), FilterQuery("the person is at fault")),
     }
     swaps = parse_swap_file(read_bundled("names"), "names")
     records = [Record(at, text, at + 1) for at, text in enumerate(read_templates().splitlines())]
     rows = []
-    for name, make in verbs.items():
+    for name, spec in specs.items():
         with tempfile.TemporaryDirectory() as kept:
             engine = RecordingEngine(
                 Path(model), "m", common.model_id(model), EngineOptions(cache=Path(kept)), lambda: None
             )
             try:
                 audit = Audit(swap_records(records, swaps), swaps, AuditOptions())
-                (result,) = [each for each in audit.run(engine, make(engine)) if isinstance(each, Result)]
+                task = spec.make_task(spec.make_scorer(engine, GenerationOptions()))
+                (result,) = [each for each in audit.run(engine, task) if isinstance(each, Result)]
             finally:
                 engine.close()
         evaluated = result.usage.prompt_tokens - result.usage.cached_tokens

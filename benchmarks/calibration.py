@@ -23,27 +23,27 @@ from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import record_features
-from llmcli.tasks.classify import ClassifyOptions
+from llmcli.tasks.labels.label_scorer import LabelScorer
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.labels.precision_threshold import choose_threshold
 from llmcli.tasks.labels.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentTask
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, sentiment_spec
 
 LABELS = (POSITIVE, NEGATIVE)
 TARGET = 0.95
 
 
-def score_rows(verb: SentimentTask, backend: Backend, rows: Rated) -> list[ScoredRecord]:
+def score_rows(scorer: LabelScorer, backend: Backend, rows: Rated) -> list[ScoredRecord]:
     """Return the scores and hidden states of the rows, as `llm sentiment --calibrate` computes them."""
     records, _ = labelled_records([(text, "") for text, _ in rows])
-    return list(score_records(backend, verb.scorer, records, hidden_states=True))
+    return list(score_records(backend, scorer, records, hidden_states=True))
 
 
 def read_features(backend: Backend, rows: Rated) -> FeatureSet:
     """Return the features of the rows without those of a probe, as a verb that has none computes them."""
-    options = ClassifyOptions(corrects_prior=False)
-    verb = SentimentTask(backend, builtin_prompts(), GenerationOptions(), options)
-    return record_features(score_rows(verb, backend, rows))
+    spec = sentiment_spec(builtin_prompts(), LabelOptions(corrects_prior=False))
+    return record_features(score_rows(spec.make_scorer(backend, GenerationOptions()), backend, rows))
 
 
 def try_split(
@@ -86,9 +86,9 @@ def main() -> None:
     with open_with_weights(model, options.weights) as backend:
         for title in options.sets:
             rows = sample(load(options.directory, SETS[title], 0 if options.even else 1), options.count)
-            verb = SentimentTask(backend, builtin_prompts(), GenerationOptions())
-            scored = score_rows(verb, backend, rows)
-            features = record_features(scored, from_probe=verb.scorer.probe is not None)
+            scorer = sentiment_spec(builtin_prompts()).make_scorer(backend, GenerationOptions())
+            scored = score_rows(scorer, backend, rows)
+            features = record_features(scored, from_probe=scorer.probe is not None)
             shares = np.array([[each.scores.probabilities[label] for label in LABELS] for each in scored])
             uncalibrated = shares / shares.sum(axis=1, keepdims=True)
             targets = np.array([0 if rating > 0 else 1 for _, rating in rows])

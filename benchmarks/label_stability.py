@@ -35,11 +35,11 @@ from llmcli.engine import engine_setup
 from llmcli.engine.engine import Engine
 from llmcli.fast_dataclass import replace
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
-from llmcli.tasks.classify import PROMPT, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import SentimentTask
+from llmcli.tasks.sentiment import sentiment_spec
 from llmcli.types import Result
 
 TYPES = (ORIGINAL_WEIGHTS, *DERIVED_TYPES)
@@ -65,12 +65,9 @@ def engine(model: str, weights: str, threads: int, *, invariant: bool = True) ->
 
 def label(backend: Engine, texts: Sequence[str], labels: str = "") -> Rows:
     """Return the probabilities of each text: of `llm sentiment`, or of `llm classify` with ``labels``."""
-    prompts, generation = builtin_prompts(), GenerationOptions()
-    verb = (
-        make_label_task(backend, prompts.get(PROMPT), parse_label_names(labels), generation)
-        if labels
-        else SentimentTask(backend, prompts, generation)
-    )
+    prompts = builtin_prompts()
+    spec = ClassifySpec(prompts.get(PROMPT), parse_label_names(labels)) if labels else sentiment_spec(prompts)
+    verb = spec.make_task(spec.make_scorer(backend, GenerationOptions()))
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]
     found = [each for each in run_records(backend, records, verb) if isinstance(each, Result)]
     if len(found) != len(texts):

@@ -38,12 +38,12 @@ from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES, state_bl
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import record_features
-from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.labels.label_scorer import LabelScorer
 from llmcli.tasks.labels.label_scores import label_logprobs
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.labels.scored_records import ScoredRecord, labelled_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentTask
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, sentiment_spec
 from llmcli.types import CandidateScores, Finished, FinishReason, HiddenStates
 
 LABELS = (POSITIVE, NEGATIVE)
@@ -57,8 +57,9 @@ COMBINATIONS: dict[str, dict[str, float]] = {
 
 def make_scorer(backend: Backend) -> LabelScorer:
     """Return the scorer of `llm sentiment`, without its probe and without correction of the prior."""
-    options = ClassifyOptions(corrects_prior=False)
-    return SentimentTask(backend, builtin_prompts(), GenerationOptions(), options).scorer
+    return sentiment_spec(builtin_prompts(), LabelOptions(corrects_prior=False)).make_scorer(
+        backend, GenerationOptions()
+    )
 
 
 @dataclass(frozen=True)

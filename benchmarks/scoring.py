@@ -18,7 +18,7 @@ from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import PROMPT, SentimentTask
+from llmcli.tasks.sentiment import PROMPT, sentiment_spec
 from llmcli.types import Request, Result
 
 CLIENTS = 16
@@ -58,7 +58,9 @@ def main() -> None:
         def ours() -> float:
             with common.open_engine(model, engine) as backend:
                 started = time.perf_counter()
-                events = list(run_records(backend, records, SentimentTask(backend, prompts, GenerationOptions())))
+                spec = sentiment_spec(prompts)
+                task = spec.make_task(spec.make_scorer(backend, GenerationOptions()))
+                events = list(run_records(backend, records, task))
                 seconds = time.perf_counter() - started
             done = sum(isinstance(event, Result) for event in events)
             if done != len(records):

@@ -34,11 +34,12 @@ from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary
 from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.labels.label_set import parse_label_names
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentTask
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, sentiment_spec
 from llmcli.types import Result
 
 SETS = {
@@ -119,15 +120,15 @@ def main() -> None:
     parser.add_argument("--classify", action="store_true", help="llm classify --labels positive,negative")
     options = parser.parse_args()
     model = common.model_path(options.model)
-    choices = ClassifyOptions(corrects_prior=not options.no_prior)
+    choices = LabelOptions(corrects_prior=not options.no_prior)
     table = []
     with open_with_weights(model, options.weights) as backend:
         prompts = builtin_prompts()
         if options.classify:
-            labels = parse_label_names(f"{POSITIVE},{NEGATIVE}")
-            verb = make_label_task(backend, prompts.get(PROMPT), labels, GenerationOptions(), choices)
+            spec = ClassifySpec(prompts.get(PROMPT), parse_label_names(f"{POSITIVE},{NEGATIVE}"), choices)
         else:
-            verb = SentimentTask(backend, prompts, GenerationOptions(), choices)
+            spec = sentiment_spec(prompts, choices)
+        verb = spec.make_task(spec.make_scorer(backend, GenerationOptions()))
         for title in options.set or SETS:
             name = SETS[title]
             rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)

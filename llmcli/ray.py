@@ -29,10 +29,10 @@ from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
 from llmcli.runtime.runtime import Runtime
 from llmcli.settings import find_setting
 from llmcli.tasks.classify import MULTI_PROMPT as MULTI_LABEL_PROMPT
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, MultiLabelTask, calibration_identity, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec, MultiLabelSpec
 from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.labels.label_set import parse_label_tree
-from llmcli.tasks.labels.scored_records import rows_digest
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Notice, Result
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.runtime.run_config import ModelEvent
-    from llmcli.tasks.calibration.calibration_store import StoredCalibration
     from llmcli.tasks.labels.label_scorer import LabelCalibrator
     from llmcli.types import Phase, Progress
 
@@ -207,46 +206,33 @@ class Classify(_BatchCallable):
         with _plain_errors():
             self._labels = parse_label_tree(dict(labels) if isinstance(labels, Mapping) else [*labels], "labels")
         self._multi = multi
-        self._options = ClassifyOptions(threshold=threshold, corrects_prior=corrects_prior)
+        self._options = LabelOptions(threshold, corrects_prior)
         self._calibration = calibration
 
     def _make_task(self, runtime: Runtime) -> RecordProcessor:
-        from llmcli.fast_dataclass import replace
+        make_spec, prompt = (MultiLabelSpec, MULTI_LABEL_PROMPT) if self._multi else (ClassifySpec, PROMPT)
+        spec = make_spec(runtime.prompts.get(prompt), self._labels, self._options)
+        calibrator = None if self._calibration is None else self._open_calibration(runtime, spec, self._calibration)
+        return spec.make_task(
+            spec.make_scorer(runtime.backend(), GenerationOptions(), runtime.prior_directory, calibrator)
+        )
 
-        stored = None if self._calibration is None else self._load_calibration(runtime, self._calibration)
-        backend, generation = runtime.backend(), GenerationOptions()
-        options = replace(self._options, cache=runtime.prior_directory)
-        prompt = runtime.prompts.get(MULTI_LABEL_PROMPT if self._multi else PROMPT)
-        if self._multi:
-            return MultiLabelTask(backend, prompt, self._labels, generation, options)
-        if stored is not None:
-            identity = {
-                "model": backend.info().model_id,
-                "weights": runtime.weights,
-                **calibration_identity(prompt, self._labels),
-                "verb": self._verb,
-                "set of --examples": rows_digest(()),
-            }
-            stored.require_identity(self._calibration or "", identity, is_remote=runtime.is_remote)
-            options = replace(options, calibrator=self._make_calibrator(stored))
-        return make_label_task(backend, prompt, self._labels, generation, options)
+    def _open_calibration(self, runtime: Runtime, spec: ClassifySpec, name: str) -> LabelCalibrator | None:
+        """Return the calibrator of a saved calibration, with whose weights the model answers; None if it gains nothing.
 
-    @staticmethod
-    def _load_calibration(runtime: Runtime, name: str) -> StoredCalibration:
-        """Return the calibration, with whose weights the model answers."""
+        Raises ``ConfigError`` for a calibration that was made with other settings.
+        """
         from llmcli.tasks.calibration.calibration_store import CalibrationStore
+        from llmcli.tasks.calibration.label_calibration import CalibratedScores
 
         stored = CalibrationStore(runtime.paths.calibrations).load(name)
         if stored.weights is not None:
             runtime.pin_weights(stored.weights, f"{CALIBRATION_ORIGIN}{name}")
-        return stored
-
-    def _make_calibrator(self, stored: StoredCalibration) -> LabelCalibrator | None:
-        from llmcli.tasks.calibration.label_calibration import CalibratedScores
-
+        identity = spec.identity(runtime.backend().info().model_id, runtime.weights)
+        stored.require_identity(name, identity, is_remote=runtime.is_remote)
         answering = [*stored.answering().values()]
         if not answering:
-            self._note(f"the calibration {self._calibration} gains nothing, so the model answers without it")
+            self._note(f"the calibration {name} gains nothing, so the model answers without it")
             return None
         return CalibratedScores(answering[0].calibration)
 

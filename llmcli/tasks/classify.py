@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.backends.base import Backend
-from llmcli.documents.records.record import ColumnType, Record
+from llmcli.documents.records.record import ColumnType, Record, value_as_text
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts import Prompt
-from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.label_scorer import Examples, LabelScorer, LabelScores
 from llmcli.tasks.labels.label_scores import (
     LabelDecision,
     decide,
@@ -19,7 +17,8 @@ from llmcli.tasks.labels.label_scores import (
     round_probabilities,
     table_values,
 )
-from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec, UnknownLabel
+from llmcli.tasks.labels.scored_records import rows_digest
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import PROBABILITY_DIGITS, Result
 
@@ -27,30 +26,13 @@ if TYPE_CHECKING:
     from llmcli.tasks.labels.example_choice import ExampleChooser
     from llmcli.tasks.labels.label_set import LabelSet
     from llmcli.tasks.labels.long_texts import TextSplitter
+    from llmcli.tasks.runner.record_runner import RecordProcessor
 
 PROMPT = "classify"
 MULTI_PROMPT = "classify.multi"
 LABEL_SEPARATOR = ", "
 """Between the labels of a record that has several."""
 DEFAULT_MULTI_THRESHOLD = 0.5
-
-
-@frozen
-class ClassifyOptions:
-    """``threshold``: the least probability of a label, None: the most likely one is always given.
-
-    ``cache``, ``corrects_prior`` and ``calibrator`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each
-    record.
-    ``splits_long_texts``: a text that does not fit the context is scored in passages; otherwise it is refused.
-    """
-
-    threshold: float | None = None
-    corrects_prior: bool = True
-    cache: Path | None = None
-    examples: Examples = ()
-    chooser: ExampleChooser | None = None
-    splits_long_texts: bool = False
-    calibrator: LabelCalibrator | None = None
 
 
 class LabelTask:
@@ -60,17 +42,27 @@ class LabelTask:
     most likely label leads) and, with a threshold, ``abstain``. A blank record has None for label and probabilities, so
     that output lines match input lines. ``scoring`` is how a remote server scored (``CandidateScores.method``). In a
     table: ``label``, ``p_LABEL`` for each label, rounded, ``margin``, ``abstain``.
+
+    ``threshold``: the least probability of a label; None: the most likely one is always given. ``chooser`` chooses
+    examples for each record. ``splits_long_texts`` is as in ``LabelSpec``.
     """
 
-    def __init__(self, backend: Backend, scorer: LabelScorer, options: ClassifyOptions) -> None:
+    def __init__(
+        self,
+        scorer: LabelScorer,
+        threshold: float | None = None,
+        *,
+        chooser: ExampleChooser | None = None,
+        splits_long_texts: bool = False,
+    ) -> None:
         self.scorer = scorer
-        self.threshold = options.threshold
+        self.threshold = threshold
         self._splitter: TextSplitter | None = None
-        if options.splits_long_texts:
+        if splits_long_texts:
             from llmcli.tasks.labels.long_texts import TextSplitter
 
-            self._splitter = TextSplitter(backend, lambda text: scorer.make_request("passage", text, {}))
-        self._chooser = options.chooser
+            self._splitter = TextSplitter(scorer.backend, lambda text: scorer.make_request("passage", text, {}))
+        self._chooser = chooser
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
         self.columns: Mapping[str, ColumnType] = {"label": str, **probabilities, "margin": float, **abstain}
@@ -135,72 +127,65 @@ class LabelTask:
         return format_labels(result.fields["label"], round_probabilities(found))
 
 
-def make_label_task(
-    backend: Backend, prompt: Prompt, labels: LabelSet, generation: GenerationOptions, options: ClassifyOptions
-) -> LabelTask:
-    """Return the task that gives each record one of ``labels``, whose examples stand before those of the options.
+@frozen
+class ClassifySpec(LabelSpec):
+    """Labels that exclude each other, whose own examples stand before those of the options."""
 
-    Raises as ``LabelScorer`` does.
-    """
-    scorer = LabelScorer(
-        backend,
-        prompt,
-        labels.names,
-        generation,
-        ScorerOptions(
-            {"labels": labels.labels},
-            (*labels.examples, *options.examples),
-            options.corrects_prior,
-            options.cache,
-            options.calibrator,
-        ),
-    )
-    return LabelTask(backend, scorer, options)
+    prompt: Prompt
+    labels: LabelSet
+    options: LabelOptions = LabelOptions()
+    verb = "classify"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels.names
 
-def calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
-    """Return what a calibration of the labels depends on, beside the model: prompt and labels, as JSON values."""
-    return {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]}
+    @property
+    def variables(self) -> Mapping[str, object]:
+        """The labels with their descriptions."""
+        return {"labels": self.labels.labels}
+
+    @property
+    def examples(self) -> Examples:
+        """The examples of the labels, then those of the options."""
+        return (*self.labels.examples, *self.options.fixed_examples)
+
+    @property
+    def suits_small_models(self) -> bool | None:
+        """With labelled rows."""
+        return None
+
+    def label_identity(self) -> dict[str, Any]:
+        """Return the labels, and a hash of the examples of the options."""
+        labels = [asdict(label) for label in self.labels.labels]
+        return {"label set": labels, "set of --examples": rows_digest(self.options.examples)}
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the labels."""
+        return {"labels": [asdict(label) for label in self.labels.labels], "--multi": not self.is_exclusive}
+
+    def make_task(self, scorer: LabelScorer, thresholds: Mapping[str, float] | None = None) -> RecordProcessor:
+        """Return the task. Raises the failure of a request."""
+        threshold = (thresholds or {}).get(LABEL, self.options.threshold)
+        return LabelTask(scorer, threshold, chooser=self.options.make_chooser(scorer.backend))
 
 
 class MultiLabelTask:
     """Gives each record every label that applies to it; see ``MultiLabelScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
-    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` by
-    label take the place of the common one.
-
-    Raises as ``LabelScorer`` does.
+    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` are
+    by label.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        prompt: Prompt,
-        labels: LabelSet,
-        generation: GenerationOptions,
-        options: ClassifyOptions,
-        *,
-        thresholds: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, scorer: LabelScorer, thresholds: Mapping[str, float]) -> None:
         from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
-        threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
-        self._thresholds = {**dict.fromkeys(labels.names, threshold), **(thresholds or {})}
-        self.scorer = MultiLabelScorer(
-            backend,
-            prompt,
-            labels.names,
-            generation,
-            ScorerOptions(
-                {"labels": labels.labels},
-                labels.examples,
-                options.corrects_prior,
-                options.cache,
-                options.calibrator,
-            ),
-        )
-        columns = dict.fromkeys(map(probability_column, labels.names), float)
+        assert isinstance(scorer, MultiLabelScorer)
+        self.scorer = scorer
+        self._thresholds = thresholds
+        columns = dict.fromkeys(map(probability_column, scorer.names), float)
         self.columns: Mapping[str, ColumnType] = {"label": str, **columns}
 
     async def process(self, run: TaskRun, record: Record) -> Result:
@@ -229,3 +214,39 @@ class MultiLabelTask:
         """Return labels and probabilities as ``format_labels`` does; "" if blank."""
         found = result.fields["probabilities"]
         return "" if found is None else format_labels(result.fields["label"], found)
+
+
+@frozen
+class MultiLabelSpec(ClassifySpec):
+    """Labels that do not exclude each other. They have no other examples than their own."""
+
+    is_exclusive = False
+
+    @property
+    def suits_small_models(self) -> bool | None:
+        """Never."""
+        return False
+
+    def label_identity(self) -> dict[str, Any]:
+        """Return the labels."""
+        return {"label set": [asdict(label) for label in self.labels.labels]}
+
+    def read_label(self, value: Any) -> tuple[str, ...]:
+        """Return the labels of a cell: a list, or a text with commas. An empty one has none of them.
+
+        Raises ``UnknownLabel``.
+        """
+        if isinstance(value, list):
+            names = [value_as_text(each).strip() for each in value]
+        else:
+            text = value_as_text(value).strip()
+            names = [text] if text in self.names else [name.strip() for name in text.split(",") if name.strip()]
+        for name in names:
+            if name not in self.names:
+                raise UnknownLabel(name, self.names)
+        return tuple(label for label in self.names if label in names)
+
+    def make_task(self, scorer: LabelScorer, thresholds: Mapping[str, float] | None = None) -> RecordProcessor:
+        """Return the task."""
+        common = DEFAULT_MULTI_THRESHOLD if self.options.threshold is None else self.options.threshold
+        return MultiLabelTask(scorer, {**dict.fromkeys(self.names, common), **(thresholds or {})})

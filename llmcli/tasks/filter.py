@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from llmcli.backends.base import Backend
-from llmcli.documents.records.record import ColumnType, Record
-from llmcli.fast_dataclass import frozen, replace
+from llmcli.documents.records.record import ColumnType, Record, value_as_text
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.prompts import Prompt
-from llmcli.tasks.labels.label_scorer import LabelCalibrator, ScorerOptions
+from llmcli.tasks.labels.label_scorer import LabelScorer
+from llmcli.tasks.labels.label_spec import LabelOptions, LabelSpec, UnknownLabel
 from llmcli.tasks.labels.long_texts import TextSplitter
 from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 from llmcli.tasks.runner.record_runner import RecordProcessor
-from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result
 
 PROMPT = "filter"
 MATCH = "match"
 DEFAULT_THRESHOLD = 0.5
+_TRUE, _FALSE = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
 
 
 @frozen
@@ -59,18 +59,72 @@ class FilterQuery:
 
 
 @frozen
-class FilterOptions:
-    """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
+class FilterSpec(LabelSpec):
+    """Whether a query holds: a calibration is fitted to the whole of it, ``MATCH``.
 
     ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a passage of it;
-    otherwise such a text is refused. ``calibrator``: computes the probability of the whole query, by the name
-    ``MATCH``.
+    otherwise such a text is refused.
     """
 
-    corrects_prior: bool = True
-    cache: Path | None = None
+    prompt: Prompt
+    query: FilterQuery
+    options: LabelOptions = LabelOptions()
     splits_long_texts: bool = False
-    calibrator: LabelCalibrator | None = None
+    verb = "filter"
+    is_exclusive = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The statements."""
+        return self.query.statements
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The whole query."""
+        return (MATCH,)
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the records are printed for which the query does not hold."""
+        return self.query.invert
+
+    @property
+    def variables(self) -> Mapping[str, object]:
+        """The statements."""
+        return {"statements": self.names}
+
+    def combine(self, probabilities: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the probability of the whole query."""
+        return probabilities if [*probabilities] == [MATCH] else {MATCH: self.query.combine(probabilities)}
+
+    def label_identity(self) -> dict[str, Any]:
+        """Return the statements."""
+        query = asdict(self.query)
+        return {"statement": {name: query[name] for name in ("statement", "conjuncts", "alternatives", "excluded")}}
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the query with its threshold."""
+        return {"query": asdict(self.query)}
+
+    def read_label(self, value: Any) -> tuple[str, ...] | None:
+        """Return whether the query holds for a row: its cell has yes, true or 1, or no, false or 0.
+
+        Raises ``UnknownLabel``.
+        """
+        text = value_as_text(value).strip().lower()
+        if text in _TRUE:
+            return (MATCH,)
+        if text and text not in _FALSE:
+            raise UnknownLabel(text, ("yes", "no"))
+        return () if text else None
+
+    def make_task(self, scorer: LabelScorer, thresholds: Mapping[str, float] | None = None) -> FilterTask:
+        """Return the task."""
+        query, least = self.query, (thresholds or {}).get(MATCH)
+        if least is not None:
+            # what is printed with --invert are probabilities below the threshold
+            query = replace(query, threshold=math.nextafter(1 - least, 2.0) if query.invert else least)
+        return FilterTask(scorer, query, splits_long_texts=self.splits_long_texts)
 
 
 class FilterTask(RecordProcessor):
@@ -80,29 +134,19 @@ class FilterTask(RecordProcessor):
     and no calibrator also ``statements``, the probability of each. A blank record matches nothing (with ``invert``:
     everything) and has the probability None. In a table, no column is added.
 
-    Raises as ``LabelScorer`` does; for the probability of a statement see ``MultiLabelScorer``.
+    For the probability of a statement see ``MultiLabelScorer``. ``splits_long_texts`` is as in ``FilterSpec``.
     """
 
     columns: Mapping[str, ColumnType] = {}
 
-    def __init__(
-        self,
-        backend: Backend,
-        prompt: Prompt,
-        query: FilterQuery,
-        generation: GenerationOptions,
-        options: FilterOptions | None = None,
-    ) -> None:
-        chosen = options or FilterOptions()
+    def __init__(self, scorer: LabelScorer, query: FilterQuery, *, splits_long_texts: bool = False) -> None:
+        assert isinstance(scorer, MultiLabelScorer)
+        self.scorer = scorer
         self._query = query
-        scoring = ScorerOptions(
-            {"statements": query.statements}, (), chosen.corrects_prior, chosen.cache, chosen.calibrator
-        )
-        self.scorer = scorer = MultiLabelScorer(backend, prompt, query.statements, generation, scoring)
-        self._names = query.statements if chosen.calibrator is None else (MATCH,)
+        self._names = query.statements if scorer.calibrator is None else (MATCH,)
         self._splitter = (
-            TextSplitter(backend, lambda text: scorer.make_request("passage", text, {}))
-            if chosen.splits_long_texts
+            TextSplitter(scorer.backend, lambda text: scorer.make_request("passage", text, {}))
+            if splits_long_texts
             else None
         )
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.backends.base import Backend
-from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classify import ClassifyOptions, LabelTask
-from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
+from llmcli.fast_dataclass import frozen
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.classify import LabelTask
+from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.labels.label_scores import LabelDecision
-from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec
+from llmcli.tasks.labels.scored_records import rows_digest
 from llmcli.types import Result
 
 PROMPT = "sentiment"
@@ -20,31 +21,72 @@ PROBE_FILE = Path(__file__).with_name("sentiment_probe.json")
 """The linear probe for the starter model, see ``labels.linear_probe``."""
 
 
+@frozen
+class SentimentSpec(LabelSpec):
+    """The labels of the prompt file, for each ``unit`` of plain text.
+
+    ``scale`` also rates from 1 to this number. ``shipped_probe``: the prompt is the one that the linear probe is for.
+    """
+
+    prompt: Prompt
+    options: LabelOptions
+    unit: str
+    scale: int | None
+    shipped_probe: bool
+    verb = "sentiment"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.prompt.labels
+
+    @property
+    def probe(self) -> Path | None:
+        """The linear probe for the starter model: examples and other prompts change what the states mean."""
+        return PROBE_FILE if self.shipped_probe and not self.options.examples else None
+
+    @property
+    def suits_small_models(self) -> bool | None:
+        """Always."""
+        return True
+
+    def label_identity(self) -> dict[str, Any]:
+        """Return the labels, and a hash of the examples."""
+        return {"label set": list(self.names), "set of --examples": rows_digest(self.options.examples)}
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the options of the command."""
+        return {"--by": self.unit, "--scale": self.scale, "--aspects": False}
+
+    def make_task(self, scorer: LabelScorer, thresholds: Mapping[str, float] | None = None) -> SentimentTask:
+        """Return the task. Raises the failure of a request."""
+        return SentimentTask(scorer, self, thresholds)
+
+
+def sentiment_spec(
+    prompts: PromptLibrary, options: LabelOptions | None = None, *, unit: str = "line", scale: int | None = None
+) -> SentimentSpec:
+    """Return what labels the sentiment of records with the prompt of the library."""
+    prompt = prompts.get(PROMPT)
+    return SentimentSpec(prompt, options or LabelOptions(), unit, scale, prompt.origin.parent == prompts.builtin)
+
+
 class SentimentTask(LabelTask):
     """The sentiment of a record: a ``LabelTask`` with the labels of the prompt file.
 
     If these include positive and negative, a Result's fields also have ``score``: P(positive) - P(negative), the mean
-    polarity from -1 to 1; and with a ``scale`` of N points ``rating``: the score as a whole number from 1 to N. Both
+    polarity from -1 to 1; and with a scale of N points ``rating``: the score as a whole number from 1 to N. Both
     are columns of a table.
-
-    Raises as ``LabelScorer`` does.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        prompts: PromptLibrary,
-        generation: GenerationOptions,
-        options: ClassifyOptions | None = None,
-        *,
-        scale: int | None = None,
-    ) -> None:
-        chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
-        # examples and other prompts change what the states mean
-        probe = PROBE_FILE if chosen.chooser is None and prompt.origin.parent == prompts.builtin else None
-        scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator, probe)
-        super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
-        self._scale = scale
+    def __init__(self, scorer: LabelScorer, spec: SentimentSpec, thresholds: Mapping[str, float] | None = None) -> None:
+        super().__init__(
+            scorer,
+            (thresholds or {}).get(LABEL, spec.options.threshold),
+            chooser=spec.options.make_chooser(scorer.backend),
+            splits_long_texts=spec.unit == "document",
+        )
+        self._scale = scale = spec.scale
         self._is_polar = {POSITIVE, NEGATIVE} <= {*self.scorer.labels}
         if self._is_polar:
             rating = {} if scale is None else {"rating": int}

@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.fast_dataclass import asdict, frozen, replace
-from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classify import ClassifyOptions
+from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.noun_phrases import PhrasePatterns, phrase_patterns
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.quotes.quote_grammar import chunks_terminal
 from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
-from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_requests import make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.sentiment import SentimentTask
+from llmcli.tasks.sentiment import SentimentSpec, SentimentTask
 from llmcli.types import Request, Result
+
+if TYPE_CHECKING:
+    from llmcli.tasks.labels.label_scorer import LabelScorer
 
 ASPECTS_PROMPT = "sentiment.aspects"
 DEFAULT_ANSWER_TOKENS = 200
@@ -111,6 +112,37 @@ def _locate_words(words: str, passage: PassageSpan) -> str | None:
     return words if quote.exact else quote.line.strip(_EDGE_MARKS) or quote.line
 
 
+@frozen
+class AspectSentimentSpec(SentimentSpec):
+    """The sentiment of records, and with ``aspects_prompt`` what their texts have opinions about."""
+
+    aspects_prompt: Prompt
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts of the labels and of the aspects."""
+        return self.prompt, self.aspects_prompt
+
+    @property
+    def suits_small_models(self) -> bool | None:
+        """Never: the aspects are generated."""
+        return False
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the options of the command."""
+        return {"--by": self.unit, "--scale": self.scale, "--aspects": True}
+
+    def make_task(self, scorer: LabelScorer, thresholds: Mapping[str, float] | None = None) -> SentimentTask:
+        """Return the task. Raises the failure of a request."""
+        return AspectSentimentTask(scorer, self, thresholds)
+
+
+def add_aspects(spec: SentimentSpec, prompts: PromptLibrary) -> AspectSentimentSpec:
+    """Return what lists the aspects of records too."""
+    shared = (spec.prompt, spec.options, spec.unit, spec.scale, spec.shipped_probe)
+    return AspectSentimentSpec(*shared, prompts.get(ASPECTS_PROMPT))
+
+
 class AspectSentimentTask(SentimentTask):
     """A ``SentimentTask`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
 
@@ -120,17 +152,11 @@ class AspectSentimentTask(SentimentTask):
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        prompts: PromptLibrary,
-        generation: GenerationOptions,
-        options: ClassifyOptions | None,
-        *,
-        scale: int | None,
+        self, scorer: LabelScorer, spec: AspectSentimentSpec, thresholds: Mapping[str, float] | None = None
     ) -> None:
-        super().__init__(backend, prompts, generation, options, scale=scale)
-        self._aspects_prompt = prompts.get(ASPECTS_PROMPT)
-        self._generation = generation
+        super().__init__(scorer, spec, thresholds)
+        self._aspects_prompt = spec.aspects_prompt
+        self._generation = scorer.generation
         self.columns = {**self.columns, "aspects": str}
 
     async def process(self, run: TaskRun, record: Record) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from llmcli.tasks.labels.label_scorer import add_scoring_notices
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_run import run_task
-from llmcli.tasks.sentiment import SentimentTask
+from llmcli.tasks.sentiment import sentiment_spec
 from llmcli.types import Delta, ItemFailed, Notice, Result, TaskEvent
 
 
@@ -56,4 +56,6 @@ def run_work(backend, work):
 
 def sentiment(backend, prompts, records, options, run_options=None):
     """Return the events of the sentiment of records."""
-    return add_scoring_notices(run_records(backend, records, SentimentTask(backend, prompts, options), run_options))
+    spec = sentiment_spec(prompts)
+    task = spec.make_task(spec.make_scorer(backend, options))
+    return add_scoring_notices(run_records(backend, records, task, run_options))

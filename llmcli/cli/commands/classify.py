@@ -32,6 +32,6 @@ def classify(
     multi: Annotated[bool, Option("--multi", help="Labels do not exclude each other: give all that apply.")] = False,
 ) -> int:
     """Give each line or record one of your labels, with probabilities."""
-    from llmcli.cli.labels.classify_run import read_labels, run_classify
+    from llmcli.cli.labels.label_run import make_classify_run, read_labels
 
-    return run_classify(ctx, read_labels(ctx, labels), files or [], multi=multi)
+    return make_classify_run(ctx, read_labels(ctx, labels), multi=multi).run(files or [])

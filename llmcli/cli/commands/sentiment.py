@@ -45,6 +45,6 @@ def sentiment(
     aspects: Annotated[bool, Option("--aspects", help="Also list what the text has opinions about.")] = False,
 ) -> int:
     """Label each line or record as positive, neutral or negative."""
-    from llmcli.cli.labels.classify_run import run_sentiment
+    from llmcli.cli.labels.label_run import run_sentiment
 
     return run_sentiment(ctx, files or [], by=by.value, scale=scale, aspects=aspects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -13,10 +13,9 @@ from llmcli.fast_dataclass import asdict
 from llmcli.types import Notice
 
 if TYPE_CHECKING:
-    from llmcli.backends.base import Backend
-    from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
-    from llmcli.cli.labels.labelled_rows import LabelParser
+    from llmcli.cli.labels.fitted_calibration import FittedCalibration, LabelledFile
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.labels.label_spec import LabelSpec
     from llmcli.tasks.labels.label_summary import LabelSummary
     from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
 
@@ -37,44 +36,33 @@ _RECORD_OPTIONS = {
 class CalibrationOptions:
     """The labelled rows of one run, and the calibration that its options ask for."""
 
-    def __init__(
-        self,
-        ctx: CommandContext,
-        make_problem: Callable[[], CalibrationProblem],
-        read_label: Callable[[], LabelParser],
-        identity: Callable[[], Mapping[str, Any]],
-        *,
-        examples: LabelledFile | None = None,
-    ) -> None:
-        """Check the options, read the labelled rows and load the calibration.
+    def __init__(self, ctx: CommandContext, spec: LabelSpec, *, examples: LabelledFile | None = None) -> None:
+        """Check the options, read the labelled rows and load the calibration; ``spec`` says what the labels are.
 
-        ``make_problem`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration
-        depends on beside the model: prompt and labels, as JSON values. Raises ``UsageError`` for options that exclude
-        each other, and what reading raises.
+        Raises ``UsageError`` for options that exclude each other, and what reading raises.
         """
         assert isinstance(ctx.flags, CalibrationFlags)
         self._ctx = ctx
         self._flags = ctx.flags
-        self._make_problem = make_problem
-        self._read_label = read_label
+        self._spec = spec
         self.thresholds: dict[str, PrecisionThreshold] = {}
-        """Those of --target-precision by problem, once the calibration is prepared."""
+        """The thresholds of --target-precision by target, once the calibration is prepared."""
         self._check_options()
         self._labelled = self._read(self._flags.calibrate)
         self._evaluation = self._read(self._flags.evaluate)
         check_disjoint("--calibrate", self._labelled, "--examples", examples)
         check_disjoint("--eval", self._evaluation, "--examples", examples)
         check_disjoint("--eval", self._evaluation, "--calibrate", self._labelled)
-        self._calibration = self._open_calibration(identity)
+        self._calibration = self._open_calibration()
 
     def _check_options(self) -> None:
         flags = self._flags
-        if flags.target_precision is not None and not self.is_calibrated:
+        if flags.target_precision is not None and not self.is_requested:
             words = "--target-precision needs a calibration"
             raise UsageError(words, detail="Try: --target-precision 0.95 --calibrate LABELLED_FILE")
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
-        if flags.keep and not self.is_calibrated:
+        if flags.keep and not self.is_requested:
             words = "--keep uses a calibration that gains nothing, and there is none"
             raise UsageError(words, detail="Add --calibration NAME or --calibrate FILE.")
         if flags.summary is not None:
@@ -89,21 +77,20 @@ class CalibrationOptions:
                 raise UsageError("--plot draws the figures of --calibrate or --eval", detail="Add one of them.")
 
     def _read(self, path: str | None) -> LabelledFile | None:
-        return None if path is None else read_labelled_file(self._ctx, path, self._read_label())
+        return None if path is None else read_labelled_file(self._ctx, path, self._spec)
 
-    def _open_calibration(self, identity: Callable[[], Mapping[str, Any]]) -> FittedCalibration | None:
+    def _open_calibration(self) -> FittedCalibration | None:
         """Return the calibration that the options ask for; None without one."""
-        if not self.is_calibrated:
+        if not self.is_requested:
             return None
         from llmcli.cli.labels.fitted_calibration import FittedCalibration
 
-        whole = {**identity(), "verb": self._ctx.verb}
-        return FittedCalibration(self._ctx, self._flags, self._make_problem(), whole)
+        return FittedCalibration(self._ctx, self._flags, self._spec)
 
     @property
-    def is_calibrated(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether the options ask for a calibration."""
-        return is_calibrated_by(self._flags)
+        return self._flags.calibrate is not None or self._flags.calibration is not None
 
     def reports(self, files: Sequence[str]) -> bool:
         """Whether the run reports on labelled rows instead of processing ``files``.
@@ -134,14 +121,14 @@ class CalibrationOptions:
             words = f"{given[0]} is for records, and without an input file llm reports on the labelled rows"
             raise UsageError(words, detail=f"Name the file to label (-: standard input), or leave out {given[0]}.")
 
-    def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
+    def prepare(self, scorer: LabelScorer) -> LabelCalibrator | None:
         """Return the calibrator and set the thresholds; None without a calibration.
 
-        Raises as ``FittedCalibration`` does.
+        ``scorer`` has none. Raises as ``FittedCalibration.prepare`` does.
         """
         if self._calibration is None:
             return None
-        calibrator = self._calibration.prepare(backend, make_scorer, self._labelled)
+        calibrator = self._calibration.prepare(scorer, self._labelled)
         if self._flags.target_precision is not None:
             self.thresholds = self._calibration.choose_thresholds(self._flags.target_precision)
         return calibrator
@@ -161,16 +148,16 @@ class CalibrationOptions:
             "--keep": self._flags.keep,
         }
 
-    def report(self, backend: Backend, scorer: LabelScorer) -> int:
+    def report(self, scorer: LabelScorer) -> int:
         """Print the figures of the calibration, or those of --eval with ``scorer``; return the exit code."""
         from llmcli.cli.labels.calibration_report import write_calibration, write_evaluation
-        from llmcli.cli.labels.fitted_calibration import score_labelled, warn_of_scoring
+        from llmcli.cli.labels.fitted_calibration import make_problem, score_labelled, warn_of_scoring
 
         flags, rows = self._flags, self._evaluation
         if rows is not None:
-            scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
+            scored = score_labelled(scorer, rows.rows, hidden_states=False)
             warnings = warn_of_scoring(self._ctx, scored)
-            figures = self._make_problem().evaluate(scored, rows.rows, scorer)
+            figures = make_problem(self._spec, scorer).evaluate(scored, rows.rows)
             write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot, warnings=warnings)
         else:
             assert self._labelled is not None
@@ -233,18 +220,14 @@ class CalibrationOptions:
             yield f"{name}: {describe_threshold(chosen)}" if len(self.thresholds) > 1 else describe_threshold(chosen)
 
 
-def is_calibrated_by(flags: CalibrationFlags) -> bool:
-    """Return whether the options ask for a calibration."""
-    return flags.calibrate is not None or flags.calibration is not None
-
-
-def read_labelled_file(ctx: CommandContext, path: str, read_label: LabelParser) -> LabelledFile:
+def read_labelled_file(ctx: CommandContext, path: str, spec: LabelSpec) -> LabelledFile:
     """Return the rows of a file that the command line names. Raises as ``read_labelled_rows`` does."""
     from llmcli.cli.labels.fitted_calibration import LabelledFile
     from llmcli.cli.labels.labelled_rows import labelled_rows_name, read_labelled_rows
 
     assert isinstance(ctx.flags, CalibrationFlags)
-    return LabelledFile(labelled_rows_name(path), read_labelled_rows(ctx, path, ctx.flags.label_column, read_label))
+    rows = read_labelled_rows(ctx, path, ctx.flags.label_column, spec.read_label)
+    return LabelledFile(labelled_rows_name(path), rows)
 
 
 def check_disjoint(first: str, one: LabelledFile | None, second: str, other: LabelledFile | None) -> None:

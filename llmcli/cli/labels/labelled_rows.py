@@ -12,69 +12,13 @@ from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.records.record_inputs import text_choice
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
-from llmcli.documents.records.record import TEXT_COLUMN, find_field, value_as_text
+from llmcli.documents.records.record import TEXT_COLUMN, find_field
 from llmcli.documents.records.record_source import RecordInput, RecordSource, TextChoice, require_columns
 from llmcli.errors import BadDocument, UsageError
+from llmcli.tasks.labels.label_spec import UnknownLabel
 
 LabelledRows = list[tuple[str, Any]]
-"""Pairs of a text and what ``LabelParser`` returns: a label, or the names that hold."""
-
-LabelParser = Callable[[Any], Any]
-"""Return the label of a cell, None for a row to leave out. Raises ``UnknownLabel``."""
-
-_TRUE, _FALSE = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
-
-
-class UnknownLabel(ValueError):
-    """A cell whose ``text`` is not one of ``labels``."""
-
-    def __init__(self, text: str, labels: Sequence[str]) -> None:
-        super().__init__(text)
-        self.text = text
-        self.labels = tuple(labels)
-
-
-def make_label_parser(labels: Sequence[str]) -> LabelParser:
-    """Return the reader of cells with one of the labels; a row with an empty one is left out."""
-
-    def read(value: Any) -> str | None:
-        text = value_as_text(value).strip()
-        if text and text not in labels:
-            raise UnknownLabel(text, labels)
-        return text or None
-
-    return read
-
-
-def make_label_list_parser(labels: Sequence[str]) -> LabelParser:
-    """Return the reader of cells with several labels: a list, or a text with commas. An empty one has none of them."""
-
-    def read(value: Any) -> tuple[str, ...]:
-        if isinstance(value, list):
-            names = [value_as_text(each).strip() for each in value]
-        else:
-            text = value_as_text(value).strip()
-            names = [text] if text in labels else [name.strip() for name in text.split(",") if name.strip()]
-        for name in names:
-            if name not in labels:
-                raise UnknownLabel(name, labels)
-        return tuple(label for label in labels if label in names)
-
-    return read
-
-
-def read_yes_or_no(name: str) -> LabelParser:
-    """Return the reader of cells with yes, true or 1, for which ``name`` holds, or no, false or 0."""
-
-    def read(value: Any) -> tuple[str, ...] | None:
-        text = value_as_text(value).strip().lower()
-        if text in _TRUE:
-            return (name,)
-        if text and text not in _FALSE:
-            raise UnknownLabel(text, ("yes", "no"))
-        return () if text else None
-
-    return read
+"""Pairs of a text and what ``LabelSpec.read_label`` returns: a label, or the targets that hold."""
 
 
 def labelled_rows_name(path: str) -> str:
@@ -82,11 +26,11 @@ def labelled_rows_name(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
-def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: LabelParser) -> LabelledRows:
+def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: Callable[[Any], Any]) -> LabelledRows:
     """Return (text, label) of each row of a CSV, TSV, JSON Lines or Parquet file; rows without either are left out.
 
     The text is found as in the input (--column, --template, or the default column beside ``column``, which holds the
-    label). Raises ``UsageError`` for a missing column, an unknown label and a file without rows, and what reading
+    label; ``read_label`` is that of a ``LabelSpec``). Raises ``UsageError`` for a missing column, an unknown label and a file without rows, and what reading
     raises.
     """
     flags = record_flags(ctx)

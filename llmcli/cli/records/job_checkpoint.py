@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.job_state import (
@@ -30,6 +30,9 @@ from llmcli.files.resumable_file import ResumableFile
 from llmcli.interrupt import Interrupt
 from llmcli.types import ItemFailed, Result
 
+if TYPE_CHECKING:
+    from llmcli.cli.records.record_inputs import RecordWork
+
 _CHECKPOINT_S = 1.0
 """Seconds of work that a kill may lose."""
 _MAX_CHECKPOINT_SHARE = 0.05
@@ -37,22 +40,18 @@ _MAX_CHECKPOINT_SHARE = 0.05
 
 
 class JobCheckpoint:
-    """The job of an output: begun anew, continued, or repeated for its failed records.
+    """The job of an output: begun anew, continued, or repeated for its failed records."""
 
-    ``inputs`` are the paths of its inputs, None if one is no file. ``summary_state`` returns the state of the verb's
-    summary, which is saved with the progress.
-    """
-
-    inputs: Sequence[str] | None = None
-    summary_state: Callable[[], dict[str, Any]] | None = None
-
-    def __init__(self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool, is_part: bool) -> None:
-        """Open the output; ``finished`` are the jobs that have nothing left to do. ``is_part``: it is that of a shard.
+    def __init__(
+        self, path: str, work: RecordWork, finished: FinishedJobs, *, resume: bool, retry_failed: bool
+    ) -> None:
+        """Open the output; ``finished`` are the jobs that have nothing left to do.
 
         Raises what ``ResumableFile`` and ``load_job`` raise, ``CannotCreate`` when neither option says that the job
         that exists goes on, and ``UsageError`` for --retry-failed without a complete output.
         """
-        self._file = PartFile(path) if is_part else ResumableFile(path)
+        self._file = ResumableFile(path) if work.sharded is None else PartFile(path)
+        self._work = work
         self._finished = finished
         self._resumes = resume
         self._input_stamps: list[FileStamp] | None = None
@@ -125,12 +124,13 @@ class JobCheckpoint:
         return self._state is not None
 
     def begin(self, manifest: Mapping[str, Any]) -> bool:
-        """Begin or continue the job; return whether the output already has its head.
+        """Begin or continue the job and its summary; return whether the output already has its head.
 
         Raises ``JobMismatch`` when the job was begun with another manifest.
         """
         found = self._found
-        self._input_stamps = None if self.inputs is None else [file_stamp(Path(path)) for path in self.inputs]
+        inputs, summary = self._work.inputs, self._work.summary
+        self._input_stamps = None if inputs is None else [file_stamp(Path(path)) for path in inputs]
         if found is None and self._resumes and self._has_output:
             found = self._finished.find(self._file.target, self._input_stamps, manifest)
         if found is None:
@@ -150,6 +150,8 @@ class JobCheckpoint:
                 )
         progress = self.progress
         self._failed_before, self._incomplete_before = progress.failed, progress.incomplete
+        if summary is not None:
+            summary.restore(progress.summary, forgets_failed=self.begins_retry)
         if self.is_finished:
             return True
         self._file.truncate(progress.output_bytes)
@@ -208,8 +210,8 @@ class JobCheckpoint:
         self._file.sync()
         self.progress.output_bytes = self._file.size
         self.progress.seconds = self._seconds_before + began - self._started_at
-        if self.summary_state is not None:
-            self.progress.summary = self.summary_state()
+        if self._work.summary is not None:
+            self.progress.summary = self._work.summary.to_state()
         self._state.save()
         took = time.monotonic() - began
         self._checkpoint_at = time.monotonic() + max(_CHECKPOINT_S, took / _MAX_CHECKPOINT_SHARE)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
@@ -18,10 +18,41 @@ from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import Row
 from llmcli.documents.records.record_source import RecordInput, RecordSelection, RecordSource, TextChoice
 from llmcli.errors import UsageError
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.documents.records.shard import ShardedInput
     from llmcli.prompts.jinja_template import Template
+    from llmcli.types import ItemFailed, Result
+
+
+class RecordSummary(Protocol):
+    """Counts results; its state is kept with the progress of a job."""
+
+    def add(self, result: Result | ItemFailed) -> None:
+        """Count a record."""
+        ...
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the counts so far as JSON values."""
+        ...
+
+    def restore(self, state: Mapping[str, Any], *, forgets_failed: bool) -> None:
+        """Continue from ``state``, {} for none; ``forgets_failed``: the records that failed will be counted again."""
+        ...
+
+
+@frozen
+class RecordWork:
+    """The records that a run processes, and what counts their rows.
+
+    ``inputs`` are the paths of the inputs, None if one is no file. ``sharded``: the share of them that is processed,
+    None for all of it. ``summary`` counts the rows of the output, also those of earlier runs of its job.
+    """
+
+    inputs: Sequence[str] | None = None
+    sharded: ShardedInput | None = None
+    summary: RecordSummary | None = None
 
 
 def open_source(ctx: CommandContext, files: Sequence[str], input_format: str | None = None) -> RecordSource:

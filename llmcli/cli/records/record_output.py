@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_flags import OnError, record_flags
+from llmcli.cli.records.record_inputs import RecordWork
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.format_registry import (
     DELIMITED_FORMATS,
@@ -31,28 +32,11 @@ if TYPE_CHECKING:
     from llmcli.cli.records.job_checkpoint import JobCheckpoint
     from llmcli.documents.records.job_state import JobProgress
     from llmcli.documents.records.part_file import PartFile
-    from llmcli.documents.records.shard import ShardedInput
     from llmcli.errors.saved_state_errors import EarlierFailures
     from llmcli.tasks.runner.record_runner import RecordProcessor
 
 _JSON_RESULTS = "json results"
 """The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""
-
-
-class RecordSummary(Protocol):
-    """Counts results; its state is kept with the progress of a job."""
-
-    def add(self, result: Result | ItemFailed) -> None:
-        """Count a record."""
-        ...
-
-    def to_state(self) -> dict[str, Any]:
-        """Return the counts so far as JSON values."""
-        ...
-
-    def restore(self, state: Mapping[str, Any], *, forgets_failed: bool) -> None:
-        """Continue from ``state``, {} for none; ``forgets_failed``: the records that failed will be counted again."""
-        ...
 
 
 class RecordOutput:
@@ -64,8 +48,9 @@ class RecordOutput:
     keeps_failures = False
     """Whether the output is kept even if all of its records failed."""
 
-    def __init__(self, ctx: CommandContext) -> None:
+    def __init__(self, ctx: CommandContext, work: RecordWork) -> None:
         self._ctx = ctx
+        self._work = work
         self._flags = record_flags(ctx)
         self._as_json = ctx.console.as_json
         self._sink: ByteSink | None = None
@@ -83,16 +68,10 @@ class RecordOutput:
         """Tokens, seconds and records of earlier runs of the job."""
         self.earlier_failures: EarlierFailures | None = None
         """What earlier runs of the job have left undone."""
-        self.sharded: ShardedInput | None = None
-        """The share of the input that is processed, None for all of it; set before ``open``."""
         self._part: PartFile | None = None
         self._part_progress: JobProgress | None = None  # of a part without a job
         self._head_bytes = 0
         self._manifest: Mapping[str, Any] = {}
-        self.inputs: Sequence[str] | None = None
-        """The paths of the inputs, None if one is no file; set before ``begin``."""
-        self.summary: RecordSummary | None = None
-        """Counts the rows of the output, those of earlier runs of its job too; set before ``begin``."""
         if self._flags.output_format is not None:
             load_record_format(self._flags.output_format)
             if self._as_json:
@@ -107,7 +86,7 @@ class RecordOutput:
         """Open the output and return its sink. Raises what opening raises, and ``UsageError``."""
         path = self._flags.output
         if path is None or not _is_resumable(path):
-            if self.sharded is not None:
+            if self._work.sharded is not None:
                 raise UsageError("a shard is written to a regular file", detail="Add -o FILE.")
             if self._flags.resume or self._flags.retry_failed:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
@@ -117,18 +96,14 @@ class RecordOutput:
 
             finished = FinishedJobs(self._ctx.runtime.paths.finished_jobs)
             self.job = JobCheckpoint(
-                path,
-                finished,
-                resume=self._flags.resume,
-                retry_failed=self._flags.retry_failed,
-                is_part=self.sharded is not None,
+                path, self._work, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed
             )
             self._part = self.job.part
             stack.push(self._leave)
             return self.job
         elif self._flags.resume or self._flags.retry_failed:
             raise UsageError("a Parquet file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")
-        return self._open_plain(stack) if self.sharded is None or path is None else self._open_part(path, stack)
+        return self._open_plain(stack) if self._work.sharded is None or path is None else self._open_part(path, stack)
 
     def _open_part(self, path: str, stack: ExitStack) -> ByteSink:
         """Open the output of a shard that is not continued."""
@@ -173,15 +148,11 @@ class RecordOutput:
 
     def _begin_job(self, job: JobCheckpoint, manifest: Mapping[str, Any]) -> bool:
         """Begin or continue the job; return whether the output has its head."""
-        job.inputs = self.inputs
         has_head = job.begin(manifest)
         progress = job.progress
         self.delivered_before = progress.delivered > 0 or job.retries
         self.earlier_work = (progress.usage, progress.seconds, progress.done)
         self.earlier_failures = job.earlier_failures(are_kept=self._flags.on_error is OnError.KEEP)
-        if self.summary is not None:
-            self.summary.restore(progress.summary, forgets_failed=job.begins_retry)
-            job.summary_state = self.summary.to_state
         return has_head
 
     def _named_format(self, path: str | None) -> str | None:
@@ -286,8 +257,8 @@ class RecordOutput:
 
     def _write_row(self, record: Record, data: bytes | None, result: Result | ItemFailed) -> None:
         """Write the row of a record; None if it has none. A writer may return the bytes of a row later (Parquet)."""
-        if self.summary is not None and record.carried is None:
-            self.summary.add(result)
+        if self._work.summary is not None and record.carried is None:
+            self._work.summary.add(result)
         if self._part is not None:
             length = 0 if data is None else 1 if self._part_progress is not None else len(data)
             self._part.add_row(record.input_index, length)
@@ -309,6 +280,10 @@ class RecordOutput:
 
                 data = strip_controls(data.decode("utf-8", "replace")).encode()
             self._sink.write(data)
+
+    def exit_code(self, code: int) -> int:
+        """Return the exit code of the command, ``code`` if the rows do not change it."""
+        return code
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
@@ -333,22 +308,22 @@ class RecordOutput:
 
     def _describe_part(self, progress: JobProgress) -> None:
         """Complete the index of a part, if the output is one."""
-        if self._part is None or self.sharded is None:
+        if self._part is None or self._work.sharded is None:
             return
         from llmcli.documents.records.part_file import PartInfo
 
         self._part.describe(
             PartInfo(
-                shard=str(self.sharded.shard),
+                shard=str(self._work.sharded.shard),
                 manifest=self._manifest,
-                records=self.sharded.records,
-                input_digest=self.sharded.digest,
+                records=self._work.sharded.records,
+                input_digest=self._work.sharded.digest,
                 format=self._format,
                 head_bytes=self._head_bytes,
                 failed=progress.failed,
                 incomplete=progress.incomplete,
                 keeps_failed=self._flags.on_error is OnError.KEEP,
-                summary=None if self.summary is None else self.summary.to_state(),
+                summary=None if self._work.summary is None else self._work.summary.to_state(),
             )
         )
 

@@ -10,7 +10,8 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records import record_inputs
 from llmcli.cli.records.record_flags import record_flags
-from llmcli.cli.records.record_output import RecordOutput, RecordSummary
+from llmcli.cli.records.record_inputs import RecordSummary, RecordWork
+from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
@@ -46,7 +47,7 @@ class RecordRunSpec:
     prepare: Callable[[Iterable[Record]], Iterable[Record]] = iter
     generation: Mapping[str, Any] = field(default_factory=dict)
     needs_text: bool = True
-    make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
+    make_output: Callable[[CommandContext, RecordWork], RecordOutput] = RecordOutput
     input_format: str | None = None
     summary: RecordSummary | None = None
     suits_small_models: bool = False
@@ -61,7 +62,7 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) 
     run = _RecordRun(ctx, files, task)
     try:
         display = DisplayOptions(markdown=False, records=run.output, suits_small_models=task.suits_small_models)
-        return render_events(ctx, run.events, display).exit_code
+        return run.output.exit_code(render_events(ctx, run.events, display).exit_code)
     finally:
         run.source.close()
 
@@ -74,9 +75,8 @@ class _RecordRun:
         self._task = task
         self._flags = record_flags(ctx)
         self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
-        self.output = task.make_output(ctx)
-        self.output.inputs, self.output.summary = self.source.paths, task.summary
-        self._sharded = self.output.sharded = record_inputs.sharded_input(ctx)
+        self._sharded = record_inputs.sharded_input(ctx)
+        self.output = task.make_output(ctx, RecordWork(self.source.paths, self._sharded, task.summary))
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
         # records of the input so far, those of them that this run processes, and the bytes read: one value, since the

@@ -139,9 +139,9 @@ class LabelScorer:
         self.prompt = prompt
         self.labels = tuple(labels)
         self.model = info.model
-        self._generation = generation
+        self.backend = backend
+        self.generation = generation
         self._options = options
-        self._backend = backend
 
     def blank_result(self, record: Record, fields: Mapping[str, Any]) -> Result:
         """Return the result of a record without text, with these fields beside its position."""
@@ -167,7 +167,7 @@ class LabelScorer:
         from llmcli.tasks.labels.linear_probe import load_probe
 
         probe = load_probe(options.probe)
-        return probe if probe.fits(self._backend.info().model_id, self._make_request("", "", {}, None)) else None
+        return probe if probe.fits(self.backend.info().model_id, self._make_request("", "", {}, None)) else None
 
     @cached_property
     def prior(self) -> Mapping[str, float] | None:
@@ -180,7 +180,7 @@ class LabelScorer:
         options = self._options
         texts = self.prompt.content_free if options.corrects_prior and self.calibrator is None else ()
         requests = [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
-        return measure_prior(self._backend, requests, self._options.cache)
+        return measure_prior(self.backend, requests, self._options.cache)
 
     def make_request(
         self,
@@ -212,7 +212,7 @@ class LabelScorer:
         """The layers after which a calibration may read hidden states; none: the last one."""
         from llmcli.state_layers import choose_layers
 
-        layers = choose_layers(self._backend.info())
+        layers = choose_layers(self.backend.info())
         chosen = () if layers is None else layers.labels
         return tuple(sorted({*chosen, *self.probe.state_layers})) if self.probe is not None else chosen
 
@@ -226,7 +226,7 @@ class LabelScorer:
         messages = self.prompt.render(variables)
         if chosen:
             messages = (*messages[:-1], *self._example_messages(chosen), messages[-1])
-        return make_request(request_id, messages, self.prompt, self._generation, candidates=self.labels)
+        return make_request(request_id, messages, self.prompt, self.generation, candidates=self.labels)
 
     def _example_messages(self, examples: Examples) -> Iterator[Message]:
         for text, label in examples:

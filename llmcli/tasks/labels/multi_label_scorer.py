@@ -38,12 +38,11 @@ class MultiLabelScorer(LabelScorer):
         default = None if declared is None else declared.default
         self.names = tuple(names)
         self._other = _distinct_from(self.names, default or DEFAULT_OTHER)
-        self._is_calibrated = options.calibrator is not None
         super().__init__(backend, prompt, (*self.names, self._other), generation, options)
 
     def presence(self, scores: LabelScores) -> dict[str, float]:
         """Return the probability of each name, or of each name of the calibrator."""
-        if self._is_calibrated:
+        if self.calibrator is not None:
             return {name: math.exp(value) for name, value in scores.corrected.items()}
         return presence_probabilities(scores.corrected, self._other)
 

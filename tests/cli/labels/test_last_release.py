@@ -12,10 +12,9 @@ from last_release_runs import FILES, RUNS, LastReleaseBackend, answer, records
 
 from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classify import PROMPT, calibration_identity
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import parse_label_names
-from llmcli.tasks.labels.scored_records import rows_digest
 
 OPTIONS = {"calibrated": lambda name: ("--calibration", name, "--keep"), "plain": lambda name: RUNS[name].more}
 
@@ -65,15 +64,8 @@ def test_a_job_of_the_last_release_is_not_continued_with_other_labels(last_relea
 def test_scores_of_the_last_release_are_not_computed_again(tmp_path):
     """``llm label`` finds them by the identity of a calibration for ``llm classify``."""
     shutil.copytree(FILES / "label_states", tmp_path / "states")
-    prompt = PromptLibrary(FILES / "prompts").get(PROMPT)
-    identity = {
-        "model": "last-release-id",
-        "weights": "original",
-        **calibration_identity(prompt, parse_label_names("bug,idea")),
-        "verb": "classify",
-        "set of --examples": rows_digest(()),
-    }
-    store = StateStore(tmp_path / "states", identity, "0" * 64)
+    spec = ClassifySpec(PromptLibrary(FILES / "prompts").get(PROMPT), parse_label_names("bug,idea"))
+    store = StateStore(tmp_path / "states", spec.identity("last-release-id", "original"), "0" * 64)
     kept = store.get(Record(0, "a bug", 1))
     store.close()
     assert kept is not None and kept.raw == {"bug": -0.25, "idea": -1.5}

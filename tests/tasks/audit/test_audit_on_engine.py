@@ -12,7 +12,7 @@ from llmcli.tasks.audit import Audit, AuditOptions
 from llmcli.tasks.audit.swap_file import parse_swap_file, read_bundled, read_templates
 from llmcli.tasks.audit.swapper import swap_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import SentimentTask
+from llmcli.tasks.sentiment import sentiment_spec
 from llmcli.types import Result
 
 MOST = 1.3
@@ -55,7 +55,8 @@ def test_an_audit_evaluates_little_more_than_it_must(engine, tmp_path):
     """50 templates with 8 groups: at most 1.3 times the tokens of all prompts, common beginnings counted once."""
     swaps = parse_swap_file(read_bundled("names"), "names")
     records = [Record(at, text, at + 1) for at, text in enumerate(read_templates().splitlines())]
-    task = SentimentTask(engine, PromptLibrary(tmp_path), GenerationOptions())
+    spec = sentiment_spec(PromptLibrary(tmp_path))
+    task = spec.make_task(spec.make_scorer(engine, GenerationOptions()))
     audit = Audit(swap_records(records, swaps), swaps, AuditOptions())
     (result,) = (event for event in audit.run(engine, task) if isinstance(event, Result))
     evaluated = result.usage.prompt_tokens - result.usage.cached_tokens

@@ -12,7 +12,7 @@ from scripted import ScriptedBackend
 from llmcli.documents.records.record import Record
 from llmcli.errors import InternalError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.background_scoring import MIN_POOL_ROWS, CandidateScoring
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import parse_label_names
@@ -33,11 +33,10 @@ def scoring(tmp_path):
 
     def start(answer, store=StateStore):
         backend = ScriptedBackend(answer)
-        prompt = PromptLibrary(tmp_path).get(PROMPT)
-        options = ClassifyOptions(cache=tmp_path / "priors")
+        spec = ClassifySpec(PromptLibrary(tmp_path).get(PROMPT), LABELS)
         found = CandidateScoring(
             backend,
-            lambda: make_label_task(backend, prompt, LABELS, GenerationOptions(), options).scorer,
+            lambda: spec.make_scorer(backend, GenerationOptions(), tmp_path / "priors"),
             RECORDS,
             lambda: store(tmp_path / "states", {"model": backend.info().model_id}, "digest"),
         )

@@ -15,13 +15,12 @@ from llmcli.models.catalogue import load_catalogue
 from llmcli.prompts import PromptLibrary
 from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.tasks import sentiment
-from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.labels.example_choice import ExampleChooser
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe, load_probe
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import PROBE_FILE, SentimentTask
+from llmcli.tasks.sentiment import PROBE_FILE
 from llmcli.types import HiddenStates, Message, Request, Result, Role
 
 PROMPT = """\
@@ -101,17 +100,17 @@ def test_the_file_of_sentiment_fits_the_starter_and_the_prompt():
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "used"),
+    ("model", "options", "calibrator", "used"),
     [
-        ("scripted", ClassifyOptions(), True),
-        ("other", ClassifyOptions(), False),
-        ("scripted", ClassifyOptions(corrects_prior=False), False),
-        ("scripted", ClassifyOptions(examples=(("x", "positive"),)), False),
-        ("scripted", ClassifyOptions(chooser=ExampleChooser([("x", "positive")], 1)), False),
-        ("scripted", ClassifyOptions(calibrator=PROBE), True),
+        ("scripted", LabelOptions(), None, True),
+        ("other", LabelOptions(), None, False),
+        ("scripted", LabelOptions(corrects_prior=False), None, False),
+        ("scripted", LabelOptions(examples=(("x", "positive"),)), None, False),
+        ("scripted", LabelOptions(examples=(("x", "positive"), ("y", "positive")), nearest=1), None, False),
+        ("scripted", LabelOptions(), PROBE, True),
     ],
 )
-def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
+def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, calibrator, used):
     """Of the model that answers, unless the user's examples change the prompt, or the prior shall stay."""
     (tmp_path / "sentiment.yaml").write_text(PROMPT)
     probe: Path = tmp_path / "probe.json"
@@ -119,9 +118,11 @@ def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
     monkeypatch.setattr(sentiment, "PROBE_FILE", probe)
     backend = ScriptedBackend(answer, model=model)
     prompts = PromptLibrary(tmp_path / "own", tmp_path)
-    verb = SentimentTask(backend, prompts, GenerationOptions(), options)
+    spec = sentiment.sentiment_spec(prompts, options)
+    verb = spec.make_task(spec.make_scorer(backend, GenerationOptions(), calibrator=calibrator))
     records = [Record(number, text, number + 1) for number, text in enumerate(["a fine walk", "a poor walk"])]
     found = [each.fields["label"] for each in run_records(backend, records, verb) if isinstance(each, Result)]
     assert found == (["positive", "negative"] if used else ["positive", "positive"])
-    assert all((request.hidden_states, not request.candidates) == (used, used) for request in backend.requests)
+    asked = [request for request in backend.requests if request.candidates or not options.chooses_examples]
+    assert all((request.hidden_states, not request.candidates) == (used, used) for request in asked)
     assert not (used and any(request.id.startswith("prior") for request in backend.requests))

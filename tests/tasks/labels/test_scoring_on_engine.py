@@ -12,9 +12,9 @@ from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
-from llmcli.tasks.classify import ClassifyOptions, make_label_task
-from llmcli.tasks.labels.example_choice import make_chooser
+from llmcli.tasks.classify import ClassifySpec, LabelTask
 from llmcli.tasks.labels.label_set import parse_label_names
+from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Result
@@ -45,11 +45,11 @@ def backend(tiny):
     opened.close()
 
 
-def classify(backend, prompt, texts, options=None):
+def classify(backend, prompt, texts, options=None, **how):
     """Return the result, or the failure, of each text."""
-    verb = make_label_task(
-        backend, prompt, parse_label_names(LABELS), GenerationOptions(), options or ClassifyOptions()
-    )
+    spec = ClassifySpec(prompt, parse_label_names(LABELS), options or LabelOptions())
+    scorer = spec.make_scorer(backend, GenerationOptions())
+    verb = LabelTask(scorer, **how) if how else spec.make_task(scorer)
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]
     return [event for event in run_records(backend, records, verb) if isinstance(event, Result | ItemFailed)]
 
@@ -75,8 +75,7 @@ def test_texts_of_any_kind(backend, prompt):
 
 def test_a_long_text_is_scored_in_pieces(backend, prompt):
     """If that is wanted: the probabilities are the means over its pieces."""
-    options = ClassifyOptions(splits_long_texts=True)
-    short, long = classify(backend, prompt, ["one piece", "one piece. " * 200], options)
+    short, long = classify(backend, prompt, ["one piece", "one piece. " * 200], splits_long_texts=True)
     assert long.usage.prompt_tokens > 512 > short.usage.prompt_tokens
     assert math.fsum(long.fields["probabilities"].values()) == pytest.approx(1)
 
@@ -84,8 +83,7 @@ def test_a_long_text_is_scored_in_pieces(backend, prompt):
 def test_examples_are_chosen_by_hidden_states(backend, prompt):
     """Both requests of a record count; the result has the label of one of the examples' prompt."""
     examples = [(f"example {number} of {'ab' * number}", "Paris") for number in range(6)]
-    chooser = make_chooser(backend, examples, 2)
-    assert chooser.needs_hidden_states
-    options = ClassifyOptions(examples=tuple(examples[:2]), chooser=chooser)
+    options = LabelOptions(examples=examples, nearest=2)
+    assert options.make_chooser(backend).needs_hidden_states
     plain, chosen = classify(backend, prompt, TEXTS[:1]), classify(backend, prompt, TEXTS[:1], options)
     assert chosen[0].usage.prompt_tokens > plain[0].usage.prompt_tokens

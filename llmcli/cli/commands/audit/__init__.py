@@ -70,9 +70,9 @@ def sentiment(
     The measures are the probabilities of the labels.
     """
     from llmcli.cli.commands.audit.audit_run import AuditRequest, run_audit
-    from llmcli.cli.labels.classify_run import make_sentiment_run
+    from llmcli.cli.labels.label_run import make_sentiment_run
 
-    spec = make_sentiment_run(ctx, by=by.value).spec()
+    spec = make_sentiment_run(ctx, by=by.value).record_spec()
     return run_audit(ctx, files or [], spec, AuditRequest(swap, reference, fail_above, report, plot))
 
 
@@ -103,9 +103,9 @@ def classify(
     The measures are the probabilities of the labels.
     """
     from llmcli.cli.commands.audit.audit_run import AuditRequest, run_audit
-    from llmcli.cli.labels.classify_run import classify_spec, read_labels
+    from llmcli.cli.labels.label_run import make_classify_run, read_labels
 
-    spec = classify_spec(ctx, read_labels(ctx, labels), multi=multi)
+    spec = make_classify_run(ctx, read_labels(ctx, labels), multi=multi).record_spec()
     return run_audit(ctx, files or [], spec, AuditRequest(swap, reference, fail_above, report, plot))
 
 
@@ -139,7 +139,7 @@ def filter(  # noqa: A001 (the command's name)
     from llmcli.cli.commands.filter.filter_run import FilterRun, FilterView, make_query
 
     query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=False)
-    spec = FilterRun(ctx, query, FilterView()).spec()
+    spec = FilterRun(ctx, query, FilterView()).record_spec()
     return run_audit(ctx, files or [], spec, AuditRequest(swap, reference, fail_above, report, plot))
 
 

@@ -114,11 +114,10 @@ def _read_records(ctx: CommandContext, files: Sequence[str], spec: RecordRunSpec
 
 
 def _sentiment(ctx: CommandContext, backend: Backend) -> SentimentTask:
-    from llmcli.tasks.classify import ClassifyOptions
-    from llmcli.tasks.sentiment import SentimentTask
+    from llmcli.tasks.sentiment import sentiment_spec
 
-    options = ClassifyOptions(cache=ctx.runtime.prior_directory)
-    return SentimentTask(backend, ctx.runtime.prompts, ctx.generation_options(), options)
+    spec = sentiment_spec(ctx.runtime.prompts)
+    return spec.make_task(spec.make_scorer(backend, ctx.generation_options(), ctx.runtime.prior_directory))
 
 
 def _add_notices(swapped: SwappedInputs, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:

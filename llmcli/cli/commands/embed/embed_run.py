@@ -75,7 +75,7 @@ class NumpyOutput(RecordOutput):
         """
         path = self._flags.output
         assert path is not None
-        if self.sharded is not None:
+        if self._work.sharded is not None:
             raise UsageError("NumPy files are not merged", detail="Write JSON Lines instead: -o FILE.jsonl")
         if self._flags.resume or self._flags.retry_failed:
             raise UsageError("a NumPy file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")

@@ -92,7 +92,7 @@ class ManyRowsOutput(JsonLineOutput):
 
     def _choose_format(self, schema: Any) -> str:
         chosen = super()._choose_format(schema)
-        if chosen == PARQUET and self.sharded is not None:
+        if chosen == PARQUET and self._work.sharded is not None:
             words = "--many writes any number of rows for a record, which a Parquet file of a shard cannot have"
             raise UsageError(words, detail="Write JSON Lines instead: -o FILE.jsonl")
         return chosen

@@ -5,35 +5,28 @@ The output is the records that match, unchanged; their number; or the names of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.file_names import show_name
 from llmcli.cli.input import inputs
 from llmcli.cli.input.source_inputs import expand_names
-from llmcli.cli.labels.calibration_options import CalibrationOptions
-from llmcli.cli.labels.low_margin_warning import warn_about_low_margins
+from llmcli.cli.labels.label_run import LabelRun
 from llmcli.cli.labels.scoring_flags import FilterFlags
-from llmcli.cli.labels.summary_view import write_summary
+from llmcli.cli.records.record_inputs import RecordWork
 from llmcli.cli.records.record_output import RecordOutput
-from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
+from llmcli.cli.records.record_run import RecordRunSpec
 from llmcli.documents.format_registry import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
-from llmcli.fast_dataclass import asdict, frozen, replace
-from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterTask
-from llmcli.tasks.labels.label_scorer import add_scoring_notices
-from llmcli.tasks.labels.label_summary import LabelSummary
+from llmcli.fast_dataclass import frozen, replace
+from llmcli.tasks.filter import DEFAULT_THRESHOLD, PROMPT, FilterQuery, FilterSpec
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.backends.base import Backend
-    from llmcli.cli.labels.fitted_calibration import CalibrationProblem
-    from llmcli.cli.labels.labelled_rows import LabelParser
     from llmcli.tasks.runner.record_runner import RecordProcessor
-    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 @frozen
@@ -54,9 +47,9 @@ class FilterView:
 class _FilterOutput(RecordOutput):
     """Writes a row for each match only; ``matched`` counts those of this run."""
 
-    def __init__(self, ctx: CommandContext, view: FilterView) -> None:
+    def __init__(self, ctx: CommandContext, work: RecordWork, *, view: FilterView) -> None:
         """Raises ``UsageError`` for a count that would continue an unfinished job, whose matches are not known."""
-        super().__init__(ctx)
+        super().__init__(ctx, work)
         if view.count and self._as_json:
             raise UsageError("--json prints an object for each match, and -c their number", detail="Leave out one.")
         if view.count and (self._flags.resume or self._flags.retry_failed):
@@ -128,22 +121,16 @@ class _FilterOutput(RecordOutput):
             self._write(f"{self.matched}\n".encode())
         super().complete(ended_early=ended_early)
 
+    def exit_code(self, code: int) -> int:
+        """Return 1 if nothing matched and nothing failed, as grep does."""
+        return 1 if code == 0 and not self.has_matches else code
+
     def write_failure(self, failed: ItemFailed) -> None:
         """Write the row of a record that failed where rows are written."""
         if self._view.count or self._view.names:
             self._write_row(failed.record, None, failed)
         else:
             super().write_failure(failed)
-
-
-def _exit_code(code: int, output: _FilterOutput) -> int:
-    """Return 1 if nothing matched and nothing failed, as grep does."""
-    return 1 if code == 0 and not output.has_matches else code
-
-
-def _view_fields(view: FilterView) -> dict[str, Any]:
-    """Return the part of a job's manifest that the view decides."""
-    return {"--count": view.count, "--line-number": view.numbers, "--files": view.names, "--null": view.ends_with_null}
 
 
 def make_query(
@@ -183,91 +170,33 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     if view.ends_with_null and ctx.console.as_json:
         raise UsageError("--json prints an object for each match, and -0 names", detail="Leave out one.")
     files = expand_names(ctx, files) if view.names else files
-    run = FilterRun(ctx, query, view)
-    if run.calibrated.reports(files):
-        backend = ctx.runtime.backend()
-        return run.calibrated.report(backend, run.make_verb(backend, ctx.generation_options()).scorer)
-    return run.print_matches(files)
+    return FilterRun(ctx, query, view).run(files)
 
 
-class FilterRun:
-    """The parts of one run."""
+class FilterRun(LabelRun):
+    """A run whose output are the records that match."""
 
     def __init__(self, ctx: CommandContext, query: FilterQuery, view: FilterView) -> None:
-        self._ctx, self._query, self._view = ctx, query, view
-        self._flags, self._prompt = _filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
-        self._summary = LabelSummary()
-        self._outputs: list[_FilterOutput] = []
-        self._task: FilterTask | None = None
-        self.calibrated = CalibrationOptions(ctx, self._make_problem, self._label_reader, self._identity)
+        spec = FilterSpec(ctx.runtime.prompts.get(PROMPT), query, splits_long_texts=view.names)
+        super().__init__(ctx, spec, input_format="document" if view.names else None)
+        self._query, self._view = query, view
 
-    def _make_problem(self) -> CalibrationProblem:
-        from llmcli.cli.labels.fitted_calibration import PresenceProblem
-
-        query = self._query
-
-        def combine(shares: Mapping[str, float]) -> Mapping[str, float]:
-            return shares if [*shares] == [MATCH] else {MATCH: query.combine(shares)}
-
-        return PresenceProblem((MATCH,), combine, inverted=query.invert)
-
-    @staticmethod
-    def _label_reader() -> LabelParser:
-        from llmcli.cli.labels.labelled_rows import read_yes_or_no
-
-        return read_yes_or_no(MATCH)
-
-    def _identity(self) -> dict[str, Any]:
-        query = asdict(self._query)
-        statements = {name: query[name] for name in ("statement", "conjuncts", "alternatives", "excluded")}
-        return {"prompt": self._prompt.fingerprint, "statement": statements}
-
-    def make_verb(self, backend: Backend, generation: GenerationOptions) -> FilterTask:
-        """Return the verb, with the threshold of --target-precision."""
-        ctx, query, prompt = self._ctx, self._query, self._prompt
-        options = FilterOptions(
-            not self._flags.no_prior, ctx.runtime.prior_directory, splits_long_texts=self._view.names
-        )
-        calibrator = self.calibrated.prepare(
-            backend, lambda: FilterTask(backend, prompt, self._query, generation, options).scorer
-        )
-        for chosen in self.calibrated.thresholds.values():
-            # what is printed with --invert are probabilities below the threshold
-            least = math.nextafter(1 - chosen.threshold, 2.0) if query.invert else chosen.threshold
-            query = replace(query, threshold=least)
-        self._task = FilterTask(backend, prompt, query, generation, replace(options, calibrator=calibrator))
-        return self._task
-
-    def spec(self) -> RecordRunSpec:
+    def record_spec(self) -> RecordRunSpec:
         """Return how records are matched and printed."""
-        return RecordRunSpec(
-            self.make_verb,
-            self._manifest,
-            self._wrap,
-            make_output=self._make_output,
-            input_format="document" if self._view.names else None,
-            summary=self._summary,
-        )
+        return replace(super().record_spec(), make_output=partial(_FilterOutput, view=self._view))
 
-    def print_matches(self, files: Sequence[str]) -> int:
-        """Print the records that match; return the exit code."""
-        code = run_records(self._ctx, files, self.spec())
-        if self._task is not None and not self.calibrated.is_calibrated:
-            warn_about_low_margins(self._ctx, self._task.scorer, self._summary)
-        write_summary(self._ctx, self._summary, self._flags.summary)
-        self.calibrated.draw_plot()
-        return _exit_code(code, self._outputs[0])
+    def view_manifest(self) -> dict[str, Any]:
+        """Return the part of a job's manifest that the view decides."""
+        view = self._view
+        return {
+            "--count": view.count,
+            "--line-number": view.numbers,
+            "--files": view.names,
+            "--null": view.ends_with_null,
+        }
 
-    def _make_output(self, ctx: CommandContext) -> _FilterOutput:
-        self._outputs.append(_FilterOutput(ctx, self._view))
-        return self._outputs[0]
-
-    def _manifest(self) -> dict[str, Any]:
-        query = {"query": asdict(self._query), **_view_fields(self._view)}
-        return {**prompt_manifest(self._prompt), **query, **self.calibrated.manifest()}
-
-    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        if not self.calibrated.thresholds:
-            self._summary.details["threshold"] = self._query.threshold
-        yield from self.calibrated.notices(self._summary)
-        yield from add_scoring_notices(events, labels=True)
+    def add_notices(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+        """Add what there is to say about the calibration and the scores; the summary always has the threshold."""
+        if not self.calibration.thresholds:
+            self.summary.details["threshold"] = self._query.threshold
+        yield from super().add_notices(events)

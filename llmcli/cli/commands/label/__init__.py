@@ -53,7 +53,7 @@ def label(
     cache.
     """
     from llmcli.cli.commands.label.labelling_run import LabellingRun
-    from llmcli.cli.labels.classify_run import read_labels
+    from llmcli.cli.labels.label_run import read_labels
 
     run = LabellingRun(ctx, read_labels(ctx, labels), file, calibration=calibration, column=label_column)
     return run.run()

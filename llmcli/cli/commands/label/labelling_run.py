@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,11 @@ from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, calibration_identity, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.answer_file import AnswerFile
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import LabelSet
-from llmcli.tasks.labels.scored_records import rows_digest
+from llmcli.tasks.labels.label_spec import LABEL
 from llmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -126,22 +127,18 @@ class LabellingRun:
             answers.close()
         return 0
 
+    @cached_property
+    def _spec(self) -> ClassifySpec:
+        """The labels of llm classify, which accepts the calibration."""
+        return ClassifySpec(self._ctx.runtime.prompts.get(PROMPT), self._labels)
+
     def _make_scorer(self, backend: Backend) -> LabelScorer:
-        prompt, options = (
-            self._ctx.runtime.prompts.get(PROMPT),
-            ClassifyOptions(cache=self._ctx.runtime.prior_directory),
-        )
-        return make_label_task(backend, prompt, self._labels, self._ctx.generation_options(), options).scorer
+        runtime = self._ctx.runtime
+        return self._spec.make_scorer(backend, self._ctx.generation_options(), runtime.prior_directory)
 
     def _identity(self, backend: Backend) -> dict[str, Any]:
-        """Return what the scores depend on: that of llm classify --calibrate, so that it accepts the calibration."""
-        return {
-            "model": backend.info().model_id,
-            "weights": self._ctx.runtime.weights,
-            **calibration_identity(self._ctx.runtime.prompts.get(PROMPT), self._labels),
-            "verb": "classify",
-            "set of --examples": rows_digest(()),
-        }
+        """Return what the scores depend on."""
+        return self._spec.identity(backend.info().model_id, self._ctx.runtime.weights)
 
     def _report(self, records: list[Record], answers: AnswerFile, *, is_saved: bool) -> None:
         """Print the result as an object with --json; notes have said it to people."""
@@ -271,7 +268,6 @@ class LabellingRun:
     ) -> bool:
         """Save the calibration that the answers give; return whether there are enough of them."""
         from llmcli.cli.labels.calibration_report import describe_gain, next_command
-        from llmcli.cli.labels.fitted_calibration import LABEL
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
         from llmcli.tasks.calibration.label_calibration import fit_labels
         from llmcli.tasks.calibration.record_features import record_features

@@ -11,6 +11,7 @@ from typing import Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.records.record_flags import OnError
+from llmcli.cli.records.record_inputs import RecordWork
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.documents.format_registry import JSON_LINES
@@ -104,8 +105,8 @@ class BatchOutput(RecordOutput):
 
     keeps_failures = True
 
-    def __init__(self, ctx: CommandContext) -> None:
-        super().__init__(ctx)
+    def __init__(self, ctx: CommandContext, work: RecordWork) -> None:
+        super().__init__(ctx, work)
         self._as_json = False  # each line is JSON already
 
     def _named_format(self, path: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -12,6 +13,7 @@ from llmcli.cli.console import json_text
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import STDIN, format_source_name
 from llmcli.cli.input.source_inputs import expand_names
+from llmcli.cli.records.record_inputs import RecordWork
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink
@@ -30,18 +32,34 @@ if TYPE_CHECKING:
 SCORE_DIGITS = 4
 
 
+class SimilarTask(EmbedTask):
+    """Computes the vectors of records, and has that of the query."""
+
+    def __init__(self, backend: Backend, options: GenerationOptions, query: str) -> None:
+        self.query_vector = PassageEmbedder(backend).embed_vector(query)
+        super().__init__(backend, options)
+
+
 class SimilarOutput(RecordOutput):
     """Collects the vectors of all records, and writes the nearest ones at the end."""
 
-    def __init__(self, ctx: CommandContext, names: Sequence[str], *, top: int, threshold: float, whole: bool) -> None:
-        super().__init__(ctx)
+    def __init__(
+        self,
+        ctx: CommandContext,
+        work: RecordWork,
+        *,
+        names: Sequence[str],
+        top: int,
+        threshold: float,
+        whole: bool,
+    ) -> None:
+        super().__init__(ctx, work)
         self._only_name = names[0] if names else STDIN
         self._top = top
         self._threshold = threshold
         self._whole = whole
         self._texts = NearestTexts()
-        self.query: Sequence[float] = ()
-        """The vector of the query; set before the first result."""
+        self._query: Sequence[float] = ()
 
     def open(self, stack: ExitStack) -> ByteSink:
         """Open the output; nothing can be continued."""
@@ -50,7 +68,9 @@ class SimilarOutput(RecordOutput):
 
     def begin(self, schema: RecordSchema, verb: RecordProcessor, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Begin; there is no head."""
-        del schema, verb, manifest
+        del schema, manifest
+        assert isinstance(verb, SimilarTask)
+        self._query = verb.query_vector
 
     def write_result(self, result: Result) -> LlmError | None:
         """Keep the vector of a record."""
@@ -65,7 +85,7 @@ class SimilarOutput(RecordOutput):
     def complete(self, *, ended_early: bool) -> None:
         """Write the nearest texts."""
         del ended_early
-        for found in self._texts.nearest(self.query, self._top, self._threshold):
+        for found in self._texts.nearest(self._query, self._top, self._threshold):
             self._write((self._describe(found) + "\n").encode("utf-8", "backslashreplace"))
 
     def _describe(self, found: NearText) -> str:
@@ -88,16 +108,11 @@ def run_similar(
         raise EmptyInput("the query")
     use_embedding_model(ctx)
     names = expand_names(ctx, files) if whole else files
-    outputs: list[SimilarOutput] = []
-
-    def make_output(ctx: CommandContext) -> SimilarOutput:
-        outputs.append(SimilarOutput(ctx, names, top=top, threshold=threshold, whole=whole))
-        return outputs[0]
-
-    def make_verb(backend: Backend, options: GenerationOptions) -> EmbedTask:
-        outputs[0].query = PassageEmbedder(backend).embed_vector(wanted)
-        return EmbedTask(backend, options)
-
-    input_format = WHOLE_FILES if whole else None
-    task = RecordRunSpec(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)
+    task = RecordRunSpec(
+        lambda backend, options: SimilarTask(backend, options, wanted),
+        dict,
+        make_output=partial(SimilarOutput, names=names, top=top, threshold=threshold, whole=whole),
+        input_format=WHOLE_FILES if whole else None,
+        suits_small_models=True,
+    )
     return run_records(ctx, names, task)
