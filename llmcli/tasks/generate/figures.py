@@ -34,6 +34,7 @@ from llmcli.tasks.generate.counted_nouns import (
     split_nouns,
 )
 from llmcli.tasks.generate.measure_units import meanings, unit_after, unit_before
+from llmcli.tasks.generate.sentence_forms import blank_inner_items
 from llmcli.tasks.generate.worded_numbers import find_worded_numbers, is_small_number, scales_after
 from llmcli.tasks.languages import likeliest_language
 
@@ -104,7 +105,7 @@ def find_figures(text: str, num_items: int = 0) -> frozenset[str]:
 def iter_figures(text: str, num_items: int = 0) -> Iterator[Figure]:
     """Yield the figures of a text that a source must have: its dates, then its numbers."""
     yield from _iter_written_dates(text)
-    blanked, language = blank_dates(text), likeliest_language(text)
+    blanked, language = blank_inner_items(blank_dates(text)), likeliest_language(text)
     for each in _iter_numbers(blanked):
         noun = _counted_noun(blanked, each, language)
         if noun is not None and _needs_no_source(blanked, each, noun, num_items):
@@ -226,13 +227,14 @@ def without_unit(figure: str) -> str:
 
 def describe_figure(figure: str, sentence: str) -> str:
     """Return a figure of a sentence in words, as it is written there."""
-    blanked, language = blank_dates(sentence), likeliest_language(sentence)
+    blanked, language = blank_inner_items(blank_dates(sentence)), likeliest_language(sentence)
     numbers = [(each, _counted_noun(blanked, each, language)) for each in _iter_numbers(blanked)]
     written = [*_iter_written_dates(sentence), *(_as_figure(blanked, each, noun) for each, noun in numbers)]
     by_key = [each.text for each in written if each.key == figure]
     if is_date(figure):
         return f"the date {by_key[0].rstrip('.')}"
-    bare = (_as_figure(blanked, each).text for each, _ in numbers if _OR.join(each.readings) == figure)
+    cardinals = (each for each, _ in sorted(numbers, key=lambda pair: not pair[0].is_cardinal))
+    bare = (_as_figure(blanked, each).text for each in cardinals if _OR.join(each.readings) == figure)
     text = next(iter([*by_key, *bare]), figure)
     is_plain = " " not in figure and _OR not in figure and re.search(r"\d", text)
     return f"the number {figure if is_plain else text}"

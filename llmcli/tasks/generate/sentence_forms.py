@@ -16,6 +16,7 @@ _MIN_COMPARED_WORDS = 5
 """Of a sentence that may be nearly the same: shorter ones are headings and exclamations, of which only equal ones
 repeat."""
 _ITEM_MARK = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)]) ")
+_INNER_ITEM_MARK = re.compile(r"(?:\A|[:;,.] (?:and )?)\d{1,2}\) ")
 _ROUND_MARK = re.compile(r"[ \t]?\((\d{1,2})\)(?=[.,;:!?\s]|\Z)")
 _MARK = re.compile(r"[ \t]?\[\d{1,4}\]")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
@@ -80,6 +81,11 @@ def strip_item(sentence: str) -> str:
     """Return a sentence without the mark of a list before it."""
     mark = _ITEM_MARK.match(sentence)
     return sentence if mark is None else sentence[mark.end() :]
+
+
+def blank_inner_items(sentence: str) -> str:
+    """Return a sentence with full stops and blanks in place of the marks of a list inside it: "1) cut, 2) dry"."""
+    return _INNER_ITEM_MARK.sub(lambda match: f".{' ' * (len(match[0]) - 1)}", sentence)
 
 
 def read_marks(text: str, count: int) -> str:

@@ -25,7 +25,7 @@ from llmcli.tasks.generate.rare_words import (
     is_lower_case_name,
     is_rare,
 )
-from llmcli.tasks.generate.sentence_forms import split_sentences, strip_item, strip_marks
+from llmcli.tasks.generate.sentence_forms import blank_inner_items, split_sentences, strip_item, strip_marks
 from llmcli.tasks.languages import base_code, detect_language, likeliest_language
 from llmcli.tasks.written_dates import month_number
 
@@ -68,11 +68,15 @@ _IDENTIFIER = re.compile(
 """A name of a program in any case: in backquotes, before parentheses, or with an underscore."""
 _NAME_SLOT = re.compile(
     r"(?:\b(?i:using|with|via|in|by|from|like|of|and|or|uses?|used|as|to|on|for|than|into|through|imports?|install(?:s|ed|ing)?"
-    r"|supports?|requires?|called|named|is|are|both|either|between|about)[ ]|[,(] ?)"
-    r"(?P<name>[a-z]{3,})(?=[.,;:!?)]|[ ](?:and|or|to|for|in|is|are|was|has|can|will|with|on|by|as|from|that|which|when|does"
+    r"|supports?|requires?|called|named|is|are|both|either|between|about)[ ]|[,(] ?|[\"\u201c])"
+    r"(?P<name>[a-z]{3,})(?=[.,;:!?)\"\u201d]|[ ](?:and|or|to|for|in|is|are|was|has|can|will|with|on|by|as|from|that|which|when|does"
     r"|library|package|module|framework|tool|program|command|project|plugin|files?|format|data|code|server|database)\b|\Z)"
 )
 """A word in small letters where an English noun has an article, or is a plural."""
+_WORDS_WITHOUT_ARTICLES = re.compile(r"`[^`\n]+`|(?<!\S)[a-z]+(?:/[a-z]+)+(?![\w./-])")
+"""Code, and alternatives: "and/or"."""
+_NUMBERED = re.compile(r"\W*(?P<name>[^\W\d_]{3,})[ ]v?\d")
+"""The first word of a sentence before a number, which may be a version."""
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 _SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
@@ -109,7 +113,7 @@ class SourceNames:
         found: dict[str, None] = {}
         for paragraph in text.splitlines():
             for sentence in split_sentences(paragraph):
-                plain = blank_dates(strip_item(strip_marks(sentence)))
+                plain = blank_inner_items(blank_dates(strip_item(strip_marks(sentence))))
                 plain = _CONTRACTION.sub(lambda match: match[0].lower(), plain)
                 names = [name for name in _find_sentence_names(plain, common) if not self._is_known(name)]
                 label = _LABEL.match(plain)
@@ -117,6 +121,13 @@ class SourceNames:
                     rare = [name for name in self._find_rare(label["label"], common, language) if name not in names]
                     names = [*rare, *names]
                 names = names or self._find_rare(plain, common, language)
+                numbered = _NUMBERED.match(plain) if language == ENGLISH else None
+                if (
+                    numbered is not None
+                    and numbered["name"] not in names
+                    and self._is_rare_name(numbered["name"], common)
+                ):
+                    names = [numbered["name"], *names]
                 if only_forms:
                     addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
                     addressed_unknown = (name for name in addressed if not self._is_known(name))
@@ -124,10 +135,7 @@ class SourceNames:
                 found |= dict.fromkeys(_join_adjacent(names, plain))
                 found |= dict.fromkeys(word for word in _find_caseless(plain) if not self._is_known(word))
                 if language == ENGLISH:
-                    lower = (match["name"] for match in _NAME_SLOT.finditer(plain))
-                    found |= dict.fromkeys(
-                        word for word in lower if is_lower_case_name(word) and not self._is_known(word)
-                    )
+                    found |= dict.fromkeys(word for word in _find_lower_case(plain) if not self._is_known(word))
         identifiers = (match[match.lastgroup or 0] for match in _IDENTIFIER.finditer(_FENCED.sub("", text)))
         return [*(found | dict.fromkeys(name for name in identifiers if name.casefold() not in self._searched))]
 
@@ -154,6 +162,9 @@ class SourceNames:
 
     def _may_be_name(self, word: str, common: set[str]) -> bool:
         return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
+
+    def _is_rare_name(self, word: str, common: set[str]) -> bool:
+        return self._may_be_name(word, common) and is_rare(word, ENGLISH)
 
     def _is_known(self, name: str) -> bool:
         if not name.istitle() and unit_after(f"1 {name}", 1)[0]:
@@ -188,6 +199,14 @@ def _find_sentence_names(sentence: str, common: set[str]) -> Iterator[str]:
         if not (_NO_NAME.fullmatch(name) or name.casefold() in common or name in find_names(name)):
             yield name
     yield from (name for name in find_names(sentence) if has_form(name) or not is_title)
+
+
+def _find_lower_case(sentence: str) -> Iterator[str]:
+    """Yield the names in small letters of an English sentence."""
+    words = [match["name"] for match in _NAME_SLOT.finditer(sentence)]
+    for match in _WORDS_WITHOUT_ARTICLES.finditer(sentence):
+        words += re.findall(r"(?<![\w.-])[a-z]{3,}(?![\w.(-])", match[0])
+    yield from filter(is_lower_case_name, words)
 
 
 def _find_caseless(sentence: str) -> list[str]:

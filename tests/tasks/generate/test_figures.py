@@ -140,6 +140,7 @@ def test_a_number_belongs_to_what_it_counts(sentence, source, problems):
         "There are three approaches: asking, counting and reading.",
         "Asking, counting and reading are the three approaches.",
         "See section 4, or step 3 of chapter 2.",
+        "It works: 1) Polling the pump; 2) Handling the doors, 3) Closing.",
         "Es gibt zwei Gründe dafür.",
     ],
 )
