@@ -91,6 +91,16 @@ def test_a_server_that_fails_for_a_while_costs_no_record(job, server, way):
     assert (ended.code, ended.err) == (0, "") and statuses(out) == [200] * NUM_RECORDS
 
 
+@pytest.mark.parametrize("refusals", [3, 4, 5, 6])
+def test_a_busy_server_that_answers_again_after_the_last_try(job, server, refusals):
+    """A request that was refused each of its four times is tried once more, since the server was busy for all."""
+    run, out = job
+    configure(there={"base_url": server.url, "concurrency": 1})
+    server.script = [*[stream_answer()] * 10, *[FAILING["busy"][0]] * refusals]
+    ended = run()
+    assert (ended.code, ended.err) == (0, "") and statuses(out) == [200] * NUM_RECORDS
+
+
 @pytest.mark.parametrize("way", ["500", "401", "402", "404", "quota", "busy", "no JSON", "web page"])
 def test_bad_records_do_not_end_a_job(job, server, way):
     """However many follow each other, as long as the server answers one word."""

@@ -266,6 +266,8 @@ class LoadBalancingBackend:
                 if isinstance(problem, RateLimited) and failures.count >= policy.max_tries:
                     failures.count = 0
                 return failures.count < policy.max_tries
+        elif isinstance(error, RateLimited) and failures.count == policy.max_tries and not is_interactive:
+            return True  # the server has been busy until now: what it refused was not this request
         if pause is not None and len(failures.servers) == len(self._members):
             call.sleep(pause)
         return pause is not None

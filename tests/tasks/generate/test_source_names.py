@@ -28,7 +28,10 @@ NAMES = SourceNames(
         ("- Key Points of Interest", []),
         ("Install numpy, then read the data with pandas or django.", ["numpy", "pandas"]),
         ("It supports tidly and works with lazily read files or `python-pyladb`.", ["tidly", "python-pyladb"]),
-        ("Write `import hashlib` or `return true`, use numpy/scipy and/or dates.", ["hashlib", "numpy", "scipy"]),
+        (
+            "Write `import hashlib` or `return true`, use numpy/scipy, the code [sofi] and/or dates.",
+            ["sofi", "hashlib", "numpy", "scipy"],
+        ),
         ('It is the word "todel," and the word "dog". Bzb 2.0 is here. Chapter 2 goes on.', ["todel", "Bzb"]),
         ("It works: 1) Polling the pump; 2) Handling the doors.", []),
         ("It runs on kubernetes and supports plugins, metadata, recursion and meticulous checks.", ["kubernetes"]),
