@@ -22,7 +22,8 @@ import tiny_models
 from llmcli.engine import abi_check
 from llmcli.engine.llama import bindings
 
-WIDTH, HEAD, HIDDEN = 256, 32, 32  # rows of Q4_K have a multiple of 256 numbers, those of Q8_0 one of 32
+# rows of Q4_K have a multiple of 256 numbers, those of Q8_0 one of 32, and AMX is not used for 32
+WIDTH, HEAD, HIDDEN = 256, 64, 64
 TOKENS = 32
 Q4_K_BLOCK, Q4_K_SUB_BLOCKS = 256, 8
 

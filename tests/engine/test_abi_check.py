@@ -40,7 +40,7 @@ def test_the_data_is_what_its_script_writes(tmp_path):
         stored = (abi_check.CHECK_DATA / f"{name}.gguf").read_bytes()
         assert (tmp_path / f"{name}.gguf").read_bytes() == stored, f"{name}: run tests/check_models.py"
     assert check_models.read_declarations() == abi_check.load_declarations()
-    assert sum(path.stat().st_size for path in abi_check.CHECK_DATA.iterdir()) < 400_000
+    assert sum(path.stat().st_size for path in abi_check.CHECK_DATA.iterdir()) < 700_000
 
 
 def test_a_library_without_a_function_is_refused(module, declarations):

@@ -21,11 +21,13 @@ from llmcli.engine.llama.memory_budget import MemoryBudget, RepackedPages, list_
 from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.errors.model_errors import BadAdapter
-from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_parser import load_checked_header
 
 _ALL_GPU_LAYERS = 10_000
 _GPU_RESERVE_BYTES = 512 << 20
+_BLOCKS_OF_32 = {"Q4_0", "Q4_1", "Q8_0"}
+"""Types with AMX kernels whose blocks hold 32 numbers; those of the other types hold 256."""
 """Of each device, they stay free for the KV cache and compute buffers."""
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 """Attribute bits of a token (``llama_token_attr``)."""
@@ -69,10 +71,12 @@ class Model:
         self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters))
         """The memory that all contexts of this model together may take."""
         recurrent_file = _has_recurrent_layers(self.header)
+        one_block_rows = any(map(_has_one_block_rows, self.header.tensors))
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.gpu_layers
-        # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models
-        params.use_extra_bufts = not recurrent_file
+        # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models, and add the
+        # product of 32 tokens with rows of one block to memory that nothing has set
+        params.use_extra_bufts = not recurrent_file and not one_block_rows
 
         repacked = RepackedPages(path, self.header, frozenset() if self.gpu_layers else list_repacked_types())
 
@@ -229,6 +233,10 @@ def _has_recurrent_layers(header: Header) -> bool:
         f"{architecture}.{key}" in header.metadata
         for key in ("ssm.conv_kernel", "ssm.state_size", "shortconv.l_cache", "wkv.head_size", "kda.head_dim")
     )
+
+
+def _has_one_block_rows(tensor: TensorInfo) -> bool:
+    return tensor.type in _BLOCKS_OF_32 and tensor.shape[0] == 32  # noqa: PLR2004 (a block)
 
 
 def _count_offload_layers(header: Header, requested: int | None) -> int:

@@ -1,11 +1,14 @@
-"""Recurrent and hybrid models are loaded without llama.cpp's AMX kernels, which are wrong for them.
+"""Models for which llama.cpp's AMX kernels are wrong are loaded without them.
 
-With ``use_extra_bufts`` those kernels give the second and later sequence of a ubatch logits that are off by 2 to 11
-(``benchmarks/upstream_extra_bufts.py`` shows it on processors with AMX).
+Recurrent and hybrid models: with ``use_extra_bufts`` those kernels give the second and later sequence of a ubatch
+logits that are off by 2 to 11 (``benchmarks/upstream_extra_bufts.py`` shows it on processors with AMX). Rows of one
+block: the kernel for 32 tokens adds their product to memory that nothing has set (``mmq.cpp``, ``tinygemm_kernel_amx``
+of llama-cpp-python 0.3.36), so that a prompt of 32 tokens has other logits each time, or none.
 """
 
 from __future__ import annotations
 
+import check_models
 import pytest
 from engine.tools import GENERATIVE, logits, model_of, numbers
 
@@ -43,6 +46,29 @@ def test_other_models_keep_the_faster_kernels(tiny, loads, name):
     with model_of(tiny(name)) as model:
         assert not model.recurrent
     assert loads == [True]
+
+
+def test_a_model_with_rows_of_one_block_is_loaded_without_the_extra_buffers(tmp_path, loads, monkeypatch):
+    """A matrix of Q8_0 with 32 columns: two prompts of 32 tokens have the logits that one of them has alone."""
+    monkeypatch.setattr(check_models, "HIDDEN", 32)
+    check_models.llama(str(tmp_path / "narrow.gguf"))
+    with model_of(tmp_path / "narrow.gguf") as model:
+        assert loads == [False]
+        prompts = numbers(32, 1), numbers(32, 2)
+        context = Context(model, ContextConfig(cells=256, sequences=2), lambda: False)
+        try:
+            rows = []
+            for sequences in ((0, 1), (0,), (1,)):
+                context.clear()
+                context.batch.clear()
+                for sequence in sequences:
+                    context.batch.add(prompts[sequence], 0, sequence, [31])
+                assert context.evaluate(abortable=False) == 0
+                rows += [logits(context.handle, 31 + 32 * place) for place in range(len(sequences))]
+        finally:
+            context.close()
+    assert abs(rows[0] - rows[2]).max() < 0.5
+    assert abs(rows[1] - rows[3]).max() < 0.5
 
 
 @pytest.mark.parametrize("name", RECURRENT)
