@@ -236,7 +236,8 @@ def _has_recurrent_layers(header: Header) -> bool:
 
 
 def _has_one_block_rows(tensor: TensorInfo) -> bool:
-    return tensor.type in _BLOCKS_OF_32 and tensor.shape[0] == 32  # noqa: PLR2004 (a block)
+    # the matrices of experts have three dimensions and no AMX kernels
+    return tensor.type in _BLOCKS_OF_32 and tensor.shape[0] == 32 and len(tensor.shape) == 2  # noqa: PLR2004 (a block)
 
 
 def _count_offload_layers(header: Header, requested: int | None) -> int:
