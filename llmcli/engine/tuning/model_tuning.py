@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llmcli.engine import derivation
 from llmcli.engine.llama.model import Model
-from llmcli.engine.tuning import microbenchmark
+from llmcli.engine.tuning import attention_timing, microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.slice_tuning import SliceTuner
@@ -84,16 +84,12 @@ class ModelTuner(Tuner):
         return WeightsTable(found)
 
     def _time_kernels(self, path: Path, base: StepTimes) -> tuple[dict[tuple[bool, str], AttentionCosts], float]:
-        costs, copies = {}, []
-        if self._plan.kernels:
-            with self._load(path) as model:
-                for flash_attention, kv_type in self._plan.kernels:
-                    costs[flash_attention, kv_type], copy = microbenchmark.time_attention(
-                        model, self._threads, self._interrupt, base, flash_attention=flash_attention, kv_type=kv_type
-                    )
-                    copies.append(copy)
-                    self._count_step()
-        return costs, min(copies, default=0.0)
+        if not self._plan.kernels:
+            return {}, 0.0
+        with self._load(path) as model:
+            return attention_timing.time_kernels(
+                model, self._threads, self._interrupt, base, self._plan.kernels, self._count_step
+            )
 
     def _exact_meter(self) -> DivergenceMeter | None:
         """Return what measures divergences, None if exact evaluation overflows; its copy of the weights is removed."""

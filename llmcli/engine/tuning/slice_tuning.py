@@ -17,7 +17,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from llmcli.engine import derivation
-from llmcli.engine.tuning import microbenchmark
+from llmcli.engine.tuning import attention_timing, microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.tuner import Tuner
 from llmcli.engine.tuning.tuning_plan import slice_share
@@ -102,13 +102,10 @@ class SliceTuner(Tuner):
         self, path: Path, base: StepTimes, factor: float
     ) -> tuple[dict[tuple[bool, str], AttentionCosts], float]:
         """Return the costs of attention in all layers, ``factor`` times as many as the slice has, and of a copy."""
-        costs, copies = {}, []
+        if not self._plan.kernels:
+            return {}, 0.0
         with microbenchmark.load_for_timing(path, self._interrupt) as model:
-            for flash_attention, kv_type in self._plan.kernels:
-                cost, copy = microbenchmark.time_attention(
-                    model, self._threads, self._interrupt, base, flash_attention=flash_attention, kv_type=kv_type
-                )
-                costs[flash_attention, kv_type] = cost.scaled(factor)
-                copies.append(factor * copy)
-                self._count_step()
-        return costs, min(copies, default=0.0)
+            costs, copy = attention_timing.time_kernels(
+                model, self._threads, self._interrupt, base, self._plan.kernels, self._count_step
+            )
+        return {kernel: each.scaled(factor) for kernel, each in costs.items()}, factor * copy

@@ -11,7 +11,7 @@ from engine.profiles import shorten_measurements
 
 from llmcli.engine import derivation
 from llmcli.engine.derivation import DerivationSource
-from llmcli.engine.tuning import microbenchmark, tuning_plan
+from llmcli.engine.tuning import attention_timing, microbenchmark, tuning_plan
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS, AttentionCosts
 from llmcli.engine.tuning.slice_tuning import SliceTuner
 from llmcli.engine.tuning.tuning_plan import can_slice, make_plan, slice_share
@@ -105,7 +105,8 @@ def test_the_copy_is_made_where_some_work_needs_it(source, store, monkeypatch, g
     monkeypatch.setattr(
         microbenchmark, "time_steps", lambda model, *_: fast if gain and "bf16" in model.path.name else slow
     )
-    monkeypatch.setattr(microbenchmark, "time_attention", lambda *_, **__: (AttentionCosts(*[(0, 0)] * 4), 0.0))
+    costs = {kernel: AttentionCosts((0, 0), (0, 0), (0, 0, 0), (0, 0)) for kernel in ATTENTION_KERNELS}
+    monkeypatch.setattr(attention_timing, "time_kernels", lambda *_: (costs, 0.0))
     tune(source, store)
     assert [copy.key.weights for copy in store.list_copies()] == ["bf16"] * gain
 

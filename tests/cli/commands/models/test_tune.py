@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engine.profiles import shorten_measurements
+from engine.profiles import DriftingMachine, shorten_measurements
 from fake_hub import REPO
 from scripted import last_message
 
@@ -22,6 +22,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import background_tuning, microbenchmark, tuning_plan
+from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS
 from llmcli.errors.model_errors import EngineRefused
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
@@ -127,6 +128,16 @@ def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
         line.endswith(("one buffer", "a buffer for each sequence")) for line in told
     )
     assert "q8_0 was not measured: its weights are q8_0 already" in run.err
+
+
+@pytest.mark.parametrize(("plain_s", "attention"), [(0.8, "plain attention"), (1.25, "flash attention")])
+def test_the_faster_kernel_of_attention_is_chosen(models, tiny, monkeypatch, plain_s, attention):
+    """Also on a machine whose speed drifts by more than the kernels differ."""
+    seconds = dict.fromkeys(ATTENTION_KERNELS, 1.0) | {(False, "f16"): plain_s}
+    DriftingMachine(monkeypatch, seconds)
+    run = models("tune", str(tiny("chatml")), "-v")
+    (line,) = [line for line in run.err.splitlines() if line.startswith("llm: KV cache for chat: ")]
+    assert run.code == 0 and f": {attention}, f16 cache, " in line
 
 
 def test_tune_chooses_the_layers_of_an_unknown_model(models, tiny):
