@@ -58,7 +58,9 @@ _LIST_SEPARATOR = re.compile(
     r"\s*(?:[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e)\s+)?|\s(?:and|or|und|oder|et|ou|y|o|e)\s)\s*"
 )
 _LIST_END = re.compile(r"[.!?:)\u2014]")
-_COPULA = re.compile(r"\s+(?:are|sind|sont|son|sono|s\u00e3o|zijn)\s+(?:the\s+|die\s+|les\s+)?\Z", re.IGNORECASE)
+_COPULA = re.compile(
+    r"(?<!\bthere)\s+(?:are|sind|sont|son|sono|s\u00e3o|zijn)\s+(?:the\s+|die\s+|les\s+)?\Z", re.IGNORECASE
+)
 _MAX_ITEM_WORDS = 6
 
 

@@ -166,7 +166,8 @@ def _forms(word: str) -> Iterator[str]:
 
 
 def _is_compound(word: str) -> bool:
-    """Return whether an English word is two common ones: "runtime"."""
+    """Return whether an English word is two common ones that are no names: "runtime", but not "googlecalendar"."""
     frequency = load_word_list(ENGLISH).frequency
     middles = range(_MIN_PART, len(word) - _MIN_PART + 1)
-    return any(min(frequency(word[:at]), frequency(word[at:])) >= _COMMON_FREQUENCY for at in middles)
+    pairs = [{word[:middle], word[middle:]} for middle in middles]
+    return any(min(map(frequency, pair)) >= _COMMON_FREQUENCY and not pair & _FREQUENT_NAMES for pair in pairs)

@@ -69,7 +69,8 @@ _IDENTIFIER = re.compile(
 _NAME_SLOT = re.compile(
     r"(?:\b(?i:using|with|via|in|by|from|like|of|and|or|uses?|used|as|to|on|for|than|into|through|imports?|install(?:s|ed|ing)?"
     r"|supports?|requires?|called|named|is|are|both|either|between|about)[ ]|[,(\[] ?|[\"\u201c])"
-    r"(?P<name>[a-z]{3,})(?=[.,;:!?)\]\"\u201d]|[ ](?:and|or|to|for|in|is|are|was|has|can|will|with|on|by|as|from|that|which|when|does"
+    r"(?P<name>[a-z]{3,})(?=[.,;:!?)\]\"\u201d]|[ ](?:and|or|to|for|in|is|are|was|were|has|had|can|could|may|might|must"
+    r"|should|will|would|with|on|by|as|from|that|which|when|does"
     r"|library|package|module|framework|tool|program|command|project|plugin|files?|format|data|code|server|database)\b|\Z)"
 )
 """A word in small letters where an English noun has an article, or is a plural."""

@@ -74,6 +74,7 @@ def invented(sentence, source):
         ("It opens on 03/04.", "It opens on 3 March 2026.", ["the date 03/04"]),
         ("It opens on 03/04.", "It opens on 3 April 2026.", []),
         ("It costs 99 euros.", "It costs 40 euros.", ["the number 99"]),
+        ("In the city, there are two main roads.", "Two pallets wait.", ["the number two main roads"]),
     ],
 )
 def test_figures_that_stand_in_no_source(sentence, source, problems):
