@@ -76,8 +76,8 @@ _NAME_SLOT = re.compile(
 """A word in small letters where an English noun has an article, or is a plural."""
 _WORDS_WITHOUT_ARTICLES = re.compile(r"`[^`\n]+`|(?<!\S)[a-z]+(?:/[a-z]+)+(?![\w./-])")
 """Code, and alternatives: "and/or"."""
-_NUMBERED = re.compile(r"\W*(?P<name>[^\W\d_]{3,})[ ]v?\d")
-"""The first word of a sentence before a number, which may be a version."""
+_FIRST = re.compile(r"\W*(?P<name>[^\W\d_]{3,})(?![\w/'\u2019-])(?P<number>[ ]v?\d)?")
+"""The first word of a sentence, and whether a number follows, which may be a version."""
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 _SAMPLE_CHARS = 20_000
 _SENTENCE_MARKS = (".", "!", "?", "\u2026")
@@ -122,13 +122,8 @@ class SourceNames:
                     rare = [name for name in self._find_rare(label["label"], common, language) if name not in names]
                     names = [*rare, *names]
                 names = names or self._find_rare(plain, common, language)
-                numbered = _NUMBERED.match(plain) if language == ENGLISH else None
-                if (
-                    numbered is not None
-                    and numbered["name"] not in names
-                    and self._is_rare_name(numbered["name"], common)
-                ):
-                    names = [numbered["name"], *names]
+                if language == ENGLISH:
+                    names = [*(name for name in self._find_first(plain, common) if name not in names), *names]
                 if only_forms:
                     addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
                     addressed_unknown = (name for name in addressed if not self._is_known(name))
@@ -161,11 +156,17 @@ class SourceNames:
         name = find_leading_name(sentence, language)
         return [] if name is None else [name]
 
+    def _find_first(self, sentence: str, common: set[str]) -> list[str]:
+        """Return the first word of an English sentence if it is unknown and rare: "Theano, a library"."""
+        first = _FIRST.match(sentence)
+        if first is None or not self._may_be_name(first["name"], common):
+            return []
+        name = first["name"]
+        is_name = is_rare(name, ENGLISH) if first["number"] else is_lower_case_name(name.lower())
+        return [name] if is_name else []
+
     def _may_be_name(self, word: str, common: set[str]) -> bool:
         return word.lower() not in common and not _NO_NAME.fullmatch(word) and not self._is_known(word)
-
-    def _is_rare_name(self, word: str, common: set[str]) -> bool:
-        return self._may_be_name(word, common) and is_rare(word, ENGLISH)
 
     def _is_known(self, name: str) -> bool:
         if not name.istitle() and unit_after(f"1 {name}", 1)[0]:

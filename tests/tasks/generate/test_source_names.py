@@ -35,6 +35,7 @@ NAMES = SourceNames(
         ('It is the word "todel," and the word "dog". Bzb 2.0 is here. Chapter 2 goes on.', ["todel", "Bzb"]),
         ("It works: 1) Polling the pump; 2) Handling the doors.", []),
         ("A list of tools like googlecalendar may be short.", ["googlecalendar"]),
+        ("Theano, a library of equations, runs. Inverting, pronounced so, helps.", ["Theano"]),
         ("It runs on kubernetes and supports plugins, metadata, recursion and meticulous checks.", ["kubernetes"]),
         ("Das Lager in Bergen wird von der Firma mit dem Bagger und der Schaufel am Morgen gebaut.", []),
         ("The Port of Oslo Is Big", ["Oslo"]),
