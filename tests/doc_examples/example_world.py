@@ -22,8 +22,11 @@ from fake_server import FakeServer, certificate, embed_texts, last_message, stre
 from fork_server import CLIENT, ForkServer
 from hosted_servers import AnthropicServer, GeminiServer
 
+from llmcli.cli.command_registry import COMMANDS
+from llmcli.cli.small_model_notice import NOTICE_DIRECTORY
 from llmcli.engine_library import LIBRARY_VARIABLE
 from llmcli.models import catalogue
+from llmcli.tasks.summarize.summary_options import KEY_SENTENCES
 
 from .example_files import write_documents, write_models, write_texts
 from .example_terminal import converse, render_screen
@@ -318,6 +321,10 @@ class PageWorld:
             "LLMCLI_CACHE_DIR": str(kept / "cache"),
             "LLMCLI_WORKER": "off",
         }
+        notices = kept / "cache" / NOTICE_DIRECTORY
+        notices.mkdir(parents=True, exist_ok=True)
+        for name in (*(command.name for command in COMMANDS), KEY_SENTENCES):  # shown once a day, so not again
+            (notices / name).touch()
         self.run_quietly("llm models pull smollm2-135m")
 
     def close(self) -> None:
