@@ -11,7 +11,7 @@ from llmcli.cli.parsing.parameters import Option
 
 
 @command(
-    without=("draft", "mark"),
+    writes_text=False,
     examples="""
       llm classify --labels billing,bug,praise tickets.txt
       llm classify --labels @labels.yaml tickets.csv --column text -o tagged.csv

@@ -21,7 +21,7 @@ ExcludedOption = Annotated[
 
 
 @command(
-    without=("draft", "mark"),
+    writes_text=False,
     examples="""
       llm filter "it is about money" tickets.txt
       llm filter "the customer wants a refund" tickets.csv --column text

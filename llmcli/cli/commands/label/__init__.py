@@ -10,13 +10,14 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
 
 _WITHOUT = (
-    *("draft", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "shard", "shard_by"),
-    *("limit", "sample", "dedupe", "provenance", "mark"),
+    *("output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "shard", "shard_by"),
+    *("limit", "sample", "dedupe", "provenance"),
 )
 
 
 @command(
     without=_WITHOUT,
+    writes_text=False,
     examples="""
       llm label --labels billing,bug,praise tickets.csv --column text
       llm label --labels good,bad reviews.jsonl --calibration reviews
