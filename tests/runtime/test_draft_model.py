@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llmcli.cli.command_registry import COMMANDS
 from llmcli.engine.llama import hardware
 from llmcli.errors import OutOfMemory
 from llmcli.models.files.model_file import ModelFile
@@ -36,15 +37,35 @@ def draft(tiny, tried, tmp_path):
         ("generate", "poem", "--var", "topic=rain"),
         ("summarize",),
         ("translate", "--to", "de", "--no-tm"),
+        ("extract", "--schema", "name"),
+        ("command", "list files"),
     ],
-    ids=VERBS,
+    ids=[*VERBS, "extract", "command"],
 )
 def test_the_option_reaches_the_engine(llm, draft, argv):
     """Of every command that writes text."""
-    said = {"answer": lambda _: "ein Text"} if argv[0] in {"summarize", "translate"} else {}
-    run = llm(*argv, "--draft", str(draft), stdin=b"" if argv[0] in {"ask", "generate"} else b"a text\n", **said)
+    answers = {
+        "summarize": "ein Text",
+        "translate": "ein Text",
+        "extract": '{"name": "text"}',
+        "command": '{"command": "ls", "explanation": "Lists."}',
+    }
+    said = {"answer": lambda _: answers[argv[0]]} if argv[0] in answers else {}
+    reads = argv[0] not in {"ask", "generate", "command"}
+    run = llm(*argv, "--draft", str(draft), stdin=b"a text\n" if reads else b"", **said)
     assert run.code == 0, run.err
     assert llm.options.draft == draft
+
+
+def test_every_command_that_has_the_option_uses_it():
+    """A command declares that a draft model pays exactly if it has the option."""
+    with_option = set()
+    for command in COMMANDS:
+        function = command.load()
+        functions = [each.callback for each in function.registered_commands] if command.group else [function]
+        names = {parameter.name for each in functions for parameter in getattr(each, "parameters", ())}
+        with_option |= {command.name} if "draft" in names else set()
+    assert with_option == {command.name for command in COMMANDS if command.needs.drafts}
 
 
 def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):
