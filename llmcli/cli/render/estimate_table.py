@@ -75,11 +75,13 @@ def write_estimate_rows(
 def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
     """Return the row; of one call also the seconds before its answer, which do not depend on the answer's length."""
     calls, evaluated = found.calls, found.prompt_tokens - found.reused_tokens
+    range_of_calls = {"max_calls": found.max_calls or calls} if ctx.console.as_json else {}
     return {
         "name": found.name,
         "method": found.method,
         "passages": found.passages,
         "calls": calls,
+        **range_of_calls,
         "tokens": found.prompt_tokens,
         "seconds": estimate_seconds(ctx, calls, evaluated, found.answer_tokens),
         "before_answer": estimate_seconds(ctx, calls, evaluated, 0) if calls == 1 else None,

@@ -32,7 +32,7 @@ from llmcli.tasks.ask.reference_quotes import (
     unknown_citations,
 )
 from llmcli.tasks.quotes.quotable_text import Quote
-from llmcli.tasks.quotes.quote_generation import QUOTE_TOKENS, generate_quote
+from llmcli.tasks.quotes.quote_generation import MAX_QUOTE_CALLS, QUOTE_TOKENS, generate_quote
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import (
     DocumentPassages,
@@ -405,29 +405,33 @@ def estimate_question(
 
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work, and
     what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its
-    passage. Quotes of references are not counted. Raises ``ContextOverflow`` for a question that does not fit.
+    passage. Quotes of references, and second attempts at a quote, are in ``max_calls`` alone, since answers decide about
+    them; so are vectors of the question, which the search here goes without. Raises ``ContextOverflow`` for a question that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)
     if whole is not None:
         request, passages = whole
         tokens = question.count([request])
-        return WorkEstimate(name, "whole", len(passages) or len(documents), 1, tokens, question.expected_tokens)
+        texts, most = len(passages) or len(documents), 1 + len(passages) * MAX_QUOTE_CALLS
+        return WorkEstimate(name, "whole", texts, 1, tokens, question.expected_tokens, max_calls=most)
     question.require_room(name_of_inputs(documents, indexed))
-    pool = question.make_pool(documents, indexed)
+    pool, vectors = question.make_pool(documents, indexed), sum(each.has_vectors for each in indexed)
     found, by = question.find_candidates(pool)
     ranking = question.ranking_requests(found, by)
     best = prose_first(found)[:MAX_PASSAGES]
     sizes = question.measure(best)
     if not ranking:
-        tokens = question.count([question.passages_request(question.choose(best, sizes))])
-        return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens)
+        chosen = question.choose(best, sizes)
+        tokens, most = question.count([question.passages_request(chosen)]), 1 + len(chosen) * MAX_QUOTE_CALLS + vectors
+        return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens, max_calls=most)
     excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED_TOKEN
     tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
     calls = len(ranking) + len(excerpts) + 1
     begun = (each.document_chars >= len(one.passage.text) for each, one in zip(excerpts, best, strict=True))
     reused = sum(size for size, again in zip(sizes, begun, strict=True) if again)
-    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted, reused)
+    most = calls + (len(excerpts) + len(best)) * MAX_QUOTE_CALLS + vectors
+    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted, reused, most)
 
 
 RELEVANCE_PROMPT = "ask.relevance"

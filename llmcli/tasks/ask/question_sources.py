@@ -24,13 +24,15 @@ class NumberedPassage:
 class IndexedSource:
     """A directory or large file with an index, of ``characters``: read whole by ``read``, searched in ``collection``.
 
-    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file.
+    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file. ``has_vectors``: a
+    model computes that of the question for the search.
     """
 
     characters: int
     read: Callable[[], list[Document]]
     collection: Callable[[Backend, str, int], PassageCollection]
     name: str = ""
+    has_vectors: bool = False
 
 
 def name_of_inputs(documents: Sequence[Document], indexed: Sequence[IndexedSource]) -> str:

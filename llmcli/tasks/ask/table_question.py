@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from llmcli.backends.base import Backend
 from llmcli.errors import BadDocument, PartialError
 from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE
 from llmcli.fast_dataclass import replace
@@ -20,6 +21,7 @@ from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.tables.question_templates import QuestionReading, TemplateQuery, read_question
 from llmcli.tasks.tables.schema_linking import TableVocabulary
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
@@ -29,6 +31,9 @@ from llmcli.types import Notice, Priority, Request, Result
 
 MAX_ATTEMPTS = 3
 MAX_STATEMENT_TOKENS = 400
+_STATEMENT_TOKENS = 40
+"""About how long a statement is."""
+_FIRST_ATTEMPT = {"values": "", "query": "", "problem": ""}
 _SAMPLE_ROWS = 3
 _SAMPLE_CHARS = 40
 _SAMPLE_COLUMNS = 60
@@ -72,14 +77,13 @@ async def answer_from_tables(
     _warn_of_longer_rows(run, tables)
     with TableDatabase(tables, interrupt) as database:
         readings = read_question_of_tables(database, tables, question)
-        answered = _answer_by_template(run, database, readings)
-        if answered is not None:
-            return answered
-        if not any(table.rows for table in tables):
-            raise BadDocument(", ".join(table.name for table in tables), detail="it has no rows")
+        by_template = _query_by_template(database, readings)
+        if by_template is not None:
+            return _template_result(run, *by_template, unexplained=_find_unexplained(readings))
+        _require_rows(tables)
         while failed < MAX_ATTEMPTS:
             attempt = {"values": known_values, "query": statement, "problem": problem}
-            request = _query_request(f"sql.{failed + found_nothing}", prompt, question, tables, attempt, options)
+            request = _query_request(prompt, question, tables, options, failed + found_nothing, attempt)
             answer, met = await ask_constrained(run, request, constraints)
             constraints = constraints[met:]
             statement = extract_statement(answer.text)
@@ -116,13 +120,37 @@ async def answer_from_tables(
     )
 
 
-def _query_request(
+def estimate_table_question(
+    backend: Backend,
+    prompts: PromptLibrary,
     name: str,
+    question: str,
+    tables: Sequence[Table],
+    options: GenerationOptions,
+    interrupt: Interrupt,
+) -> WorkEstimate:
+    """Return the work of ``answer_from_tables``: none for a template, else one call, and more if its query fails.
+
+    A server that refuses grammars is asked once more. Raises ``BadDocument`` for tables without rows.
+    """
+    with TableDatabase(tables, interrupt) as database:
+        by_template = _query_by_template(database, read_question_of_tables(database, tables, question))
+    if by_template is not None:
+        return WorkEstimate(name, "template", len(tables), 0, 0)
+    _require_rows(tables)
+    request = _query_request(prompts.get(SQL_PROMPT), question, tables, options, 0, _FIRST_ATTEMPT)
+    calls, tokens = count_requests(backend, [request])
+    most = MAX_ATTEMPTS + 2  # one of them finds nothing, and one is refused
+    return WorkEstimate(name, "sql", len(tables), calls, tokens, _STATEMENT_TOKENS, max_calls=most)
+
+
+def _query_request(
     prompt: Prompt,
     question: str,
     tables: Sequence[Table],
-    attempt: Mapping[str, str],
     options: GenerationOptions,
+    number: int,
+    attempt: Mapping[str, str],
 ) -> Request:
     """Return the request for a statement; ``attempt``: the known values, the last query and what is wrong with it."""
     about = {
@@ -131,13 +159,18 @@ def _query_request(
         "sample": "\n\n".join(map(_describe_rows, tables)),
     }
     return make_request(
-        name,
+        f"sql.{number}",
         prompt.render({**about, **attempt}),
         prompt,
         replace(options, reasoning=False),
         max_tokens=max_answer_tokens(prompt, options, MAX_STATEMENT_TOKENS),
         priority=Priority.INTERACTIVE,
     )
+
+
+def _require_rows(tables: Sequence[Table]) -> None:
+    if not any(table.rows for table in tables):
+        raise BadDocument(", ".join(table.name for table in tables), detail="it has no rows")
 
 
 def _warn_of_longer_rows(run: TaskRun, tables: Sequence[Table]) -> None:
@@ -183,18 +216,22 @@ def _find_template(readings: Sequence[QuestionReading]) -> TemplateQuery | None:
     return queries[0] if len(queries) == 1 else None
 
 
-def _answer_by_template(run: TaskRun, database: TableDatabase, readings: Sequence[QuestionReading]) -> Result | None:
-    """Return the result of the query of a template; None without one, or if it takes too long."""
+def _query_by_template(
+    database: TableDatabase, readings: Sequence[QuestionReading]
+) -> tuple[TemplateQuery, QueryRows] | None:
+    """Return the query of a template and its rows; None without one, or if it takes too long."""
     query = _find_template(readings)
     if query is None:
         return None
     try:
-        found = database.query(query.sql)
+        return query, database.query(query.sql)
     except QueryError:
         return None
+
+
+def _template_result(run: TaskRun, query: TemplateQuery, found: QueryRows, *, unexplained: Sequence[str]) -> Result:
     for assumption in query.assumptions:
         run.warn(assumption)
-    unexplained = _find_unexplained(readings)
     return _rows_result(run, query.sql, found, template=query.template, unexplained=unexplained)
 
 

@@ -57,6 +57,10 @@ class GeneratedQuote:
     is_constrained: bool = True
 
 
+MAX_QUOTE_CALLS = DEFAULT_QUOTE_OPTIONS.max_attempts + 1
+"""Requests for one quote at most: the first one is repeated for a server that refuses the grammar."""
+
+
 async def generate_quote(
     run: TaskRun,
     passage: PassageSpan,

@@ -18,7 +18,8 @@ class WorkEstimate:
 
     ``prompt_tokens`` are those of all calls, also where several share a beginning that is evaluated once.
     ``answer_tokens``: about how many are generated. ``reused_tokens``: those of prompts that need no evaluation, since
-    an earlier call began with them.
+    an earlier call began with them. ``max_calls``: the most that answers of the model can lead to, if that is more than
+    ``calls``; tokens are those of ``calls``.
     """
 
     name: str
@@ -28,6 +29,7 @@ class WorkEstimate:
     prompt_tokens: int
     answer_tokens: int = 0
     reused_tokens: int = 0
+    max_calls: int | None = None
 
 
 def count_requests(backend: Backend, requests: Iterable[Request]) -> tuple[int, int]:

@@ -56,10 +56,10 @@ def _is_directory(name: str) -> bool:
         return False
 
 
-def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> IndexedSource:
+def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed], *, dry_run: bool = False) -> IndexedSource:
     """Bring the index of a directory up to date and return it; its unreadable files are added to ``failed``.
 
-    The index is closed at the end of the command. Raises what ``PassageIndex`` and ``IndexUpdater`` raise.
+    The index is closed at the end of the command. For a ``dry_run`` it is searched by words alone. Raises what ``PassageIndex`` and ``IndexUpdater`` raise.
     """
     note_input(ctx, name)
     index = IndexFiles(ctx.runtime.paths.indexes).open(name)
@@ -79,9 +79,12 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
 
     def collection(backend: Backend, question: str, longest: int) -> PassageCollection:
         del longest  # the passages exist
+        if dry_run:  # the vector of the question would run a model
+            return IndexPassages(index, rename=rename)
         return _make_collection(ctx, index, backend, question, rename)
 
-    return IndexedSource(index.summary().characters, read, collection)
+    found = index.summary()
+    return IndexedSource(found.characters, read, collection, has_vectors=bool(found.vectors))
 
 
 def index_texts(

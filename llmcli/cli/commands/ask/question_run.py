@@ -40,7 +40,7 @@ def ask_about_documents(
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
     question, read, large, failed = source_inputs.read_streamed_question(ctx, prompt, files, names, keeps_all=sql)
-    indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
+    indexed = [open_indexed(ctx, name, failed, dry_run=dry_run) for name in dict.fromkeys(names)]
     indexed += index_streamed_files(ctx, large)
     documents: list[Document] = []
     if read.is_kept or all(map(is_table_name, read.names)):
@@ -58,7 +58,7 @@ def ask_about_documents(
     if dry_run:
         for failure in failed:
             ctx.console.write_error(failure.error, name=failure.name)
-        code = _show_work(ctx, question, documents, indexed, wanted, cite=cite)
+        code = _show_work(ctx, question, documents, indexed, wanted, cite=cite, sql=sql)
         return PartialError.exit_code if code == 0 and failed else code
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
@@ -68,11 +68,7 @@ def ask_about_documents(
 
         options = wanted.generation_options(ctx)
         asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
-        if sql:
-            tables = load_tables(documents, ctx.runtime.interrupt)
-        else:
-            plain = not (indexed or cite or wanted.schema is not None)
-            tables = _tables_for_sql(ctx, asked, documents, question, wanted) if plain else []
+        tables = _choose_tables(ctx, asked, question, documents, indexed, wanted, cite=cite, sql=sql)
         if tables:
             prompts, interrupt = ctx.runtime.prompts, ctx.runtime.interrupt
             rows = run_task(backend, lambda run: answer_from_tables(run, prompts, question, tables, options, interrupt))
@@ -92,32 +88,49 @@ def _show_work(
     wanted: AnswerOptions,
     *,
     cite: bool,
+    sql: bool,
 ) -> int:
     """Show the work that the question would be; return the exit code."""
     from llmcli.tasks.ask.document_question import estimate_question
+    from llmcli.tasks.ask.table_question import estimate_table_question
 
     if not (documents or indexed):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
 
     def estimate(_index: int) -> WorkEstimate:
         options = wanted.generation_options(ctx)
-        asked = DocumentQuestion(ctx.runtime.backend(), ctx.runtime.prompts, question, options, cite=cite)
+        backend, prompts, interrupt = ctx.runtime.backend(), ctx.runtime.prompts, ctx.runtime.interrupt
+        asked = DocumentQuestion(backend, prompts, question, options, cite=cite)
+        tables = _choose_tables(ctx, asked, question, documents, indexed, wanted, cite=cite, sql=sql)
+        if tables:
+            return estimate_table_question(backend, prompts, name, question, tables, options, interrupt)
         return estimate_question(asked, documents, indexed)
 
-    return write_estimates(ctx, [name_of_inputs(documents, indexed) or "documents"], estimate)
+    name = name_of_inputs(documents, indexed) or "documents"
+    return write_estimates(ctx, [name], estimate)
 
 
-def _tables_for_sql(
-    ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document], question: str, wanted: AnswerOptions
+def _choose_tables(
+    ctx: CommandContext,
+    asked: DocumentQuestion,
+    question: str,
+    documents: Sequence[Document],
+    indexed: Sequence[IndexedSource],
+    wanted: AnswerOptions,
+    *,
+    cite: bool,
+    sql: bool,
 ) -> list[Table]:
-    """Return the tables if all documents are tables, and a query answers the question; else none.
+    """Return the tables that a query answers the question from; none if the model is to read the documents.
 
-    A query does if they do not fit the context as a whole together. Without instructions of the user it also answers
-    what ``needs_query`` says.
+    With ``sql``, a query does. Else it does if all documents are tables that do not fit the context as a whole
+    together; without instructions of the user also if ``needs_query`` says so.
     """
     from llmcli.tasks.ask.table_question import needs_query
 
-    if not documents or not all(map(is_table, documents)):
+    if sql:
+        return load_tables(documents, ctx.runtime.interrupt)
+    if indexed or cite or wanted.schema is not None or not documents or not all(map(is_table, documents)):
         return []
     is_small = not any(each.notes for each in documents)  # no overview
     if is_small and wanted.system and asked.fits_whole(documents):

@@ -1,0 +1,106 @@
+"""The work that ``--dry-run`` shows is that of the run: calls, and tokens of prompts where no answer decides them."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from scripted import all_messages
+
+SALES = "region,product,price\n" + "".join(f"{'North' if n % 3 else 'South'},p{n},{n % 40}\n" for n in range(60))
+LOG = "\n".join(f"Day {n}: pump {n} ran for {n % 7} hours and was then stopped for the night." for n in range(200))
+FILES = {
+    "sales.csv": SALES,
+    "empty.csv": "region,price\n",
+    "short.txt": "The rent is 900 euros.\n",
+    "other.txt": "The deposit is 1,800 euros.\n",
+    "log.txt": LOG,
+    "answer.md": "The pump ran for 4 hours. It was stopped for the night.\n",
+}
+
+
+def respond(request):
+    """Answer each kind of request so that the command ends well."""
+    if request.prompt is not None and not request.messages:  # a text that becomes a vector
+        return struct.pack("<2f", 1.0, 0.5)
+    if request.candidates:
+        return dict.fromkeys(request.candidates, -1.0)
+    if "CREATE TABLE" in all_messages(request):
+        return "SELECT product FROM sales WHERE price > 38"
+    return "The pump ran for 4 hours [1]."
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return a directory with ``FILES``, which is the current one."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+EXACT = [
+    ("ask", "How many rows?", "-f", "sales.csv"),
+    ("ask", "average price per region", "-f", "sales.csv"),
+    ("ask", "--sql", "How many rows?", "-f", "sales.csv"),
+    ("ask", "What is the highest price?", "-f", "sales.csv"),
+    ("ask", "Why is it so?", "-f", "sales.csv"),
+    ("ask", "How much is the rent?", "-f", "short.txt"),
+    ("ask", "How much is the rent?", "-f", "short.txt", "-f", "other.txt"),
+    ("ask", "-s", "Be brief.", "How many rows?", "-f", "sales.csv"),
+]
+RANGES = [
+    ("ask", "Which pump ran?", "-f", "log.txt"),
+    ("ask", "--cite", "How much is the rent?", "-f", "short.txt"),
+    ("ask", "How much is the rent?", "-f", "."),
+    ("ask", "--sql", "Which things are dear and blue?", "-f", "sales.csv"),
+    ("ask", "--cite", "Which pump ran for 4 hours?", "-f", "log.txt"),
+    ("ask", "Which pump ran for 4 hours?", "-f", "log.txt", "--ctx", "700"),
+    ("ask", "--cite", "Which pump ran for 4 hours?", "-f", "log.txt", "--ctx", "700"),
+    ("check", "answer.md", "--against", "log.txt"),
+    ("check", "answer.md", "--against", "short.txt"),
+]
+
+
+def plan_and_run(llm, argv):
+    """Return what --dry-run shows, the run, and the tokens of its prompts."""
+    options = {"context": int(argv[-1]), "env": {"LLMCLI_CTX": argv[-1]}} if "--ctx" in argv else {}
+    argv = argv[:-2] if options else argv
+    dry = llm(*argv, "--dry-run", "--json", answer=respond, **options)
+    assert dry.code == 0 and dry.backend.requests == [], dry.err
+    run = llm(*argv, answer=respond, **options)
+    assert run.code in {0, 1, 3}, run.err
+    requests = run.backend.requests
+    return json.loads(dry.out), requests, sum(run.backend.count(requests)[0]) if requests else 0
+
+
+@pytest.mark.parametrize("argv", EXACT, ids=" ".join)
+def test_the_run_does_what_was_planned(llm, folder, argv):
+    """The model gets as many calls and tokens of prompts as the plan says; none if a template answers."""
+    plan, requests, tokens = plan_and_run(llm, argv)
+    assert (plan["calls"], plan["tokens"]) == (len(requests), tokens)
+
+
+@pytest.mark.parametrize("argv", RANGES, ids=" ".join)
+def test_the_run_is_within_the_planned_range(llm, folder, argv):
+    """Where answers decide what is asked next, the plan says how many calls there are at least and at most."""
+    plan, requests, _ = plan_and_run(llm, argv)
+    assert plan["calls"] <= len(requests) <= plan["max_calls"]
+
+
+@pytest.mark.parametrize("argv", [("ask", "What is it?", "-f", "empty.csv"), ("ask", "--sql", "x?", "-f", "short.txt")])
+def test_a_run_that_is_refused_is_refused_by_the_plan(llm, folder, argv):
+    """With the same code and the same cause."""
+    dry, run = (llm(*argv, *option, answer=respond) for option in (["--dry-run"], []))
+    assert dry.code == run.code == 65
+    assert "it has no rows" in dry.err and "it has no rows" in run.err
+
+
+@pytest.mark.parametrize("embeds", [[], ["--embed"]], ids=["words", "vectors"])
+def test_the_plan_of_a_question_to_an_index_runs_no_model(llm, folder, embeds):
+    """The question has a vector only in the run; both are within the range."""
+    assert llm("index", "add", *embeds, ".", answer=respond).code == 0
+    argv = ("ask", "--index", ".", "Which pump ran for 4 hours?", "--ctx", "700")
+    plan, requests, _ = plan_and_run(llm, argv)
+    assert plan["calls"] <= len(requests) <= plan["max_calls"]
