@@ -95,6 +95,7 @@ def run(command: Sequence[str], **environ: str) -> Run:
         stderr=subprocess.DEVNULL,
         env={**os.environ, **environ},
         text=True,
+        errors="replace",  # a model of random weights writes bytes that are no text, and llama.cpp prints them
     )
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)

@@ -233,7 +233,11 @@ def main() -> None:
             model = str(folder / f"{options.size}.gguf")
             random_model.write(Path(common.model_path(None)), Path(model), random_model.SHAPES[options.size])
         measurement = Measurement(options, model, folder)
-        rows = [measurement.row(each) for each in ROWS if each in (options.row or ROWS)]
+        rows = []
+        for each in ROWS:
+            if each in (options.row or ROWS):
+                rows.append(measurement.row(each))
+                print(*rows[-1], sep="\t", file=sys.stderr, flush=True)  # a later row may fail
     print(f"{Path(model).name}, {common.versions(options.llama_cpp)}")
     common.print_table(rows, ["", "llm", "llama.cpp", "ratio", "at least"])
 
