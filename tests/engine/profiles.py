@@ -36,7 +36,7 @@ def shorten_measurements(monkeypatch) -> None:
         (microbenchmark, "PROMPT_ROWS", 32),
         (microbenchmark, "_SHALLOW", 4),
         (attention_timing, "PROMPT_ROWS", 32),
-        (attention_timing, "_OWN", 8),
+        (attention_timing, "_SEQUENCE_TOKENS", 8),
     ):
         assert hasattr(module, name)
         monkeypatch.setattr(module, name, value)

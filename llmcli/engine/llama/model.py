@@ -26,9 +26,9 @@ from llmcli.models.gguf.header_parser import load_checked_header
 
 _ALL_GPU_LAYERS = 10_000
 _GPU_RESERVE_BYTES = 512 << 20
-_BLOCKS_OF_32 = {"Q4_0", "Q4_1", "Q8_0"}
-"""Types with AMX kernels whose blocks hold 32 numbers; those of the other types hold 256."""
 """Of each device, they stay free for the KV cache and compute buffers."""
+_BLOCK_NUMBERS, _BLOCK_TYPES = 32, {"Q4_0", "Q4_1", "Q8_0"}
+"""Numbers in a block of these types; other types with AMX kernels have blocks of 256."""
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 """Attribute bits of a token (``llama_token_attr``)."""
 _PIECE_BYTES = 1024
@@ -236,8 +236,8 @@ def _has_recurrent_layers(header: Header) -> bool:
 
 
 def _has_one_block_rows(tensor: TensorInfo) -> bool:
-    # the matrices of experts have three dimensions and no AMX kernels
-    return tensor.type in _BLOCKS_OF_32 and tensor.shape[0] == 32 and len(tensor.shape) == 2  # noqa: PLR2004 (a block)
+    is_matrix = len(tensor.shape) == 2  # noqa: PLR2004 (those of experts have three dimensions, and no AMX kernels)
+    return is_matrix and tensor.type in _BLOCK_TYPES and tensor.shape[0] == _BLOCK_NUMBERS
 
 
 def _count_offload_layers(header: Header, requested: int | None) -> int:

@@ -26,7 +26,7 @@ from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.weights_times import BATCH_ROWS, PROMPT_ROWS, StepTimes
 
-_OWN = 128
+_SEQUENCE_TOKENS = 128
 """Tokens of each sequence of a batch."""
 _PAIRS = 3
 """How often each step of a batch is timed in either kernel of a pair."""
@@ -35,7 +35,7 @@ Kernel = tuple[bool, str]
 """Flash attention or plain attention, and the type of the cache."""
 
 
-class PairedTimes:
+class PairedTimings:
     """Seconds of steps by name and kernel, compared by pairs with the first kernel."""
 
     def __init__(self, reference: Kernel) -> None:
@@ -50,7 +50,7 @@ class PairedTimes:
         for kernel, times in samples.items():
             self._ratios[name, kernel] = statistics.median(time / other for time, other in zip(times, own, strict=True))
 
-    def of(self, kernel: Kernel) -> dict[str, float]:
+    def seconds_of(self, kernel: Kernel) -> dict[str, float]:
         """Return the seconds of each step in a kernel."""
         return {name: least * self._ratios[name, kernel] for name, least in self._least.items()}
 
@@ -69,7 +69,7 @@ def time_kernels(
     called once for each kernel. Raises ``OutOfMemory``, ``Unsupported`` and what ``interrupt.check`` raises.
     """
     reference, *others = kernels
-    times, copies = PairedTimes(reference), []
+    times, copies = PairedTimings(reference), []
     config = ContextConfig(
         cells=2 * PROMPT_ROWS + SINGLE_TRIES,
         sequences=1,
@@ -78,23 +78,25 @@ def time_kernels(
     )
     states = _time_lone_sequences(model, config, interrupt, kernels, times)
     on_step()
-    batches = replace(config, cells=PROMPT_ROWS + BATCH_ROWS * (_OWN + 2 * _PAIRS), sequences=BATCH_ROWS + 1)
-    streams = replace(batches, unified=False, cells=2 * _OWN)
+    batches = replace(
+        config, cells=PROMPT_ROWS + BATCH_ROWS * (_SEQUENCE_TOKENS + 2 * _PAIRS), sequences=BATCH_ROWS + 1
+    )
+    streams = replace(batches, unified=False, cells=2 * _SEQUENCE_TOKENS)
     for other in others:
         pair = (reference, other)
         _time_batches(model, batches, interrupt, {kernel: states[kernel] for kernel in pair}, times)
         copies.append(_time_streams(model, streams, interrupt, pair, times))
         on_step()
     window = model.sliding_window
-    costs = {kernel: _attention_costs(times.of(kernel), base, window if kernel[0] else 0) for kernel in kernels}
+    costs = {kernel: _attention_costs(times.seconds_of(kernel), base, window if kernel[0] else 0) for kernel in kernels}
     return costs, min(copies)
 
 
 def _attention_costs(times: dict[str, float], base: StepTimes, window: int) -> AttentionCosts:
     """Return the costs beyond the ``base`` times; ``window`` as for ``attended_cells``."""
     # one buffer: a token costs a + b * cells of the buffer + c * cells before it
-    both = (times["shared"] - times["shallow"]) / (PROMPT_ROWS - _OWN)  # b + c
-    buffer = (times["distinct"] - times["shallow"]) / (BATCH_ROWS * _OWN - _OWN)
+    both = (times["shared"] - times["shallow"]) / (PROMPT_ROWS - _SEQUENCE_TOKENS)  # b + c
+    buffer = (times["distinct"] - times["shallow"]) / (BATCH_ROWS * _SEQUENCE_TOKENS - _SEQUENCE_TOKENS)
     buffer = min(max(0.0, buffer), max(0.0, both))
     return AttentionCosts(
         prompt=_fit_line(
@@ -103,10 +105,12 @@ def _attention_costs(times: dict[str, float], base: StepTimes, window: int) -> A
             base.prompt,
         ),
         single=_fit_line(
-            (_OWN, times["single"]), (attended_cells(2 * PROMPT_ROWS, window), times["deep single"]), base.single
+            (_SEQUENCE_TOKENS, times["single"]),
+            (attended_cells(2 * PROMPT_ROWS, window), times["deep single"]),
+            base.single,
         ),
-        unified=(times["shallow"] - both * _OWN - base.batch, buffer, max(0.0, both - buffer)),
-        separate=_fit_line((0, times["separate"]), (_OWN, times["deep separate"]), base.batch),
+        unified=(times["shallow"] - both * _SEQUENCE_TOKENS - base.batch, buffer, max(0.0, both - buffer)),
+        separate=_fit_line((0, times["separate"]), (_SEQUENCE_TOKENS, times["deep separate"]), base.batch),
     )
 
 
@@ -119,119 +123,121 @@ def _fit_line(low: tuple[float, float], high: tuple[float, float], base: float) 
 # ---- the steps -------------------------------------------------------------------------------------------------------
 
 
-class _Turns:
-    """The contexts of some kernels, which take turns."""
+class _InterleavedContexts:
+    """The contexts of some kernels, whose steps are timed in turn."""
 
-    def __init__(self, watches: dict[Kernel, Stopwatch], times: PairedTimes) -> None:
-        self.watches, self._times = watches, times
-        self.each(lambda one: one.step((0, 0, 1)))  # the first evaluation reserves buffers
-        self.each(Stopwatch.clear)
+    def __init__(self, stopwatches: dict[Kernel, Stopwatch], times: PairedTimings) -> None:
+        self.stopwatches, self._times = stopwatches, times
+        self.for_each(lambda stopwatch: stopwatch.step((0, 0, 1)))  # the first evaluation reserves buffers
+        self.for_each(Stopwatch.clear)
 
-    def each(self, action: Callable[[Stopwatch], object]) -> None:
+    def for_each(self, action: Callable[[Stopwatch], object]) -> None:
         """Do something in every context."""
-        for one in self.watches.values():
-            action(one)
+        for stopwatch in self.stopwatches.values():
+            action(stopwatch)
 
-    def prompt(self, name: str, position: int) -> None:
+    def time_prompt(self, name: str, position: int) -> None:
         """Time a chunk of sequence 0, which keeps those tokens; again if other processes used the processor."""
         samples: dict[Kernel, list[float]] = defaultdict(list)
         for tries_left in reversed(range(PROMPT_TRIES)):
-            for kernel, one in self.watches.items():
-                samples[kernel].append(one.step((0, position, PROMPT_ROWS)) / PROMPT_ROWS)
-            if not tries_left or not any(one.is_disturbed for one in self.watches.values()):
+            for kernel, stopwatch in self.stopwatches.items():
+                samples[kernel].append(stopwatch.step((0, position, PROMPT_ROWS)) / PROMPT_ROWS)
+            if not tries_left or not any(stopwatch.is_disturbed for stopwatch in self.stopwatches.values()):
                 break
-            self.each(lambda one: one.truncate(0, position))
+            self.for_each(lambda stopwatch: stopwatch.truncate(0, position))
         self._times.add(name, samples)
 
-    def decode(self, name: str, *rows: tuple[int, int], tries: int = _PAIRS) -> None:
+    def time_decode(self, name: str, *rows: tuple[int, int], tries: int = _PAIRS) -> None:
         """Time ``tries`` tokens from each (sequence, position) on; every other round begins with the last kernel."""
         samples: dict[Kernel, list[float]] = defaultdict(list)
-        order = list(self.watches.items())
+        order = list(self.stopwatches.items())
         for i in range(tries):
-            for kernel, one in order:
-                seconds = one.step(*((sequence, position + i, 1) for sequence, position in rows))
+            for kernel, stopwatch in order:
+                seconds = stopwatch.step(*((sequence, position + i, 1) for sequence, position in rows))
                 samples[kernel].append(seconds / len(rows))
             order.reverse()
         self._times.add(name, samples)
 
 
-def _open_turns(
-    held: ExitStack,
+def _open_contexts(
+    stack: ExitStack,
     model: Model,
     config: ContextConfig,
     interrupt: Interrupt,
     kernels: Sequence[Kernel],
-    times: PairedTimes,
-) -> _Turns:
-    watches = {}
+    times: PairedTimings,
+) -> _InterleavedContexts:
+    stopwatches = {}
     for flash_attention, kv_type in kernels:
         own = replace(config, flash_attention=flash_attention, kv_type=kv_type)
-        watches[flash_attention, kv_type] = held.enter_context(open_stopwatch(model, own, interrupt))
-    return _Turns(watches, times)
+        stopwatches[flash_attention, kv_type] = stack.enter_context(open_stopwatch(model, own, interrupt))
+    return _InterleavedContexts(stopwatches, times)
 
 
 def _time_lone_sequences(
-    model: Model, config: ContextConfig, interrupt: Interrupt, kernels: Sequence[Kernel], times: PairedTimes
+    model: Model, config: ContextConfig, interrupt: Interrupt, kernels: Sequence[Kernel], times: PairedTimings
 ) -> dict[Kernel, bytearray]:
     """Time prompts and single tokens; return the state of a prompt in each kernel."""
-    with ExitStack() as held:
-        turns = _open_turns(held, model, config, interrupt, kernels, times)
-        turns.prompt("first prompt", 0)
-        turns.prompt("second prompt", PROMPT_ROWS)
-        turns.decode("deep single", (0, 2 * PROMPT_ROWS), tries=SINGLE_TRIES)
-        turns.each(lambda one: one.truncate(0, PROMPT_ROWS))
-        states = {kernel: one.context.save_state(0) for kernel, one in turns.watches.items()}
-        turns.each(lambda one: one.truncate(0, _OWN))
-        turns.decode("single", (0, _OWN), tries=SINGLE_TRIES)
+    with ExitStack() as stack:
+        contexts = _open_contexts(stack, model, config, interrupt, kernels, times)
+        contexts.time_prompt("first prompt", 0)
+        contexts.time_prompt("second prompt", PROMPT_ROWS)
+        contexts.time_decode("deep single", (0, 2 * PROMPT_ROWS), tries=SINGLE_TRIES)
+        contexts.for_each(lambda stopwatch: stopwatch.truncate(0, PROMPT_ROWS))
+        states = {kernel: stopwatch.context.save_state(0) for kernel, stopwatch in contexts.stopwatches.items()}
+        contexts.for_each(lambda stopwatch: stopwatch.truncate(0, _SEQUENCE_TOKENS))
+        contexts.time_decode("single", (0, _SEQUENCE_TOKENS), tries=SINGLE_TRIES)
     return states
 
 
 def _time_batches(
-    model: Model, config: ContextConfig, interrupt: Interrupt, states: Mapping[Kernel, bytearray], times: PairedTimes
+    model: Model, config: ContextConfig, interrupt: Interrupt, states: Mapping[Kernel, bytearray], times: PairedTimings
 ) -> None:
     """Time batches in one buffer, after the prompts of ``states``."""
     rows = range(1, BATCH_ROWS + 1)
 
-    def remove_rows(one: Stopwatch) -> None:
+    def remove_rows(stopwatch: Stopwatch) -> None:
         for row in rows:
-            one.truncate(row, 0)
+            stopwatch.truncate(row, 0)
 
-    with ExitStack() as held:
-        turns = _open_turns(held, model, config, interrupt, tuple(states), times)
-        for kernel, one in turns.watches.items():
-            one.fill(states[kernel], 0, 1)
-        turns.each(lambda one: one.share(PROMPT_ROWS, BATCH_ROWS))
-        turns.decode("shared", *((row, PROMPT_ROWS) for row in rows))
-        turns.each(remove_rows)
-        turns.each(lambda one: one.truncate(0, _OWN))
-        turns.each(lambda one: one.share(_OWN, BATCH_ROWS))
-        turns.decode("shallow", *((row, _OWN) for row in rows))
-        turns.each(remove_rows)
-        for one in turns.watches.values():
-            one.fill(one.context.save_state(0), 1, BATCH_ROWS)
-            one.truncate(0, 0)
-        turns.decode("distinct", *((row, _OWN) for row in rows))
+    with ExitStack() as stack:
+        contexts = _open_contexts(stack, model, config, interrupt, tuple(states), times)
+        for kernel, stopwatch in contexts.stopwatches.items():
+            stopwatch.fill(states[kernel], 0, 1)
+        contexts.for_each(lambda stopwatch: stopwatch.share(PROMPT_ROWS, BATCH_ROWS))
+        contexts.time_decode("shared", *((row, PROMPT_ROWS) for row in rows))
+        contexts.for_each(remove_rows)
+        contexts.for_each(lambda stopwatch: stopwatch.truncate(0, _SEQUENCE_TOKENS))
+        contexts.for_each(lambda stopwatch: stopwatch.share(_SEQUENCE_TOKENS, BATCH_ROWS))
+        contexts.time_decode("shallow", *((row, _SEQUENCE_TOKENS) for row in rows))
+        contexts.for_each(remove_rows)
+        for stopwatch in contexts.stopwatches.values():
+            stopwatch.fill(stopwatch.context.save_state(0), 1, BATCH_ROWS)
+            stopwatch.truncate(0, 0)
+        contexts.time_decode("distinct", *((row, _SEQUENCE_TOKENS) for row in rows))
 
 
 def _time_streams(
-    model: Model, config: ContextConfig, interrupt: Interrupt, kernels: Sequence[Kernel], times: PairedTimes
+    model: Model, config: ContextConfig, interrupt: Interrupt, kernels: Sequence[Kernel], times: PairedTimings
 ) -> float:
     """Time batches in separate buffers; return the seconds of copying a cell with the last kernel."""
     rows = range(1, BATCH_ROWS + 1)
-    with ExitStack() as held:
-        turns = _open_turns(held, model, config, interrupt, kernels, times)
-        turns.each(lambda one: one.step(*((row, 0, 1) for row in rows)))
-        turns.each(Stopwatch.clear)
-        turns.decode("separate", *((row, 0) for row in rows))
-        turns.each(Stopwatch.clear)
-        turns.each(lambda one: one.step((0, 0, _OWN)))
-        turns.each(lambda one: one.share(-1, BATCH_ROWS))  # separate buffers are copied as a whole, at the next step
-        turns.decode("deep separate", *((row, _OWN) for row in rows))
-        return _time_copy(turns.watches[kernels[-1]])
+    with ExitStack() as stack:
+        contexts = _open_contexts(stack, model, config, interrupt, kernels, times)
+        contexts.for_each(lambda stopwatch: stopwatch.step(*((row, 0, 1) for row in rows)))
+        contexts.for_each(Stopwatch.clear)
+        contexts.time_decode("separate", *((row, 0) for row in rows))
+        contexts.for_each(Stopwatch.clear)
+        contexts.for_each(lambda stopwatch: stopwatch.step((0, 0, _SEQUENCE_TOKENS)))
+        contexts.for_each(
+            lambda stopwatch: stopwatch.share(-1, BATCH_ROWS)
+        )  # separate buffers are copied as a whole, at the next step
+        contexts.time_decode("deep separate", *((row, _SEQUENCE_TOKENS) for row in rows))
+        return _time_copy(contexts.stopwatches[kernels[-1]])
 
 
-def _time_copy(one: Stopwatch) -> float:
+def _time_copy(stopwatch: Stopwatch) -> float:
     """Return the seconds of copying a cell of a separate buffer."""
-    end = _OWN + _PAIRS
-    copied = min(one.time_copy(1, 0, (2, end)) for _ in range(_PAIRS))
-    return max(0.0, copied - one.decode((2, end), tries=_PAIRS)) / _OWN
+    end = _SEQUENCE_TOKENS + _PAIRS
+    copied = min(stopwatch.time_copy(1, 0, (2, end)) for _ in range(_PAIRS))
+    return max(0.0, copied - stopwatch.decode((2, end), tries=_PAIRS)) / _SEQUENCE_TOKENS

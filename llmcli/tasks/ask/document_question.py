@@ -405,8 +405,9 @@ def estimate_question(
 
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work, and
     what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its
-    passage. Quotes of references, and second attempts at a quote, are in ``max_calls`` alone, since answers decide about
-    them; so are vectors of the question, which the search here goes without. Raises ``ContextOverflow`` for a question that does not fit.
+    passage. Quotes of references and second attempts at a quote are in ``max_calls`` alone, since answers decide about
+    them; so are vectors of the question, which the search here goes without. Raises ``ContextOverflow`` for a question
+    that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)

@@ -24,8 +24,8 @@ class NumberedPassage:
 class IndexedSource:
     """A directory or large file with an index, of ``characters``: read whole by ``read``, searched in ``collection``.
 
-    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file. ``has_vectors``: a
-    model computes that of the question for the search.
+    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file.
+    ``has_vectors``: a model may compute the vector of the question for the search.
     """
 
     characters: int

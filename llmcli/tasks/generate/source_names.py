@@ -76,7 +76,7 @@ _NAME_SLOT = re.compile(
 """A word in small letters where an English noun has an article, or is a plural."""
 _WORDS_WITHOUT_ARTICLES = re.compile(r"`[^`\n]+`|(?<!\S)[a-z]+(?:/[a-z]+)+(?![\w./-])")
 """Code, and alternatives: "and/or"."""
-_FIRST = re.compile(r"\W*(?P<name>[^\W\d_]{3,})(?![\w/'\u2019-])(?P<number>[ ]v?\d)?")
+_FIRST_WORD = re.compile(r"\W*(?P<name>[^\W\d_]{3,})(?![\w/'\u2019-])(?P<number>[ ]v?\d)?")
 """The first word of a sentence, and whether a number follows, which may be a version."""
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
 _SAMPLE_CHARS = 20_000
@@ -123,7 +123,7 @@ class SourceNames:
                     names = [*rare, *names]
                 names = names or self._find_rare(plain, common, language)
                 if language == ENGLISH:
-                    names = [*(name for name in self._find_first(plain, common) if name not in names), *names]
+                    names = [*(name for name in self._find_rare_first_word(plain, common) if name not in names), *names]
                 if only_forms:
                     addressed = (match["name"] for match in _ADDRESSED.finditer(plain))
                     addressed_unknown = (name for name in addressed if not self._is_known(name))
@@ -156,9 +156,9 @@ class SourceNames:
         name = find_leading_name(sentence, language)
         return [] if name is None else [name]
 
-    def _find_first(self, sentence: str, common: set[str]) -> list[str]:
+    def _find_rare_first_word(self, sentence: str, common: set[str]) -> list[str]:
         """Return the first word of an English sentence if it is unknown and rare: "Theano, a library"."""
-        first = _FIRST.match(sentence)
+        first = _FIRST_WORD.match(sentence)
         if first is None or not self._may_be_name(first["name"], common):
             return []
         name = first["name"]

@@ -59,7 +59,8 @@ def _is_directory(name: str) -> bool:
 def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed], *, dry_run: bool = False) -> IndexedSource:
     """Bring the index of a directory up to date and return it; its unreadable files are added to ``failed``.
 
-    The index is closed at the end of the command. For a ``dry_run`` it is searched by words alone. Raises what ``PassageIndex`` and ``IndexUpdater`` raise.
+    The index is closed at the end of the command. For a ``dry_run`` it is searched by words alone. Raises what
+    ``PassageIndex`` and ``IndexUpdater`` raise.
     """
     note_input(ctx, name)
     index = IndexFiles(ctx.runtime.paths.indexes).open(name)
@@ -83,8 +84,8 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed], *, dr
             return IndexPassages(index, rename=rename)
         return _make_collection(ctx, index, backend, question, rename)
 
-    found = index.summary()
-    return IndexedSource(found.characters, read, collection, has_vectors=bool(found.vectors))
+    summary = index.summary()
+    return IndexedSource(summary.characters, read, collection, has_vectors=bool(summary.vectors))
 
 
 def index_texts(

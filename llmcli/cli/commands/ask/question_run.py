@@ -16,6 +16,7 @@ from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.ask.document_question import DocumentQuestion
 from llmcli.tasks.ask.question_sources import IndexedSource, name_of_inputs
 from llmcli.tasks.quotes.quotable_text import format_line_range
@@ -55,10 +56,11 @@ def ask_about_documents(
     if cite and not (documents or indexed):
         raise UsageError("--cite needs documents", detail="Name them: -f FILE")
 
+    asked = _AskedQuestion(question, documents, indexed, wanted, cite, sql)
     if dry_run:
         for failure in failed:
             ctx.console.write_error(failure.error, name=failure.name)
-        code = _show_work(ctx, question, documents, indexed, wanted, cite=cite, sql=sql)
+        code = _show_work(ctx, asked)
         return PartialError.exit_code if code == 0 and failed else code
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
@@ -67,8 +69,7 @@ def ask_about_documents(
         from llmcli.tasks.runner.task_run import run_task
 
         options = wanted.generation_options(ctx)
-        asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
-        tables = _choose_tables(ctx, asked, question, documents, indexed, wanted, cite=cite, sql=sql)
+        tables = asked.choose_tables(ctx, asked.make_task(ctx, backend))
         if tables:
             prompts, interrupt = ctx.runtime.prompts, ctx.runtime.interrupt
             rows = run_task(backend, lambda run: answer_from_tables(run, prompts, question, tables, options, interrupt))
@@ -80,68 +81,67 @@ def ask_about_documents(
     return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: _format_footer(ctx.console, result)))
 
 
-def _show_work(
-    ctx: CommandContext,
-    question: str,
-    documents: Sequence[Document],
-    indexed: Sequence[IndexedSource],
-    wanted: AnswerOptions,
-    *,
-    cite: bool,
-    sql: bool,
-) -> int:
+@frozen
+class _AskedQuestion:
+    """A question with what it is about, from which the run and ``--dry-run`` decide the same."""
+
+    text: str
+    documents: Sequence[Document]
+    indexed: Sequence[IndexedSource]
+    wanted: AnswerOptions
+    cite: bool
+    sql: bool
+
+    def make_task(self, ctx: CommandContext, backend: Backend) -> DocumentQuestion:
+        """Return the task that answers from texts."""
+        options = self.wanted.generation_options(ctx)
+        return DocumentQuestion(backend, ctx.runtime.prompts, self.text, options, cite=self.cite)
+
+    def choose_tables(self, ctx: CommandContext, task: DocumentQuestion) -> list[Table]:
+        """Return the tables that a query answers the question from; none if the model is to read the documents.
+
+        With ``sql``, a query does. Else it does if all documents are tables that do not fit the context as a whole
+        together; without instructions of the user also if ``needs_query`` says so.
+        """
+        from llmcli.tasks.ask.table_question import needs_query
+
+        documents, interrupt = self.documents, ctx.runtime.interrupt
+        if self.sql:
+            return load_tables(documents, interrupt)
+        needs_text = self.cite or self.wanted.schema is not None
+        if needs_text or self.indexed or not documents or not all(map(is_table, documents)):
+            return []
+        is_small = not any(each.notes for each in documents)  # no overview
+        if is_small and self.wanted.system and task.fits_whole(documents):
+            return []
+        try:
+            tables = load_tables(documents, interrupt)
+        except BadDocument:  # JSON of another shape: the model reads its overview
+            return []
+        if is_small and not needs_query(tables, self.text, interrupt) and task.fits_whole(documents):
+            return []
+        return tables
+
+
+def _show_work(ctx: CommandContext, asked: _AskedQuestion) -> int:
     """Show the work that the question would be; return the exit code."""
     from llmcli.tasks.ask.document_question import estimate_question
     from llmcli.tasks.ask.table_question import estimate_table_question
 
-    if not (documents or indexed):
+    if not (asked.documents or asked.indexed):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
+    name = name_of_inputs(asked.documents, asked.indexed) or "documents"
 
     def estimate(_index: int) -> WorkEstimate:
-        options = wanted.generation_options(ctx)
         backend, prompts, interrupt = ctx.runtime.backend(), ctx.runtime.prompts, ctx.runtime.interrupt
-        asked = DocumentQuestion(backend, prompts, question, options, cite=cite)
-        tables = _choose_tables(ctx, asked, question, documents, indexed, wanted, cite=cite, sql=sql)
+        task = asked.make_task(ctx, backend)
+        tables = asked.choose_tables(ctx, task)
         if tables:
-            return estimate_table_question(backend, prompts, name, question, tables, options, interrupt)
-        return estimate_question(asked, documents, indexed)
+            options = asked.wanted.generation_options(ctx)
+            return estimate_table_question(backend, prompts, name, asked.text, tables, options, interrupt)
+        return estimate_question(task, asked.documents, asked.indexed)
 
-    name = name_of_inputs(documents, indexed) or "documents"
     return write_estimates(ctx, [name], estimate)
-
-
-def _choose_tables(
-    ctx: CommandContext,
-    asked: DocumentQuestion,
-    question: str,
-    documents: Sequence[Document],
-    indexed: Sequence[IndexedSource],
-    wanted: AnswerOptions,
-    *,
-    cite: bool,
-    sql: bool,
-) -> list[Table]:
-    """Return the tables that a query answers the question from; none if the model is to read the documents.
-
-    With ``sql``, a query does. Else it does if all documents are tables that do not fit the context as a whole
-    together; without instructions of the user also if ``needs_query`` says so.
-    """
-    from llmcli.tasks.ask.table_question import needs_query
-
-    if sql:
-        return load_tables(documents, ctx.runtime.interrupt)
-    if indexed or cite or wanted.schema is not None or not documents or not all(map(is_table, documents)):
-        return []
-    is_small = not any(each.notes for each in documents)  # no overview
-    if is_small and wanted.system and asked.fits_whole(documents):
-        return []
-    try:
-        tables = load_tables(documents, ctx.runtime.interrupt)
-    except BadDocument:  # JSON of another shape: the model reads its overview
-        return []
-    if is_small and not needs_query(tables, question, ctx.runtime.interrupt) and asked.fits_whole(documents):
-        return []
-    return tables
 
 
 def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
