@@ -10,8 +10,9 @@ import pytest
 from llm_fixtures import llm
 
 from llmcli.cli import reference
-from llmcli.cli.command_registry import Command, command_path, register_command, unregister_command
+from llmcli.cli.command_registry import command_path, register_command, unregister_command
 from llmcli.cli.commands.models.search_commands import task_by_use
+from llmcli.cli.listed_command import ListedCommand
 
 __all__ = ["llm"]
 
@@ -84,7 +85,7 @@ def shout(tmp_path, monkeypatch):
     prompts.mkdir(parents=True, exist_ok=True)
     (prompts / "shout.yaml").write_text(_PROMPT)
     register_command(
-        Command("shout", "Say a text again, louder.", model_task="chat", module="extension_of_a_test.shout")
+        ListedCommand("shout", "Say a text again, louder.", model_task="chat", module="extension_of_a_test.shout")
     )
     yield
     unregister_command("shout")
@@ -129,4 +130,4 @@ def test_an_option_is_one_definition(llm):
 def test_a_name_is_registered_once():
     """Two commands with the same name would hide each other."""
     with pytest.raises(ValueError, match="shout"):
-        register_command(Command("shout", "Say it."))
+        register_command(ListedCommand("shout", "Say it."))

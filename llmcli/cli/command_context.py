@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from llmcli import fast_dataclass
-from llmcli.cli.command_registry import command_path, machine_needs_of
+from llmcli.cli.command_registry import command_path
 from llmcli.cli.console.console import Console
 from llmcli.cli.flags import Flags, GivesSetting, SharedOption, flag_settings, shared_options
 from llmcli.interrupt import Interrupt
+from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 from llmcli.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -32,14 +33,22 @@ class CommandContext:
     """The context of a command; a context manager that closes the backend."""
 
     def __init__(
-        self, flags: Flags, environment: Environment, interrupt: Interrupt, *, verb: str = "", tolerant: bool = False
+        self,
+        flags: Flags,
+        environment: Environment,
+        interrupt: Interrupt,
+        *,
+        verb: str = "",
+        needs: MachineNeeds = UNKNOWN_WORK,
+        tolerant: bool = False,
     ) -> None:
-        """``verb`` is the command's name; ``tolerant`` is as in ``Runtime``."""
+        """``verb`` is the command's name; ``needs`` and ``tolerant`` are as in ``Runtime``."""
         self.flags = flags
         self.verb = verb
         self.provenance: ProvenanceRecorder | None = None
         """Records what the output is made of, if that is wanted."""
         self.console = Console(environment, interrupt, as_json=flags.json, quiet=flags.quiet, verbose=flags.verbose)
+        self._needs = needs
         self._tolerant = tolerant
         self.runtime = self._build_runtime(flags, interrupt)
         self._exit_stack = ExitStack()
@@ -79,7 +88,7 @@ class CommandContext:
             interrupt,
             TerminalObserver(self.console),
             verb=self.verb,
-            needs=machine_needs_of(self.verb),
+            needs=self._needs,
             consents=flags.yes,
             tolerant=self._tolerant,
         )

@@ -203,7 +203,7 @@ def help_topics(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
     if typed := ctx.params.get("topic"):
         group = command_registry.find_command(typed[0])
-        if len(typed) > 1 or group is None or not group.group:
+        if len(typed) > 1 or group is None or not group.is_group:
             return ()
         return [(each.name, each.short_help) for each in group.load().registered_commands]
     commands = [(each.name, each.help) for each in command_registry.COMMANDS]

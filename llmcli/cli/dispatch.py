@@ -20,7 +20,7 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     import typer
 
-    from llmcli.cli.command_registry import Command
+    from llmcli.cli.listed_command import ListedCommand
 
 
 _PROGRAM_HELP = (["-h"], ["--help"], ["--help-all"])
@@ -66,7 +66,7 @@ def _complete_words(words: list[str]) -> list[str]:
     if not words or words[0].startswith(command_registry.ROOT_OPTIONS):
         return words
     command = command_registry.find_command(words[0])
-    if command is not None and command.name == words[0] and not command.group:
+    if command is not None and command.name == words[0] and not command.is_group:
         return words
     from llmcli.cli.parsing import implied_command
 
@@ -90,12 +90,12 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
         return 0
     words = _join_redact_names(words)
     command = None if completing or not words else command_registry.find_command(words[0])
-    if command is not None and not command.group:
-        from llmcli.cli.options import Invocation
+    if command is not None and not command.is_group:
+        from llmcli.cli.options import Invocation, declaration_of
         from llmcli.cli.parsing.parameters import parse_words
 
         function = command.load()
-        values = parse_words(function.parameters, words[1:])
+        values = parse_words(declaration_of(function).parameters, words[1:])
         if values is not None:
             code = function(invocation=Invocation(command.name, (environment, interrupt)), **values)
             return code if isinstance(code, int) else 0
@@ -136,7 +136,7 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
     return code if isinstance(code, int) else 0
 
 
-def _implied_command(typed: Sequence[str]) -> Command | None:
+def _implied_command(typed: Sequence[str]) -> ListedCommand | None:
     """Return the command of a line to complete that begins with one of its options; None for other lines."""
     if not typed or not typed[0].startswith("-"):
         return None
@@ -156,12 +156,13 @@ def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
     import inspect
 
     from llmcli.cli import command_registry
+    from llmcli.cli.options import declaration_of
 
     command = command_registry.find_command(words[0]) if words else None
-    if command is None or command.group or not _parser_message(error).startswith("missing option"):
+    if command is None or command.is_group or not _parser_message(error).startswith("missing option"):
         return ""
     names = getattr(getattr(error, "param", None), "opts", ())
-    lines = inspect.cleandoc(command.load().examples).splitlines()
+    lines = inspect.cleandoc(declaration_of(command.load()).examples).splitlines()
     return next((f"For example: {line}" for line in lines if not set(names).isdisjoint(line.split())), "")
 
 
@@ -212,12 +213,13 @@ def _parser_message(error: typer.TyperException) -> str:
 def _quoting_advice(words: Sequence[str]) -> str:
     """Return how to write a text with a word that looks like an option, if the text was given in several words."""
     from llmcli.cli import command_registry
+    from llmcli.cli.options import declaration_of
     from llmcli.cli.parsing.parameters import Argument, CommandParameter, argument_words
 
     command = command_registry.find_command(words[0]) if words else None
-    if command is None or command.group:
+    if command is None or command.is_group:
         return ""
-    parameters: Sequence[CommandParameter] = command.load().parameters
+    parameters: Sequence[CommandParameter] = declaration_of(command.load()).parameters
     takes_prose = any(isinstance(each.declaration, Argument) and each.declaration.is_prose for each in parameters)
     if not takes_prose or len([*filter(None, argument_words(parameters, words[1:]))]) <= 1:
         return ""

@@ -5,6 +5,7 @@ class from it and names the class in ``@command(flags=...)``.
 """
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Any
 
 from llmcli.cli.parsing.parameters import Option, OptionSection, class_annotations, option_names
@@ -36,9 +37,17 @@ class ChoosesModel:
     """Marks an option that selects the model: suggested commands repeat it."""
 
 
-@frozen
-class ShapesAnswer:
-    """Marks an option about the text that a model writes; commands that only read states or scores lack it."""
+class Affects(StrEnum):
+    """Marks an option by what it is about; commands that have nothing of the kind lack it."""
+
+    ANSWER = "answer"
+    """The text that a model writes."""
+    DRAFT = "draft"
+    """A text whose tokens a smaller model can draft."""
+    EVALUATION = "evaluation"
+    """What a model computes."""
+    ROWS = "rows"
+    """The rows of records in the output."""
 
 
 @frozen
@@ -115,6 +124,7 @@ class Flags:
             rare=True,
         ),
         GivesSetting(),
+        Affects.EVALUATION,
     ] = None
     output: Annotated[
         str | None,
@@ -148,6 +158,7 @@ class Flags:
             rare=True,
         ),
         GivesSetting(),
+        Affects.EVALUATION,
     ] = None
     mark: Annotated[
         bool,
@@ -157,13 +168,13 @@ class Flags:
             section=OptionSection.OUTPUT,
             rare=True,
         ),
-        ShapesAnswer(),
+        Affects.ANSWER,
     ] = False
     max_tokens: Annotated[
         int | None,
         Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.", section=OptionSection.OUTPUT),
         GivesSetting(),
-        ShapesAnswer(),
+        Affects.ANSWER,
     ] = None
     stop_repetition: Annotated[
         str | None,
@@ -176,7 +187,7 @@ class Flags:
             rare=True,
         ),
         GivesSetting(),
-        ShapesAnswer(),
+        Affects.ANSWER,
     ] = None
     temperature: Annotated[
         float | None,
@@ -187,7 +198,7 @@ class Flags:
             help="Randomness; 0 always takes the likeliest token.",
             section=OptionSection.MODEL,
         ),
-        ShapesAnswer(),
+        Affects.ANSWER,
     ] = None
     seed: Annotated[
         int | None,
@@ -205,6 +216,7 @@ class Flags:
         bool | None,
         Option("--deterministic", help="Bit-identical answers, alone or in a batch.", section=OptionSection.ENGINE),
         GivesSetting(),
+        Affects.EVALUATION,
     ] = None
     draft: Annotated[
         str | None,
@@ -216,13 +228,14 @@ class Flags:
             section=OptionSection.ENGINE,
         ),
         GivesSetting(),
-        ShapesAnswer(),
+        Affects.DRAFT,
     ] = None
     reasoning: Annotated[
         bool,
         Option(
             "--reasoning", help="Show a thinking model's reasoning on stderr.", section=OptionSection.OUTPUT, rare=True
         ),
+        Affects.ANSWER,
     ] = False
     ctx: Annotated[
         int | None,

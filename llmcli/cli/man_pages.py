@@ -21,6 +21,7 @@ from llmcli import __version__
 from llmcli.cli import command_registry, reference
 from llmcli.cli.commands.help import help_topics
 from llmcli.cli.flags import GivesSetting, shared_options
+from llmcli.cli.listed_command import ListedCommand
 from llmcli.cli.options import GENERAL_OPTIONS
 from llmcli.cli.parsing import help_text, typer_parser
 from llmcli.cli.parsing.parameters import HELP_ALL, OptionSection
@@ -95,10 +96,10 @@ def _exit_code_rules() -> str:
 # ---- a command ---------------------------------------------------------------------------------------------------
 
 
-def _command_page(command: command_registry.Command, parser: Any) -> Iterator[str]:
+def _command_page(command: ListedCommand, parser: Any) -> Iterator[str]:
     parts = (
         {f"{command.name} {name}": part for name, part in reference.subcommands(parser).items()}
-        if command.group
+        if command.is_group
         else {}
     )
     commands = parts or {command.name: parser}
@@ -118,7 +119,7 @@ def _command_page(command: command_registry.Command, parser: Any) -> Iterator[st
     yield from example(line for part in commands.values() for line in help_text.list_examples(part))
     yield from _exit_status(command)
     yield from _variables({param.name: param for part in commands.values() for param in part.params})
-    if command.group or command.runs_model:
+    if command.is_group or command.runs_model:
         yield from [_section("FILES"), *_files()]
     others = [name for name in _RELATED_PAGES if name != f"llm-{command.name}"]
     yield from [_section("SEE ALSO"), *_see_also(others)]
@@ -158,7 +159,7 @@ def _help_option() -> Iterator[str]:
     yield from _tagged(bold("--help-all"), "Show all options and exit.")
 
 
-def _exit_status(command: command_registry.Command) -> Iterator[str]:
+def _exit_status(command: ListedCommand) -> Iterator[str]:
     yield _section("EXIT STATUS")
     if command.runs_model:
         yield from _exit_codes(_USUAL_CODES)

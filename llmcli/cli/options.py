@@ -1,20 +1,24 @@
 """The decorator that turns a function into a command with recurring options.
 
-A command is a function ``command(ctx, its own parameters)``; ``@command(...)`` gives it the recurring options, collects
-them in ``Flags`` and passes a ``CommandContext`` built from them.
+A command is a function ``command(ctx, its own parameters)``; ``@command(...)`` declares everything else about it, gives
+it the recurring options, collects them in ``Flags`` and passes a ``CommandContext`` built from them.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import Flags, ShapesAnswer, shared_options
+from llmcli.cli.command_registry import find_command
+from llmcli.cli.flags import Affects, Flags, SharedOption, shared_options
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
+from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 
 if TYPE_CHECKING:
     from llmcli.cli.console.environment import Environment
@@ -57,9 +61,9 @@ VariablesOption = Annotated[
 YesOption = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 FilesArgument = Annotated[list[str] | None, Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
 
-ALL_OPTIONS = tuple(option.name for option in shared_options())
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
 """For commands that do not run a model."""
+SHORTEN_ADVICE = "shorten the input"
 _REPLACED_FILES = frozenset({"output", "html", "plot", "report", "summary"})
 """Parameters that name files whose content is lost when the command writes them."""
 
@@ -93,55 +97,128 @@ def refuse_overwriting(parameters: Sequence[CommandParameter], values: Mapping[s
     check_distinct(reads, [(roles[name], values[name]) for name in roles])
 
 
-def command(
-    *names: str,
-    without: Collection[str] = (),
-    writes_text: bool = True,
-    examples: str = "",
-    tolerant: bool = False,
-    flags: type[Flags] = Flags,
-) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Add the recurring options called ``names`` (default: all) to a command, and pass it its context.
+class Writes(StrEnum):
+    """What a command makes of its input."""
 
-    ``without``: recurring options that it lacks. A command has --force exactly if it has -o.
-    ``writes_text`` False: it reads states or scores of the model, and lacks the options about answers.
-    ``examples``: the last lines of its help.
-    ``tolerant``: it also works with a broken configuration.
-    ``flags``: defines the options.
+    TEXT = "text"
+    """A text of the model, which options of answers shape."""
+    SCORES = "scores"
+    """Labels, probabilities or places, by the model's scores."""
+    VECTORS = "vectors"
+    RESPONSES = "responses"
+    """Answers to requests, each of which has its own options."""
+    COUNTS = "counts"
+    """What is known without an evaluation."""
 
-    The command returns its exit code, None for 0.
+
+class command:  # noqa: N801 (a decorator)
+    """The declaration of a command, which is the decorator of its function.
+
+    The decorated function has it as ``declaration``. It returns its exit code, None for 0.
     """
-    chosen = {*(names or (option.name for option in shared_options(flags)))} - {*without}
-    chosen = chosen | {"force"} if "output" in chosen else chosen - {"force"}
-    wanted = [
-        option
-        for option in shared_options(flags)
-        if option.name in chosen and (writes_text or not any(isinstance(mark, ShapesAnswer) for mark in option.marks))
-    ]
 
-    records_provenance = any(option.name == "provenance" for option in wanted)
+    def __init__(
+        self,
+        *options: str,
+        without: Collection[str] = (),
+        flags: type[Flags] = Flags,
+        examples: str = "",
+        area: CommandArea = CommandArea.LANGUAGE,
+        listed: bool = True,
+        also: str = "",
+        model_task: str = "",
+        overflow_advice: str = SHORTEN_ADVICE,
+        needs: MachineNeeds = UNKNOWN_WORK,
+        writes: Writes = Writes.TEXT,
+        has_rows: bool = True,
+        tolerant: bool = False,
+    ) -> None:
+        """Declare a command.
 
-    def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
+        ``options``: the recurring options of ``flags`` that it may have (default: all). It has those that suit what it
+        ``writes``, what it ``needs`` from the machine, and whether its output ``has_rows``, one for each record; of
+        these, ``without`` names those that something else makes meaningless. It has --force exactly if it has -o.
+        ``examples``: the last lines of its help.
+        ``area``, ``listed``, ``also`` and ``model_task`` are those of ``ListedCommand``.
+        ``overflow_advice``: what to do when the input does not fit the context, in the imperative; "" if only a larger
+        context helps.
+        ``tolerant``: it also works with a broken configuration.
+        """
+        self.help = ""
+        """The first line of the function's docstring."""
+        self.parameters: tuple[CommandParameter, ...] = ()
+        """The function's own parameters, then the recurring options."""
+        self.examples = examples
+        self.area = area
+        self.listed = listed
+        self.also = also
+        self.model_task = model_task
+        self.overflow_advice = overflow_advice
+        self.needs = needs
+        self.writes = writes
+        self.has_rows = has_rows
+        self._flags = flags
+        self._tolerant = tolerant
+        chosen = {*(options or (option.name for option in shared_options(flags)))} - {*without}
+        chosen = chosen | {"force"} if "output" in chosen else chosen - {"force"}
+        self._shared = [each for each in shared_options(flags) if each.name in chosen and self._gives_effect(each)]
+
+    def _gives_effect(self, option: SharedOption) -> bool:
+        """Whether a recurring option can change anything."""
+        effects = {
+            "answer": self.writes is Writes.TEXT,
+            "evaluation": self.writes is not Writes.COUNTS,
+            "draft": self.needs.drafts,
+            "rows": self.has_rows,
+        }
+        return all(effects[mark.value] for mark in option.marks if isinstance(mark, Affects))
+
+    def __call__(self, function: Callable[..., int | None]) -> Callable[..., int]:
+        recurring = (CommandParameter(option.name, option.default, option.annotation) for option in self._shared)
+        self.help = str(function.__doc__).splitlines()[0]
+        self.parameters = (*read_parameters(function), *recurring)
+
         @functools.wraps(function)
         def wrapper(invocation: Invocation, **given: Any) -> int:
-            shared = {option.name: given.pop(option.name) for option in wanted}
-            typed = flags(**shared)
-            environment, interrupt = invocation.obj
-            verb = invocation.info_name
-            with CommandContext(typed, environment, interrupt, verb=verb, tolerant=tolerant) as ctx:
-                interrupt.check()  # the imports so far may have taken long
-                refuse_overwriting(parameters, {**shared, **given})
-                if records_provenance and ctx.runtime.settings["provenance"]:
-                    ctx.record_provenance(parameters, given)
-                code = function(ctx, **given) or 0
-                if ctx.provenance is not None:
-                    ctx.provenance.write(ctx.runtime)
-                return code
+            return self._run(function, invocation, given)
 
-        recurring = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
-        parameters = (*read_parameters(function), *recurring)
-        wrapper.parameters = parameters  # type: ignore[attr-defined]  # an attribute of a function
-        wrapper.examples = examples  # type: ignore[attr-defined]  # an attribute of a function
+        wrapper.declaration = self  # type: ignore[attr-defined]  # an attribute of a function
         return wrapper
 
-    return decorate
+    def _run(self, function: Callable[..., int | None], invocation: Invocation, given: dict[str, Any]) -> int:
+        shared = {option.name: given.pop(option.name) for option in self._shared}
+        environment, interrupt = invocation.obj
+        context = CommandContext(
+            self._flags(**shared),
+            environment,
+            interrupt,
+            verb=invocation.info_name,
+            needs=self.needs,
+            tolerant=self._tolerant,
+        )
+        with context as ctx:
+            interrupt.check()  # the imports so far may have taken long
+            refuse_overwriting(self.parameters, {**shared, **given})
+            if "provenance" in shared and ctx.runtime.settings["provenance"]:
+                ctx.record_provenance(self.parameters, given)
+            code = function(ctx, **given) or 0
+            if ctx.provenance is not None:
+                ctx.provenance.write(ctx.runtime)
+            return code
+
+
+def declaration_of(function: Any) -> command:
+    """Return the declaration of a function made by ``@command``."""
+    return cast("command", function.declaration)
+
+
+def find_parameters(path: str) -> Sequence[CommandParameter]:
+    """Return the parameters of the command that words such as "ask" or "quiz make" name; none if they name none."""
+    word, _, rest = path.partition(" ")
+    found = find_command(word)
+    if found is None or found.is_group != bool(rest):
+        return ()
+    function = found.load()
+    if found.is_group:
+        function = next((each.callback for each in function.registered_commands if each.name == rest), None)
+    return () if function is None else declaration_of(function).parameters

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from llmcli.fast_dataclass import frozen, replace
+from llmcli.machine_needs import LABELS, QUESTION, SUMMARY, TRANSLATION, UNKNOWN_WORK, MachineNeeds
 from llmcli.models.gguf.header import Header, TensorInfo
 
 PAD_TOKENS = 256
@@ -399,7 +400,7 @@ class TaskWorkload:
 
     ``hidden_states``: it asks for the states of its prompts, after one layer before the last if that can be read, and
     generates nothing. ``part_tokens``: prompt and answer of each part of a text that does not fit the context, None for
-    parts that are as long as possible.
+    parts that are as long as possible. ``needs``: those of the commands that do it.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -407,6 +408,7 @@ class TaskWorkload:
     shared_prefix_tokens: int = 0
     hidden_states: bool = False
     part_tokens: tuple[int, int] | None = None
+    needs: MachineNeeds = UNKNOWN_WORK
 
     def count_state_layers(self, header: Header) -> int:
         """Return of how many layers before the last one it keeps the states."""
@@ -449,15 +451,15 @@ class TaskWorkload:
 
 
 WORKLOADS: Mapping[str, TaskWorkload] = {
-    "chat": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
-    "code": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
+    "chat": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,), needs=QUESTION),
+    "code": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,), needs=QUESTION),
     "translate": TaskWorkload(
-        (100, 160, 180, 250) * 10, (100, 180, 220, FIRST_ANSWER_TOKENS) * 10, shared_prefix_tokens=40
+        (100, 160, 180, 250) * 10, (100, 180, 220, FIRST_ANSWER_TOKENS) * 10, shared_prefix_tokens=40, needs=TRANSLATION
     ),
-    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,), part_tokens=(1_150, 256)),
-    "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
-    "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
-    "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True),
+    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,), part_tokens=(1_150, 256), needs=SUMMARY),
+    "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True, needs=SUMMARY),
+    "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, needs=LABELS),
+    "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True, needs=LABELS),
 }
 """The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many
 records, and many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmcli import machine_needs
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.runtime import hardware_fit
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from llmcli.runtime.run_config import RunConfig
 
 _CHARACTERS_PER_TOKEN = 4
-_NEEDS_OF_TASK = {
-    "chat": machine_needs.QUESTION,
-    "code": machine_needs.QUESTION,
-    "classify": machine_needs.LABELS,
-    "calibrated": machine_needs.LABELS,
-    "key-sentences": machine_needs.SUMMARY,
-    "summarize": machine_needs.SUMMARY,
-    "translate": machine_needs.TRANSLATION,
-}
 
 
 def peak_bytes_by_task(config: RunConfig, models: ModelLibrary, model: ModelFile) -> dict[str, int]:
@@ -52,8 +42,8 @@ def _weights_of_task(config: RunConfig, models: ModelLibrary, model: ModelFile, 
         return ORIGINAL_WEIGHTS
     if wanted != AUTO_WEIGHTS:
         return wanted
-    characters = _CHARACTERS_PER_TOKEN * sum(WORKLOADS[task].prompt_tokens)
-    return choose_weights(config, models, model, _NEEDS_OF_TASK.get(task, machine_needs.UNKNOWN_WORK), characters)
+    workload = WORKLOADS[task]
+    return choose_weights(config, models, model, workload.needs, _CHARACTERS_PER_TOKEN * sum(workload.prompt_tokens))
 
 
 def _stored_as(header: Header, models: ModelLibrary, model: ModelFile, weights: str) -> tuple[Header, int]:

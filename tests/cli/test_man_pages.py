@@ -64,7 +64,7 @@ def test_a_page_names_every_option_and_example(command):
     """Of the commands of a group too."""
     parser = reference.load_parser(command.name)
     text = read_back(f"llm-{command.name}.1")
-    for part in parser.commands.values() if command.group else [parser]:
+    for part in parser.commands.values() if command.is_group else [parser]:
         shown = [param for param in part.params if not getattr(param, "hidden", False)]
         assert all(word in text for param in shown for word in param.opts if word.startswith("-"))
         assert all(f"\n{line}\n" in text for line in reference.list_examples(part))

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from declared_commands import DECLARED, has_option
 
-from llmcli.cli.command_registry import COMMANDS
 from llmcli.engine.llama import hardware
 from llmcli.errors import OutOfMemory
 from llmcli.models.files.model_file import ModelFile
@@ -57,15 +57,10 @@ def test_the_option_reaches_the_engine(llm, draft, argv):
     assert llm.options.draft == draft
 
 
-def test_every_command_that_has_the_option_uses_it():
-    """A command declares that a draft model pays exactly if it has the option."""
-    with_option = set()
-    for command in COMMANDS:
-        function = command.load()
-        functions = [each.callback for each in function.registered_commands] if command.group else [function]
-        names = {parameter.name for each in functions for parameter in getattr(each, "parameters", ())}
-        with_option |= {command.name} if "draft" in names else set()
-    assert with_option == {command.name for command in COMMANDS if command.needs.drafts}
+def test_every_command_that_has_the_option_is_tried():
+    """And those of a server and of a kept answer, which other tests try."""
+    tried = {*VERBS, "extract", "command", "serve", "logs repeat", "audit ask"}
+    assert {name for name in DECLARED if has_option(name, "draft")} == tried
 
 
 def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):

@@ -8,11 +8,11 @@ import shutil
 import sys
 
 import pytest
+from declared_commands import DECLARED
 from engine.profiles import weights_table
 from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths, tuning_file
-from llmcli.cli.command_registry import machine_needs_of
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.derived_weights import DerivedKey
@@ -46,7 +46,7 @@ def choose(tiny, monkeypatch):
         directory.mkdir(parents=True)
         for key in [*(DerivedKey(SHA256, name, "") for name in copies), DerivedKey("6" * 64, "f16", "")]:
             (directory / f"{key.stem}.json").touch()
-        return choose_weights(config, None, model, machine_needs_of(verb), characters)
+        return choose_weights(config, None, model, DECLARED[verb].needs, characters)
 
     return run
 
@@ -165,4 +165,4 @@ def test_a_question_reads_one_file_and_imports_nothing(choose, measured, monkeyp
 )
 def test_the_size_of_a_job_is_estimated_from_its_input(verb, characters, most, job):
     """Four characters a token, instructions, and what each command generates."""
-    assert estimate_job(machine_needs_of(verb), characters, most) == job
+    assert estimate_job(DECLARED[verb].needs, characters, most) == job

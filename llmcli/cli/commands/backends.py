@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import PartialError, UsageError
@@ -266,6 +267,9 @@ def rm(
     return 0
 
 
-backends = build_group(
-    "List, add, test and remove remote servers.", {"list": show_list, "add": add, "test": probe, "rm": rm}
+backends = CommandGroup(
+    "List, add, test and remove remote servers.",
+    {"list": show_list, "add": add, "test": probe, "rm": rm},
+    area=CommandArea.MODELS,
+    also="Their keys: llm keys.",
 )

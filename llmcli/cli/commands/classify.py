@@ -6,12 +6,13 @@ from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import ScoringFlags
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.parsing.parameters import Option
+from llmcli.machine_needs import LABELS
 
 
 @command(
-    writes_text=False,
     examples="""
       llm classify --labels billing,bug,praise tickets.txt
       llm classify --labels @labels.yaml tickets.csv --column text -o tagged.csv
@@ -21,6 +22,10 @@ from llmcli.cli.parsing.parameters import Option
       llm classify --labels @labels.yaml --calibrate labelled.csv --keep
     """,
     flags=ScoringFlags,
+    model_task="classify",
+    needs=LABELS,
+    area=CommandArea.RECORDS,
+    writes=Writes.SCORES,
 )
 def classify(
     ctx: CommandContext,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completion_scripts import Shell, binding_script, completion_script
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
@@ -22,6 +23,8 @@ from llmcli.errors import UsageError
       llm completion powershell >> $PROFILE
       llm completion bash --bind '\\C-g' >> ~/.bashrc
     """,
+    area=CommandArea.HOUSEKEEPING,
+    listed=False,
 )
 def completion(
     ctx: CommandContext,

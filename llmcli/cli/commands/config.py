@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument
 from llmcli.files import private_files
@@ -152,8 +153,9 @@ def _example_value(default: object) -> str:
     return "" if default is None else _format_value(default)
 
 
-config = build_group(
+config = CommandGroup(
     "Show and edit the settings.",
     {"path": path, "show": show, "set": set_, "unset": unset, "edit": edit},
     synonyms={"list": "show", "get": "show"},
+    area=CommandArea.HOUSEKEEPING,
 )

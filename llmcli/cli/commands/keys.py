@@ -12,7 +12,8 @@ from typing import Annotated
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import EmptyInput, InputError, MissingError, UsageError
@@ -89,7 +90,12 @@ def rm(ctx: CommandContext, name: BackendArgument, yes: YesOption = False) -> in
     return 0
 
 
-keys = build_group("Store the keys of hosted models.", {"set": set_key, "list": show_list, "rm": rm})
+keys = CommandGroup(
+    "Store the keys of hosted models.",
+    {"set": set_key, "list": show_list, "rm": rm},
+    area=CommandArea.MODELS,
+    listed=False,
+)
 
 
 _POLL_MS = 100

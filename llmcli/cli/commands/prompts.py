@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import CannotCreate, ConfigError, MissingError
@@ -147,7 +148,9 @@ def _problem_location(problem: PromptProblem) -> str:
     return f"{problem.origin}:{problem.line}" if problem.line else str(problem.origin)
 
 
-prompts = build_group(
+prompts = CommandGroup(
     "List, show, edit and check prompts.",
     {"list": show_list, "show": show, "new": new, "edit": edit, "check": check},
+    area=CommandArea.HOUSEKEEPING,
+    listed=False,
 )

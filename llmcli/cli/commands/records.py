@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
@@ -114,7 +115,9 @@ def _report(ctx: CommandContext, merged: MergedParts) -> int:
     return error.exit_code
 
 
-records = build_group(
+records = CommandGroup(
     "Merge the outputs of --shard: a job on several machines.",
     {"merge": merge},
+    area=CommandArea.RECORDS,
+    listed=False,
 )

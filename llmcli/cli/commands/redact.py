@@ -30,6 +30,7 @@ _OPTIONS = ("model", "output", "threads", "pull", "offline", "no_worker", "no_st
       git diff | llm redact
       llm redact --names -m qwen3-4b letter.txt
     """,
+    listed=False,
 )
 def redact(
     ctx: CommandContext,

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import ScoringFlags
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
+from llmcli.machine_needs import LABELS
 
 MAX_SCALE = 100
 
@@ -23,7 +25,7 @@ class TextUnit(StrEnum):
 
 
 @command(
-    without=("draft", "mark"),
+    without=("mark",),
     examples="""
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment
@@ -33,6 +35,9 @@ class TextUnit(StrEnum):
       llm sentiment --by paragraph --scale 5 notes.txt --output-format csv
     """,
     flags=ScoringFlags,
+    model_task="classify",
+    needs=LABELS,
+    area=CommandArea.RECORDS,
 )
 def sentiment(
     ctx: CommandContext,

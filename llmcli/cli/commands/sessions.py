@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, UsageError
@@ -231,7 +232,7 @@ def fork(
     return 0
 
 
-sessions = build_group(
+sessions = CommandGroup(
     "List, show, search, export, fork and remove saved chats.",
     {
         "list": show_list,
@@ -243,4 +244,6 @@ sessions = build_group(
         "search": search,
         "rename": rename,
     },
+    area=CommandArea.HOUSEKEEPING,
+    listed=False,
 )

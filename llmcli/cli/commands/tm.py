@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import confirm, json_text, suggestion
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.settings import DATA_DIR_VARIABLE
@@ -132,7 +132,8 @@ def _entry_as_json(entry: TranslationUnit) -> str:
     return json_text.dumps(fields) + "\n"
 
 
-tm = build_group(
+tm = CommandGroup(
     "Show, export, import and clear the translation memory.",
     {"show": show, "export": export, "import": import_, "clear": clear},
+    listed=False,
 )

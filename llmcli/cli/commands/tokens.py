@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import format_source_name
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.types import Result, TaskEvent
 
 
 @command(
-    without=("reasoning", "deterministic", "max_cost", "provenance"),
-    writes_text=False,
     examples="""
       llm tokens README.md
       man ls | llm tokens
@@ -24,6 +22,9 @@ from llmcli.types import Result, TaskEvent
       llm tokens tickets.csv --column text -o counted.csv
     """,
     flags=RecordFlags,
+    model_task="classify",
+    listed=False,
+    writes=Writes.COUNTS,
 )
 def tokens(ctx: CommandContext, files: FilesArgument = None) -> int:
     """Count the tokens of texts, files or records.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, TemporaryFailure, UsageError
@@ -211,7 +212,9 @@ def _format_uptime(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-worker = build_group(
+worker = CommandGroup(
     "List, stop and restart the processes that keep models loaded.",
     {"list": show_list, "stop": stop, "restart": restart, "log": log},
+    area=CommandArea.MODELS,
+    listed=False,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from llmcli.cli.flags import Affects
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.fast_dataclass import frozen
@@ -129,4 +130,5 @@ class FilterFlags(CalibrationFlags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = OnError.SKIP

@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, Command, CommandArea
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.wrapping import display_width, wrap_words
+from llmcli.cli.listed_command import CommandArea, ListedCommand
 from llmcli.cli.parsing.parameters import HELP_ALL, Option, OptionSection
 
 MAX_LINES = 40
@@ -66,7 +67,8 @@ def options_by_section(
 
 def declared_parameters(parser: Any) -> Sequence[Any]:
     """Return what the command of a parser of Typer's declares."""
-    return getattr(parser.callback, "parameters", ())
+    declaration = getattr(parser.callback, "declaration", None)
+    return () if declaration is None else cast("Sequence[Any]", declaration.parameters)
 
 
 def usage_words(parser: Any) -> list[str]:
@@ -77,7 +79,8 @@ def usage_words(parser: Any) -> list[str]:
 
 def list_examples(parser: Any) -> list[str]:
     """Return the lines of shell code at the end of a command's help."""
-    return inspect.cleandoc(getattr(parser.callback, "examples", "")).splitlines()
+    declaration = getattr(parser.callback, "declaration", None)
+    return [] if declaration is None else inspect.cleandoc(declaration.examples).splitlines()
 
 
 def is_switch(param: Any) -> bool:
@@ -183,7 +186,7 @@ def program_help(columns: int, *, complete: bool) -> str:
     return "\n".join([*lines, *wrap_words(f"More: llm COMMAND --help, {others}llm help topics.", columns)])
 
 
-def _line(command: Command, *, complete: bool) -> str:
+def _line(command: ListedCommand, *, complete: bool) -> str:
     return command.help if complete or not command.also else f"{command.help} {command.also}"
 
 

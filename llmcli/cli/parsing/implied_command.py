@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmcli.cli import command_registry
-from llmcli.cli.command_registry import Command
 from llmcli.cli.console.suggestion import format_command
+from llmcli.cli.listed_command import ListedCommand
+from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, first_argument, option_of
 from llmcli.errors import UsageError
 
@@ -32,7 +33,7 @@ def complete_words(words: Sequence[str]) -> list[str]:
         return []
     command = command_registry.find_command(words[0])
     if command is not None:
-        return _complete_group(command, words) if command.group else [command.name, *words[1:]]
+        return _complete_group(command, words) if command.is_group else [command.name, *words[1:]]
     if words[0].startswith("-") and words[0] not in ("-", "--") and not begins_with_ask_option(words):
         return [*words]  # no option that the program knows here
     first = first_argument(_ask_parameters(), words)
@@ -48,7 +49,7 @@ def begins_with_ask_option(words: Sequence[str]) -> bool:
     return option_of(_ask_parameters(), words[0]) is not None
 
 
-def ask_command() -> Command:
+def ask_command() -> ListedCommand:
     """Return the command that answers questions."""
     command = command_registry.find_command(_ASK)
     assert command is not None
@@ -56,11 +57,11 @@ def ask_command() -> Command:
 
 
 def _ask_parameters() -> Sequence[CommandParameter]:
-    parameters: Sequence[CommandParameter] = ask_command().load().parameters
+    parameters: Sequence[CommandParameter] = declaration_of(ask_command().load()).parameters
     return parameters
 
 
-def _complete_group(group: Command, words: Sequence[str]) -> list[str]:
+def _complete_group(group: ListedCommand, words: Sequence[str]) -> list[str]:
     """Return the words with the subcommand ``list`` if the group has one and no subcommand is named."""
     following = words[1:2]
     names = following and (not following[0].startswith("-") or following[0].startswith(command_registry.ROOT_OPTIONS))
@@ -90,10 +91,10 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
 def subcommand_for_file(words: Sequence[str]) -> str:
     """Return what to write where a file stands instead of a subcommand, as in ``index docs``; "" if none does."""
     group = command_registry.find_command(words[0]) if words else None
-    if group is None or not group.group or len(words) < 2 or not Path(words[1]).exists():  # noqa: PLR2004 (group, file)
+    if group is None or not group.is_group or len(words) < 2 or not Path(words[1]).exists():  # noqa: PLR2004 (group, file)
         return ""
     for subcommand in group.load().registered_commands:
-        declared = [parameter.declaration for parameter in subcommand.callback.parameters]
+        declared = [parameter.declaration for parameter in declaration_of(subcommand.callback).parameters]
         first = next((each.keywords["metavar"] for each in declared if isinstance(each, Argument)), "")
         if first.strip("[].") in _FILE_METAVARS:
             return f"Try: {format_command(group.name, subcommand.name, *words[1:])}"
@@ -104,9 +105,9 @@ def _takes_words(name: str, words: Sequence[str]) -> bool:
     """Return whether ``words`` have no arguments, or the command takes some."""
     command = command_registry.find_command(name)
     assert command is not None
-    if command.group:
+    if command.is_group:
         return True
-    parameters: Sequence[CommandParameter] = command.load().parameters
+    parameters: Sequence[CommandParameter] = declaration_of(command.load()).parameters
     takes_arguments = any(isinstance(each.declaration, Argument) for each in parameters)
     return takes_arguments or first_argument(parameters, words) is None
 
@@ -195,7 +196,7 @@ def foreign_option_advice(option: str, words: Sequence[str]) -> str:
 def _takes_files(name: str) -> bool:
     """Return whether a command takes files as arguments."""
     command = command_registry.find_command(name)
-    if command is None or command.group:
+    if command is None or command.is_group:
         return False
-    declared = [parameter.declaration for parameter in command.load().parameters]
+    declared = [parameter.declaration for parameter in declaration_of(command.load()).parameters]
     return any(isinstance(each, Argument) and "FILE" in each.keywords["metavar"] for each in declared)

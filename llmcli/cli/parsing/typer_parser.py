@@ -15,7 +15,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmcli import __version__
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, SYNONYMS, Command
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, SYNONYMS
+from llmcli.cli.listed_command import ListedCommand
+from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.parameters import (
     HELP_ALL,
     Argument,
@@ -112,7 +114,7 @@ def build_app(word: str, *, alone: bool, completing: bool) -> typer.Typer:
         if command.name != SYNONYMS.get(word, word):
             if not alone:
                 app.command(command.name, help=command.help, short_help=command.help)(_placeholder_command)
-        elif command.group:
+        elif command.is_group:
             app.add_typer(command.load(), name=command.name)
         else:
             add_command(app, word, command.load(), hidden=word != command.name)
@@ -128,11 +130,11 @@ def build_parser(word: str, *, alone: bool = False, completing: bool = False) ->
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_parser(_commands: tuple[Command, ...], word: str, alone: bool, completing: bool) -> Any:
+def _cached_parser(_commands: tuple[ListedCommand, ...], word: str, alone: bool, completing: bool) -> Any:
     return typer.main.get_command(build_app(word, alone=alone, completing=completing))
 
 
-def build_command_parser(command: Command) -> Any:
+def build_command_parser(command: ListedCommand) -> Any:
     """Return the parser of a single command that completes a line in which its name is left out."""
     app = typer.Typer(**TYPER_OPTIONS, add_completion=True, context_settings=CONTEXT_SETTINGS)
     add_command(app, command.name, command.load())
@@ -141,7 +143,7 @@ def build_command_parser(command: Command) -> Any:
 
 def add_command(app: typer.Typer, name: str, function: Any, **options: Any) -> None:
     """Add a function made by ``@command`` to a Typer application, with more ``options`` of Typer's."""
-    declared = (parameter.declaration for parameter in function.parameters)
+    declared = (parameter.declaration for parameter in declaration_of(function).parameters)
     abridged = any(isinstance(each, Option) and each.section is OptionSection.ENGINE for each in declared)
     settings = CONTEXT_SETTINGS if abridged else COMPLETE_HELP_SETTINGS
     decorate = app.command(name, cls=HelpfulCommand, context_settings=settings, **options)
@@ -157,7 +159,7 @@ def _with_typer_signature(function: Any, *, abridged: bool) -> Callable[..., int
         code: int = function(**given)
         return code
 
-    parameters = [_typer_parameter(parameter) for parameter in function.parameters]
+    parameters = [_typer_parameter(parameter) for parameter in declaration_of(function).parameters]
     if abridged:
         parameters.append(inspect.Parameter(HELP_ALL, _KEYWORD_ONLY, default=False, annotation=_HelpAllOption))
     parameters.append(inspect.Parameter("invocation", _KEYWORD_ONLY, annotation=typer.Context))

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from llmcli.cli.flags import Flags
+from llmcli.cli.flags import Affects, Flags
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.fast_dataclass import frozen
 
@@ -90,6 +90,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = None
     on_error: Annotated[
         OnError,
@@ -99,6 +100,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = OnError.KEEP
     overwrite: Annotated[
         bool,
@@ -108,13 +110,17 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = False
     unordered: Annotated[
-        bool, Option("--unordered", help="Write records as they are done.", section=OptionSection.RECORDS, rare=True)
+        bool,
+        Option("--unordered", help="Write records as they are done.", section=OptionSection.RECORDS, rare=True),
+        Affects.ROWS,
     ] = False
     resume: Annotated[
         bool,
         Option("--resume", help="Go on with the unfinished job of -o FILE.", section=OptionSection.RECORDS, rare=True),
+        Affects.ROWS,
     ] = False
     retry_failed: Annotated[
         bool,
@@ -124,6 +130,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = False
     limit: Annotated[
         int | None,
@@ -143,6 +150,7 @@ class RecordFlags(Flags):
     dedupe: Annotated[
         bool,
         Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),
+        Affects.ROWS,
     ] = False
     shard: Annotated[
         str | None,
@@ -154,6 +162,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = None
     shard_by: Annotated[
         str | None,
@@ -164,6 +173,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        Affects.ROWS,
     ] = None
 
 

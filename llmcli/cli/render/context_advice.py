@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
+from llmcli.cli.command_registry import find_command
+from llmcli.cli.options import SHORTEN_ADVICE, declaration_of
 from llmcli.errors import ContextOverflow
 from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
 from llmcli.runtime.runtime import Runtime
@@ -34,6 +35,8 @@ def advise_on_context(runtime: Runtime, error: Exception) -> str:
     else:
         larger = "use a model with a larger context: llm models list"
     command = find_command(runtime.verb)
-    shorter = SHORTEN_ADVICE if command is None else command.overflow_advice
+    shorter = SHORTEN_ADVICE
+    if command is not None and not command.is_group:
+        shorter = declaration_of(command.load()).overflow_advice
     advice = f"{shorter}, or {larger}" if shorter else larger
     return advice[0].upper() + advice[1:]

@@ -10,7 +10,8 @@ from row_table import all_rows
 from terminal import ROOT
 
 from llmcli.cli import command_registry, flags, reference
-from llmcli.cli.command_registry import COMMANDS, CommandArea
+from llmcli.cli.command_registry import COMMANDS
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.parsing import help_text
 from llmcli.cli.parsing.parameters import OptionSection
 
@@ -22,7 +23,7 @@ def each_command():
     """Yield the words of every command and subcommand."""
     for command in COMMANDS:
         yield (command.name,)
-        if command.group:
+        if command.is_group:
             yield from ((command.name, name) for name in reference.subcommands(reference.load_parser(command.name)))
 
 

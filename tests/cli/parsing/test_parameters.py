@@ -93,7 +93,7 @@ def parse_with_typer(name, words):
 def test_a_usual_command_line_is_parsed_as_typer_parses_it(line):
     """Each parameter gets the same value, of the same type."""
     name, *words = line.split()
-    values = parse_words(find_command(name).load().parameters, words)
+    values = parse_words(find_command(name).load().declaration.parameters, words)
     expected = parse_with_typer(name, words)
     assert values == expected and {k: type(v) for k, v in values.items()} == {k: type(v) for k, v in expected.items()}
 
@@ -102,19 +102,19 @@ def test_a_usual_command_line_is_parsed_as_typer_parses_it(line):
 def test_anything_else_is_left_to_typer(line):
     """It is refused in Typer's words, or parsed by its rules."""
     name, *words = line.split()
-    assert parse_words(find_command(name).load().parameters, words) is None
+    assert parse_words(find_command(name).load().declaration.parameters, words) is None
 
 
 def test_an_error_of_a_callback_is_raised():
     """It has its own message."""
     with pytest.raises(UsageError):
-        parse_words(find_command("ask").load().parameters, ["hi", "-o", ""])
+        parse_words(find_command("ask").load().declaration.parameters, ["hi", "-o", ""])
 
 
 @pytest.mark.parametrize("name", [each.name for each in COMMANDS if each.runs_model])
 def test_every_verb_declares_what_the_parser_knows(name):
     """A verb with one of Typer's own declarations would pay for Typer at each start."""
-    parameters = find_command(name).load().parameters
+    parameters = find_command(name).load().declaration.parameters
     required = {
         "check": ["--against", "x"],
         "classify": ["--labels", "a"],
@@ -135,4 +135,4 @@ def test_an_option_declared_with_typer_is_left_to_typer():
         """Shout."""
         return int(loud)
 
-    assert parse_words(shout.parameters, []) is None
+    assert parse_words(shout.declaration.parameters, []) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from declared_commands import DECLARED, has_option
 
-from llmcli.cli.command_registry import COMMANDS
 from llmcli.cli.parsing.parameters import REQUIRED, parse_words
 from llmcli.cli.provenance.command_parameters import (
     describe_parameters,
@@ -19,14 +19,7 @@ from llmcli.provenance.digest_key import DigestKey
 
 KEY = DigestKey(bytes(32))
 CANARY = "a canary"
-GROUPS = {command.name: command.load().registered_commands for command in COMMANDS if command.group}
-LOADED = {command.name: command.load() for command in COMMANDS if not command.group}
-LOADED |= {f"{group} {each.name}": each.callback for group, commands in GROUPS.items() for each in commands}
-VERBS = {
-    name: loaded.parameters
-    for name, loaded in LOADED.items()
-    if any(parameter.name == "provenance" for parameter in loaded.parameters)
-}
+VERBS = {name: declared.parameters for name, declared in DECLARED.items() if has_option(name, "provenance")}
 NAMES = {
     "against", "answer", "backend", "calibrate", "calibration", "column", "delimiter", "draft", "evaluate",
     "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",

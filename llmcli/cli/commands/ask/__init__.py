@@ -11,6 +11,7 @@ from llmcli.cli.options import ContinueOption, FileOption, SessionOption, System
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.errors import UsageError
+from llmcli.machine_needs import QUESTION
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ PromptOption = Annotated[
       llm ask --continue "Only one of them."
     """,
     flags=RecordFlags,
+    model_task="chat",
+    overflow_advice='give the long text as a document (llm ask -f FILE "QUESTION")',
+    needs=QUESTION,
+    also="Indexes: llm index.",
 )
 def ask(
     ctx: CommandContext,

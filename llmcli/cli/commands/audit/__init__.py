@@ -8,18 +8,24 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask import PromptOption
 from llmcli.cli.commands.filter import AlternativesOption, ConjunctsOption, ExcludedOption
 from llmcli.cli.commands.sentiment import TextUnit
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
 from llmcli.cli.labels.scoring_flags import FilterFlags, ScoringFlags
-from llmcli.cli.options import GENERAL_OPTIONS, FileOption, FilesArgument, SystemOption, VariablesOption, command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import (
+    GENERAL_OPTIONS,
+    FileOption,
+    FilesArgument,
+    SystemOption,
+    VariablesOption,
+    Writes,
+    command,
+)
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.machine_needs import LABELS, QUESTION
 
-_JOB_OPTIONS = (
-    *("output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "dedupe", "shard", "shard_by"),
-    *("draft", "mark"),
-)
-"""Options about the rows and texts of an output, which an audit does not have."""
-_OTHER_REPORTS = (*_JOB_OPTIONS, "summary", "evaluate", "plot")
+_OWN_REPORTS = ("summary", "evaluate", "plot")
+"""Options about other reports than that of an audit."""
 
 SwapOption = Annotated[
     str,
@@ -47,7 +53,10 @@ PlotOption = Annotated[
 
 
 @command(
-    without=_OTHER_REPORTS,
+    without=_OWN_REPORTS,
+    needs=LABELS,
+    writes=Writes.SCORES,
+    has_rows=False,
     examples="""
       llm audit show templates | llm audit sentiment --swap names
       llm audit sentiment --swap pronouns applicants.txt --report audit.md
@@ -77,7 +86,10 @@ def sentiment(
 
 
 @command(
-    without=_OTHER_REPORTS,
+    without=_OWN_REPORTS,
+    needs=LABELS,
+    writes=Writes.SCORES,
+    has_rows=False,
     examples="""
       llm audit classify --labels yes,no --swap names applicants.txt
       llm audit classify --labels yes,no --swap @names.yaml applicants.csv --fail-above 0.05
@@ -110,7 +122,10 @@ def classify(
 
 
 @command(
-    without=_OTHER_REPORTS,
+    without=_OWN_REPORTS,
+    needs=LABELS,
+    writes=Writes.SCORES,
+    has_rows=False,
     examples="""
       llm audit filter "the person can be trusted" --swap names applicants.txt
       llm audit filter "it is urgent" --swap @names.yaml applicants.txt --plot audit.svg
@@ -144,7 +159,9 @@ def filter(  # noqa: A001 (the command's name)
 
 
 @command(
-    without=_JOB_OPTIONS,
+    without=("mark",),
+    needs=QUESTION,
+    has_rows=False,
     examples="""
       llm audit show templates | llm audit ask "What should happen next?" --swap names --temperature 0
       llm audit ask "Should we answer?" -f applicants.txt --swap names --fail-above 0.1
@@ -213,7 +230,7 @@ def show(
     return 0
 
 
-audit = build_group(
+audit = CommandGroup(
     "Check whether labels and answers change with the people in a text.",
     {
         "sentiment": sentiment,
@@ -223,4 +240,6 @@ audit = build_group(
         "list": show_list,
         "show": show,
     },
+    area=CommandArea.RECORDS,
+    listed=False,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
@@ -117,6 +118,9 @@ def _remove_states(ctx: CommandContext, store: CalibrationStore, name: str) -> N
         remove_states(ctx.runtime.paths.label_states, store.load(name).identity)
 
 
-calibrations = build_group(
-    "List, show and remove calibrations of classify, sentiment and filter.", {"list": show_list, "show": show, "rm": rm}
+calibrations = CommandGroup(
+    "List, show and remove calibrations of classify, sentiment and filter.",
+    {"list": show_list, "show": show, "rm": rm},
+    area=CommandArea.RECORDS,
+    listed=False,
 )

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import ALL_OPTIONS, ContinueOption, FileOption, SessionOption, SystemOption, command
+from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
+from llmcli.machine_needs import CHAT
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.types import Priority
 
 
 @command(
-    *(name for name in ALL_OPTIONS if name not in {"output", "provenance", "mark"}),
+    without=("output", "provenance", "mark"),
     examples="""
       llm chat
       llm chat --system "Answer in French."
@@ -23,6 +24,9 @@ from llmcli.types import Priority
       llm chat -p tutor -f garden.md --deck deck.jsonl
       printf '%s\\n' "Hello." "What did I say?" | llm chat
     """,
+    model_task="chat",
+    needs=CHAT,
+    also="Saved chats: llm sessions.",
 )
 def chat(
     ctx: CommandContext,

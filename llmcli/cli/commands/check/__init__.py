@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import command
+from llmcli.cli.options import Writes, command
 from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.machine_needs import READING
 
 
 @command(
     without=("seed",),
-    writes_text=False,
     examples="""
       llm check answer.md --against report.txt
       llm check answer.md --against docs notes.txt
@@ -20,6 +20,10 @@ from llmcli.cli.parsing.parameters import Argument, Option
       llm check --json answer.md --against notes.txt
       llm check --dry-run answer.md --against docs
     """,
+    model_task="classify",
+    needs=READING,
+    also="Runs: llm verify.",
+    writes=Writes.SCORES,
 )
 def check(
     ctx: CommandContext,

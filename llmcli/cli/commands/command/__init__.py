@@ -14,6 +14,7 @@ from llmcli.cli.input.text_values import join_words
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.errors import UsageError
+from llmcli.machine_needs import WRITING
 from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ _SYSTEM_NAMES = {"Darwin": "macOS"}
 
 
 @options.command(
-    without=("stop", "mark"),
+    without=("mark",),
     examples="""
       llm command files larger than 1 GB changed this week
       llm command --shell fish "rename all .jpeg files to .jpg"
       llm command --json "free space on this disk" | jq -r .explanation
       llm completion bash --bind '\\C-g' >> ~/.bashrc
     """,
+    model_task="chat",
+    needs=WRITING,
+    listed=False,
 )
 def command(
     ctx: CommandContext,

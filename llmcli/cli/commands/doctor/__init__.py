@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize, wrapping
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.fast_dataclass import asdict
@@ -24,6 +25,7 @@ _NARROW_INDENT_COLUMNS = 2
     *GENERAL_OPTIONS,
     tolerant=True,
     examples="llm doctor\nllm doctor --network\nllm doctor --json | jq -c 'select(.state != \"ok\")'",
+    area=CommandArea.HOUSEKEEPING,
 )
 def doctor(
     ctx: CommandContext,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.machine_needs import READING
 from llmcli.tasks.embed import Pooling
 
 
 @command(
-    without=("reasoning",),
-    writes_text=False,
     examples="""
       llm embed notes.txt
       llm embed --column text tickets.csv -o tickets.jsonl
@@ -22,6 +22,11 @@ from llmcli.tasks.embed import Pooling
       echo "The bicycle workshop is closed." | llm embed --pooling last
     """,
     flags=RecordFlags,
+    model_task="classify",
+    needs=READING,
+    area=CommandArea.RECORDS,
+    listed=False,
+    writes=Writes.VECTORS,
 )
 def embed(
     ctx: CommandContext,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import UsageError
@@ -185,7 +186,7 @@ def check(ctx: CommandContext, name: OptionalNameArgument = None) -> int:
     return 0
 
 
-engine = build_group(
+engine = CommandGroup(
     "List, install, choose and check the builds of llama.cpp, which runs models.",
     {
         name: reject_empty_values(function, "Try: llm engine list")
@@ -197,4 +198,6 @@ engine = build_group(
             "check": check,
         }.items()
     },
+    area=CommandArea.MODELS,
+    listed=False,
 )

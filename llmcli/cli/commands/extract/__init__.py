@@ -10,6 +10,7 @@ from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
+from llmcli.machine_needs import WRITING
 
 
 class ValueFormat(StrEnum):
@@ -37,6 +38,9 @@ _OTHERS = frozenset({"mark", "format", "output_format"})
       llm extract --column message --schema 'amount (number), day (date)' messages.csv -o found.csv
     """,
     flags=RecordFlags,
+    model_task="summarize",
+    overflow_advice="give fewer or shorter --examples, or a smaller --schema",
+    needs=WRITING,
 )
 def extract(
     ctx: CommandContext,

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import FilterFlags
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.machine_needs import LABELS
 
 ConjunctsOption = Annotated[
     list[str] | None, Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
@@ -21,7 +23,6 @@ ExcludedOption = Annotated[
 
 
 @command(
-    writes_text=False,
     examples="""
       llm filter "it is about money" tickets.txt
       llm filter "the customer wants a refund" tickets.csv --column text
@@ -32,6 +33,11 @@ ExcludedOption = Annotated[
       llm filter "it is about money" --calibrate money.csv --calibration money
     """,
     flags=FilterFlags,
+    model_task="classify",
+    needs=LABELS,
+    area=CommandArea.RECORDS,
+    also="Bias: llm audit.",
+    writes=Writes.SCORES,
 )
 def filter(  # noqa: A001 (the command's name)
     ctx: CommandContext,

@@ -15,6 +15,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import UsageError
+from llmcli.machine_needs import WRITING
 
 
 @command(
@@ -32,6 +33,8 @@ from llmcli.errors import UsageError
       llm generate report -o report.md --revise Costs "Shorter, with the figures of 2024"
     """,
     flags=RecordFlags,
+    model_task="chat",
+    needs=WRITING,
 )
 def generate(
     ctx: CommandContext,

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
 
@@ -26,6 +27,8 @@ _PREVIEW_COLUMNS = 100
       llm help vllm
       llm help scripting | llm ask "How do I write a loop?"
     """,
+    area=CommandArea.HOUSEKEEPING,
+    listed=False,
 )
 def help(  # noqa: A001 (the command's name)
     ctx: CommandContext,

@@ -65,7 +65,7 @@ def unknown_topic(words: Sequence[str]) -> UsageError:
     name = " ".join(words)
     group = command_registry.find_command(words[0])
     commands = [each.name for each in command_registry.COMMANDS]
-    if group is not None and group.group:
+    if group is not None and group.is_group:
         commands = [f"{group.name} {each.name}" for each in group.load().registered_commands if not each.hidden]
     known = [*commands, *(topic.name for topic in help_topics.list_topics()), "topics"]
     similar = difflib.get_close_matches(name, known, n=3)

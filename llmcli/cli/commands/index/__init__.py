@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
@@ -100,7 +100,8 @@ def search(
     return code
 
 
-index = build_group(
+index = CommandGroup(
     "Index directories of documents, for llm ask and for search.",
     {"add": add, "list": show_list, "search": search, "rm": rm},
+    listed=False,
 )

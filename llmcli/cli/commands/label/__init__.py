@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import Writes, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
-
-_WITHOUT = (
-    *("output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "shard", "shard_by"),
-    *("limit", "sample", "dedupe", "provenance"),
-)
+from llmcli.machine_needs import LABELS
 
 
 @command(
-    without=_WITHOUT,
-    writes_text=False,
+    without=("limit", "sample", "provenance"),
     examples="""
       llm label --labels billing,bug,praise tickets.csv --column text
       llm label --labels good,bad reviews.jsonl --calibration reviews
     """,
     flags=RecordFlags,
+    model_task="classify",
+    needs=LABELS,
+    area=CommandArea.RECORDS,
+    also="Results: llm calibrations.",
+    writes=Writes.SCORES,
+    has_rows=False,
 )
 def label(
     ctx: CommandContext,

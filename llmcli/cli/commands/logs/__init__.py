@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.groups import build_group
-from llmcli.cli.options import ALL_OPTIONS, GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, UsageError
+from llmcli.machine_needs import WRITING
 from llmcli.settings import DATA_DIR_VARIABLE
 from llmcli.store.answer_log import AnswerLog, LoggedAnswer
 
@@ -159,7 +161,8 @@ def _parse_age(text: str) -> float:
 
 
 @command(
-    *(name for name in ALL_OPTIONS if name not in {"max_cost", "provenance", "mark"}),
+    without=("max_cost", "provenance", "mark"),
+    needs=WRITING,
     examples="llm logs repeat 2\nllm logs repeat 2 --temperature 0\nllm logs repeat 2 --seed 7 --json",
 )
 def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
@@ -176,7 +179,9 @@ def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     return repeat_answer(ctx, entry)
 
 
-logs = build_group(
+logs = CommandGroup(
     "List, show, search, export, repeat and remove kept answers.",
     {"list": show_list, "show": show, "search": search, "export": export, "rm": rm, "repeat": repeat},
+    area=CommandArea.HOUSEKEEPING,
+    listed=False,
 )

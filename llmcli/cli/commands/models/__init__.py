@@ -8,7 +8,8 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
 from llmcli.cli.commands.models.quantize_command import quantize
 from llmcli.cli.commands.models.search_commands import recommend, search
-from llmcli.cli.groups import build_group
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import ModelNotDownloaded
@@ -188,7 +189,7 @@ def tune(
     return tuning_view.tune_model(ctx, name, plot, everything=everything)
 
 
-models = build_group(
+models = CommandGroup(
     "Find, download, list and remove models.",
     {
         name: reject_empty_values(function)
@@ -208,4 +209,6 @@ models = build_group(
             "quantize": quantize,
         }.items()
     },
+    area=CommandArea.MODELS,
+    also="The engine: llm engine.",
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.parsing.parameters import Option
+from llmcli.machine_needs import READING
 
 
 @command(
     without=("seed",),
-    writes_text=False,
     examples="""
       llm proofread letter.txt
       llm proofread --top 10 report.pdf
@@ -19,6 +19,11 @@ from llmcli.cli.parsing.parameters import Option
       llm proofread --json letter.txt
       llm proofread --sarif docs/*.md -o proofread.sarif
     """,
+    model_task="chat",
+    needs=READING,
+    overflow_advice="",
+    listed=False,
+    writes=Writes.SCORES,
 )
 def proofread(
     ctx: CommandContext,

@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import shared_options
-from llmcli.cli.groups import build_group
-from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.groups import CommandGroup
+from llmcli.cli.options import GENERAL_OPTIONS, Writes, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
+from llmcli.machine_needs import READING
 from llmcli.tasks.quiz.card import CardKind, Level
-
-_OF_OTHER_VERBS = frozenset(
-    ("output", "max_tokens", "temperature", "seed", "draft", "reasoning", "stop_repetition", "provenance", "mark")
-)
-_MODEL_OPTIONS = tuple(option.name for option in shared_options() if option.name not in _OF_OTHER_VERBS)
 
 DeckArgument = Annotated[str, Argument(metavar="DECK", help="A deck of llm quiz make.")]
 StateOption = Annotated[
@@ -29,9 +24,9 @@ KindOption = Annotated[
 
 
 @command(
-    *_MODEL_OPTIONS,
-    "output",
-    "provenance",
+    without=("seed",),
+    needs=READING,
+    writes=Writes.SCORES,
     examples="""
       llm quiz make garden.md -o garden.jsonl
       llm quiz make garden.md docs --kind cloze --kind choice -o both.jsonl
@@ -61,7 +56,9 @@ def make(
 
 
 @command(
-    *_MODEL_OPTIONS,
+    without=("seed", "output", "provenance"),
+    needs=READING,
+    writes=Writes.SCORES,
     examples="""
       llm quiz run garden.jsonl
       llm quiz run garden.jsonl -n 10 --new 5
@@ -152,7 +149,7 @@ def import_(
     return import_table(ctx, file)
 
 
-quiz = build_group(
+quiz = CommandGroup(
     "Make questions about your own documents, and learn by them.",
     {"make": make, "run": run, "stats": stats, "export": export, "import": import_, "rm": rm},
 )

@@ -5,23 +5,26 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import Writes, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
 
 
 @command(
-    without=(
-        "column", "template", "format", "delimiter", "output_format", "overwrite", "sample", "dedupe",
-        "temperature", "seed", "max_tokens", "stop_repetition", "reasoning", "draft", "mark",
-    ),
+    without=("column", "template", "format", "delimiter", "output_format", "overwrite", "sample", "dedupe", "seed"),
     examples="""
       llm run-batch -i requests.jsonl -o answers.jsonl
       llm run-batch -i requests.jsonl -o answers.jsonl --resume
       llm run-batch -m qwen3-4b --served-model-name gpt-4o-mini -i requests.jsonl -o answers.jsonl
     """,
     flags=RecordFlags,
-)  # fmt: skip
+    model_task="chat",
+    overflow_advice="shorten the request",
+    area=CommandArea.RECORDS,
+    listed=False,
+    writes=Writes.RESPONSES,
+)
 def run_batch(
     ctx: CommandContext,
     input_file: Annotated[

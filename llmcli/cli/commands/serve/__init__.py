@@ -6,9 +6,11 @@ import functools
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
+from llmcli.machine_needs import SERVER
 
 _EXAMPLES = """
 llm serve
@@ -23,7 +25,18 @@ _reject_empty = functools.partial(reject_empty_values, advice="Try: llm serve --
 
 @_reject_empty
 @command(
-    "model", "lora", "draft", "ctx", "threads", "gpu_layers", "kv_type", "weights", *GENERAL_OPTIONS, examples=_EXAMPLES
+    "model",
+    "lora",
+    "draft",
+    "ctx",
+    "threads",
+    "gpu_layers",
+    "kv_type",
+    "weights",
+    *GENERAL_OPTIONS,
+    examples=_EXAMPLES,
+    needs=SERVER,
+    area=CommandArea.MODELS,
 )
 def serve(  # noqa: PLR0917 (options, all of them named)
     ctx: CommandContext,

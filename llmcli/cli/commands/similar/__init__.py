@@ -5,25 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.options import FilesArgument, Writes, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.machine_needs import READING
 
 
 @command(
-    without=(
-        "reasoning",
-        "output_format",
-        "on_error",
-        "overwrite",
-        "unordered",
-        "resume",
-        "retry_failed",
-        "dedupe",
-        "shard",
-        "shard_by",
-    ),
-    writes_text=False,
     examples="""
       llm similar "The app crashes" tickets.txt
       llm similar --top 3 "disk failing" errors.log
@@ -31,6 +20,12 @@ from llmcli.cli.records.record_flags import RecordFlags
       llm similar --json --column text refund tickets.csv
     """,
     flags=RecordFlags,
+    model_task="classify",
+    needs=READING,
+    area=CommandArea.RECORDS,
+    listed=False,
+    writes=Writes.VECTORS,
+    has_rows=False,
 )
 def similar(
     ctx: CommandContext,

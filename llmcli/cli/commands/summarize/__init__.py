@@ -9,6 +9,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
+from llmcli.machine_needs import SUMMARY
 
 
 class Style(StrEnum):
@@ -43,6 +44,9 @@ class Style(StrEnum):
       llm summarize --combine --column text tickets.csv
     """,
     flags=RecordFlags,
+    model_task="summarize",
+    overflow_advice="",
+    needs=SUMMARY,
 )
 def summarize(
     ctx: CommandContext,

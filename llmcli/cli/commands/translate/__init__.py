@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.machine_needs import TRANSLATION
 
 
 class Formality(StrEnum):
@@ -51,7 +51,7 @@ class CheckedDefect(StrEnum):
 
 
 @command(
-    *(option.name for option in shared_options(RecordFlags) if option.name != "format"),  # that of documents too
+    without=("format",),  # that of documents too
     examples="""
       llm translate --to fr notes.txt > notes.fr.txt
       llm translate --to de messages.po -o messages.de.po
@@ -67,6 +67,10 @@ class CheckedDefect(StrEnum):
       llm translate --to fr --column title articles.csv -o articles.fr.csv
     """,
     flags=RecordFlags,
+    model_task="translate",
+    overflow_advice="shorten --context or the glossary",
+    needs=TRANSLATION,
+    also="Its memory: llm tm.",
 )
 def translate(
     ctx: CommandContext,

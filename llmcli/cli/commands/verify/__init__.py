@@ -17,6 +17,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
       llm verify answer.txt --text "When does the workshop open?"
       llm verify summary.txt --repeat
     """,
+    listed=False,
 )
 def verify(
     ctx: CommandContext,

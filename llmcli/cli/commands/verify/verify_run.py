@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.command_registry import find_parameters
 from llmcli.cli.commands.verify.repeated_run import RepeatedRun
 from llmcli.cli.commands.verify.statement_checker import (
     GivenTexts,
@@ -18,6 +17,7 @@ from llmcli.cli.commands.verify.statement_checker import (
 )
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import STDIN
+from llmcli.cli.options import find_parameters
 from llmcli.cli.provenance.provenance_recorder import find_versions
 from llmcli.documents.reading.file_reader import read_stdin
 from llmcli.errors import BadDocument, LlmError, MissingError, UnavailableError, UsageError
