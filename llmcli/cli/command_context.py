@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llmcli import fast_dataclass
 from llmcli.cli.command_registry import command_path
 from llmcli.cli.console.console import Console
-from llmcli.cli.flags import Flags, GivesSetting, SharedOption, flag_settings, shared_options
+from llmcli.cli.flags import Flags, GivesSetting, SharedOption, Writes, flag_settings, shared_options
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 from llmcli.runtime.runtime import Runtime
@@ -40,11 +40,13 @@ class CommandContext:
         *,
         verb: str = "",
         needs: MachineNeeds = UNKNOWN_WORK,
+        writes: Writes = Writes.TEXT,
         tolerant: bool = False,
     ) -> None:
-        """``verb`` is the command's name; ``needs`` and ``tolerant`` are as in ``Runtime``."""
+        """``verb`` is the command's name, and what it ``writes``; ``needs`` and ``tolerant`` are as in ``Runtime``."""
         self.flags = flags
         self.verb = verb
+        self.writes = writes
         self.provenance: ProvenanceRecorder | None = None
         """Records what the output is made of, if that is wanted."""
         self.console = Console(environment, interrupt, as_json=flags.json, quiet=flags.quiet, verbose=flags.verbose)
@@ -144,6 +146,8 @@ class CommandContext:
             progress=self.console.status_line.enabled,
             shows_deltas=not self.console.as_json,
         )
+        if self.writes is not Writes.TEXT:  # the seed is that of --sample
+            changes["seed"] = None
         return fast_dataclass.replace(options, **changes)
 
     def _read_option(self, option: SharedOption) -> Any:

@@ -50,6 +50,20 @@ class Affects(StrEnum):
     """The rows of records in the output."""
 
 
+class Writes(StrEnum):
+    """What a command makes of its input."""
+
+    TEXT = "text"
+    """A text of the model, which options of answers shape."""
+    SCORES = "scores"
+    """Labels, probabilities or places, by the model's scores."""
+    VECTORS = "vectors"
+    RESPONSES = "responses"
+    """Answers to requests, each of which has its own options."""
+    COUNTS = "counts"
+    """What is known without an evaluation."""
+
+
 @frozen
 class Flags:
     """The recurring options as typed; None where not given."""

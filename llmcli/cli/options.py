@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.command_registry import find_command
-from llmcli.cli.flags import Affects, Flags, SharedOption, shared_options
+from llmcli.cli.flags import Affects, Flags, SharedOption, Writes, shared_options
 from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
@@ -95,20 +94,6 @@ def refuse_overwriting(parameters: Sequence[CommandParameter], values: Mapping[s
     roles = {each.name: "the output" if each.name == "output" else label_of(each) for each in replaced}
     reads = [("an input", name) for name in find_named_files(parameters, values)]
     check_distinct(reads, [(roles[name], values[name]) for name in roles])
-
-
-class Writes(StrEnum):
-    """What a command makes of its input."""
-
-    TEXT = "text"
-    """A text of the model, which options of answers shape."""
-    SCORES = "scores"
-    """Labels, probabilities or places, by the model's scores."""
-    VECTORS = "vectors"
-    RESPONSES = "responses"
-    """Answers to requests, each of which has its own options."""
-    COUNTS = "counts"
-    """What is known without an evaluation."""
 
 
 class command:  # noqa: N801 (a decorator)
@@ -194,6 +179,7 @@ class command:  # noqa: N801 (a decorator)
             interrupt,
             verb=invocation.info_name,
             needs=self.needs,
+            writes=self.writes,
             tolerant=self._tolerant,
         )
         with context as ctx:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import Writes
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import format_source_name
-from llmcli.cli.options import FilesArgument, Writes, command
+from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.types import Result, TaskEvent

@@ -150,6 +150,7 @@ class RecordFlags(Flags):
     dedupe: Annotated[
         bool,
         Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),
+        Affects.EVALUATION,
         Affects.ROWS,
     ] = False
     shard: Annotated[

@@ -185,7 +185,7 @@ class _RecordRun:
             "delimiter": flags.delimiter,
             "limit": self._selection.limit,
             "sample": self._selection.sample,
-            "sample seed": self._selection.seed,
+            "sample seed": 0 if self._selection.sample is None else self._selection.seed,
             "--on-error": str(flags.on_error),
             "--json": self._ctx.console.as_json,
             "--unordered": flags.unordered,
@@ -196,15 +196,21 @@ class _RecordRun:
 
 
 def generation_manifest(ctx: CommandContext, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
-    """Return the part of a manifest that the command, the model, its weights and the options of answers contribute."""
-    settings = asdict(generation)
+    """Return the part of a manifest that the command, the model, its weights and the options of answers contribute.
+
+    What has its default is None, which is the same as no entry.
+    """
+    answers = asdict(generation)
     for name in ("deadline", "progress", "priority", "stop_condition", "shows_deltas"):  # they do not change results
-        del settings[name]
+        del answers[name]
+    runtime, settings = ctx.runtime, ctx.runtime.settings
     return {
         "verb": ctx.verb,
         "model": model_id,
-        "weights": ctx.runtime.weights,
-        **{name.replace("_", " "): value for name, value in settings.items()},
+        "weights": runtime.weights,
+        "--deterministic": settings["deterministic"] or None,
+        "--redact": settings["redact"] if runtime.is_remote and settings["redact"] != "auto" else None,
+        **{name.replace("_", " "): value for name, value in answers.items()},
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import Writes, command
+from llmcli.cli.flags import Writes
+from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.machine_needs import READING
 

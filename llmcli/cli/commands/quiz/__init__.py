@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import Writes
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.options import GENERAL_OPTIONS, Writes, YesOption, command
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 from llmcli.machine_needs import READING

@@ -274,12 +274,17 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
     from llmcli.tasks.translate.translate_records import TranslateVerb, translated_columns
 
     _refuse_document_options(options)
-    ctx.flags = replace(record_flags(ctx), format=options.format_name)
+    flags = record_flags(ctx)
+    if flags.column and flags.template is not None:
+        raise UsageError(
+            "--template makes a text of several columns, --column translates each", detail="Give one of them."
+        )
+    ctx.flags = replace(flags, format=options.format_name)
     builder = SpecBuilder(ctx, replace(options, format_name=None))
     builder.validate()
     source = None if options.source_language is None else parse_language(options.source_language)
     translators = [builder.build_translator(parse_language(name)) for name in options.target_languages]
-    columns = translated_columns(record_flags(ctx).column or (), translators)
+    columns = translated_columns(flags.column or (), translators)
     with ExitStack() as stack:
         memory = memory_for_job(ctx, options.memory_file, read_only=False) if options.uses_memory else None
         if memory is not None:
