@@ -65,6 +65,7 @@ RECORDS = {
 }
 TEXT = ["--column", "text"]
 SCENES = {
+    ("filter", "no_prior"): ([*WHOLE["filter"], "--json"], ["--no-prior"]),
     **{(name, "calibrate"): (WHOLE[name], ["--calibrate", "held.csv"]) for name in ("filter", "audit filter")},
     **{
         (name, "evaluate"): ([word for word in WHOLE[name] if word != "lines.txt"], ["--eval", file])
@@ -72,6 +73,8 @@ SCENES = {
     },
 }
 """Command lines for options that show nothing in the usual one, and the options."""
+UNSHOWN = {(name, "threshold") for name in ("proofread", "audit sentiment", "audit classify", "audit filter")}
+"""Nothing looks wrong, and the label is the same for all people."""
 PLAIN = {
     "output": ["-o", "out.txt"],
     "json": ["--json"],
@@ -167,7 +170,7 @@ def test_each_shared_option_has_a_scene():
 @pytest.mark.parametrize("option", PLAIN)
 def test_each_option_of_a_command_has_an_effect(outcome, option):
     """On what the model is asked, or on what is printed or written."""
-    names = [name for name in WHOLE if has_option(name, option) and (name, option) != ("proofread", "threshold")]
+    names = [name for name in WHOLE if has_option(name, option) and (name, option) not in UNSHOWN]
     assert names
     for name in names:
         argv, words = SCENES.get((name, option), (WHOLE[name], PLAIN[option]))
@@ -194,7 +197,7 @@ JOBS = {
     for name, argv in RECORDS.items()
     if has_option(name, "resume") and name not in {"run-batch", "tokens"}
 }
-JOBS["filter"] += ["--on-error", "keep"]
+JOBS["filter"] += ["--on-error", "keep", "--json"]
 OF_JOBS = {
     "temperature": ["--temperature", "0.3"],
     "seed": ["--seed", "7"],
