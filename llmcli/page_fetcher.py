@@ -31,7 +31,8 @@ from llmcli.network.failures import (
     network_errors,
 )
 from llmcli.network.proxies import find_proxy
-from llmcli.network.retry_policy import RetryCounter, RetryPolicy, is_temporary_status, parse_retry_after
+from llmcli.network.retry_policy import RetryCounter, RetryPolicy, parse_retry_after
+from llmcli.network.statuses import is_denied_status, is_missing_status, is_temporary_status
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:=&?~#+!$,;'@()*[]|-._"
@@ -155,8 +156,6 @@ MAX_REDIRECTS = 5
 _SILENCE_TIMEOUT_S = 20.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK = 200
-_MISSING = frozenset({404, 410})
-_DENIED = frozenset({401, 402, 403, 407, 451})
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _ANY_ZLIB = 32 + zlib.MAX_WBITS
 """The header of gzip or of zlib."""
@@ -188,21 +187,29 @@ class PageFetcher:
         self._environ = environ
         self._allows_private = allows_private
         self._timeout = timeout
+        self._call = CancelToken()
         self._retry_policy = retry_policy or RETRY_POLICY
 
     def fetch(self, name: str) -> FetchedPage:
         """Return the page at a web address.
 
-        Raises ``UsageError`` (no web address), ``AccessDenied``, ``MissingError``, ``PageUnavailable`` (no connection, 5xx, the time limit), ``UntrustedPage``, ``RemoteError`` and ``BadDocument`` (too large).
+        Raises ``UsageError`` (no web address), ``AccessDenied``, ``MissingError``, ``PageUnavailable`` (no connection,
+        5xx, the time limit), ``UntrustedPage``, ``RemoteError``, ``BadDocument`` (too large) and ``Cancelled``.
         """
         address = parse_web_address(name)
-        call = CancelToken(time.monotonic() + self._timeout)
+        self._call.deadline = time.monotonic() + self._timeout
         for _ in range(MAX_REDIRECTS + 1):
-            found = self._send(_PageRequest(name, address, call, self._environ, allows_private=self._allows_private))
+            found = self._send(
+                _PageRequest(name, address, self._call, self._environ, allows_private=self._allows_private)
+            )
             if isinstance(found, FetchedPage):
                 return found
             address = found
         raise RemoteError(name, detail=f"more than {MAX_REDIRECTS} redirects")
+
+    def cancel(self) -> None:
+        """End a fetch that runs in another thread, which then raises ``Cancelled``."""
+        self._call.cancel()
 
     def _send(self, request: _PageRequest) -> FetchedPage | WebAddress:
         """Send a request, again after a failure that may pass, unless the pause would exceed the time for the page."""
@@ -323,7 +330,7 @@ class _PageRequest:
         """Return the error for a status; ``fields`` of the header have lower-case names."""
         where = "" if self._address.url == self._name else f" of {self._address.url}"
         detail = f"HTTP status {status}{where}"
-        if status in _MISSING:
+        if is_missing_status(status):
             return MissingError(
                 self._name,
                 kind="page",
@@ -332,7 +339,7 @@ class _PageRequest:
                 advice="Check the address.",
                 type_name="PageMissing",
             )
-        if status in _DENIED:
+        if is_denied_status(status):
             return AccessDenied(
                 self._name,
                 detail=detail,

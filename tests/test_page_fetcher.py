@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fake_proxy import FakeProxy, reply_lines
@@ -14,6 +15,7 @@ from page_server import Page, PageServer
 from llmcli import page_fetcher
 from llmcli.errors import AccessDenied, BadDocument, MissingError, RemoteError, Unauthorized
 from llmcli.errors.network_errors import PageUnavailable, UntrustedPage
+from llmcli.network.cancellation import Cancelled
 from llmcli.network.retry_policy import RetryPolicy
 from llmcli.page_fetcher import PageFetcher
 
@@ -206,3 +208,15 @@ def test_a_proxy_gets_the_name(pages):
         assert proxy.heads and "known.invalid" in proxy.heads[0]
     finally:
         proxy.close()
+
+
+def test_a_fetch_can_be_cancelled(pages):
+    """By another thread, so that a chat that was interrupted keeps no connection."""
+    pages.pages["/"] = Page(b"the beginning", stalls=True, fields={"Content-Length": "1000"})
+    fetcher = PageFetcher({}, allows_private=True)
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(fetcher.fetch, f"{pages.url}/")
+        with pytest.raises(TimeoutError):
+            fetching.result(0.1)
+        fetcher.cancel()
+        assert isinstance(fetching.exception(10), Cancelled)

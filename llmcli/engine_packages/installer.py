@@ -23,14 +23,15 @@ from typing import IO, TYPE_CHECKING
 from llmcli import __version__, engine_library
 from llmcli.engine_library import EngineLibrary
 from llmcli.engine_packages.package_table import EnginePackage
-from llmcli.errors import AccessDenied, RemoteError, TemporaryFailure
+from llmcli.errors import AccessDenied, MissingError, RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import ReadTimedOut, ServerUnreachable, UntrustedDownload
 from llmcli.files import private_files
 from llmcli.files.file_lock import hold_lock
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space
 from llmcli.models.files.paths import translate_write_errors
-from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
+from llmcli.network.retry_policy import parse_retry_after
+from llmcli.network.statuses import is_denied_status, is_missing_status, is_temporary_status
 from llmcli.network.transfers import DownloadAttempts, DownloadRetryPolicy, FirstItemTimeout, iterate_in_thread
 from llmcli.types import Progress
 
@@ -196,8 +197,17 @@ def _request(package: EnginePackage, registry: str, start: int, call: CancelToke
         if is_temporary_status(status):
             wait = parse_retry_after({name.lower(): value for name, value in response.headers.items()})
             raise TemporaryFailure(package.label, retry_after=wait, detail=f"{registry}: HTTP status {status}")
-        if status in {401, 403}:
+        if is_denied_status(status):
             raise AccessDenied(package.label, detail=f"{registry}: HTTP status {status}")
+        if is_missing_status(status):
+            raise MissingError(
+                package.label,
+                kind="package",
+                detail=f"{registry}: HTTP status {status}",
+                message="cannot download {subject}: {detail}",
+                advice="If npm_config_registry names a mirror, it may lack the package.",
+                type_name="PackageMissing",
+            )
         if status not in {_OK, _PARTIAL_CONTENT}:
             raise RemoteError(package.label, detail=f"{registry}: HTTP status {status}")
         if status == _OK:

@@ -16,7 +16,7 @@ from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized,
 from llmcli.fast_dataclass import frozen
 from llmcli.network.cancellation import Exchange
 from llmcli.network.proxies import Proxy
-from llmcli.network.retry_policy import is_temporary_status
+from llmcli.network.statuses import is_temporary_status
 
 _PROXY_FORBIDDEN = 403
 PROXY_AUTH_REQUIRED = 407

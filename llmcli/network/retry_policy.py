@@ -13,18 +13,9 @@ from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.fast_dataclass import frozen
 
-_TEMPORARY_STATUSES = frozenset({408, 409, 425, 429})
-_PERMANENT_SERVER_ERRORS = frozenset({501, 505})
-"""The server does not have the method, or the version of HTTP: it will not have them in a minute."""
-_SERVER_ERRORS = 500
 _RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
 _RANDOM = random.Random()  # noqa: S311 (spreads tries over time)
-
-
-def is_temporary_status(status: int) -> bool:
-    """Return whether a request with this HTTP status may succeed later (RFC 9110, section 15)."""
-    return status in _TEMPORARY_STATUSES or (status >= _SERVER_ERRORS and status not in _PERMANENT_SERVER_ERRORS)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:

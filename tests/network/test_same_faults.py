@@ -262,12 +262,17 @@ def test_a_long_pause_is_left_to_the_user(client, before, pauses):
     assert (error.exit_code, error.retry_after, proxy.num_connections, pauses) == (75, 3600, 1, [])
 
 
-@pytest.mark.parametrize("status", [400, 501])
+FINAL = {400: 76, 501: 76, 505: 76, 401: 77, 403: 77, 451: 77, 404: 66, 410: 66}
+"""Statuses that last, and the exit codes."""
+
+
+@pytest.mark.parametrize("status", FINAL)
 def test_a_final_status_is_not_retried(client, before, pauses, status):
-    """With 76."""
+    """It has the code of what it means; for the path of a server, 404 and 410 mean a wrong request."""
     proxy = before()
     proxy.usual = reply_status(status)
-    assert fails(client, proxy.url).exit_code == 76
+    is_request = isinstance(client, ModelServer) and FINAL[status] == 66
+    assert fails(client, proxy.url).exit_code == (76 if is_request else FINAL[status])
     assert (proxy.num_connections, pauses) == (1, [])
 
 

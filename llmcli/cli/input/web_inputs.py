@@ -43,7 +43,10 @@ def read_web_document(ctx: CommandContext, name: str) -> Document:
     allowed = ctx.runtime.settings["web.allow_private"]
     fetcher = PageFetcher(ctx.console.environment.environ, allows_private=allowed)
     with ctx.console.status_line.waiting(Phase.WORKING, ""):
-        page = run_interruptible(fetcher.fetch, name)
+        try:
+            page = run_interruptible(fetcher.fetch, name)
+        finally:
+            fetcher.cancel()
         note_input(
             ctx,
             "{0.scheme}://{0.hostname}".format(urlsplit(name)),

@@ -21,7 +21,8 @@ from llmcli.fast_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.transfer_rate import TransferMeter
-from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
+from llmcli.network.retry_policy import parse_retry_after
+from llmcli.network.statuses import is_denied_status, is_missing_status, is_temporary_status
 from llmcli.network.transfers import DownloadRetryPolicy, FirstItemTimeout, count_retries, iterate_in_thread
 
 if TYPE_CHECKING:
@@ -171,12 +172,12 @@ class HubClient:
         status, code = answer.status, answer.headers.get("x-error-code", "")
         said = answer.headers.get("x-error-message", "") or f"HTTP status {status}"
         owner_and_name = "/".join(subject.split("/")[:2])
-        if status == 404 or code == "RepoNotFound":  # noqa: PLR2004 (Not Found)
+        if is_missing_status(status) or code == "RepoNotFound":
             # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
             of_file = code in ("EntryNotFound", "RevisionNotFound") or (not code and subject.count("/") > 1)
             kind = "file" if of_file else "repository"
             return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
-        if status in (401, 403):
+        if is_denied_status(status):
             wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004 (Unauthorized)
             return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
         if is_temporary_status(status):

@@ -22,7 +22,8 @@ from llmcli.errors import (
 )
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.errors.network_errors import BadRequest, RateLimited
-from llmcli.network.retry_policy import is_temporary_status, parse_retry_after
+from llmcli.network.retry_policy import parse_retry_after
+from llmcli.network.statuses import is_denied_status, is_missing_status, is_temporary_status
 
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size|limit)|too long|maximum.{0,30}tokens", re.IGNORECASE)
 _MODEL = re.compile(r"\bmodels?\b", re.IGNORECASE)
@@ -111,12 +112,12 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     by_code = _map_code(server, key, "billing_error" if means_no_credit else code, said)
     if by_code is not None:
         return by_code
-    if status in (401, 403):
+    if is_denied_status(status):
         return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if model and _is_unknown_model(status, code, message):
         return MissingError(model, kind="remote model", detail=said)
-    if status in (404, 501):  # 501: llama-server and llm serve without what the request needs
-        hint = f" at {server.base_url}; check the path of base_url" if status == 404 else ""  # noqa: PLR2004 (Not Found)
+    if is_missing_status(status) or status == 501:  # noqa: PLR2004 (llama-server and llm serve without what it needs)
+        hint = f" at {server.base_url}; check the path of base_url" if is_missing_status(status) else ""
         return RequestRejected(label, detail=said + hint)
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
