@@ -6,7 +6,10 @@ import json
 import struct
 
 import pytest
-from scripted import all_messages
+from scripted import Reply, all_messages
+
+from llmcli.errors import InternalError
+from llmcli.types import FinishReason
 
 SALES = "region,product,price\n" + "".join(f"{'North' if n % 3 else 'South'},p{n},{n % 40}\n" for n in range(60))
 LOG = "\n".join(f"Day {n}: pump {n} ran for {n % 7} hours and was then stopped for the night." for n in range(200))
@@ -64,15 +67,21 @@ RANGES = [
 
 
 def plan_and_run(llm, argv):
-    """Return what --dry-run shows, the run, and the tokens of its prompts."""
+    """Return what --dry-run shows, the requests of the run, and the tokens of their prompts."""
+    plan, requests, tokens, code = plan_and_run_with(llm, argv, respond)
+    assert code in {0, 1, 3}
+    return plan, requests, tokens
+
+
+def plan_and_run_with(llm, argv, answer):
+    """Return the same, and the exit code, with other answers."""
     options = {"context": int(argv[-1]), "env": {"LLMCLI_CTX": argv[-1]}} if "--ctx" in argv else {}
     argv = argv[:-2] if options else argv
-    dry = llm(*argv, "--dry-run", "--json", answer=respond, **options)
+    dry = llm(*argv, "--dry-run", "--json", answer=answer, **options)
     assert dry.code == 0 and dry.backend.requests == [], dry.err
-    run = llm(*argv, answer=respond, **options)
-    assert run.code in {0, 1, 3}, run.err
+    run = llm(*argv, answer=answer, **options)
     requests = run.backend.requests
-    return json.loads(dry.out), requests, sum(run.backend.count(requests)[0]) if requests else 0
+    return json.loads(dry.out), requests, sum(run.backend.count(requests)[0]) if requests else 0, run.code
 
 
 @pytest.mark.parametrize("argv", EXACT, ids=" ".join)
@@ -80,13 +89,53 @@ def test_the_run_does_what_was_planned(llm, folder, argv):
     """The model gets as many calls and tokens of prompts as the plan says; none if a template answers."""
     plan, requests, tokens = plan_and_run(llm, argv)
     assert (plan["calls"], plan["tokens"]) == (len(requests), tokens)
+    assert plan["min_calls"] <= len(requests) <= plan["max_calls"]
 
 
 @pytest.mark.parametrize("argv", RANGES, ids=" ".join)
 def test_the_run_is_within_the_planned_range(llm, folder, argv):
     """Where answers decide what is asked next, the plan says how many calls there are at least and at most."""
-    plan, requests, _ = plan_and_run(llm, argv)
-    assert plan["calls"] <= len(requests) <= plan["max_calls"]
+    plan, requests, tokens = plan_and_run(llm, argv)
+    assert plan["min_calls"] <= len(requests) <= plan["max_calls"]
+    assert plan["min_tokens"] <= tokens <= plan["max_tokens"]
+    assert plan["min_calls"] <= plan["calls"] <= plan["max_calls"]
+    assert plan["min_tokens"] <= plan["tokens"] <= plan["max_tokens"]
+
+
+ANSWERS = {
+    "empty": "",
+    "one word": "Pump",
+    "long": "The pump ran for hours and was stopped. " * 40,
+    "another": "I cannot help with that.",
+    "cut": Reply("The pump ran for hours and was " * 40, reason=FinishReason.LENGTH),
+    "values": '{"day": "Day 3"}',
+    "failing": InternalError(detail="boom"),
+}
+DECIDED = [
+    *RANGES,
+    ("summarize", "log.txt"),
+    ("summarize", "log.txt", "--ctx", "700"),
+    ("summarize", "log.txt", "--style", "bullets", "--words", "40", "--ctx", "700"),
+    ("summarize", "short.txt", "--words", "40"),
+    ("extract", "--schema", "day", "log.txt"),
+    ("extract", "--free", "--many", "--schema", "day", "log.txt", "--ctx", "700"),
+    ("generate", "report", "Pumps", "--words", "900", "-o", "report.md"),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("argv", DECIDED, ids=" ".join)
+def test_the_run_is_within_the_range_whatever_the_model_answers(llm, folder, argv, answer):
+    """A run that fails has at most so many calls and tokens."""
+
+    def say(request):
+        is_text = not request.candidates and (request.messages or request.prompt is None)
+        return ANSWERS[answer] if is_text else respond(request)
+
+    plan, requests, tokens, code = plan_and_run_with(llm, argv, say)
+    assert len(requests) <= plan["max_calls"] and tokens <= plan["max_tokens"]
+    if code == 0:
+        assert plan["min_calls"] <= len(requests) and plan["min_tokens"] <= tokens
 
 
 @pytest.mark.parametrize("argv", [("ask", "What is it?", "-f", "empty.csv"), ("ask", "--sql", "x?", "-f", "short.txt")])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import LlmError, PartialError
+from llmcli.fast_dataclass import asdict
 from llmcli.files.atomic_file import require_writable
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase
@@ -75,14 +76,14 @@ def write_estimate_rows(
 def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
     """Return the row; of one call also the seconds before its answer, which do not depend on the answer's length."""
     calls, evaluated = found.calls, found.prompt_tokens - found.reused_tokens
-    range_of_calls = {"max_calls": found.max_calls or calls} if ctx.console.as_json else {}
+    bounds = asdict(found.range) if ctx.console.as_json else {}
     return {
         "name": found.name,
         "method": found.method,
         "passages": found.passages,
         "calls": calls,
-        **range_of_calls,
         "tokens": found.prompt_tokens,
+        **bounds,
         "seconds": estimate_seconds(ctx, calls, evaluated, found.answer_tokens),
         "before_answer": estimate_seconds(ctx, calls, evaluated, 0) if calls == 1 else None,
     }

@@ -46,7 +46,7 @@ from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import ask_for_text, text_result
-from llmcli.tasks.runner.work_estimate import WorkEstimate
+from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange
 from llmcli.types import Priority, Progress, Request, Result, Timings
 
 MAX_CANDIDATES = 16
@@ -167,6 +167,19 @@ class DocumentQuestion:
     def expected_tokens(self) -> int:
         """About how long the answer is."""
         return self._reserved // 2
+
+    def work_range(self, calls: int, tokens: int, *, quoted: int) -> WorkRange:
+        """Return the range of work from so many calls and tokens on; ``quoted``: quotes that may be tried for.
+
+        No prompt has more tokens than the context.
+        """
+        most = calls + quoted * MAX_QUOTE_CALLS
+        return WorkRange(calls, most, tokens, tokens if not quoted else tokens + most * self._context)
+
+    def work_of_any_passages(self, base: int, vectors: int) -> WorkRange:
+        """Return the range of work where vectors find other passages; ``base``: the tokens of a prompt without any."""
+        most = vectors + MAX_CANDIDATES + 1 + 2 * MAX_PASSAGES * MAX_QUOTE_CALLS
+        return WorkRange(1, most, base, most * self._context)
 
     @property
     def _is_small(self) -> bool:
@@ -405,34 +418,45 @@ def estimate_question(
 
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work, and
     what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its
-    passage. Quotes of references and second attempts at a quote are in ``max_calls`` alone, since answers decide about
-    them; so are vectors of the question, which the search here goes without. Raises ``ContextOverflow`` for a question
-    that does not fit.
+    passage. Quotes of references and second attempts at a quote are in the range alone, since answers decide about
+    them; so is what vectors of the question find, which the search here goes without. Raises ``ContextOverflow`` for a
+    question that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)
     if whole is not None:
         request, passages = whole
         tokens = question.count([request])
-        texts, most = len(passages) or len(documents), 1 + len(passages) * MAX_QUOTE_CALLS
-        return WorkEstimate(name, "whole", texts, 1, tokens, question.expected_tokens, max_calls=most)
+        texts, work = len(passages) or len(documents), question.work_range(1, tokens, quoted=len(passages))
+        return WorkEstimate(name, "whole", texts, 1, tokens, question.expected_tokens, decided_by_answers=work)
     question.require_room(name_of_inputs(documents, indexed))
     pool, vectors = question.make_pool(documents, indexed), sum(each.has_vectors for each in indexed)
     found, by = question.find_candidates(pool)
     ranking = question.ranking_requests(found, by)
     best = prose_first(found)[:MAX_PASSAGES]
-    sizes = question.measure(best)
+    sizes, base = question.measure(best), question.count([question.passages_request([])])
     if not ranking:
         chosen = question.choose(best, sizes)
-        tokens, most = question.count([question.passages_request(chosen)]), 1 + len(chosen) * MAX_QUOTE_CALLS + vectors
-        return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens, max_calls=most)
+        tokens, quoted = question.count([question.passages_request(chosen)]), len(chosen)
+        work = (
+            question.work_range(1, tokens, quoted=quoted)
+            if not vectors
+            else question.work_of_any_passages(base, vectors)
+        )
+        return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens, decided_by_answers=work)
     excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED_TOKEN
-    tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
+    tokens = question.count([*ranking, *excerpts]) + base + quoted
     calls = len(ranking) + len(excerpts) + 1
     begun = (each.document_chars >= len(one.passage.text) for each, one in zip(excerpts, best, strict=True))
     reused = sum(size for size, again in zip(sizes, begun, strict=True) if again)
-    most = calls + (len(excerpts) + len(best)) * MAX_QUOTE_CALLS + vectors
-    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted, reused, most)
+    if vectors:
+        work = question.work_of_any_passages(base, vectors)
+    else:
+        few = sorted(question.count([each]) for each in question.excerpt_requests(found))[: len(best)]
+        least = question.count(ranking) + sum(few) + base
+        work = question.work_range(calls, least, quoted=2 * len(best))
+    answers = question.expected_tokens + quoted
+    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, answers, reused, work)
 
 
 RELEVANCE_PROMPT = "ask.relevance"

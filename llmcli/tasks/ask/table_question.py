@@ -21,7 +21,7 @@ from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests
 from llmcli.tasks.tables.question_templates import QuestionReading, TemplateQuery, read_question
 from llmcli.tasks.tables.schema_linking import TableVocabulary
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
@@ -141,7 +141,8 @@ def estimate_table_question(
     request = _query_request(prompts.get(SQL_PROMPT), question, tables, options, 0, _FIRST_ATTEMPT)
     calls, tokens = count_requests(backend, [request])
     most = MAX_ATTEMPTS + 2  # one of them finds nothing, and one is refused
-    return WorkEstimate(name, "sql", len(tables), calls, tokens, _STATEMENT_TOKENS, max_calls=most)
+    work = WorkRange(calls, most, tokens, tokens + (most - calls) * backend.info().context)
+    return WorkEstimate(name, "sql", len(tables), calls, tokens, _STATEMENT_TOKENS, decided_by_answers=work)
 
 
 def _query_request(

@@ -23,13 +23,13 @@ from llmcli.errors.model_errors import BadGrammar
 from llmcli.fast_dataclass import asdict, replace
 from llmcli.tasks.extract.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan
-from llmcli.tasks.extract.passage_extraction import PassageValues, extract_passage
+from llmcli.tasks.extract.passage_extraction import MAX_PASSAGE_CALLS, PassageValues, extract_passage
 from llmcli.tasks.extract.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extract.value_schema import SUBJECT, iter_leaves
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
-from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests
 from llmcli.types import PROBABILITY_DIGITS, ItemFailed, Result, TaskEvent
 
 MAX_PASSAGE_CHARACTERS = 12_000
@@ -228,7 +228,9 @@ def estimate_extraction(plan: ExtractionPlan, document: Document | StreamedFile)
     if not calls:
         raise EmptyInput(document.name)
     values = _VALUES_OF_ANY_SCHEMA if plan.node is None else sum(1 for _ in iter_leaves(plan.node))
-    return WorkEstimate(document.name, plan.method, calls, calls, tokens, calls * values * _TOKENS_OF_VALUE)
+    work = WorkRange(calls, MAX_PASSAGE_CALLS * calls, tokens, MAX_PASSAGE_CALLS * tokens)
+    answers = calls * values * _TOKENS_OF_VALUE
+    return WorkEstimate(document.name, plan.method, calls, calls, tokens, answers, decided_by_answers=work)
 
 
 def _values_missing(name: str, parts: Sequence[MissingPart], left_out: int) -> PartialError:

@@ -34,6 +34,9 @@ MAX_ATTEMPTS = 3
 MIN_DIVISIBLE_CHARACTERS = 200
 """A passage whose answer is too long is divided, unless it is shorter."""
 MAX_DIVISIONS = 4
+MAX_PASSAGE_CALLS = MAX_ATTEMPTS * (2 ** (MAX_DIVISIONS + 1) - 1) + 2
+"""For a passage that is divided down to the last part, on a server that refuses both constraints. No prompt is longer
+than that of the whole passage."""
 MAX_SALVAGE_TRIALS = 8
 CUT_MESSAGE = "the answer ended at a limit"
 _NUM_WITHOUT_GRAMMAR = 2

@@ -19,9 +19,12 @@ from llmcli.tasks.generate.citation_checks import find_unsupported
 from llmcli.tasks.generate.figures import describe_figure, find_figures, known_figures_of, missing_figures
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, Outline, OutlineSection
+from llmcli.tasks.generate.outline_making import MAX_OUTLINE_CALLS
 from llmcli.tasks.generate.section_writing import (
     FULL_SHARE,
     LENGTH_TOLERANCE,
+    MAX_EXTRA_REQUESTS,
+    MAX_PARAGRAPH_CALLS,
     PROMPT,
     LongTextPlan,
     SectionDraft,
@@ -48,7 +51,7 @@ from llmcli.tasks.runner.answer_replay import RecordedAnswer, ReplayBackend
 from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
 from llmcli.tasks.runner.task_run import TaskRun, run_task
-from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests
 from llmcli.tasks.summarize.summary_options import count_words
 from llmcli.types import Progress, Request, Result, TaskEvent
 
@@ -160,6 +163,7 @@ def estimate_long_text(
     _, tokens = count_requests(backend, firsts if outline is None else [outline, *firsts])
     following = requests.following(0, SectionDraft([SectionTurn("", "")], num_requests=1), 1, ())
     (added,), _ = backend.count([replace(following, messages=following.messages[-1:])])
+    most = MAX_PARAGRAPH_CALLS * (calls + MAX_EXTRA_REQUESTS * len(firsts)) + MAX_OUTLINE_CALLS
     return WorkEstimate(
         plan.outline.title,
         str(plan.kind),
@@ -168,6 +172,7 @@ def estimate_long_text(
         tokens + (calls - len(firsts)) * added,
         round(_TOKENS_PER_WORD * plan.words),
         _count_shared(backend, firsts),
+        WorkRange(len(firsts) + (outline is not None), most, tokens, most * backend.info().context),
     )
 
 
@@ -175,9 +180,10 @@ def estimate_outline(backend: Backend, request: Request, kind: LongKind, outline
     """Return the work of an outline alone; the backend only counts tokens. ``outline`` has the wanted shape."""
     calls, tokens = count_requests(backend, [request])
     words = sum(count_words(text) for text in outline.texts)
-    return WorkEstimate(
-        outline.title, str(kind), len(outline.written), calls, tokens, answer_tokens=round(_TOKENS_PER_WORD * words)
-    )
+    work = WorkRange(calls, MAX_OUTLINE_CALLS, tokens, MAX_OUTLINE_CALLS * tokens)
+    answers = round(_TOKENS_PER_WORD * words)
+    sections = len(outline.written)
+    return WorkEstimate(outline.title, str(kind), sections, calls, tokens, answers, decided_by_answers=work)
 
 
 def _count_shared(backend: Backend, requests: Sequence[Request]) -> int:

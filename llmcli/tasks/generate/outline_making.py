@@ -26,6 +26,8 @@ from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.types import Request, Result, TaskEvent
 
 PROMPT = "generate.outline"
+MAX_OUTLINE_CALLS = 4
+"""Two attempts, on a server that refuses a grammar."""
 _MAX_ATTEMPTS = 2
 _ENOUGH_SHARE = 0.7
 """Of the wanted sections that one answer must have: fewer, longer ones are worth more than the tokens of another

@@ -40,7 +40,10 @@ _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
 _MIN_MEASURED_WORDS = 100
 _MIN_TOKENS = 64
-_MAX_EXTRA_REQUESTS = 3
+MAX_EXTRA_REQUESTS = 3
+"""Beyond the points of a section, while it is too short."""
+MAX_PARAGRAPH_CALLS = 6
+"""For a paragraph: two attempts, on a server that refuses a grammar, after two that did not fit the context."""
 _MAX_OUTLINE_WORDS = 500
 """Of a longer outline, the requests have the titles alone: the points of hundreds of sections would fill the
 context."""
@@ -294,7 +297,7 @@ class SectionWriter:
             known = (sentence for paragraph in draft.paragraphs for sentence in split_sentences(paragraph))
             said = SentenceSet([*self._plan.outline.lines, *known])
         extra = 0
-        while draft.num_requests < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
+        while draft.num_requests < points or (extra < MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
             left = max(0, wanted - draft.words)
             if draft.num_requests >= points:
                 extra += 1

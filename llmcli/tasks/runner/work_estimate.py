@@ -13,13 +13,23 @@ _COUNTED_AT_ONCE = 256
 
 
 @frozen
+class WorkRange:
+    """The least and the most that answers of the model can lead to: calls, and the tokens of their prompts."""
+
+    min_calls: int
+    max_calls: int
+    min_tokens: int
+    max_tokens: int
+
+
+@frozen
 class WorkEstimate:
     """The work for one input. ``passages``: cuts of the input; ``calls``: requests to the model.
 
     ``prompt_tokens`` are those of all calls, also where several share a beginning that is evaluated once.
     ``answer_tokens``: about how many are generated. ``reused_tokens``: those of prompts that need no evaluation, since
-    an earlier call began with them. ``max_calls``: the most that answers of the model can lead to, if that is more than
-    ``calls``; tokens are those of ``calls``.
+    an earlier call began with them. ``decided_by_answers``: the range in which calls and prompt tokens are, if answers
+    of the model decide about some of them; None: they are exact.
     """
 
     name: str
@@ -29,7 +39,13 @@ class WorkEstimate:
     prompt_tokens: int
     answer_tokens: int = 0
     reused_tokens: int = 0
-    max_calls: int | None = None
+    decided_by_answers: WorkRange | None = None
+
+    @property
+    def range(self) -> WorkRange:
+        """The range in which calls and prompt tokens are."""
+        calls, tokens = self.calls, self.prompt_tokens
+        return self.decided_by_answers or WorkRange(calls, calls, tokens, tokens)
 
 
 def count_requests(backend: Backend, requests: Iterable[Request]) -> tuple[int, int]:
