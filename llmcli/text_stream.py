@@ -80,7 +80,8 @@ class ReasoningParser:
 class RepetitionThresholds:
     """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text.
 
-    ``line_chars``: characters after the third round of whole lines that vary, or of one that is numbered each time.
+    ``line_chars``: characters after the third round of whole lines that vary, or of one that is numbered each time or a
+    paragraph of its own.
     """
 
     equal_chars: int
@@ -162,7 +163,7 @@ class RepetitionGuard:
         if self._end.extra_chars >= thresholds.equal_chars or self._novelty.stale_chars >= thresholds.stale_chars:
             self.stopped, self._withheld = True, ""
             return _finish_line(self._last_shown, text[:period])
-        least = thresholds.line_chars if self._lines.is_varied else thresholds.equal_chars
+        least = thresholds.equal_chars if self._lines.may_be_wanted else thresholds.line_chars
         if self._lines.stale_chars >= least:
             self.stopped, self._withheld = True, ""
             return _finish_line(self._last_shown, text)
@@ -267,17 +268,18 @@ class _LineMeter:
     def __init__(self) -> None:
         self.stale_chars = 0.0
         self.suspect_chars = 0
-        self._is_suspect = self._is_numbered = False
+        self._is_suspect = self._is_numbered = self._is_paragraph = False
         self._line = ""
+        self._follows_blank = False
         self._earlier: deque[tuple[str, ...]] = deque()
         self._num_lines: Counter[tuple[str, ...]] = Counter()  # in ``_earlier``
         self._num_uses: Counter[str] = Counter()  # of a word, in ``_earlier``
         self._num_repeated: Counter[tuple[str, ...]] = Counter()  # since the last new line
 
     @property
-    def is_varied(self) -> bool:
-        """Whether the lines of the loop differ, at least in their numbers."""
-        return len(self._num_repeated) > 1 or self._is_numbered
+    def may_be_wanted(self) -> bool:
+        """Whether one line follows itself at once, as in a text that a user asks to have written ten times."""
+        return len(self._num_repeated) <= 1 and not self._is_numbered and not self._is_paragraph
 
     def add(self, piece: str) -> None:
         """Add a piece of the text."""
@@ -295,6 +297,7 @@ class _LineMeter:
 
     def _end_line(self, line: str) -> None:
         marker, words = _split_line(line)
+        follows_blank, self._follows_blank = self._follows_blank, not line.strip()
         if not words:
             return
         if len(line) >= _MAX_LINE_CHARS or self._has_new_word(words):
@@ -304,6 +307,7 @@ class _LineMeter:
         elif self._num_lines[words]:
             self._num_repeated[words] += 1
             self._is_numbered = _NUMBERED_MARKER.search(marker) is not None
+            self._is_paragraph = follows_blank
             worth = _NUMBERED_LINE_WORTH if self._is_numbered and len(self._num_repeated) > 1 else 1.0
             self.stale_chars += worth * len(line) * self._is_suspect
             self._is_suspect = self._num_repeated.total() >= 2 * len(self._num_repeated)
