@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from functools import cache
+from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.runner.answers import Answer
-from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens
+from llmcli.tasks.runner.answers import Answer, Reading, ask_until, repeat_with
+from llmcli.tasks.runner.constrained_answers import ask_constrained
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.runner.text_answers import ask_for_text, text_result
 from llmcli.types import Priority, Request, Result, TaskEvent
 
 COMMAND_PROMPT = "command"
 MAX_TOKENS = 400
+MAX_ATTEMPTS = 2
 MAX_COMMAND_CHARS = 400
 """Characters that the schema of the prompt allows: a command that has them all may lack its end."""
 
@@ -79,30 +81,30 @@ def write_command(
         max_tokens=max_answer_tokens(prompt, options, MAX_TOKENS),
         priority=Priority.INTERACTIVE,
     )
-    request = replace(request, schema=prompt.schema)
-    yield from run_task(backend, lambda run: _answer_command(run, request, options, shell))
+    yield from run_task(backend, lambda run: _answer_command(run, request, options, schema=prompt.schema, shell=shell))
 
 
-async def _answer_command(run: TaskRun, request: Request, options: GenerationOptions, shell: str) -> Result:
+async def _answer_command(
+    run: TaskRun, request: Request, options: GenerationOptions, *, schema: Mapping[str, Any] | None, shell: str
+) -> Result:
     """Return the command that a model answers with. Raises ``InvalidAnswer`` if two answers have none."""
-    try:
-        answer = await _ask_for_command(run, request, options)
-    except InvalidAnswer:
-        again = make_retry(request, options)
-        if again is None:
-            raise
-        answer = await _ask_for_command(run, again, options)
-    found = parse_command(answer.text)
+
+    def constrain(request: Request) -> Request:
+        return replace(request, schema=schema)
+
+    def ask_model(request: Request) -> Coroutine[Any, Any, Answer]:
+        return ask_for_text(run, request, options, shows_text=False)  # its reasoning is reported
+
+    async def ask(request: Request) -> Reading[tuple[Answer, ShellCommand | InvalidAnswer]]:
+        answer, _ = await ask_constrained(ask_model, request, [constrain])
+        try:
+            return Reading((answer, parse_command(answer.text)))
+        except InvalidAnswer as error:
+            return Reading((answer, error), error.detail)
+
+    *_, last = await ask_until(ask, request, repeat_with(options), attempts=MAX_ATTEMPTS)
+    answer, found = last.value
+    if isinstance(found, InvalidAnswer):
+        raise found
     fields = {"command": found.command, "explanation": found.explanation, "shell": shell}
     return replace(text_result(run, answer, options, prompt=COMMAND_PROMPT, fields=fields), text=found.command)
-
-
-async def _ask_for_command(run: TaskRun, request: Request, options: GenerationOptions) -> Answer:
-    """Return an answer with a command; its reasoning is reported. Raises ``InvalidAnswer`` and as ``ask_for_text``."""
-    try:
-        answer = await ask_for_text(run, request, options, shows_text=False)
-    except Unsupported:  # a server without schemas: the answer is checked below
-        free = replace(request, id=f"{request.id}.free", schema=None)
-        answer = await ask_for_text(run, free, options, shows_text=False)
-    parse_command(answer.text)
-    return answer

@@ -15,7 +15,7 @@ from llmcli.tasks.noun_phrases import PhrasePatterns, phrase_patterns
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.quotes.quote_grammar import chunks_terminal
 from llmcli.tasks.runner.answers import is_truncated
-from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
+from llmcli.tasks.runner.constrained_answers import ask_constrained
 from llmcli.tasks.runner.task_requests import make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.sentiment import SentimentSpec, SentimentTask
@@ -174,7 +174,7 @@ class AspectSentimentTask(SentimentTask):
         def constrain(request: Request) -> Request:
             return replace(request, grammar=aspect_grammar(text))
 
-        answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
+        answer, constraint = await ask_constrained(run.ask, request, [constrain])
         listed = parse_aspects(answer.text)
         patterns = phrase_patterns(text)
         aspects = [each for each in listed if is_aspect(each.aspect, patterns) and is_opinion(each.opinion, patterns)]

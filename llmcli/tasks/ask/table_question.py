@@ -18,7 +18,8 @@ from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.ask.question_prompts import SQL_PROMPT
-from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
+from llmcli.tasks.runner.answers import Reading, ask_until
+from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests
@@ -39,6 +40,7 @@ _SAMPLE_CHARS = 40
 _SAMPLE_COLUMNS = 60
 _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
+NO_ROWS_PROBLEM = "it finds nothing; texts have to be written as they stand in the table"
 NO_SUCH_ROWS = "no row meets the conditions of the query"
 EMPTY_CELLS = "the query finds nothing but empty cells"
 LONGER_ROWS = "rows have more values than the header has names; does a value hold an unquoted separator?"
@@ -70,10 +72,9 @@ async def answer_from_tables(
     numbers, texts and None), ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was
     found). Raises ``PartialError`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
     """
-    prompt, statement, problem, known_values = prompts.get(SQL_PROMPT), "", "", ""
-    counts, found_nothing, failed = asks_how_many(question, tables), False, 0
+    prompt, counts = prompts.get(SQL_PROMPT), asks_how_many(question, tables)
     grammar = select_grammar(tables, one_number=counts)
-    constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar), unconstrained]
+    constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar)]
     _warn_of_longer_rows(run, tables)
     with TableDatabase(tables, interrupt) as database:
         readings = read_question_of_tables(database, tables, question)
@@ -81,43 +82,93 @@ async def answer_from_tables(
         if by_template is not None:
             return _template_result(run, *by_template, unexplained=_find_unexplained(readings))
         _require_rows(tables)
-        while failed < MAX_ATTEMPTS:
-            attempt = {"values": known_values, "query": statement, "problem": problem}
-            request = _query_request(prompt, question, tables, options, failed + found_nothing, attempt)
-            answer, met = await ask_constrained(run, request, constraints)
-            constraints = constraints[met:]
-            statement = extract_statement(answer.text)
-            try:
-                found = _query(database, readings, statement)
-            except QueryError as error:
-                problem, failed = str(error), failed + 1
-                continue
-            if ignored := _find_ignored(readings, statement):
-                known_values = describe_values(database, tables)
-                problem, failed = f"it does not use {ignored}, which the question names", failed + 1
-            elif counts and (unasked := _find_unasked_value(readings, statement)):
-                problem, failed = f"it looks for {unasked}, which the question does not name", failed + 1
-            elif _is_nothing(found) or (counts and found.rows == ((0,),)):
-                if found_nothing:
-                    return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
-                found_nothing, problem = True, "it finds nothing; texts have to be written as they stand in the table"
-                known_values = describe_values(database, tables)
-                run.report(Notice("the query found nothing, so the model is asked for another one"))
-            elif counts and not _is_number(found):
-                problem = f"the question asks for one number, but it returns {_describe_size(found)}"
-                failed += 1
-            else:
-                return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
-    one_line = " ".join(statement.split())
-    raise PartialError(
-        statement,
-        detail=problem,
-        message=f"no query of the model answers the question; the last one was: {one_line}: {{detail}}"
-        if statement
-        else "the model wrote no SQL",
-        advice=f"Rephrase the question with the names of columns, or {LARGER_MODEL_ADVICE}",
-        type_name="QueryFailed",
-    )
+        reader = _StatementReader(run, database, tables, readings, counts=counts)
+
+        def request_after(statement: str, problem: str) -> Request:
+            attempt = {"values": reader.known_values, "query": statement, "problem": problem}
+            number = reader.num_failed + reader.found_nothing
+            return _query_request(prompt, question, tables, options, number, attempt)
+
+        async def ask(request: Request) -> Reading[tuple[str, QueryRows | None]]:
+            answer, num_missing = await ask_constrained(run.ask, request, constraints)
+            del constraints[:num_missing]
+            return reader.read(extract_statement(answer.text))
+
+        def retry(_: Request, last: Reading[tuple[str, QueryRows | None]]) -> Request | None:
+            return request_after(last.value[0], last.problem) if reader.num_failed < MAX_ATTEMPTS else None
+
+        *_, last = await ask_until(ask, request_after("", ""), retry, attempts=MAX_ATTEMPTS + 1)
+    statement, found = last.value
+    if last.problem or found is None:
+        one_line = " ".join(statement.split())
+        raise PartialError(
+            statement,
+            detail=last.problem,
+            message=f"no query of the model answers the question; the last one was: {one_line}: {{detail}}"
+            if statement
+            else "the model wrote no SQL",
+            advice=f"Rephrase the question with the names of columns, or {LARGER_MODEL_ADVICE}",
+            type_name="QueryFailed",
+        )
+    return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
+
+
+class _StatementReader:
+    """Runs the statements of a model, and says what is wrong with each.
+
+    ``counts``: the question asks for one number. ``known_values`` describes the values of short columns, once a
+    statement has missed one. ``num_failed`` counts the statements that do not work, of which one that finds nothing is
+    none; ``found_nothing``: there was one.
+    """
+
+    def __init__(
+        self,
+        run: TaskRun,
+        database: TableDatabase,
+        tables: Sequence[Table],
+        readings: Sequence[QuestionReading],
+        *,
+        counts: bool,
+    ) -> None:
+        self._run, self._database, self._tables, self._readings = run, database, tables, readings
+        self._counts = counts
+        self.known_values = ""
+        self.num_failed = 0
+        self.found_nothing = False
+
+    def read(self, statement: str) -> Reading[tuple[str, QueryRows | None]]:
+        """Return a statement with its rows, and why it is no answer; a second one that finds nothing is an answer."""
+        try:
+            found = _query(self._database, self._readings, statement)
+        except QueryError as error:
+            self.num_failed += 1
+            return Reading((statement, None), str(error))
+        problem = self._find_problem(statement, found)
+        if problem:
+            self.num_failed += 1
+        elif self._is_zero(found) and not self.found_nothing:
+            self.found_nothing = True
+            self.known_values = describe_values(self._database, self._tables)
+            self._run.report(Notice("the query found nothing, so the model is asked for another one"))
+            problem = NO_ROWS_PROBLEM
+        return Reading((statement, found), problem)
+
+    def _find_problem(self, statement: str, found: QueryRows) -> str:
+        """Return why a statement does not answer the question, "" if it may."""
+        if ignored := _find_ignored(self._readings, statement):
+            self.known_values = describe_values(self._database, self._tables)
+            return f"it does not use {ignored}, which the question names"
+        if not self._counts:
+            return ""
+        if unasked := _find_unasked_value(self._readings, statement):
+            return f"it looks for {unasked}, which the question does not name"
+        if self._is_zero(found) or _is_number(found):
+            return ""
+        return f"the question asks for one number, but it returns {_describe_size(found)}"
+
+    def _is_zero(self, found: QueryRows) -> bool:
+        """Whether a statement has found nothing, or counted nothing."""
+        return _is_nothing(found) or (self._counts and found.rows == ((0,),))
 
 
 def estimate_table_question(

@@ -24,8 +24,8 @@ from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.value_grammar import MAX_ITEMS, max_objects, values_grammar
 from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.quotes.quotable_text import PassageSpan
-from llmcli.tasks.runner.answers import Answer
-from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
+from llmcli.tasks.runner.answers import Answer, Reading, ask_until
+from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained
 from llmcli.tasks.runner.task_requests import make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import FinishReason, Request
@@ -39,8 +39,8 @@ MAX_PASSAGE_CALLS = MAX_ATTEMPTS * (2 ** (MAX_DIVISIONS + 1) - 1) + 2
 than that of the whole passage."""
 MAX_SALVAGE_TRIALS = 8
 CUT_MESSAGE = "the answer ended at a limit"
-_NUM_WITHOUT_GRAMMAR = 2
-"""Constraints that are left without the grammar: the schema, and none."""
+_NUM_WITHOUT_GRAMMAR = 1
+"""Constraints that are left without the grammar: the schema."""
 _OBJECT_END = re.compile(r"\}")
 
 PassageProblem = Literal["", "invalid", "cut", "absent", "failed"]
@@ -72,23 +72,27 @@ async def extract_passage(
     Raises errors that end the whole document: time-out, interruption, a limit of cost.
     """
     constraints = _constraints_for(plan, passage)
-    request: Request | None = plan.request(request_id, passage.text)
-    attempts: list[PassageValues] = []
-    while request is not None and len(attempts) < MAX_ATTEMPTS:
+    divides = division < MAX_DIVISIONS and len(passage.text) >= MIN_DIVISIBLE_CHARACTERS
+
+    async def ask(request: Request) -> Reading[PassageValues]:
         found = await _attempt(run, plan, passage, request, constraints)
-        if found.problem == "cut" and division < MAX_DIVISIONS and len(passage.text) >= MIN_DIVISIBLE_CHARACTERS:
-            parts = enumerate(_halves(passage))
-            works = [extract_passage(run, plan, part, f"{request_id}.{n}", division + 1) for n, part in parts]
-            return [values for each in await run.gather(works) for values in each]
-        attempts.append(found)
-        if not found.problem or found.error is not None:  # the backend has tried again already
-            break
-        request = make_retry(request, plan.options)
-    return [min(attempts, key=lambda each: each.rank)]
+        return Reading(found, found.problem)
+
+    def retry(request: Request, last: Reading[PassageValues]) -> Request | None:
+        is_too_long = divides and last.problem == "cut"
+        # after an error, the backend has tried again already
+        return None if is_too_long or last.value.error is not None else make_retry(request, plan.options)
+
+    attempts = await ask_until(ask, plan.request(request_id, passage.text), retry, attempts=MAX_ATTEMPTS)
+    if divides and attempts[-1].problem == "cut":
+        parts = enumerate(_halves(passage))
+        works = [extract_passage(run, plan, part, f"{request_id}.{n}", division + 1) for n, part in parts]
+        return [values for each in await run.gather(works) for values in each]
+    return [min((attempt.value for attempt in attempts), key=lambda each: each.rank)]
 
 
 def _constraints_for(plan: ExtractionPlan, passage: PassageSpan) -> list[Constraint]:
-    """Return the constraints: a grammar of the passage, unless values are free, the schema, and only the checks."""
+    """Return the constraints: a grammar of the passage, unless values are free, and the schema."""
     node = plan.node
 
     def by_grammar(request: Request) -> Request:
@@ -100,7 +104,7 @@ def _constraints_for(plan: ExtractionPlan, passage: PassageSpan) -> list[Constra
     def by_schema(request: Request) -> Request:
         return replace(request, schema=plan.answer_schema)
 
-    return [*([] if plan.free or node is None else [by_grammar]), by_schema, unconstrained]
+    return [*([] if plan.free or node is None else [by_grammar]), by_schema]
 
 
 async def _attempt(
@@ -108,13 +112,13 @@ async def _attempt(
 ) -> PassageValues:
     """Return the values of an answer; constraints that the backend does not have are removed from the list."""
     try:
-        answer, number = await ask_constrained(run, request, constraints)
+        answer, num_missing = await ask_constrained(run.ask, request, constraints)
     except (TimedOut, ProcessStopped, CostLimitReached):
         raise
     except LlmError as error:
         check_interrupt()
         return PassageValues(passage, problem="cut" if isinstance(error, ContextOverflow) else "failed", error=error)
-    del constraints[:number]
+    del constraints[:num_missing]
     reader = _PassageReader(plan, passage, answer, is_constrained=len(constraints) > _NUM_WITHOUT_GRAMMAR)
     is_cut = answer.finished.reason is FinishReason.LENGTH
     try:

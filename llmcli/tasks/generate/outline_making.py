@@ -20,8 +20,9 @@ from llmcli.tasks.generate.outline import (
     section_paths,
 )
 from llmcli.tasks.generate.sentence_forms import SentenceSet, trim_dangling
-from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
-from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
+from llmcli.tasks.runner.answers import Reading, ask_until, repeat_with
+from llmcli.tasks.runner.constrained_answers import ask_constrained
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.types import Request, Result, TaskEvent
 
@@ -32,6 +33,7 @@ _MAX_ATTEMPTS = 2
 _ENOUGH_SHARE = 0.7
 """Of the wanted sections that one answer must have: fewer, longer ones are worth more than the tokens of another
 answer."""
+_TOO_FEW_SECTIONS = "it has too few different sections"
 _TOKENS_PER_LINE = 40
 _PLACEHOLDER = "what stands there in words"
 _MAX_WORDS = 9
@@ -61,18 +63,15 @@ async def make_outline(
     def constrain(request: Request) -> Request:
         return replace(request, grammar=outline_grammar(shape))
 
-    best: Outline | None = None
-    for _ in range(_MAX_ATTEMPTS):
-        answer, _ = await ask_constrained(run, request, [constrain, unconstrained])
+    async def ask(request: Request) -> Reading[Outline | None]:
+        answer, _ = await ask_constrained(run.ask, request, [constrain])
         found = _read_answer(answer.text, title)
-        if found is not None and (best is None or len(found.written) > len(best.written)):
-            best = found
-        if best is not None and len(best.written) >= _ENOUGH_SHARE * shape.sections:
-            break
-        again = make_retry(request, options)
-        if again is None:
-            break
-        request = again
+        is_enough = found is not None and len(found.written) >= _ENOUGH_SHARE * shape.sections
+        return Reading(found, "" if is_enough else _TOO_FEW_SECTIONS)
+
+    readings = await ask_until(ask, request, repeat_with(options), attempts=_MAX_ATTEMPTS)
+    outlines = [reading.value for reading in readings if reading.value is not None]
+    best = max(outlines, key=lambda outline: len(outline.written), default=None)
     if best is None or len(best.written) < min(2, shape.sections):
         raise InvalidAnswer("outline", detail="the model made no outline of different sections")
     return best

@@ -16,7 +16,8 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
 from llmcli.tasks.generate.sentence_forms import SentenceSet, cited_marks, join_sentences, split_sentences, strip_marks
-from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
+from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Reading, ask_until
+from llmcli.tasks.runner.constrained_answers import ask_constrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.summarize.summary_options import count_words
@@ -40,6 +41,7 @@ _TOKENS_PER_WORD = 4.0
 """The most that languages have; after the first answers, their own rate bounds the others."""
 _MIN_MEASURED_WORDS = 100
 _MIN_TOKENS = 64
+_MAX_ATTEMPTS = 2
 MAX_EXTRA_REQUESTS = 3
 """Beyond the points of a section, while it is too short."""
 MAX_PARAGRAPH_CALLS = 6
@@ -319,21 +321,26 @@ class SectionWriter:
         request = self._requests.following(number, draft, words, facts)
         if not draft.turns:
             self._require_fit(request, words)
-        while True:
-            try:
-                added = await self._ask(number, draft, request, words, said)
-                break
-            except ContextOverflow:
-                self._budget.spend(number, -words)
-                if not draft.drop_earlier_turns():
-                    raise
-                request = self._requests.following(number, draft, words, facts)
-        again = None if added or not self._budget.allows(number, words) else make_retry(request, self._options)
-        if again is not None:
-            added = await self._ask(number, draft, again, words, said)
+
+        async def ask(request: Request) -> Reading[Request]:
+            """Return the request that was answered: with fewer turns if the context has no room for all of them."""
+            while True:
+                try:
+                    added = await self._ask(number, draft, request, words, said)
+                    return Reading(request, "" if added else EMPTY_ANSWER_MESSAGE)
+                except ContextOverflow:
+                    self._budget.spend(number, -words)
+                    if not draft.drop_earlier_turns():
+                        raise
+                    request = self._requests.following(number, draft, words, facts)
+
+        def retry(_: Request, last: Reading[Request]) -> Request | None:
+            return make_retry(last.value, self._options) if self._budget.allows(number, words) else None
+
+        *_, last = await ask_until(ask, request, retry, attempts=_MAX_ATTEMPTS)
         draft.num_requests += 1
         self._on_change()
-        return added
+        return not last.problem
 
     async def _ask(self, number: int, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
         """Add the usable paragraphs of an answer to the draft; return whether there are any."""
@@ -348,9 +355,7 @@ class SectionWriter:
         if self._plan.form.is_list:
             bullets = max(1, round(words / self._plan.form.point_words))
             grammar = f'start: bullet{{{bullets}}}\nbullet: "- " LINE "\\n"\n{_BULLET_LINE}\n'
-            answer, _ = await ask_constrained(
-                self._run, request, [lambda each: replace(each, grammar=grammar), unconstrained]
-            )
+            answer, _ = await ask_constrained(self._run.ask, request, [lambda each: replace(each, grammar=grammar)])
         else:
             answer = await self._run.ask(request, stop_condition=begin_answer)
         generated = count_words(answer.text)

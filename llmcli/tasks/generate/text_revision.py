@@ -48,8 +48,16 @@ from llmcli.tasks.generate.sentence_forms import (
 from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
 from llmcli.tasks.generate.source_names import SourceNames
 from llmcli.tasks.quotes.quotable_text import Quote
-from llmcli.tasks.runner.answers import Answer, is_truncated, unrestored_warnings
-from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
+from llmcli.tasks.runner.answers import (
+    EMPTY_ANSWER_MESSAGE,
+    Answer,
+    Reading,
+    ask_until,
+    is_truncated,
+    repeat_with,
+    unrestored_warnings,
+)
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.summarize.summary_options import count_words
 from llmcli.types import RepetitionPolicy, Request, Result, TaskEvent
@@ -219,7 +227,6 @@ class _SectionReviser:
     async def _write(self) -> tuple[Answer, list[str]]:
         """Return the answer with the new section, and its paragraphs. Raises ``EmptyAnswer``."""
         revision = self._revision
-        request = self._make_request()
         titles = [each.title for each in self._sections]
         is_story = revision.kind is LongKind.BOOK or AnswerCleaner.is_in_person(revision.text)
         cleaner = AnswerCleaner([*titles, revision.change], titles, is_list=self._is_list, is_story=is_story)
@@ -230,16 +237,16 @@ class _SectionReviser:
             for paragraph in split_paragraphs(revision.text[section.start : section.end])
             for sentence in split_sentences(paragraph)
         ]
-        for _ in range(_MAX_ATTEMPTS):
+
+        async def ask(request: Request) -> Reading[tuple[Answer, list[str]]]:
             answer = await self._run.ask(request)
-            cleaned = cleaner.clean(answer, SentenceSet(others))
-            if cleaned.paragraphs:
-                return answer, cleaned.paragraphs
-            again = make_retry(request, self._options)
-            if again is None:
-                break
-            request = again
-        raise EmptyAnswer(self._section.title)
+            paragraphs = cleaner.clean(answer, SentenceSet(others)).paragraphs
+            return Reading((answer, paragraphs), "" if paragraphs else EMPTY_ANSWER_MESSAGE)
+
+        *_, last = await ask_until(ask, self._make_request(), repeat_with(self._options), attempts=_MAX_ATTEMPTS)
+        if last.problem:
+            raise EmptyAnswer(self._section.title)
+        return last.value
 
     def _make_request(self) -> Request:
         revision = self._revision

@@ -13,9 +13,9 @@ from llmcli.tasks.quotes.quote_grammar import (
     is_long_enough,
     quote_grammar,
 )
-from llmcli.tasks.runner.answers import Answer
-from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
-from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.answers import Answer, Reading, ask_until, repeat_with
+from llmcli.tasks.runner.constrained_answers import ask_constrained
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import FinishReason, Request
 
@@ -24,6 +24,7 @@ MIN_SIMILARITY = 0.8
 MAX_ATTEMPTS = 3
 QUOTE_TOKENS = 160
 """The longest answer; a quote that it cuts ends with its last whole word."""
+NO_QUOTE = "it is no quote of the passage"
 _MARKED = re.compile(r"[\"\u201c\u00ab\u201e]([^\"\u201c\u201d\u00ab\u00bb\u201e]+)[\"\u201d\u00bb\u201c]")
 _LINE_MARKS = " \t>*-\"'\u201c\u201d\u00ab\u00bb\u201e`"
 
@@ -83,20 +84,18 @@ async def generate_quote(
         )
         return replace(request, grammar=grammar)
 
-    request = replace(request, max_tokens=request.max_tokens or QUOTE_TOKENS)
-    answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
-    is_constrained = constraint == 0
-    for attempt in range(options.max_attempts):
+    constraints = [constrain]
+
+    async def ask(request: Request) -> Reading[GeneratedQuote]:
+        answer, num_missing = await ask_constrained(run.ask, request, constraints)
+        is_constrained = num_missing < len(constraints)
+        constraints.clear()  # an answer that has to be asked for again shows that the server has ignored the grammar
         found = _read_quote(passage, answer, options, is_constrained=is_constrained)
-        if found is not None:
-            return found
-        is_constrained = False  # the server has ignored the grammar
-        again = make_retry(request, generation) if attempt + 1 < options.max_attempts else None
-        if again is None:
-            break
-        request = again
-        answer = await run.ask(request)
-    return GeneratedQuote(None, is_constrained=False)
+        return Reading(GeneratedQuote(None, is_constrained=False), NO_QUOTE) if found is None else Reading(found)
+
+    request = replace(request, max_tokens=request.max_tokens or QUOTE_TOKENS)
+    *_, last = await ask_until(ask, request, repeat_with(generation), attempts=options.max_attempts)
+    return last.value
 
 
 def _read_quote(

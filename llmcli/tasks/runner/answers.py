@@ -1,14 +1,31 @@
-"""Responses to requests: progress, texts, scores, finish reasons, failures, usage."""
+"""Answers to requests: texts, scores, finish reasons, failures, usage, progress; and the loop that asks again.
+
+Each task that asks a model again because of what was wrong with an answer says two things. ``ask`` gets the answer to
+one request and reads it: it streams the answer, constrains it (``constrained_answers``) or looks it up in a text, and
+returns a ``Reading``, which names the problem if there is one. ``retry`` makes the next request from the last one and
+its reading: with another seed (``repeat_with``), a higher limit, or words that tell the model what was wrong.
+``ask_until`` does the rest::
+
+    async def ask(request: Request) -> Reading[int | None]:
+        answer = await run.ask(request)
+        number = read_number(answer.text)
+        return Reading(number, "it is no number" if number is None else "")
+
+    *_, last = await ask_until(ask, request, repeat_with(options), attempts=3)
+    if last.problem:
+        raise InvalidAnswer("number", detail=last.problem)
+"""
 
 from __future__ import annotations
 
 import array
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.types import (
     REPETITION_LIMIT,
     CandidateScores,
@@ -21,6 +38,7 @@ from llmcli.types import (
     Phase,
     Progress,
     ReasoningDelta,
+    Request,
     RequestProgress,
     Result,
     Score,
@@ -30,6 +48,8 @@ from llmcli.types import (
     Usage,
 )
 
+T = TypeVar("T")
+R = TypeVar("R")
 EMPTY_ANSWER_MESSAGE = "the model gave an empty answer"
 
 
@@ -101,6 +121,43 @@ class Answer:
     def is_empty(self) -> bool:
         """Whether the text has no visible character."""
         return not self.text.strip()
+
+
+@frozen
+class Reading(Generic[T]):
+    """What a task has read in an answer. ``problem``: why the model is asked again, "" if nothing is wrong."""
+
+    value: T
+    problem: str = ""
+
+
+async def ask_until(
+    ask: Callable[[R], Awaitable[Reading[T]]],
+    request: R,
+    retry: Callable[[R, Reading[T]], R | None],
+    *,
+    attempts: int,
+) -> list[Reading[T]]:
+    """Ask until an answer has no problem, at most ``attempts`` times; return the readings of all answers, in order.
+
+    The last reading is the one without a problem, if there is one. Else the task chooses: the last one, or the best.
+    ``request`` is a ``Request``, or whatever ``ask`` makes one from. ``retry`` is called only if there is a problem and
+    another attempt is left; it returns None if another answer would be no better. An error of ``ask`` ends the loop: a
+    task that can do with an earlier answer catches it in ``ask``.
+    """
+    readings = [await ask(request)]
+    while readings[-1].problem and len(readings) < attempts:
+        again = retry(request, readings[-1])
+        if again is None:
+            break
+        request = again
+        readings.append(await ask(request))
+    return readings
+
+
+def repeat_with(options: GenerationOptions) -> Callable[[Request, object], Request | None]:
+    """Return a ``retry`` that sends the same request with another seed, unless sampling is greedy (``make_retry``)."""
+    return lambda request, _: make_retry(request, options)
 
 
 class AnswerBuffer:

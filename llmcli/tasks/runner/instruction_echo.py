@@ -28,7 +28,7 @@ _DETERMINERS = frozenset(["a", "an", "the", "each", "every", "that", "this", "th
 _LIST_MARK = re.compile(r"[ \t]*(?:(?:[-*+\u2022>]|#{1,6}|\d{1,3}[.)])[ \t]+)*")
 
 
-async def ask_again(
+async def ask_without_echo(
     run: TaskRun,
     request: Request,
     instructions: str,
@@ -47,7 +47,7 @@ async def ask_again(
 class LeadingEchoFilter:
     """Passes an answer to ``sink`` without the sentences at its beginning that repeat its request (a ``DeltaSink``).
 
-    So the text is held back until its first sentence is complete. ``instructions`` are as in ``ask_again``.
+    So the text is held back until its first sentence is complete. ``instructions`` are as in ``ask_without_echo``.
     """
 
     def __init__(self, sink: DeltaSink, request: Request, instructions: str) -> None:
@@ -112,7 +112,7 @@ class LeadingEchoFilter:
 
 
 def without_instructions(answer: Answer, request: Request, instructions: str) -> Answer:
-    """Return an answer to ``request`` without what it repeats of ``instructions``, as in ``ask_again``."""
+    """Return an answer to ``request`` without what it repeats of ``instructions``, as in ``ask_without_echo``."""
     return replace(answer, text=remove_instructions(answer.text, instructions, _find_sources(request)))
 
 

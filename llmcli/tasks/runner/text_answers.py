@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow
 from llmcli.fast_dataclass import replace
-from llmcli.tasks.runner.answers import Answer, is_truncated, truncation_error, unrestored_warnings
+from llmcli.tasks.runner.answers import (
+    EMPTY_ANSWER_MESSAGE,
+    Answer,
+    Reading,
+    ask_until,
+    is_truncated,
+    truncation_error,
+    unrestored_warnings,
+)
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
@@ -49,22 +57,39 @@ async def ask_for_text(
     ``shows_text``: not only reasoning is reported.
     """
 
-    async def stream(request: Request) -> Answer:
+    async def ask(request: Request) -> Answer:
         shows = shows_text and options.shows_deltas
         reporter = DeltaReporter(run, shows_text=shows, on_text=on_text) if run.shows_deltas else None
         return await run.ask(request, on_delta=reporter, stop_condition=options.stop_condition)
 
     require_fit(run.backend, request, run.name)
-    answer = await stream(request)
-    if answer.is_empty and answer.finished.reason is FinishReason.STOP:
-        again = make_retry(request, options)
-        answer = answer if again is None else await stream(again)
-    if answer.is_empty:
+    answer, _ = await ask_for_visible_text(ask, request, options, subject=run.name)
+    return answer
+
+
+async def ask_for_visible_text(
+    ask: Callable[[Request], Awaitable[Answer]], request: Request, options: GenerationOptions, *, subject: str
+) -> tuple[Answer, Request]:
+    """Return an answer with a visible character, and the request to which it is the answer.
+
+    An empty answer that no limit ended is requested once more if a retry can differ. Raises ``EmptyAnswer`` about
+    ``subject``, and what ``ask`` raises.
+    """
+
+    async def read(request: Request) -> Reading[tuple[Answer, Request]]:
+        answer = await ask(request)
+        return Reading((answer, request), EMPTY_ANSWER_MESSAGE if answer.is_empty else "")
+
+    def retry(request: Request, last: Reading[tuple[Answer, Request]]) -> Request | None:
+        return make_retry(request, options) if last.value[0].finished.reason is FinishReason.STOP else None
+
+    *_, last = await ask_until(read, request, retry, attempts=2)
+    if last.problem:
         # imported here, since it is rarely needed and every start would import it
         from llmcli.errors.incomplete_results import EmptyAnswer
 
-        raise EmptyAnswer(run.name, limit=answer.finished.limit)
-    return answer
+        raise EmptyAnswer(subject, limit=last.value[0].finished.limit)
+    return last.value
 
 
 class DeltaReporter:

@@ -21,16 +21,18 @@ from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.runner.answers import (
     EMPTY_ANSWER_MESSAGE,
     Answer,
+    Reading,
+    ask_until,
     is_truncated,
     truncation_error,
     unrestored_warnings,
 )
-from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
+from llmcli.tasks.runner.constrained_answers import ask_constrained
 from llmcli.tasks.runner.context_budget import ContextBudget
-from llmcli.tasks.runner.instruction_echo import LeadingEchoFilter, ask_again, without_instructions
+from llmcli.tasks.runner.instruction_echo import LeadingEchoFilter, ask_without_echo, without_instructions
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.runner.text_answers import DeltaReporter
+from llmcli.tasks.runner.text_answers import DeltaReporter, ask_for_visible_text
 from llmcli.tasks.summarize.summary_form import clean_summary, form_grammar
 from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
@@ -38,6 +40,8 @@ from llmcli.types import REPETITION_LIMIT, Delta, FinishReason, Request, Result
 
 MERGE_STEP = "merging"
 """The step that summarizes summaries."""
+MAX_ATTEMPTS = 2
+"""Attempts at a part."""
 MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
 MAX_STALLS = 4  # after this many stalled stages, each with half the answer length of the last, the document fails
 
@@ -123,39 +127,22 @@ class _WrittenSummary:
         """
         number, covered, request = part
         del part
-        answer = await ask_again(self._run, request, instructions)
-        again = retry_part(request, answer, self._plan.options) if part_problem(answer) else None
-        del request
-        second = None
-        if again is not None:
-            if answer.is_empty:
-                second = await ask_again(self._run, again, instructions)
-            else:
-                second = await self._ask_or_none(again, instructions)
+
+        async def ask(attempt: _PartAttempt) -> Reading[Answer]:
+            work = ask_without_echo(self._run, attempt.request, instructions)
+            earlier = attempt.earlier
+            answer = await work if earlier is None or earlier.is_empty else await _answer_or_none(work) or earlier
+            return Reading(answer, part_problem(answer) or "")
+
+        def retry(attempt: _PartAttempt, last: Reading[Answer]) -> _PartAttempt | None:
+            again = retry_part(attempt.request, last.value, self._plan.options)
+            return None if again is None else _PartAttempt(again, last.value)
+
+        readings = await ask_until(ask, _PartAttempt(request), retry, attempts=MAX_ATTEMPTS)
         # if both are cut, the first one: the longer one may be no shorter than the text that it summarizes
-        if second is not None and PROBLEM_RANKS[part_problem(second)] < PROBLEM_RANKS[part_problem(answer)]:
-            answer = second
+        answer = min((reading.value for reading in readings), key=lambda each: PROBLEM_RANKS[part_problem(each)])
         self._unrestored += answer.finished.unrestored
         return SummaryPart(number, covered, answer)
-
-    async def _ask_or_none(
-        self,
-        request: Request,
-        instructions: str,
-        on_delta: DeltaReporter | None = None,
-        *,
-        grammar: str | None = None,
-    ) -> Answer | None:
-        """Return a second answer, under a grammar if the backend has them; None if it fails: there is a first one."""
-        try:
-            if grammar is None:
-                return await ask_again(self._run, request, instructions, on_delta=on_delta)
-            constraints = [lambda free: replace(free, grammar=grammar), unconstrained]
-            return (await ask_constrained(self._run, request, constraints, instructions=instructions))[0]
-        except (TimedOut, ProcessStopped):
-            raise
-        except LlmError:
-            return None
 
     def _note_problem(self, part: SummaryPart, stage: int, count: int) -> None:
         """Record a part whose answers were empty or cut."""
@@ -188,14 +175,14 @@ class _WrittenSummary:
         one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """
         run, plan = self._run, self._plan
-        answer, shown_text = await self._ask_last(request, instructions)
-        if answer.is_empty and answer.finished.reason is FinishReason.STOP:
-            again = make_retry(request, plan.options)
-            if again is not None:
-                request = again
-                answer, shown_text = await self._ask_last(request, instructions)
-        if answer.is_empty:
-            raise EmptyAnswer(run.name, limit=answer.finished.limit)
+        shown_text = ""
+
+        async def ask(request: Request) -> Answer:
+            nonlocal shown_text
+            answer, shown_text = await self._ask_last(request, instructions)
+            return answer
+
+        answer, request = await ask_for_visible_text(ask, request, plan.options, subject=run.name)
         own = without_instructions(answer, request, instructions)
         repeats = REPEATS_REQUEST if own.text != answer.text else ""
         if shown_text.strip():
@@ -240,13 +227,24 @@ class _WrittenSummary:
             return draft
         again, said = rewrite
         grammar = form_grammar(shown, plan.style) if problem else None
-        found = await self._ask_or_none(again, f"{instructions}\n{said}", self._on_reasoning(), grammar=grammar)
+        found = await _answer_or_none(self._ask_in_form(again, f"{instructions}\n{said}", grammar))
         if found is None:
             return draft
         answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
         mended = problem == REPEATS_REQUEST and not plan.form_problem(answer.text)
         return answer if complete and (cut or mended or plan.is_better(answer.text, draft.text)) else draft
+
+    async def _ask_in_form(self, request: Request, instructions: str, grammar: str | None) -> Answer:
+        """Return an answer under a grammar if the backend has them; its reasoning is reported without a grammar."""
+        if grammar is None:
+            return await ask_without_echo(self._run, request, instructions, on_delta=self._on_reasoning())
+
+        def ask(request: Request) -> Coroutine[Any, Any, Answer]:
+            return ask_without_echo(self._run, request, instructions)
+
+        answer, _ = await ask_constrained(ask, request, [lambda free: replace(free, grammar=grammar)])
+        return answer
 
     def _clean(self, answer: Answer) -> Answer:
         return replace(answer, text=clean_summary(answer.text, self._plan.style)) if self._plan.checks_form else answer
@@ -295,6 +293,16 @@ class _WrittenSummary:
         )
 
 
+async def _answer_or_none(work: Coroutine[Any, Any, Answer]) -> Answer | None:
+    """Return a later answer; None if its request fails, since the earlier answer can be used."""
+    try:
+        return await work
+    except (TimedOut, ProcessStopped):
+        raise
+    except LlmError:
+        return None
+
+
 def _count_stalls(stalls: int, text: str, previous_chars: int | None, room: ContextBudget) -> int:
     """Return how many stages have not made their text much shorter. Raises ``ContextOverflow`` for too many."""
     if previous_chars is None or len(text) <= MAX_SHRINK_SHARE * previous_chars:
@@ -323,6 +331,14 @@ class DocumentRange:
     end: int
     first_line: int
     last_line: int
+
+
+@frozen
+class _PartAttempt:
+    """An attempt at a part: its request, and the answer of the attempt before it."""
+
+    request: Request
+    earlier: Answer | None = None
 
 
 @frozen

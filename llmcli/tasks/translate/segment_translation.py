@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from llmcli.documents.formats.markup.message_markdown import lost_lines
 from llmcli.documents.segments import Segment, Span
@@ -14,8 +15,8 @@ from llmcli.documents.text_cutting import split_sentences
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.languages import Language
-from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, is_truncated
-from llmcli.tasks.runner.instruction_echo import ask_again
+from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, Reading, ask_until, is_truncated
+from llmcli.tasks.runner.instruction_echo import ask_without_echo
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate.answer_checks import (
     REPETITION_PROBLEM,
@@ -107,6 +108,23 @@ class _Piece:
         return f"{self.before}{translation}{self.after}"
 
 
+@frozen
+class _PieceAttempt:
+    """An attempt at a piece: its number from 1, and the problems of the answer before it."""
+
+    number: int = 1
+    problems: Sequence[str] = ()
+
+
+@frozen
+class _PieceAnswer:
+    """An answer about a piece, the translation in it, and why that is not valid."""
+
+    answer: Answer
+    translation: str
+    problems: Sequence[str]
+
+
 class _PieceAbandonedError(Exception):
     """No answer for a piece was valid; the last one was ``answer``."""
 
@@ -179,16 +197,19 @@ class _SegmentAttempts:
         """Return the translation of a piece: the whole in one answer, else one answer for each of its sentences."""
         if not self._has_words(piece):
             return piece.with_space(piece.text)
-        problems: list[str] = []
-        for attempt in range(1, MAX_SEGMENT_ATTEMPTS + 1):
-            answer, translation, problems = await self._attempt(piece, attempt, problems)
-            if not problems:
-                return piece.with_space(translation)
-            if self._is_limited_by_user(answer):  # as a retry would be
-                break
+
+        def retry(attempt: _PieceAttempt, last: Reading[_PieceAnswer]) -> _PieceAttempt | None:
+            answer, problems = last.value.answer, last.value.problems
+            # what the user's own limit has cut, it would cut again
+            return None if self._is_limited_by_user(answer) else _PieceAttempt(attempt.number + 1, problems)
+
+        ask = partial(self._attempt, piece)
+        *_, last = await ask_until(ask, _PieceAttempt(), retry, attempts=MAX_SEGMENT_ATTEMPTS)
+        if not last.problem:
+            return piece.with_space(last.value.translation)
         sentences = split_sentences(piece.text)
         if len(sentences) <= 1:
-            raise _PieceAbandonedError(answer)
+            raise _PieceAbandonedError(last.value.answer)
         parts = [_make_piece(text, piece.tokens * len(text) // len(piece.text) + 1) for text in sentences]
         return piece.with_space("".join(await self._run.gather(map(self._translate_sentence, parts))))
 
@@ -196,16 +217,14 @@ class _SegmentAttempts:
         """Return the translation of a sentence, which has one attempt."""
         if not self._has_words(piece):
             return piece.with_space(piece.text)
-        answer, translation, problems = await self._attempt(piece, 1, ())
-        if problems:
-            raise _PieceAbandonedError(answer)
-        return piece.with_space(translation)
+        found = await self._attempt(piece, _PieceAttempt())
+        if found.problem:
+            raise _PieceAbandonedError(found.value.answer)
+        return piece.with_space(found.value.translation)
 
-    async def _attempt(self, piece: _Piece, attempt: int, problems: Sequence[str]) -> tuple[Answer, str, list[str]]:
-        """Return an answer, the translation in it, and the problems of that.
-
-        The request names those of the last one.
-        """
+    async def _attempt(self, piece: _Piece, attempt: _PieceAttempt) -> Reading[_PieceAnswer]:
+        """Return what an answer translates, and its problems; the request names those of the last answer."""
+        problems = attempt.problems
         request = self._translator.make_translation_request(
             self._next_id(),
             piece.text,
@@ -215,31 +234,29 @@ class _SegmentAttempts:
             terms=self._terms_in(piece),
             marks=self._example_mask(piece),
             problems=problems,
-            attempt=attempt,
+            attempt=attempt.number,
             one_paragraph=PARAGRAPH_END not in piece.text
             and {NO_PARAGRAPH_MESSAGE, EMPTY_ANSWER_MESSAGE}.isdisjoint(problems),
         )
-        answer, translation, new = await self._ask(piece, request, problems)
-        if new:
-            self._problems = list(dict.fromkeys([*self._problems, *new]))
-            self._last_invalid = translation
-        return answer, translation, new
+        found = await self._ask(piece, request, problems)
+        if found.problems:
+            self._problems = list(dict.fromkeys([*self._problems, *found.problems]))
+            self._last_invalid = found.translation
+        return Reading(found, "; ".join(found.problems))
 
-    async def _ask(
-        self, piece: _Piece, request: Request, problems: Sequence[str] = ()
-    ) -> tuple[Answer, str, list[str]]:
+    async def _ask(self, piece: _Piece, request: Request, problems: Sequence[str]) -> _PieceAnswer:
         """Ask for a translation; ``problems`` are those of an earlier answer, which the request names."""
         named = "; ".join(problems)
         lines = request.messages[-1].content.splitlines() if named else ()
         said = "\n".join([*problems, *(line for line in lines if named in line)])
         instructions = _QUOTED.sub("", said)  # terms of a glossary may be whole sentences
         unit_text = self._masked.unmask(piece.text)
-        answer = await ask_again(self._run, request, instructions, unit_text=unit_text)
+        answer = await ask_without_echo(self._run, request, instructions, unit_text=unit_text)
         translation = clean_answer(piece.text, answer.text)
         is_cut = answer.finished.reason is FinishReason.LENGTH and answer.text.rstrip().endswith(translation)
         if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
-        return answer, translation, self._find_problems(piece, translation, answer, is_cut=is_cut)
+        return _PieceAnswer(answer, translation, self._find_problems(piece, translation, answer, is_cut=is_cut))
 
     def _find_problems(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
         """Return why an answer is no valid translation of a piece.
@@ -297,10 +314,10 @@ class _SegmentAttempts:
             problems=self._problems,
         )
         try:
-            _, corrected, problems = await self._ask(piece, request, self._problems)
+            corrected = await self._ask(piece, request, self._problems)
         except AnswerRefused:
             return translation
-        return translation if problems else corrected
+        return translation if corrected.problems else corrected.translation
 
     # ---- what requests say ------------------------------------------------------------------------------------------
 

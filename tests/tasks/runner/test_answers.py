@@ -1,14 +1,19 @@
 import pytest
+from scripted import ScriptedBackend
+from tasks.helpers import run_work
 
 from llmcli.errors import InternalError, TimedOut
 from llmcli.tasks.runner.answers import (
     AnswerBuffer,
+    Reading,
     UsageTally,
+    ask_until,
     is_truncated,
+    repeat_with,
     request_error,
 )
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import Finished, FinishReason, TextDelta, Timings, Usage
+from llmcli.types import Finished, FinishReason, Message, Request, Role, Sampling, TextDelta, Timings, Usage
 
 
 @pytest.mark.parametrize(
@@ -62,3 +67,59 @@ def test_an_answer_of_white_space_is_empty():
         buffer.add_event(event)
     answer = buffer.complete(end)
     assert (answer.text, answer.is_empty, answer.finished) == (" \n", True, end)
+
+
+def ask_for_number(texts, *, retry=None, attempts=3, temperature=None, seed=None):
+    """Ask until an answer is a number; return the readings, and the requests that the backend got."""
+    answers = iter(texts)
+    backend = ScriptedBackend(lambda _: next(answers))
+    request = Request("n", (Message(Role.USER, "a number"),), sampling=Sampling(temperature or 0.0, seed=seed))
+
+    async def work(run):
+        async def ask(request):
+            text = (await run.ask(request)).text
+            return Reading(text, "" if text.isdigit() else f"{text} is no number")
+
+        options = GenerationOptions(temperature=temperature)
+        return await ask_until(ask, request, retry or repeat_with(options), attempts=attempts)
+
+    return run_work(backend, work), backend.requests
+
+
+def test_an_answer_without_a_problem_is_the_last_one():
+    """No request follows an answer that nothing is wrong with."""
+    readings, requests = ask_for_number(["7", "8"])
+    assert readings == [Reading("7")] and len(requests) == 1
+
+
+def test_all_readings_are_returned_in_order():
+    """The caller can choose among answers that all have a problem; there are as many as attempts."""
+    readings, requests = ask_for_number(["a", "b", "c", "d"], seed=4)
+    assert [reading.value for reading in readings] == ["a", "b", "c"]
+    assert [request.id for request in requests] == ["n", "n.again", "n.again.again"]
+    assert [request.sampling.seed for request in requests] == [4, 5, 6]
+
+
+def test_greedy_sampling_is_not_repeated():
+    """A request that would give the same answer again is not sent."""
+    readings, requests = ask_for_number(["a", "7"], temperature=0)
+    assert [reading.value for reading in readings] == ["a"] and len(requests) == 1
+
+
+def test_the_next_request_is_made_from_the_last_problem():
+    """``retry`` gets the last request and its reading, once for each further attempt."""
+    calls = []
+
+    def retry(request, last):
+        calls.append((request.id, last.problem))
+        return Request(f"{request.id}+", (Message(Role.USER, last.problem),))
+
+    _, requests = ask_for_number(["a", "b", "c"], retry=retry, attempts=3)
+    assert calls == [("n", "a is no number"), ("n+", "b is no number")]
+    assert [request.messages[0].content for request in requests[1:]] == ["a is no number", "b is no number"]
+
+
+def test_an_error_ends_the_attempts():
+    """The failure of a request is raised, whatever was read before."""
+    with pytest.raises(TimedOut):
+        ask_for_number(["a", TimedOut()])

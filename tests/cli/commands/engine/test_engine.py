@@ -168,7 +168,7 @@ def test_an_untrusted_registry_is_an_error(llm, registry, tmp_path):
     assert "SSL_CERT_FILE" in run.err and "_ssl.c" not in run.err and installed() == []
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, 76), (403, 77), (408, 75), (500, 75), (429, 75)])
+@pytest.mark.parametrize(("status", "code"), [(404, 66), (403, 77), (408, 75), (500, 75), (429, 75)])
 def test_a_registry_that_refuses_is_an_error(llm, registry, status, code):
     """The status of the response is named."""
     registry.status = status
