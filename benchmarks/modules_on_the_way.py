@@ -17,6 +17,8 @@ from pathlib import Path
 
 import common
 
+from llmcli.app_paths import find_paths
+
 ROOT = Path(__file__).parents[1]
 AIMS = {"classify": 75, "summarize": 75, "ask": 85, "translate": 100}
 _CALL = """
@@ -53,6 +55,8 @@ def home(directory: Path) -> dict[str, str]:
     """Return the environment of commands with a private home in the directory."""
     runtime = directory / "run"
     runtime.mkdir(mode=0o700)
+    (directory / "data").mkdir()
+    (directory / "data" / "engines").symlink_to(find_paths(os.environ).engines)
     names = {f"LLMCLI_{kind}_DIR": str(directory / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
     own = {"LLMCLI_RUNTIME_DIR": str(runtime), "LLMCLI_TUNE": "off", "LLMCLI_STDIN": "off", "PYTHONPATH": str(ROOT)}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LLMCLI_")}
