@@ -146,17 +146,17 @@ class command:  # noqa: N801 (a decorator)
         self._tolerant = tolerant
         chosen = {*(options or (option.name for option in shared_options(flags)))} - {*without}
         chosen = chosen | {"force"} if "output" in chosen else chosen - {"force"}
-        self._shared = [each for each in shared_options(flags) if each.name in chosen and self._gives_effect(each)]
+        self._shared = [each for each in shared_options(flags) if each.name in chosen and self._has_effect(each)]
 
-    def _gives_effect(self, option: SharedOption) -> bool:
+    def _has_effect(self, option: SharedOption) -> bool:
         """Whether a recurring option can change anything."""
         effects = {
-            "answer": self.writes is Writes.TEXT,
-            "evaluation": self.writes is not Writes.COUNTS,
-            "draft": self.needs.drafts,
-            "rows": self.has_rows,
+            Affects.ANSWER: self.writes is Writes.TEXT,
+            Affects.EVALUATION: self.writes is not Writes.COUNTS,
+            Affects.DRAFT: self.needs.drafts,
+            Affects.ROWS: self.has_rows,
         }
-        return all(effects[mark.value] for mark in option.marks if isinstance(mark, Affects))
+        return all(effects[mark] for mark in option.marks if isinstance(mark, Affects))
 
     def __call__(self, function: Callable[..., int | None]) -> Callable[..., int]:
         recurring = (CommandParameter(option.name, option.default, option.annotation) for option in self._shared)

@@ -76,7 +76,7 @@ def write_estimate_rows(
 def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
     """Return the row; of one call also the seconds before its answer, which do not depend on the answer's length."""
     calls, evaluated = found.calls, found.prompt_tokens - found.reused_tokens
-    bounds = asdict(found.range) if ctx.console.as_json else {}
+    bounds = asdict(found.bounds) if ctx.console.as_json else {}
     return {
         "name": found.name,
         "method": found.method,

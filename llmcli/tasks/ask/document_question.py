@@ -176,7 +176,7 @@ class DocumentQuestion:
         most = calls + quoted * MAX_QUOTE_CALLS
         return WorkRange(calls, most, tokens, tokens if not quoted else tokens + most * self._context)
 
-    def work_of_any_passages(self, base: int, vectors: int) -> WorkRange:
+    def work_range_of_any_passages(self, base: int, vectors: int) -> WorkRange:
         """Return the range of work where vectors find other passages; ``base``: the tokens of a prompt without any."""
         most = vectors + MAX_CANDIDATES + 1 + 2 * MAX_PASSAGES * MAX_QUOTE_CALLS
         return WorkRange(1, most, base, most * self._context)
@@ -441,7 +441,7 @@ def estimate_question(
         work = (
             question.work_range(1, tokens, quoted=quoted)
             if not vectors
-            else question.work_of_any_passages(base, vectors)
+            else question.work_range_of_any_passages(base, vectors)
         )
         return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens, decided_by_answers=work)
     excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED_TOKEN
@@ -450,7 +450,7 @@ def estimate_question(
     begun = (each.document_chars >= len(one.passage.text) for each, one in zip(excerpts, best, strict=True))
     reused = sum(size for size, again in zip(sizes, begun, strict=True) if again)
     if vectors:
-        work = question.work_of_any_passages(base, vectors)
+        work = question.work_range_of_any_passages(base, vectors)
     else:
         few = sorted(question.count([each]) for each in question.excerpt_requests(found))[: len(best)]
         least = question.count(ranking) + sum(few) + base

@@ -42,7 +42,7 @@ class WorkEstimate:
     decided_by_answers: WorkRange | None = None
 
     @property
-    def range(self) -> WorkRange:
+    def bounds(self) -> WorkRange:
         """The range in which calls and prompt tokens are."""
         calls, tokens = self.calls, self.prompt_tokens
         return self.decided_by_answers or WorkRange(calls, calls, tokens, tokens)
