@@ -19,7 +19,7 @@ import numpy as np
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.engine.engine import Engine
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.audit import Audit, AuditOptions
 from llmcli.tasks.audit.group_shifts import GroupShift, measure_shifts
 from llmcli.tasks.audit.swap_file import parse_swap_file, read_bundled, read_templates

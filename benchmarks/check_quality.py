@@ -32,7 +32,7 @@ import common
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.claim_verification.claim_checks import PASSAGES_PER_CLAIM, check_claims, find_evidence
 from llmcli.tasks.claim_verification.support_scorer import RULE_FEATURES, SupportScorer, support_probability

@@ -20,7 +20,7 @@ import common
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.engine.engine import Engine
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.check import check
 from llmcli.tasks.runner.task_requests import GenerationOptions

@@ -22,7 +22,7 @@ from check_quality import load_documents
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.extract import MAX_PASSAGE_CHARACTERS, extract
 from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
 from llmcli.tasks.extract.value_locator import ValueLocator

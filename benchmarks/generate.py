@@ -39,7 +39,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
 from llmcli.tasks.generate.long_text import SOURCES_TITLE, section_queries, write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, choose_shape, parse_outline

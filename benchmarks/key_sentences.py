@@ -17,7 +17,7 @@ from llmcli.backends.base import Backend, run_requests
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.interrupt import Interrupt
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize

@@ -29,7 +29,8 @@ import yaml
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask.document_question import (
     MAX_CANDIDATES,
     MAX_PASSAGES,

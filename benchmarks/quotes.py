@@ -19,7 +19,7 @@ from check_quality import load_documents
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import LlmError
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask.reference_quotes import quotable_passage
 from llmcli.tasks.quotes.quotable_text import PassageSpan, Quote
 from llmcli.tasks.quotes.quote_generation import GeneratedQuote, generate_quote

@@ -207,7 +207,7 @@ def _print_packages(rng: random.Random) -> None:
 
 
 def _print_names(model: str | None, rng: random.Random) -> None:
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
     from llmcli.runtime.redaction_policy import LocalNameFinder
 
     texts, planted = [], []

@@ -15,7 +15,7 @@ import common
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROMPT, sentiment_spec

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.tasks.calibration.feature_blocks import MEAN, read_layers, state_block, text_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix, concatenate

@@ -31,8 +31,7 @@ from llmcli.documents.records.record import Record
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.prompts import PromptLibrary
-from llmcli.prompts.prompt_library import builtin_directory
+from llmcli.prompts.prompt_library import PromptLibrary, builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.labels.label_set import parse_label_names

@@ -19,8 +19,7 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.interrupt import Interrupt
-from llmcli.prompts import PromptLibrary
-from llmcli.prompts.prompt_library import builtin_directory
+from llmcli.prompts.prompt_library import PromptLibrary, builtin_directory
 from llmcli.tasks.ask.table_question import answer_from_tables
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import run_task

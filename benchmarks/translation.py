@@ -20,7 +20,7 @@ import common
 from llmcli.backends.base import Backend, Job, run_requests
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate

@@ -27,7 +27,7 @@ from check_quality import area_under_curve
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_task

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
 
 Suggestions = list[str | tuple[str, str]]
 """Words, or pairs of a word and its explanation."""
@@ -110,7 +110,7 @@ def generate_kinds(ctx: typer.Context) -> Iterable[str]:
 
 def _prompts(ctx: typer.Context) -> PromptLibrary:
     from llmcli.app_paths import find_paths
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
 
     return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts)
 

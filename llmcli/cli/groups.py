@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from llmcli.cli.console import error_messages
+from llmcli.cli.console.stderr_lines import write_stderr
 from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.implied_command import LIST
@@ -55,5 +55,5 @@ class CommandGroup(typer.Typer):
 
 def _require_subcommand(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        error_messages.write_stderr(context.obj[0], context.get_help())
+        write_stderr(context.obj[0], context.get_help())
         raise typer.Exit(2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.console import suggestion
 from llmcli.files import private_files
-from llmcli.models.recommend import TOY_MEANING, is_toy_size
+from llmcli.models.size_classes import TOY_MEANING, is_toy_size
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext

@@ -9,25 +9,15 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
+from llmcli.models.size_classes import READABLE_BILLIONS, TOY_BILLIONS
 
 FLUENT_TOKENS_PER_S = 10
 """Tokens a second that an answer takes at least to read comfortably: models with that rate are recommended first."""
 READING_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: slower models are recommended last."""
-READABLE_BILLIONS = 1.0
-"""Parameters, in billions, from which on a model writes texts that read well."""
-TOY_BILLIONS = 0.5
-"""Parameters, in billions, below which a model is for looking at the program only."""
-TOY_MEANING = "is a toy and often wrong"
-"""What is said about such a model, after its name."""
 _MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
 """For a quantization: the type of most of its tensors, and their approximate share of its bytes."""
 _LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # the catalogue has these languages under another code
-
-
-def is_toy_size(parameters: int | None) -> bool:
-    """Whether a model of so many parameters (None: unknown) is only for looking at the program."""
-    return parameters is not None and parameters < TOY_BILLIONS * 1e9
 
 
 @frozen

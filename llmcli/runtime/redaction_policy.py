@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from llmcli.backends.base import Backend, run_requests
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import InternalError
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.redaction.normalization import normalize
 from llmcli.settings import Settings
 from llmcli.types import AnswerRestarted, Finished, FinishReason, Request, Sampling, TextDelta

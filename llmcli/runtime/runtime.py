@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
     from llmcli.runtime.model_weights import ChosenWeights
     from llmcli.runtime.run_config import RunObserver
     from llmcli.types import BackendInfo, BackendStats
@@ -103,7 +103,7 @@ class Runtime:
     @cached_property
     def prompts(self) -> PromptLibrary:
         """The prompt files."""
-        from llmcli.prompts import PromptLibrary
+        from llmcli.prompts.prompt_library import PromptLibrary
 
         return PromptLibrary(self.paths.prompts, cache=self.paths.cache / "prompts")
 

@@ -11,7 +11,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.claim_verification.claim_checks import (
     PASSAGES_PER_CLAIM,
     Evidence,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.records.record import ColumnType, Record, value_as_text
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.labels.label_scorer import Examples, LabelScorer, LabelScores
 from llmcli.tasks.labels.label_scores import (
     LabelDecision,

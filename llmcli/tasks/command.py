@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.answers import Answer, Reading, ask_until, repeat_with
 from llmcli.tasks.runner.constrained_answers import ask_constrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens

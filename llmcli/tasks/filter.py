@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.documents.records.record import ColumnType, Record, value_as_text
 from llmcli.fast_dataclass import asdict, frozen, replace
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.labels.label_scorer import LabelScorer
 from llmcli.tasks.labels.label_spec import LabelOptions, LabelSpec, UnknownLabel
 from llmcli.tasks.labels.long_texts import TextSplitter

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.backends.base import Backend
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, state_block, text_values
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.runner.task_requests import GenerationOptions

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.classify import LabelTask
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.labels.label_scores import LabelDecision

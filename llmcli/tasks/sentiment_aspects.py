@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmcli.documents.records.record import Record, Row
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.fast_dataclass import asdict, frozen, replace
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.noun_phrases import PhrasePatterns, phrase_patterns
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.quotes.quote_grammar import chunks_terminal

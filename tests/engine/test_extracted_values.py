@@ -7,7 +7,7 @@ import random
 import pytest
 
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract import extract
 from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema

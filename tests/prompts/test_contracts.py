@@ -1,7 +1,8 @@
 import pytest
 
-from llmcli.prompts import PromptLibrary, contracts
+from llmcli.prompts import contracts
 from llmcli.prompts.contracts import Contract, contract_of, is_own_name, prefix_of, register_contract
+from llmcli.prompts.prompt_library import PromptLibrary
 
 PROMPT = "description: d\nsystem: 'In {{ language }}'\nuser: '{{ text }}{{ language }}'\n"
 

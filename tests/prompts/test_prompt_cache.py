@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from llmcli.errors import ConfigError
-from llmcli.prompts import PromptLibrary, contracts, prompt_library
+from llmcli.prompts import contracts, prompt_library
 from llmcli.prompts.contracts import Contract, register_contract
-from llmcli.prompts.prompt_library import load_prompt, store_prompt
+from llmcli.prompts.prompt_library import PromptLibrary, load_prompt, store_prompt
 from llmcli.prompts.prompt_parser import parse_prompt
 
 TEXT = "description: x\nuser: |\n  {% for d in documents %}{{ d.text }}{% endfor %}{{ question }}\noptions: {temperature: 0.5}\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmcli.errors import CannotCreate, ConfigError, MissingError, OutputError, UsageError
-from llmcli.prompts import PromptLibrary, contracts, prompt_library
+from llmcli.prompts import contracts, prompt_library
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.prompts.prompt_parser import PROMPT_KEYS
 
 FILE = "description: {}\nuser: '{{{{ text }}}}'\n"

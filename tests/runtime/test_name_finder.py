@@ -6,7 +6,7 @@ import pytest
 from scripted import ScriptedBackend, last_message
 
 from llmcli.errors import TemporaryFailure
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 from llmcli.runtime.redaction_policy import LocalNameFinder, parse_names, split_pieces
 

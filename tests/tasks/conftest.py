@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 
 FILES = {
     "ask": 'user: "{{ question }}"',

@@ -5,8 +5,9 @@ import importlib
 import pytest
 from scripted import ScriptedBackend, last_message
 
-from llmcli.prompts import PromptLibrary, contracts
+from llmcli.prompts import contracts
 from llmcli.prompts.contracts import Contract, register_contract
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 

@@ -6,7 +6,7 @@ from tasks.helpers import of, result, sentiment
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.generate import generate

@@ -9,7 +9,7 @@ from tasks.helpers import error, notices, result
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, EmptyInput, TimedOut
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.check import check, find_claims, plain_claim
 from llmcli.tasks.runner.task_requests import GenerationOptions
 

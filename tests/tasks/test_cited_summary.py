@@ -13,7 +13,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import RepetitionStopped
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize.cited_summary import drop_repeated, split_points, summarize_with_citations
 from llmcli.types import Delta, Result

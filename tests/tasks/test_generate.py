@@ -3,8 +3,7 @@ from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
 from llmcli.errors import MissingError, UsageError
-from llmcli.prompts import PromptLibrary
-from llmcli.prompts.prompt_library import own_prompt_names
+from llmcli.prompts.prompt_library import PromptLibrary, own_prompt_names
 from llmcli.tasks.generate import generate
 from llmcli.tasks.runner.task_requests import GenerationOptions
 

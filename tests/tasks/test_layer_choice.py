@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scripted import LayerStates, ScriptedBackend, last_message
 
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks import layer_choice
 from llmcli.tasks.layer_choice import SENTIMENT_TEXTS, TOPIC_TEXTS, load_texts, measure_layers
 from llmcli.types import StateLayers

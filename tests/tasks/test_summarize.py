@@ -9,7 +9,7 @@ from tasks.helpers import error, notices, of, result, streamed
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, RequestRejected, TimedOut
 from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.summarize.summary_options import SummaryOptions

@@ -11,8 +11,8 @@ from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import CannotCreate, ConfigError, MissingError
-from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import is_own_name, prefix_of
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import PromptProblem
 
 PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion="prompts")]

@@ -102,15 +102,15 @@ class Console:
 
     def write_stderr(self, text: str) -> None:
         """Write lines to stderr, on a terminal without control sequences; ignore errors."""
-        from llmcli.cli.console import error_messages
+        from llmcli.cli.console import stderr_lines
 
-        error_messages.write_stderr(self.environment, text)
+        stderr_lines.write_stderr(self.environment, text)
 
     def write_message(self, text: str) -> None:
         """Write sentences to stderr, wrapped at words on a terminal; with ``--json`` an object in one line."""
-        from llmcli.cli.console import error_messages
+        from llmcli.cli.console import stderr_lines
 
-        write = error_messages.write_stderr if self.as_json else error_messages.write_message
+        write = stderr_lines.write_stderr if self.as_json else stderr_lines.write_message
         write(self.environment, text)
 
     def write_error(self, error: Exception, *, name: str = "", next_step: str = "") -> None:

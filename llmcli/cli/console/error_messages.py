@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import Any
 
 from llmcli import errors as e
@@ -18,6 +16,7 @@ from llmcli.cli.console.messages.incomplete_messages import (
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, fill_message, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS, WEB_DESCRIPTIONS
+from llmcli.cli.console.stderr_lines import write_message, write_stderr
 from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
 
 
@@ -107,24 +106,3 @@ def write_error(
     if name and name not in happened:
         happened = f"{name}: {happened}"
     write_message(environment, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
-
-
-def write_message(environment: Environment, text: str) -> None:
-    """Write sentences to stderr, wrapped at words on a terminal; ignore errors."""
-    if environment.is_terminal(environment.stderr):
-        from llmcli.cli.console import wrapping
-
-        columns = environment.columns(environment.stderr) - 1
-        text = "\n".join(wrapping.wrap_long_lines(sanitize.strip_controls(text), columns))
-    write_stderr(environment, text)
-
-
-def write_stderr(environment: Environment, text: str) -> None:
-    """Write lines to stderr, on a terminal without control sequences; ignore errors."""
-    if 2 in environment.closed_fds:  # noqa: PLR2004 (standard error)
-        return
-    text = sanitize.strip_controls(text) if environment.is_terminal(environment.stderr) else text
-    data = (text + "\n").encode("utf-8", "replace")
-    with environment.suspend_painters(), suppress(OSError):
-        while data:
-            data = data[os.write(environment.stderr, data) :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmcli.models.recommend import is_toy_size
+from llmcli.models.size_classes import is_toy_size
 from llmcli.tasks.labels.label_summary import LOW_MARGIN
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.prompts import Prompt
+    from llmcli.prompts.prompt_file import Prompt
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
     from llmcli.tasks.summarize.summary_options import SummaryOptions

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmcli.errors import BadModelFile, MissingError, OutputError
-from llmcli.errors.saved_state_errors import UnreadableState
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
@@ -35,6 +34,8 @@ def translate_read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        from llmcli.errors.saved_state_errors import UnreadableState
+
         raise UnreadableState(str(error.filename or path), detail=error.strerror or str(error)) from error
 
 

@@ -17,7 +17,8 @@ from llmcli.errors import ContextOverflow, LlmError, Unsupported
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
 from llmcli.store.word_ranking import fuse_rankings
 from llmcli.tasks.ask.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT

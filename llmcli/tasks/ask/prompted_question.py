@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import UsageError
-from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import fence_text
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.generate import INPUT_VARIABLES, find_variable, run_prompt
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import TaskEvent

@@ -14,7 +14,7 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.errors import LlmError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.ask.question_prompts import QUOTE_PROMPT
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument, Quote, SectionStart

@@ -16,7 +16,8 @@ from llmcli.errors import BadDocument, PartialError
 from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.answers import Reading, ask_until
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained

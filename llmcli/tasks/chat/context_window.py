@@ -13,7 +13,7 @@ from llmcli.backends.base import Backend
 from llmcli.errors import InputError, LlmError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.session import StoredMessage
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE

@@ -9,7 +9,7 @@ from typing import Protocol
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import RepetitionStopped
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.session import StoredMessage, Summary
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.context_window import ContextUse, ContextWindow, SentPart, TurnSummarizer, sent_turns

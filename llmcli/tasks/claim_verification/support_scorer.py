@@ -16,7 +16,8 @@ from functools import cached_property
 
 from llmcli.backends.base import Backend
 from llmcli.fast_dataclass import fields, frozen, replace
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import ClaimTerms, negate, read_terms
 from llmcli.tasks.claim_verification.support_features import (
     RuleFeatures,

@@ -11,7 +11,7 @@ from llmcli.backends.base import Backend
 from llmcli.errors import InputError
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract.extraction_examples import ExtractionExample
 from llmcli.tasks.extract.value_grammar import MAX_ITEMS, MAX_OBJECTS

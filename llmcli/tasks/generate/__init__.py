@@ -9,8 +9,8 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_text
 from llmcli.errors import MissingError, UsageError
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.prompts.prompt_library import find_own_prompt
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary, find_own_prompt
 from llmcli.tasks.generate.outline import LongKind
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task

@@ -14,7 +14,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.citation_checks import find_unsupported
 from llmcli.tasks.generate.figures import describe_figure, find_figures, known_figures_of, missing_figures
 from llmcli.tasks.generate.name_spelling import NameGlossary

@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.errors import BadDocument
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.outline import (
     FORMS,
     TOP_LEVEL,

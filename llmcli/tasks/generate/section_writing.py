@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.errors import ContextOverflow
 from llmcli.fast_dataclass import field, frozen, replace, slotted
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
 from llmcli.tasks.generate.sentence_forms import SentenceSet, cited_marks, join_sentences, split_sentences, strip_marks

@@ -15,7 +15,7 @@ from llmcli.documents.text_cleaning import detect_newline
 from llmcli.errors import UsageError
 from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.citation_checks import find_unsupported
 from llmcli.tasks.generate.figures import find_figures, known_figures, known_figures_of, missing_figures

@@ -19,8 +19,7 @@ from llmcli.documents.records.record import Record, Row
 from llmcli.errors import ConfigError, Unsupported
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
-from llmcli.prompts import Prompt
-from llmcli.prompts.prompt_file import ROW_VARIABLE
+from llmcli.prompts.prompt_file import ROW_VARIABLE, Prompt
 from llmcli.tasks.labels.label_scores import (
     correct_prior,
     label_logprobs,

@@ -13,7 +13,7 @@ from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelSco
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.prompts import Prompt
+    from llmcli.prompts.prompt_file import Prompt
     from llmcli.tasks.labels.example_choice import ExampleChooser
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.runner.task_requests import GenerationOptions
 

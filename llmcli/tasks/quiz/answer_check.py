@@ -14,7 +14,7 @@ from enum import StrEnum
 from llmcli.backends.base import Backend
 from llmcli.documents.sentences import find_sentences
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmcli.fast_dataclass import fields, frozen, replace
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.types import (
     Message,
     Priority,

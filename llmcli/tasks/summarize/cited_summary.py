@@ -18,7 +18,7 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.errors import PartialError
 from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE
 from llmcli.fast_dataclass import frozen
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.claim_verification.claim_checks import Evidence, check_claims, find_evidence
 from llmcli.tasks.claim_verification.claim_terms import dice_coefficient, read_terms
 from llmcli.tasks.claim_verification.support_scorer import (

@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText
 from llmcli.errors import EmptyInput
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests

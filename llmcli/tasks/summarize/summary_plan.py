@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Row
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarize.joined_documents import CombinedText

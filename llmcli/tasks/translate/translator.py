@@ -14,7 +14,7 @@ from typing import Literal
 
 from llmcli.backends.base import Backend
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.prompts import Prompt
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request

@@ -10,7 +10,7 @@ from llm_fixtures import llm, terminal, write
 from scripted import last_message
 
 from llmcli.errors import InternalError
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 
 _CONTENT_FREE = PromptLibrary(Path("/nonexistent")).get("filter").content_free
 _SHARP = 1.5

@@ -11,7 +11,7 @@ import scripted
 from last_release_runs import FILES, RUNS, LastReleaseBackend, answer, records
 
 from llmcli.documents.records.record import Record
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import parse_label_names

@@ -7,7 +7,7 @@ import pytest
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.engine.engine import Engine
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.audit import Audit, AuditOptions
 from llmcli.tasks.audit.swap_file import parse_swap_file, read_bundled, read_templates
 from llmcli.tasks.audit.swapper import swap_records

@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedBackend
 
 from llmcli.fast_dataclass import replace
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.calibration.calibration import Calibration, Cascade
 from llmcli.tasks.calibration.feature_blocks import (
     LAST,

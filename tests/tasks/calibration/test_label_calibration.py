@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedBackend
 
 from llmcli.documents.records.record import Record
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE
 from llmcli.tasks.calibration.label_calibration import CalibratedScores, fit_labels
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from scripted import ScriptedBackend, last_message
 
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.extract import extract
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan, read_extraction_schema
 from llmcli.tasks.runner.task_requests import GenerationOptions

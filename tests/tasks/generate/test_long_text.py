@@ -10,7 +10,7 @@ from long_text_answers import LongTextModel, unique_sentences
 from scripted import ScriptedBackend, all_messages, last_message
 
 from llmcli.documents.reading.document import Document
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.answer_cleaning import AnswerCleaner
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline

@@ -9,7 +9,7 @@ from scripted import ScriptedBackend
 
 from llmcli.errors import BadDocument, Unsupported
 from llmcli.errors.incomplete_results import InvalidAnswer
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.outline import FORMS, LongKind, OutlineShape, choose_shape, parse_outline
 from llmcli.tasks.generate.outline_making import outline_grammar, outline_task
 from llmcli.tasks.runner.task_requests import GenerationOptions

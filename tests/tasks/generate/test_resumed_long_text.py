@@ -13,7 +13,7 @@ from long_text_answers import LongTextModel
 from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.errors import Interrupted, Unsupported
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
 from llmcli.tasks.generate.section_writing import LongTextPlan

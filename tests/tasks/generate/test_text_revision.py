@@ -9,7 +9,7 @@ from scripted import Reply, ScriptedBackend
 from tasks.helpers import result
 
 from llmcli.backends.redacting_backend import RedactingBackend
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.redaction.redactor import Redactor
 from llmcli.tasks.generate.outline import LongKind
 from llmcli.tasks.generate.source_facts import SourceFacts

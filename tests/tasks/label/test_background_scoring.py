@@ -11,7 +11,7 @@ from scripted import ScriptedBackend
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import InternalError
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.background_scoring import MIN_POOL_ROWS, CandidateScoring
 from llmcli.tasks.label.state_store import StateStore

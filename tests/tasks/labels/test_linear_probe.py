@@ -12,8 +12,7 @@ from scripted import ScriptedBackend, last_message
 from llmcli.documents.records.record import Record
 from llmcli.errors import Unsupported
 from llmcli.models.catalogue import load_catalogue
-from llmcli.prompts import PromptLibrary
-from llmcli.prompts.prompt_library import builtin_directory
+from llmcli.prompts.prompt_library import PromptLibrary, builtin_directory
 from llmcli.tasks import sentiment
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.labels.label_spec import LabelOptions

@@ -10,7 +10,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.classify import ClassifySpec, LabelTask
 from llmcli.tasks.labels.label_set import parse_label_names

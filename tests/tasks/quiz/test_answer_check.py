@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scripted import ScriptedBackend, all_messages
 
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.quiz.answer_check import Verdict, check_answer, explain, make_judge
 from llmcli.tasks.quiz.card import Card, CardKind, order_card
 from llmcli.tasks.runner.task_requests import GenerationOptions

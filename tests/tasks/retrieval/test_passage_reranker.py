@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.ask.document_question import KEPT_FIRST, MAX_PASSAGES, fuse_margins, relevance_requests
 from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT

@@ -11,8 +11,8 @@ from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, ContextOverflow, Interrupted, TemporaryFailure, Unsupported
-from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
+from llmcli.prompts.prompt_file import Prompt
 from llmcli.tasks.ask import AskTask
 from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions

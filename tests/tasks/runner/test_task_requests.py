@@ -1,7 +1,7 @@
 import pytest
 from scripted import ScriptedBackend
 
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request

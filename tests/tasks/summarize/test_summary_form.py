@@ -9,7 +9,7 @@ from tasks.helpers import of, result, streamed
 from llmcli.documents.reading.document import Document
 from llmcli.errors import RequestRejected
 from llmcli.errors.incomplete_results import AnswerTruncated
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.summarize.summary_form import clean_summary, find_form_problem, form_grammar

@@ -172,7 +172,7 @@ def test_a_bad_model(prompts, path, name):
 
 def test_a_retry_names_the_problems(tmp_path):
     """The second attempt names the problems of the first; then each sentence is tried alone."""
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
 
     backend = ScriptedBackend(lambda r: "κακό")
     by = Translator(backend, PromptLibrary(tmp_path).get(PROMPT), GenerationOptions(), parse_language("el"))

@@ -11,7 +11,7 @@ from tasks.helpers import run_work
 from llmcli.documents.segments import Segment
 from llmcli.errors import TimedOut
 from llmcli.errors.incomplete_results import AnswerRefused
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT

@@ -83,7 +83,7 @@ def test_an_empty_document_gives_an_empty_text(prompts):
 
 def test_the_language_reaches_the_prompt(tmp_path):
     """The built-in prompt file gives the English name of the language."""
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
 
     backend = ScriptedBackend(lambda _: "salut")
     run(backend, PromptLibrary(tmp_path), "Hello there")

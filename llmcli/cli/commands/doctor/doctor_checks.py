@@ -249,7 +249,7 @@ def _is_writable(path: Path) -> bool:
 def _check_default_model(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
     from llmcli.models.gguf.header_parser import read_header
-    from llmcli.models.recommend import TOY_MEANING, is_toy_size
+    from llmcli.models.size_classes import TOY_MEANING, is_toy_size
 
     name, origin = ctx.runtime.models.default_model()
     data: dict[str, Any] = {"name": name, "origin": origin}

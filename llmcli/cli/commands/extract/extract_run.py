@@ -35,7 +35,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.prompts import Prompt
+    from llmcli.prompts.prompt_file import Prompt
     from llmcli.tasks.extract.value_schema import ObjectNode
     from llmcli.tasks.runner.task_requests import GenerationOptions
     from llmcli.tasks.runner.work_estimate import WorkEstimate

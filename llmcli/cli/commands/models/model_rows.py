@@ -12,7 +12,7 @@ from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.gguf.header_parser import check_is_model, read_header
 from llmcli.models.library.model_library import ModelFile, ModelLibrary
-from llmcli.models.recommend import is_toy_size
+from llmcli.models.size_classes import is_toy_size
 
 
 def verification_state(model: ModelFile) -> str:

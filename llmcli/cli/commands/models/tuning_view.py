@@ -149,7 +149,7 @@ def _measure_layers(
 
     Return None if nothing is kept.
     """
-    from llmcli.prompts import PromptLibrary
+    from llmcli.prompts.prompt_library import PromptLibrary
     from llmcli.runtime import backend_factory, run_config
     from llmcli.state_layers import save_layers
     from llmcli.tasks import layer_choice

@@ -17,7 +17,7 @@ from lying_translators import well
 from scripted import Reply, last_message
 
 from llmcli.engine.llama import hardware
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import PromptLibrary
 
 REAL = sorted((Path(__file__).parents[3] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"

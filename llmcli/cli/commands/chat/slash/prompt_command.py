@@ -14,7 +14,7 @@ from llmcli.types import Message, Role
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
-    from llmcli.prompts import Prompt
+    from llmcli.prompts.prompt_file import Prompt
 
 _ASSIGNMENT = re.compile(r"""([A-Za-z_]\w*)=("[^"]*"|'[^']*'|\S*)\s*""")
 
