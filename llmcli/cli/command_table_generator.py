@@ -6,11 +6,51 @@ import json
 import sys
 from collections.abc import Iterator
 
-from llmcli.cli.commands import NAMES
 from llmcli.cli.groups import CommandGroup
 from llmcli.cli.listed_command import CommandArea, ListedCommand
 from llmcli.cli.options import command
 
+NAMES = (
+    "ask",
+    "chat",
+    "translate",
+    "summarize",
+    "extract",
+    "generate",
+    "check",
+    "verify",
+    "proofread",
+    "quiz",
+    "command",
+    "tokens",
+    "redact",
+    "index",
+    "tm",
+    "sentiment",
+    "classify",
+    "filter",
+    "label",
+    "audit",
+    "calibrations",
+    "records",
+    "run-batch",
+    "embed",
+    "similar",
+    "models",
+    "engine",
+    "backends",
+    "keys",
+    "serve",
+    "worker",
+    "sessions",
+    "logs",
+    "prompts",
+    "config",
+    "doctor",
+    "completion",
+    "help",
+)
+"""In the order of ``llm help --all`` below each heading."""
 _HEAD = '''"""The commands as ``llm --help`` lists them. Generated from their declarations by ``command_table_generator``."""
 
 from llmcli.cli.listed_command import CommandArea, ListedCommand

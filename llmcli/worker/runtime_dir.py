@@ -34,6 +34,9 @@ MAX_SOCKET_PATH_BYTES = 100
 _SOCKET_SUFFIX = ".sock"
 _KEY_DIGITS = 16
 """Digits of a key."""
+_USUAL_TEMP_DIR = "/tmp"  # noqa: S108 (the directory in it is checked as any other)
+_TEMP_DIR_VARIABLES = ("TMPDIR", "TEMP", "TMP")
+"""The variables that ``tempfile`` looks up before it takes the usual directory."""
 _LOCK_POLL_S = 0.01
 """Seconds between attempts to take a lock."""
 
@@ -52,11 +55,18 @@ def find_runtime_dir(environ: Mapping[str, str]) -> Path:
         with suppress(AccessDenied, OutputError):
             _check_private_dir(Path(session))
             return _make_private_dir(Path(session) / "llmcli")
-    return _make_private_dir(Path(environ.get("TMPDIR") or _temp_dir()) / f"llmcli-{os.getuid()}")
+    return _make_private_dir(Path(environ.get("TMPDIR") or _temp_dir()) / _directory_name())
+
+
+def _directory_name() -> str:
+    return f"llmcli-{os.getuid()}"
 
 
 def _temp_dir() -> str:
-    import tempfile
+    """Return the directory for temporary files: that of earlier commands, else the first that can be written to."""
+    if Path(_USUAL_TEMP_DIR, _directory_name()).is_dir() and not any(map(os.environ.get, _TEMP_DIR_VARIABLES)):
+        return _USUAL_TEMP_DIR
+    import tempfile  # takes as long as a tenth of a warm command's imports
 
     try:
         return tempfile.gettempdir()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs, inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.errors import EmptyInput, MissingError, UsageError
 
@@ -23,7 +23,7 @@ def _read_text_value(ctx: CommandContext, option: str, value: str) -> str:
     if value == "@":
         raise UsageError(f"{option}@ names no file", detail=f"Try: {option}@FILE, or @@ for a literal @")
     try:
-        return inputs.read_document(ctx, value[1:]).text.rstrip("\r\n")
+        return document_inputs.read_document(ctx, value[1:]).text.rstrip("\r\n")
     except MissingError as error:
         raise MissingError(value[1:], kind="file of a variable", detail=error.detail) from error
 

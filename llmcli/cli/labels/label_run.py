@@ -137,14 +137,14 @@ def _label_options(flags: CalibrationFlags, examples: LabelledFile | None) -> La
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
     """Return the labels of ``--labels``: names with commas, or ``@FILE``. Raises as the parsers do."""
-    from llmcli.cli.input import inputs
+    from llmcli.cli.input import document_inputs, inputs
     from llmcli.tasks.labels.label_set import parse_label_file, parse_label_names
 
     if not text.startswith("@"):
         return parse_label_names(inputs.decode_argument(text))
     if text == "@":
         raise UsageError("--labels @ names no file", detail="Try: --labels @labels.yaml")
-    return parse_label_file(inputs.read_document(ctx, text[1:]).text, text[1:])
+    return parse_label_file(document_inputs.read_document(ctx, text[1:]).text, text[1:])
 
 
 def make_classify_run(ctx: CommandContext, labels: LabelSet, *, multi: bool) -> LabelRun:

@@ -11,7 +11,7 @@ from source_files import make_xlsx
 
 from llmcli.cli.commands.ask import indexed_sources
 from llmcli.cli.input import inputs
-from llmcli.cli.input.inputs import ReloadableInputs
+from llmcli.cli.input.document_inputs import ReloadableInputs
 from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.errors.incomplete_results import NoLabelAnswered
 

@@ -11,7 +11,7 @@ from llm_fixtures import write
 from scripted import last_message
 
 from llmcli.cli.input import inputs
-from llmcli.cli.input.inputs import ReloadableInputs
+from llmcli.cli.input.document_inputs import ReloadableInputs
 
 __all__ = ["write"]
 

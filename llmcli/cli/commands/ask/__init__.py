@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
-from llmcli.cli.input import source_inputs
+from llmcli.cli.input import question_inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -226,7 +226,7 @@ def _make_task(
     ctx: CommandContext, text: str | None, wanted: AnswerOptions
 ) -> Callable[["Backend"], Iterator[TaskEvent]]:
     """Read the question, and return the task that answers it."""
-    question, documents, failed = source_inputs.read_question(ctx, text, [])
+    question, documents, _ = question_inputs.read_question(ctx, text, [])
     if text is None and not wanted.system and asks_nothing(question) and not ctx.console.as_json:
         ctx.console.write_note('the whole text is the question; to ask about it: llm ask "QUESTION" < FILE')
 
@@ -235,7 +235,10 @@ def _make_task(
 
         options = wanted.generation_options(ctx)
         events = ask(backend, ctx.runtime.prompts, question, documents, options)
-        events = source_inputs.add_source_notes(events, documents, one_answer=True)
-        return source_inputs.append_failed(events, failed)
+        if not documents:
+            return events
+        from llmcli.cli.input import source_inputs
+
+        return source_inputs.add_source_notes(events, documents, one_answer=True)
 
     return task

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions
-from llmcli.cli.input import source_inputs
+from llmcli.cli.input import question_inputs, source_inputs
 from llmcli.cli.input.inputs import STDIN, decode_argument
 from llmcli.cli.input.text_values import read_variables
 from llmcli.errors import BadVariables, UsageError
@@ -41,7 +41,7 @@ def make_prompted_task(
     given, read = read_variables(ctx, variables)
     question = None if words in {None, STDIN} else decode_argument(words or "")
     named = [*files, *([STDIN] if words == STDIN else [])]
-    documents, failed = source_inputs.read_texts(ctx, named, reads_stdin=not read, requires_named=False)
+    documents, failed = question_inputs.read_texts(ctx, named, reads_stdin=not read, requires_named=False)
     values = fill_variables(prompt, given, question, documents)
     options = wanted.generation_options(ctx)
     try:

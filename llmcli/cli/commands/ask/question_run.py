@@ -10,7 +10,7 @@ from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.commands.ask.indexed_sources import find_indexed, index_streamed_files, index_texts, open_indexed
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.table import render_table
-from llmcli.cli.input import source_inputs
+from llmcli.cli.input import question_inputs, source_inputs
 from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
@@ -40,7 +40,7 @@ def ask_about_documents(
 ) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
-    question, read, large, failed = source_inputs.read_streamed_question(ctx, prompt, files, names, keeps_all=sql)
+    question, read, large, failed = question_inputs.read_streamed_question(ctx, prompt, files, names, keeps_all=sql)
     indexed = [open_indexed(ctx, name, failed, dry_run=dry_run) for name in dict.fromkeys(names)]
     indexed += index_streamed_files(ctx, large)
     documents: list[Document] = []

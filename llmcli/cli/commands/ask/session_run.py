@@ -9,7 +9,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.commands.chat import recorder
 from llmcli.cli.commands.chat.active_chat import overflow_policy
-from llmcli.cli.input import source_inputs
+from llmcli.cli.input import question_inputs, source_inputs
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.ask.prompted_question import join_documents
 from llmcli.tasks.chat.conversation import Conversation
@@ -34,7 +34,7 @@ def ask_in_session(
     The documents stand before the question. ``system`` replaces the instructions of the chat, unless it is None. Raises
     what ``read_question`` and ``choose_recorder`` raise.
     """
-    question, documents, failed = source_inputs.read_question(ctx, words, files)
+    question, documents, failed = question_inputs.read_question(ctx, words, files)
     message = "\n\n".join(filter(None, [join_documents(documents), question])) if documents else question
     kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=False, system=system)
     ctx.on_exit(kept.forget_orphaned_states)

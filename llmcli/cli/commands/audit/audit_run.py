@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.audit import audit_report
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs, inputs
 from llmcli.cli.records import record_inputs
 from llmcli.cli.render import svg_chart
 from llmcli.cli.render.renderer import DisplayOptions, render_events
@@ -85,7 +85,7 @@ def _read_swaps(ctx: CommandContext, value: str) -> SwapFile:
     if value in {"", "@"}:
         raise UsageError("--swap names no file", detail="Try: --swap names, or --swap @FILE")
     if value.startswith("@"):
-        return parse_swap_file(inputs.read_document(ctx, value[1:]).text, value[1:])
+        return parse_swap_file(document_inputs.read_document(ctx, value[1:]).text, value[1:])
     return parse_swap_file(read_bundled(value), value)
 
 

@@ -106,7 +106,7 @@ def _render_prompt(ctx: CommandContext, name: str, files: Sequence[str], deck: s
 
     Raises as ``find_own_prompt``, ``fill_variables`` and ``read_deck``.
     """
-    from llmcli.cli.input import inputs, source_inputs
+    from llmcli.cli.input import document_inputs, question_inputs
     from llmcli.prompts.prompt_library import find_own_prompt
     from llmcli.tasks.ask.prompted_question import fill_variables
     from llmcli.tasks.quiz.card import read_deck
@@ -114,13 +114,13 @@ def _render_prompt(ctx: CommandContext, name: str, files: Sequence[str], deck: s
     from llmcli.tasks.quiz.review_schedule import describe_knowledge
 
     prompt = find_own_prompt(ctx.runtime.prompts, name)
-    documents, failed = source_inputs.read_texts(ctx, files, reads_stdin=False)
+    documents, failed = question_inputs.read_texts(ctx, files, reads_stdin=False)
     for failure in failed:
         ctx.console.write_error(failure.error, name=failure.name)
     values = fill_variables(prompt, {}, None, documents)
     if deck is not None:
         if "cards" not in prompt.variables:
             raise UsageError(f"the prompt {name} has no variable for the cards", detail="Declare one: cards")
-        cards = read_deck(deck, inputs.read_document(ctx, deck).text)
+        cards = read_deck(deck, document_inputs.read_document(ctx, deck).text)
         values["cards"] = describe_knowledge(cards, read_reviews(reviews_path(deck)), _MAX_CARDS)
     return "\n\n".join(message.content.strip() for message in prompt.render(values))

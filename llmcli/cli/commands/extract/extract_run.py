@@ -14,7 +14,8 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.extract.highlighted_page import place_of, render_page
 from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument, read_document, read_inputs
+from llmcli.cli.input.document_inputs import read_document, read_inputs
+from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, output_record_format

@@ -8,7 +8,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.console.suggestion import format_command
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs, inputs
 from llmcli.cli.input.text_values import read_variables
 from llmcli.cli.options import VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -124,7 +124,7 @@ def _write_whole(ctx: CommandContext, kind: str, var: list[str], files: list[str
         from llmcli.cli.records.record_run import generate_spec, run_records
 
         return run_records(ctx, files, generate_spec(ctx, prompt, variables))
-    text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
+    text = document_inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
     return render_task(ctx, run).exit_code

@@ -11,7 +11,7 @@ from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.commands.generate.text_output import TextJob, TextOutput
 from llmcli.cli.console.suggestion import format_command
-from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.input import document_inputs, inputs, question_inputs, source_inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.input.text_values import join_words
 from llmcli.cli.records.record_run import generation_manifest
@@ -102,7 +102,7 @@ class _Sources:
 
 def _read_sources(ctx: CommandContext, names: Sequence[str], *, reads_stdin: bool = True) -> _Sources:
     """Read the sources, and a text that is piped in. Raises what a file that is named itself raises."""
-    documents, failed = source_inputs.read_texts(ctx, names, reads_stdin=reads_stdin)
+    documents, failed = question_inputs.read_texts(ctx, names, reads_stdin=reads_stdin)
     return _Sources(documents, failed, SourceFacts(documents))
 
 
@@ -144,7 +144,7 @@ class _LongTextRun:
         self._job: TextJob | None = None
 
     def _read_outline(self, name: str) -> Outline:
-        return parse_outline(inputs.read_document(self._ctx, name).text, name, title=self._topic)
+        return parse_outline(document_inputs.read_document(self._ctx, name).text, name, title=self._topic)
 
     def run(self) -> int:
         """Return the exit code; 3 if files of a directory could not be read."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import confirm
-from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.input import document_inputs, inputs, source_inputs
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.reading.document import STDIN, Document
@@ -102,7 +102,7 @@ def read_cards(
     ctx: CommandContext, deck: str, kinds: Sequence[CardKind] | None = None, level: Level | None = None
 ) -> list[Card]:
     """Return the cards of a deck, of these kinds and this level. Raises as ``read_deck``, and ``UsageError``."""
-    cards = read_deck(deck, inputs.read_document(ctx, deck).text)
+    cards = read_deck(deck, document_inputs.read_document(ctx, deck).text)
     chosen = [card for card in cards if card.kind in (kinds or [*CardKind]) and level in {None, card.level}]
     if not chosen:
         raise UsageError(f"{deck} has no card of this kind and level")
@@ -196,7 +196,7 @@ def _make_package(cards: Sequence[Card], deck: str, anki: str) -> bytes:
 
 def import_table(ctx: CommandContext, file: str) -> int:
     """Write the deck that a table has."""
-    cards = deck_exchange.read_table(file, inputs.read_document(ctx, file).text)
+    cards = deck_exchange.read_table(file, document_inputs.read_document(ctx, file).text)
     _write_cards(ctx, file, deck_text(cards), ctx.flags.output, len(cards))
     ctx.console.write_note(f"{len(cards)} cards")
     return 0

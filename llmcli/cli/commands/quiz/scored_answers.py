@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.quiz.deck_files import state_path
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs, inputs
 from llmcli.documents.reading.document import STDIN
 from llmcli.errors import BadDocument, PartialError, UnavailableError, UsageError
 from llmcli.tasks.quiz.answer_check import CheckedAnswer, Judge, Verdict, check_answer, make_judge
@@ -60,7 +60,7 @@ def score_answers(ctx: CommandContext, deck: str, cards: Sequence[Card], name: s
         raise UsageError(
             "no answers", detail="Try: llm quiz run deck.jsonl --answers answers.txt, or run it on a terminal"
         )
-    answers = read_answers(cards, source, inputs.read_document(ctx, source).text)
+    answers = read_answers(cards, source, document_inputs.read_document(ctx, source).text)
     judge, rows, counts = LazyJudge(ctx), [], Counter[Verdict]()
     log = None if state is None else ReviewLog(state_path(deck, state))
     try:

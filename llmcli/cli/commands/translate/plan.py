@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.documents.format_registry import document_format_by_suffix, listed_suffixes
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.translatable import read_translatable
@@ -99,7 +99,9 @@ def plan_translations(ctx: CommandContext, options: PlanOptions) -> TranslationP
 
 
 def _read_documents(ctx: CommandContext, items: Sequence[InputFile]) -> Sequence[Document | ItemFailed]:
-    return inputs.read_inputs(ctx, [item.name for item in items], inputs.read_translatable_document, keeps_all=True)
+    return document_inputs.read_inputs(
+        ctx, [item.name for item in items], document_inputs.read_translatable_document, keeps_all=True
+    )
 
 
 def _report_outside_link(ctx: CommandContext, link: str) -> None:

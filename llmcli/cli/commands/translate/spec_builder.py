@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
@@ -124,7 +124,7 @@ class SpecBuilder:
 
         glossary, context, guide, formality = Glossary(), "", "", self._options.style or "auto"
         if self._options.glossary_file is not None:
-            file = inputs.read_document(self._ctx, self._options.glossary_file)
+            file = document_inputs.read_document(self._ctx, self._options.glossary_file)
             glossary = run_interruptible(Glossary.parse, file.text, file.name)
             if not glossary.terms:
                 self._ctx.console.warn(f"the glossary {file.name} contains no terms")

@@ -18,7 +18,7 @@ from llmcli.cli.commands.translate.memory_file import (
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBuilder, TranslateOptions
 from llmcli.cli.flags import STDOUT
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records.record_flags import record_flags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, RenderReport, render_events
@@ -217,7 +217,7 @@ def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Do
     if plan.has_derived_names or len(plan.translations) > 1:
         raise UsageError("--eval compares one document with one reference")
     require_sacrebleu()
-    return inputs.read_translatable_document(ctx, name)
+    return document_inputs.read_translatable_document(ctx, name)
 
 
 # ---- --dry-run -------------------------------------------------------------------------------------------------------

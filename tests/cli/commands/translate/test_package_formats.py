@@ -25,7 +25,7 @@ from package_files import (
     word_part,
 )
 
-from llmcli.cli.input.inputs import count_characters
+from llmcli.cli.input.document_inputs import count_characters
 from llmcli.documents.formats.packages.zip_patch import replace_files
 from llmcli.documents.reading.translatable import open_translatable
 
