@@ -1,4 +1,4 @@
-"""What a model of a number of parameters is good for, where nothing else is known about it."""
+"""Classes of models by their numbers of parameters, for models about which nothing else is known."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from llm_fixtures import write
 from scripted import all_messages, last_message
 
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.engine.llama.threads import SystemLoad
 from llmcli.tasks.summarize import joined_documents
@@ -86,7 +86,7 @@ def test_key_sentences_of_several_documents_are_read_one_at_a_time(llm, write, m
         text = texts[files.index(each["source"])]
         assert text[each["start"] : each["end"]] == each["text"]
         assert each["first_line"] == len(re.split(r"\r\n|\r|\n", text[: each["start"]]))
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 10)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 10)
     assert run() == whole
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
     monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 300)

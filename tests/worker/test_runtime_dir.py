@@ -73,8 +73,26 @@ def test_a_full_disk_for_temporary_files_is_reported(monkeypatch):
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.gettempdir", none)
+    monkeypatch.setattr(runtime_dir, "_USUAL_TEMP_DIR", "/nowhere")
     with pytest.raises(OutputError):
         runtime_dir.find_runtime_dir({})
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"), [({}, "usual"), ({"TMPDIR": ""}, "usual"), ({"TEMP": "/elsewhere"}, "searched")]
+)
+def test_the_directory_of_earlier_commands_is_not_searched_for(runtime, monkeypatch, variables, expected):
+    """Unless a variable names another place for temporary files."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    usual, searched = runtime / "usual", runtime / "searched"
+    for directory in (usual / f"llmcli-{os.getuid()}", searched):
+        directory.mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr(runtime_dir, "_USUAL_TEMP_DIR", str(usual))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(searched))
+    assert runtime_dir.find_runtime_dir({}).parent.name == expected
 
 
 def test_a_path_that_is_too_long_is_reported(runtime):

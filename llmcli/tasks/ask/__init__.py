@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmcli.backends.base import Backend
-from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_library import PromptLibrary
@@ -16,6 +15,7 @@ from llmcli.tasks.runner.text_answers import TextTask, write_text
 from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:
+    from llmcli.documents.reading.document import Document
     from llmcli.documents.records.record import Record
     from llmcli.tasks.ask.question_sources import IndexedSource
 
@@ -80,6 +80,7 @@ class AskTask(TextTask):
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the answer. Raises ``EmptyAnswer``, the failure of a request, ``ContextOverflow``."""
+        from llmcli.documents.reading.document import Document
         from llmcli.documents.records.record import Row
 
         values: dict[str, object] = {"question": record.text, "row": Row(record.fields)}

@@ -10,7 +10,7 @@ from scripted import all_messages
 from source_files import make_xlsx
 
 from llmcli.cli.commands.ask import indexed_sources
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.cli.input.document_inputs import ReloadableInputs
 from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.errors.incomplete_results import NoLabelAnswered
@@ -115,7 +115,7 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
 
     whole = run()
     assert len(whole[2]["references"]) > 1 and whole[2]["method"] == "retrieval"
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 100)
     again: list[int] = []
     original = ReloadableInputs._read_again
     monkeypatch.setattr(
@@ -131,7 +131,7 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
 def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, write, monkeypatch):
     """With the exit code of a missing file."""
     files = [write(f"{n}.txt", "\n".join(f"Line {n} of {each}." for each in range(2000))) for n in range(2)]
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 100)
     original = ReloadableInputs.add
 
     def add(self, name):
@@ -146,7 +146,7 @@ def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, writ
 
 def test_many_tables_are_still_answered_by_sql(llm, write, monkeypatch):
     """Although their overviews are not kept."""
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 100)
     files = [write("sales.csv", ROWS), write("more.csv", ROWS)]
     run = llm("ask", "How many rows has each shop?", "-f", files[0], "-f", files[1], answer=respond)
     assert (run.code, run.out) == (0, "North\t2000\nSouth\t1000\n")

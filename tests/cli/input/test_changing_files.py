@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from scripted import last_message
 
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.documents.reading import file_reader
 
 ROWS = 700
@@ -209,7 +209,7 @@ def test_an_edit_of_a_translation_that_is_updated_stays(llm, tmp_path):
 @pytest.mark.parametrize("large", [False, True])
 def test_a_document_whose_values_are_extracted(llm, tmp_path, monkeypatch, change, large):
     """One that is read again when its turn comes, and one that is read in blocks, must be what they were."""
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 0)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 0)
     if large:
         monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1)
     files = [tmp_path / f"{number}.txt" for number in range(20)]

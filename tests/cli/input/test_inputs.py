@@ -10,7 +10,7 @@ import pytest
 from llm_fixtures import write
 from scripted import last_message
 
-from llmcli.cli.input import inputs
+from llmcli.cli.input import document_inputs
 from llmcli.cli.input.document_inputs import ReloadableInputs
 
 __all__ = ["write"]
@@ -26,7 +26,7 @@ def name_ship(request):
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch):
     """Keep only the first of the documents."""
-    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(document_inputs, "MAX_KEPT_CHARACTERS", 100)
 
 
 @pytest.fixture

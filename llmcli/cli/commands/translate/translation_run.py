@@ -33,10 +33,11 @@ from llmcli.types import ItemFailed, TaskEvent
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
     from llmcli.store.translation_memory import TranslationMemory
-    from llmcli.tasks.translate import QualityMethod, TranslationEstimate
+    from llmcli.tasks.translate import QualityMethod
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
     from llmcli.tasks.translate.target_file import TranslationSpec
+    from llmcli.tasks.translate.translation_estimate import TranslationEstimate
     from llmcli.tasks.translate.translator import Translator
 
 PSEUDO_LANGUAGE = "en-XA"
@@ -234,7 +235,7 @@ def _write_estimate(
     ``outputs``: the file of the one translation, if the user named it, and the report.
     """
     from llmcli.cli.render.estimate_table import write_estimate_rows
-    from llmcli.tasks.translate import estimate_translation
+    from llmcli.tasks.translate.translation_estimate import estimate_translation
 
     def make_row(index: int) -> dict[str, Any]:
         spec = specs[index]

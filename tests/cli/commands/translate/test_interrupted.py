@@ -36,7 +36,7 @@ STEPS = {
     "packing": (PackageFormat, "pack", (*PSEUDO, "in.docx", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
     "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
-    "dry run": (translate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
+    "dry run": (translation_estimate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
     "glossary": (Glossary, "parse", (*PSEUDO, "--glossary", "in.csv", "in.txt", "-o", "out")),
     "report": (
         "llmcli.cli.commands.translate.result_stream",
