@@ -21,7 +21,7 @@ from llmcli.documents.formats.packages.package_format import PackageFormat
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks import translate
-from llmcli.tasks.translate import document_output, masking, segment_translation, target_file
+from llmcli.tasks.translate import document_output, masking, segment_translation, target_file, translation_estimate
 from llmcli.tasks.translate.glossary import Glossary
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
