@@ -80,7 +80,7 @@ def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequenc
 
 
 def _read_pipe(ctx: CommandContext, prompt: str | None) -> Document:
-    """Return standard input: a text if it is the question, else a document in any format."""
+    """Return standard input: a text if it is the question (no ``prompt``, or ``-``), else a document in any format."""
     if prompt in {None, STDIN}:
         from llmcli.cli.input.document_inputs import read_stdin_document
 
@@ -98,10 +98,12 @@ def read_texts(
     ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises the error of
     the first file if none can be read, and with ``requires_named`` what a file that is named itself raises.
     """
+    from llmcli.cli.input.source_inputs import read_source_document
+
     found, failed = _read_question_files(ctx, files, requires_named=requires_named)
     piped = ctx.runtime.settings["stdin"] == "on" and ctx.console.has_piped_input
     if reads_stdin and piped and STDIN not in files:
-        document = _nonblank(ctx, _read_pipe(ctx, ""))
+        document = _nonblank(ctx, read_source_document(ctx, STDIN))
         found += [] if document is None else [document]
     return found, failed
 
