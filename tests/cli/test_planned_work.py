@@ -6,6 +6,7 @@ import json
 import struct
 
 import pytest
+from lying_translators import greek, well
 from scripted import Reply, all_messages
 
 from llmcli.errors import InternalError
@@ -13,9 +14,23 @@ from llmcli.types import FinishReason
 
 SALES = "region,product,price\n" + "".join(f"{'North' if n % 3 else 'South'},p{n},{n % 40}\n" for n in range(60))
 LOG = "\n".join(f"Day {n}: pump {n} ran for {n % 7} hours and was then stopped for the night." for n in range(200))
+GUIDE = """# The pump
+
+The pump ran for **4 hours**. It was then stopped for the night.
+
+- Check the `valve` first.
+- Check the `valve` first.
+- 42
+
+Each day it runs again. It has a filter, which is old. Replace it each month.
+"""
 FILES = {
+    "guide.md": GUIDE,
+    "sentences.txt": " ".join(f"Pump {n} ran for {n} hours and stopped." for n in range(60)),
+    "terms.csv": "term,translation\npump,Pumpe\n",
     "sales.csv": SALES,
     "empty.csv": "region,price\n",
+    "empty.md": "",
     "short.txt": "The rent is 900 euros.\n",
     "other.txt": "The deposit is 1,800 euros.\n",
     "log.txt": LOG,
@@ -52,6 +67,15 @@ EXACT = [
     ("ask", "How much is the rent?", "-f", "short.txt"),
     ("ask", "How much is the rent?", "-f", "short.txt", "-f", "other.txt"),
     ("ask", "-s", "Be brief.", "How many rows?", "-f", "sales.csv"),
+    ("translate", "--pseudo", "accents", "guide.md"),
+    ("translate", "--to", "fr", "--no-tm", "empty.md"),
+]
+TRANSLATIONS = [
+    ("translate", "--from", "en", "--to", "de", "--no-tm", "guide.md"),
+    ("translate", "--from", "en", "--to", "de", "--no-tm", "--glossary", "terms.csv", "guide.md"),
+    ("translate", "--from", "en", "--to", "de", "--no-tm", "--review", "guide.md"),
+    ("translate", "--from", "en", "--to", "de", "--no-tm", "sentences.txt", "--ctx", "700"),
+    ("translate", "--to", "de", "--no-tm", "sentences.txt"),
 ]
 RANGES = [
     ("ask", "Which pump ran?", "-f", "log.txt"),
@@ -78,10 +102,14 @@ def plan_and_run_with(llm, argv, answer):
     options = {"context": int(argv[-1]), "env": {"LLMCLI_CTX": argv[-1]}} if "--ctx" in argv else {}
     argv = argv[:-2] if options else argv
     dry = llm(*argv, "--dry-run", "--json", answer=answer, **options)
-    assert dry.code == 0 and dry.backend.requests == [], dry.err
+    assert dry.code == 0 and _requests_of(dry) == [], dry.err
     run = llm(*argv, answer=answer, **options)
-    requests = run.backend.requests
+    requests = _requests_of(run)
     return json.loads(dry.out), requests, sum(run.backend.count(requests)[0]) if requests else 0, run.code
+
+
+def _requests_of(run):
+    return run.backend.requests if run.backend else []  # without work for a model there is no backend
 
 
 @pytest.mark.parametrize("argv", EXACT, ids=" ".join)
@@ -113,6 +141,7 @@ ANSWERS = {
 }
 DECIDED = [
     *RANGES,
+    *TRANSLATIONS,
     ("summarize", "log.txt"),
     ("summarize", "log.txt", "--ctx", "700"),
     ("summarize", "log.txt", "--style", "bullets", "--words", "40", "--ctx", "700"),
@@ -136,6 +165,19 @@ def test_the_run_is_within_the_range_whatever_the_model_answers(llm, folder, arg
     assert len(requests) <= plan["max_calls"] and tokens <= plan["max_tokens"]
     if code == 0:
         assert plan["min_calls"] <= len(requests) and plan["min_tokens"] <= tokens
+
+
+@pytest.mark.parametrize("argv", TRANSLATIONS, ids=" ".join)
+def test_valid_translations_take_the_least_work(llm, folder, argv):
+    """Each text has one call, and the calls and tokens are exact."""
+
+    def translate(request):
+        return well(request).replace(greek("pump"), "Pumpe")  # as the glossary has it
+
+    to_greek = tuple("el" if argument == "de" else argument for argument in argv)
+    plan, requests, tokens, code = plan_and_run_with(llm, to_greek, translate)
+    assert (code, len(requests), tokens) == (0, plan["calls"], plan["tokens"])
+    assert (plan["min_calls"], plan["min_tokens"]) == (plan["calls"], plan["tokens"])
 
 
 @pytest.mark.parametrize("argv", [("ask", "What is it?", "-f", "empty.csv"), ("ask", "--sql", "x?", "-f", "short.txt")])

@@ -15,6 +15,8 @@ from llmcli.types import Phase
 if TYPE_CHECKING:
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
+SUMMED_WORK = ("calls", "tokens", "seconds")
+"""The columns of any work."""
 _MAX_WIDTH = 8
 """Requests of a job that are taken to run at once."""
 _MAX_SHAPED_CALLS = 64
@@ -36,8 +38,8 @@ def write_estimates(
     def make_row(index: int) -> dict[str, Any]:
         return _estimate_row(ctx, estimate(index))
 
-    summed = ("passages", "calls", "tokens", "seconds")
-    return write_estimate_rows(ctx, names, make_row, summed=summed, outputs=(ctx.flags.output, *other_outputs))
+    outputs = (ctx.flags.output, *other_outputs)
+    return write_estimate_rows(ctx, names, make_row, summed=("passages", *SUMMED_WORK), outputs=outputs)
 
 
 def write_estimate_rows(
@@ -73,19 +75,27 @@ def write_estimate_rows(
     return PartialError.exit_code if rows else failed[0].exit_code
 
 
-def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
+def _estimate_row(ctx: CommandContext, work: WorkEstimate) -> dict[str, Any]:
     """Return the row; of one call also the seconds before its answer, which do not depend on the answer's length."""
-    calls, evaluated = found.calls, found.prompt_tokens - found.reused_tokens
-    bounds = asdict(found.bounds) if ctx.console.as_json else {}
+    before = _estimate_seconds(ctx, 1, work.prompt_tokens - work.reused_tokens, 0) if work.calls == 1 else None
     return {
-        "name": found.name,
-        "method": found.method,
-        "passages": found.passages,
-        "calls": calls,
-        "tokens": found.prompt_tokens,
+        "name": work.name,
+        "method": work.method,
+        "passages": work.passages,
+        **work_columns(ctx, work),
+        "before_answer": before,
+    }
+
+
+def work_columns(ctx: CommandContext, work: WorkEstimate) -> dict[str, Any]:
+    """Return the columns ``SUMMED_WORK``, and with --json the bounds of calls and tokens."""
+    bounds = asdict(work.bounds) if ctx.console.as_json else {}
+    evaluated = work.prompt_tokens - work.reused_tokens
+    return {
+        "calls": work.calls,
+        "tokens": work.prompt_tokens,
         **bounds,
-        "seconds": estimate_seconds(ctx, calls, evaluated, found.answer_tokens),
-        "before_answer": estimate_seconds(ctx, calls, evaluated, 0) if calls == 1 else None,
+        "seconds": _estimate_seconds(ctx, work.calls, evaluated, work.answer_tokens),
     }
 
 
@@ -98,7 +108,7 @@ def _total_row(rows: Sequence[dict[str, Any]], summed: Sequence[str]) -> dict[st
     return total
 
 
-def estimate_seconds(ctx: CommandContext, calls: int, prompt_tokens: int, answer_tokens: int) -> float | None:
+def _estimate_seconds(ctx: CommandContext, calls: int, prompt_tokens: int, answer_tokens: int) -> float | None:
     """Return about how long this machine takes for so many calls with so many tokens together; None if unknown."""
     if ctx.runtime.is_remote:
         return None

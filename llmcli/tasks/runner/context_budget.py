@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.backends.base import Backend
@@ -38,10 +37,6 @@ class ContextBudget:
     def free_tokens(self) -> int:
         """Tokens that a text and the answer to it may have."""
         return self._planned_tokens - self._instruction_tokens
-
-    def longest_text(self) -> int:
-        """Return about the most tokens of a text that fits one request with its answer."""
-        return bisect_right(range(self.free_tokens), 0, key=lambda tokens: not self.fits_tokens(tokens)) - 1
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the token count of each text."""

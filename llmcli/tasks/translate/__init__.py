@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Literal
 
 from llmcli.backends.base import Backend
 from llmcli.documents.segments import protected_texts, split_at_protected
-from llmcli.errors import CannotCreate, PartialError, UsageError
+from llmcli.errors import PartialError
 from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE, AnswerRefused
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt, run_interruptible
-from llmcli.tasks.languages import MIN_LOG_ODDS, detect_language
+from llmcli.tasks.languages import MIN_LOG_ODDS
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
-from llmcli.tasks.translate.answer_checks import is_usable_translation, wrong_language_problem
+from llmcli.tasks.translate.answer_checks import wrong_language_problem
 from llmcli.tasks.translate.document_output import DocumentOutput
+from llmcli.tasks.translate.document_plan import DocumentPlan
 from llmcli.tasks.translate.language_check import LanguageEvidence, foreignness, is_doubtful, read_evidence
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
+from llmcli.tasks.translate.segment_requests import SegmentTask, mask_segment
 from llmcli.tasks.translate.segment_state import (
     SegmentOutcome,
     SegmentState,
@@ -26,13 +27,11 @@ from llmcli.tasks.translate.segment_state import (
     count_statuses,
 )
 from llmcli.tasks.translate.segment_translation import (
-    SegmentTask,
     SegmentTranslation,
-    mask_segment,
     translate_segment,
 )
-from llmcli.tasks.translate.target_file import OutputLayout, TargetFile, TranslationSpec
-from llmcli.tasks.translate.translator import SegmentContext, Translator
+from llmcli.tasks.translate.target_file import TranslationSpec
+from llmcli.tasks.translate.translator import Translator
 from llmcli.types import FinishReason, ItemFailed, Notice, Result, TaskEvent, Timings
 
 QualityMethod = Literal["surprisal", "back-translation"]
@@ -43,11 +42,6 @@ PROMPT = "translate"
 REVIEW_PROMPT = "translate.review"
 _MAX_WATCHED_SEGMENTS = 8
 """Number of segments whose tokens count as progress until one is done; afterwards segments are counted."""
-_PRECEDING_CHARS, _FOLLOWING_CHARS = 120, 80
-"""Number of characters before and after a segment that the model sees."""
-_MAX_TITLE_CHARS = 100
-_MAX_PATH_PARTS = 3
-"""Number of headings or keys above a segment that the model sees."""
 
 
 def translate(
@@ -113,115 +107,63 @@ async def translate_file(
     instructions), the failure of a request, and ``AnswerRefused`` if the model refused each segment that it was to
     translate.
     """
-    file = _FileTranslation(run, spec, memory, key, show)
-    run_interruptible(file.parse)
+    plan = run_interruptible(DocumentPlan, spec, memory)
+    file = _FileTranslation(run, plan, key, show)
     if spec.keep_existing:
+        plan.require_finished()
         return file.result_of_finished(), []
     file.report_omissions()
-    file.apply_known_translations()
     await file.translate_segments()
     outcomes = file.finish()
     return file.make_result(outcomes), outcomes
 
 
 class _FileTranslation:
-    """The translation of one document."""
+    """The translation of one document as planned."""
 
-    def __init__(
-        self,
-        run: TaskRun,
-        spec: TranslationSpec,
-        memory: TranslationMemoryCache,
-        key: str,
-        show: Callable[[TaskEvent], object],
-    ) -> None:
+    def __init__(self, run: TaskRun, plan: DocumentPlan, key: str, show: Callable[[TaskEvent], object]) -> None:
         self._run = run
-        self._spec = spec
-        self._memory = memory
+        self._plan = plan
+        self._spec = plan.spec
         self._key = key
         self._show = show
-        self._translator = spec.translator
-        self._target_file = TargetFile(spec, memory)
-        self._format = spec.find_format()
-        if spec.layout is OutputLayout.INTERLEAVED and not self._format.can_interleave:
-            raise UsageError(
-                f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
-            )
-        self._source_language = spec.source
-        self._title = ""
+        self._memory = plan.memory
+        self._translator = plan.spec.translator
+        self._source_language = plan.source_language
+        self._states = plan.states
+        self._output = DocumentOutput(plan.spec, run.item, plan.format, plan.text, plan.states)
         self._doubtful: dict[int, LanguageEvidence] = {}
         """The translations whose language their neighbors decide, by segment."""
 
-    def parse(self) -> None:
-        """Find the segments, and detect the source language if it is not given."""
-        self._text = self._target_file.text_to_translate(self._format)
-        segments = self._format.split(self._text, self._translator.target.code)
-        self._states = [SegmentState(segment) for segment in segments]
-        headings = (segment.text for segment in segments if segment.kind == "heading")
-        self._title = _first_chars(next(headings, ""), _MAX_TITLE_CHARS)
-        self._output = DocumentOutput(self._spec, self._run.item, self._format, self._text, self._states)
-        if self._source_language is None and self._translator.stub_translate is None:
-            self._source_language = detect_language("\n".join(segment.text for segment in segments))
-
     def report_omissions(self) -> None:
         """Report the words that the document keeps in its language."""
-        for sentence in run_interruptible(self._format.find_omissions, self._text):
+        for sentence in run_interruptible(self._plan.format.find_omissions, self._plan.text):
             self._output.warnings.append(sentence)
             self._show(Notice(sentence, self._run.item))
 
-    def apply_known_translations(self) -> None:
-        """Apply existing translations to their segments. Raises ``CannotCreate``."""
-        carried = self._target_file.carry_over(
-            [state.segment for state in self._states], self._source_language, self._format
-        )
-        if carried.outdated_edits:
-            words = "texts edited by people have a new source and are translated again"
-            self._show(Notice(f"{carried.outdated_edits} {words}", self._run.item))
-        first: dict[tuple[str, str], int] = {}
-        for index, state in enumerate(self._states):
-            check_interrupt()
-            segment = state.segment
-            same = (segment.text, segment.note)
-            if segment.existing_translation is not None:
-                state.status = SegmentStatus.EXISTING
-            elif index in carried.texts:
-                state.status, state.translation = SegmentStatus.UPDATE, carried.texts[index]
-                region = carried.regions.get(index)
-                if region is not None:  # with whatever markup people wrote
-                    state.segment = replace(segment, encode=partial(_existing_region, region))
-            elif segment.damage:
-                state.revert(segment.damage)
-            elif same in first:
-                state.status, state.repeated_index = SegmentStatus.REPEATED, first[same]
-            else:
-                known = self._memory.find(segment, self._source_language, self._translator)
-                if known is not None and is_usable_translation(segment, known):
-                    state.status, state.translation = SegmentStatus.MEMORY, known
-                else:
-                    state.done = False
-                first[same] = index
-
     def result_of_finished(self) -> Result:
-        """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other file."""
-        if not self._target_file.is_finished(self._text, self._format):
-            raise CannotCreate(str(self._spec.output), exists=True)
+        """Return the result of a file that is finished already."""
         result = self.make_result([])
         return replace(result, text=None, fields={**result.fields, "finished": True})
 
     # ---- segments -------------------------------------------------------------------------------------------------
 
     async def translate_segments(self) -> None:
-        """Translate all other segments, and write them in order as they are done.
+        """Apply the translations that are known, translate all other segments, and write them in order as they are done.
 
         Nothing is written while the model has refused all that it was to translate, since then the document fails.
         """
-        new = [index for index, state in enumerate(self._states) if not state.done]
+        outdated_edits = self._plan.apply_known_translations()
+        if outdated_edits:
+            words = "texts edited by people have a new source and are translated again"
+            self._show(Notice(f"{outdated_edits} {words}", self._run.item))
+        new = self._plan.new_segments
         if self._translator.stub_translate is not None:
             run_interruptible(self._apply_stub, new)
             return
         refusal: AnswerRefused | None = None
         has_answer = not new
-        async for answer in self._run.each(self._make_tasks(new), self._translate_segment):
+        async for answer in self._run.each(self._plan.make_tasks(self._key), self._translate_segment):
             refusal, has_answer = answer.refusal, has_answer or answer.refusal is None
             if has_answer:
                 self._write_finished_segments()
@@ -283,39 +225,6 @@ class _FileTranslation:
             masked = mask_segment(self._states[index].segment, self._translator)
             self._states[index].finish(SegmentTranslation(masked.transform_unmasked(self._translator.stub_translate)))
 
-    def _make_tasks(self, new: Sequence[int]) -> list[tuple[int, SegmentTask]]:
-        """Return what the model is to do, with the texts split to fit one request. Raises ``ContextOverflow``."""
-        if not new:
-            return []
-        masked = run_interruptible(
-            lambda: [mask_segment(self._states[index].segment, self._translator) for index in new]
-        )
-        budget = self._translator.context_budget(self._spec.name)
-        counts = budget.count_tokens([text.text for text in masked])
-        tasks = []
-        for index, text, tokens in zip(new, masked, counts, strict=True):
-            pieces = [(text.text, tokens)]
-            if not budget.fits_tokens(tokens):
-                parts = list(budget.split_to_fit(text.text))
-                pieces = list(zip(parts, budget.count_tokens(parts), strict=True))
-            segment, around = self._states[index].segment, self._context_of(index)
-            task = SegmentTask(f"{self._key}.{index}", segment, text, around, self._source_language, pieces)
-            tasks.append((index, task))
-        return tasks
-
-    def _context_of(self, index: int) -> SegmentContext:
-        """Return what the model sees around a segment; what its title and its headings say is not repeated."""
-        segment = self._states[index].segment
-        above = [words for words in segment.path[-_MAX_PATH_PARTS:] if words != self._title]
-        before = after = ""
-        if segment.kind != "message":  # messages of a program do not follow from each other
-            if index > 0 and self._states[index - 1].segment.kind != "heading":
-                before = _last_chars(self._states[index - 1].segment.text, _PRECEDING_CHARS)
-            if index + 1 < len(self._states) and self._states[index + 1].segment.kind != "heading":
-                after = _first_chars(self._states[index + 1].segment.text, _FOLLOWING_CHARS)
-        title = "" if segment.text == self._title else self._title
-        return SegmentContext(" > ".join(above), before, after, segment.note, title)
-
     # ---- the output -----------------------------------------------------------------------------------------------
 
     def _write_finished_segments(self) -> None:
@@ -328,10 +237,10 @@ class _FileTranslation:
         self._write_finished_segments()
         for event in self._output.finish(self._source_language):
             self._show(event)
-        self._target_file.prepare_record(
-            self._text,
+        self._plan.target_file.prepare_record(
+            self._plan.text,
             self._output.text_without_bom,
-            self._format,
+            self._plan.format,
             [state.segment for state in self._states],
             [state.translation for state in self._states],
             whole=not any(state.is_untranslated for state in self._states),
@@ -354,7 +263,7 @@ class _FileTranslation:
             fields={
                 "from": self._source_language.code if self._source_language else None,
                 "to": self._translator.target.code,
-                "format": self._format.name,
+                "format": self._plan.format.name,
                 "segments": len(self._states),
                 "untranslated": kept,
                 "statuses": statuses,
@@ -381,17 +290,3 @@ def incomplete_output(unfinished: int, total: int, *, limited: bool = False) -> 
         advice=f"The warnings say why; {advice}",
         type_name="LeftUndone",
     )
-
-
-def _first_chars(text: str, limit: int) -> str:
-    """Return the whole words at the beginning of a text, in at most ``limit`` characters."""
-    return text if len(text) <= limit else text[:limit].rpartition(" ")[0] or text[:limit]
-
-
-def _last_chars(text: str, limit: int) -> str:
-    """Return the whole words at the end of a text, in at most ``limit`` characters."""
-    return text if len(text) <= limit else text[-limit:].partition(" ")[2] or text[-limit:]
-
-
-def _existing_region(region: str, _translation: str) -> str:
-    return region

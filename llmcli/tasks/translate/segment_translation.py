@@ -1,7 +1,4 @@
-"""The translation of one segment: attempts, checks, a retry that names the problems, smaller pieces.
-
-The whole segment is masked once; its pieces are pieces of the masked text.
-"""
+"""The translation of one segment: attempts, checks, a retry that names the problems, smaller pieces."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from llmcli.documents.formats.markup.message_markdown import lost_lines
-from llmcli.documents.segments import Segment, Span
 from llmcli.documents.text_cutting import split_sentences
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, Reading, ask_until, is_truncated
 from llmcli.tasks.runner.instruction_echo import ask_without_echo
 from llmcli.tasks.runner.task_run import TaskRun
@@ -29,41 +24,23 @@ from llmcli.tasks.translate.answer_checks import (
     fix_delimiter_spacing,
     wrap_to_width,
 )
-from llmcli.tasks.translate.glossary import Term
-from llmcli.tasks.translate.masking import MaskedText, format_mask, mask_spans
-from llmcli.tasks.translate.translator import (
-    PARAGRAPH_END,
-    SegmentContext,
-    Translator,
-    max_translation_chars,
-    max_translation_tokens,
+from llmcli.tasks.translate.segment_requests import (
+    NO_PARAGRAPH_MESSAGE,
+    Piece,
+    SegmentRequests,
+    SegmentTask,
+    make_piece,
 )
+from llmcli.tasks.translate.translator import PARAGRAPH_END, Translator, max_translation_chars
 from llmcli.types import CHARS_LIMIT, REPETITION_LIMIT, FinishReason, Request
 
 MAX_SEGMENT_ATTEMPTS = 2
 """Attempts at a whole segment; after those, each of its sentences has one."""
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer is incomplete"
-NO_PARAGRAPH_MESSAGE = "the answer does not begin with the whole translation"
 UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
 
 _QUOTED = re.compile(r"""(?<!\w)(['"])[^\n]*?\1(?!\w)""")
-
-
-@frozen
-class SegmentTask:
-    """A segment to translate: ``masked`` is what the model sees of it, between ``around``.
-
-    ``pieces``: the masked text, split to fit one request each, with the number of tokens of each piece. The ids of its
-    requests begin with ``key``.
-    """
-
-    key: str
-    segment: Segment
-    masked: MaskedText
-    around: SegmentContext
-    source: Language | None
-    pieces: Sequence[tuple[str, int]]
 
 
 @frozen
@@ -83,29 +60,9 @@ class SegmentTranslation:
     refusal: AnswerRefused | None = None
 
 
-def mask_segment(segment: Segment, translator: Translator) -> MaskedText:
-    """Return the text that the model sees of a segment."""
-    spans = spans_to_mask(segment, translator.brief.glossary.find_untranslated(segment.text))
-    return mask_spans(segment.text, spans)
-
-
 async def translate_segment(run: TaskRun, translator: Translator, task: SegmentTask) -> SegmentTranslation:
     """Return the translation of a segment. Raises the failure of a request, unless the model refuses to answer."""
     return await _SegmentAttempts(run, translator, task).translate()
-
-
-@frozen
-class _Piece:
-    """A piece of the masked text of ``tokens`` tokens; ``before`` and ``after``: the white space around ``text``."""
-
-    before: str
-    text: str
-    after: str
-    tokens: int
-
-    def with_space(self, translation: str) -> str:
-        """Return a translation with the white space of the piece."""
-        return f"{self.before}{translation}{self.after}"
 
 
 @frozen
@@ -144,7 +101,7 @@ class _SegmentAttempts:
         self._masked = task.masked
         self._around = task.around
         self._counts_emphasis, self._counts_lines = counts_emphasis(task.segment), counts_lines(task.segment)
-        self._has_terms = bool(translator.brief.glossary.find_translated(task.masked.text))
+        self._requests = SegmentRequests(translator, task)
         self._attempts = 0
         self._problems: list[str] = []
         self._last_invalid = ""  # the last answer that is no translation
@@ -181,7 +138,7 @@ class _SegmentAttempts:
 
     async def _translate_pieces(self) -> str | None:
         """Return the masked translation of all pieces. Raises ``_PieceAbandonedError`` and ``AnswerRefused``."""
-        pieces = [_make_piece(text, tokens) for text, tokens in self._task.pieces]
+        pieces = self._requests.pieces()
         if len(pieces) == 1:
             whole = await self._translate_piece(pieces[0])
         else:
@@ -193,9 +150,9 @@ class _SegmentAttempts:
         self._problems += [f"the lines are wrong: {lines}"] if lines else []
         return None if emphasis or lines else whole
 
-    async def _translate_piece(self, piece: _Piece) -> str:
+    async def _translate_piece(self, piece: Piece) -> str:
         """Return the translation of a piece: the whole in one answer, else one answer for each of its sentences."""
-        if not self._has_words(piece):
+        if not self._requests.has_words(piece):
             return piece.with_space(piece.text)
 
         def retry(attempt: _PieceAttempt, last: Reading[_PieceAnswer]) -> _PieceAttempt | None:
@@ -210,33 +167,23 @@ class _SegmentAttempts:
         sentences = split_sentences(piece.text)
         if len(sentences) <= 1:
             raise _PieceAbandonedError(last.value.answer)
-        parts = [_make_piece(text, piece.tokens * len(text) // len(piece.text) + 1) for text in sentences]
+        parts = [make_piece(text, piece.tokens * len(text) // len(piece.text) + 1) for text in sentences]
         return piece.with_space("".join(await self._run.gather(map(self._translate_sentence, parts))))
 
-    async def _translate_sentence(self, piece: _Piece) -> str:
+    async def _translate_sentence(self, piece: Piece) -> str:
         """Return the translation of a sentence, which has one attempt."""
-        if not self._has_words(piece):
+        if not self._requests.has_words(piece):
             return piece.with_space(piece.text)
         found = await self._attempt(piece, _PieceAttempt())
         if found.problem:
             raise _PieceAbandonedError(found.value.answer)
         return piece.with_space(found.value.translation)
 
-    async def _attempt(self, piece: _Piece, attempt: _PieceAttempt) -> Reading[_PieceAnswer]:
+    async def _attempt(self, piece: Piece, attempt: _PieceAttempt) -> Reading[_PieceAnswer]:
         """Return what an answer translates, and its problems; the request names those of the last answer."""
         problems = attempt.problems
-        request = self._translator.make_translation_request(
-            self._next_id(),
-            piece.text,
-            max_translation_tokens(piece.tokens),
-            source=self._task.source,
-            around=self._around,
-            terms=self._terms_in(piece),
-            marks=self._example_mask(piece),
-            problems=problems,
-            attempt=attempt.number,
-            one_paragraph=PARAGRAPH_END not in piece.text
-            and {NO_PARAGRAPH_MESSAGE, EMPTY_ANSWER_MESSAGE}.isdisjoint(problems),
+        request = self._requests.make_translation_request(
+            self._next_id(), piece, self._around, attempt=attempt.number, problems=problems
         )
         found = await self._ask(piece, request, problems)
         if found.problems:
@@ -244,7 +191,7 @@ class _SegmentAttempts:
             self._last_invalid = found.translation
         return Reading(found, "; ".join(found.problems))
 
-    async def _ask(self, piece: _Piece, request: Request, problems: Sequence[str]) -> _PieceAnswer:
+    async def _ask(self, piece: Piece, request: Request, problems: Sequence[str]) -> _PieceAnswer:
         """Ask for a translation; ``problems`` are those of an earlier answer, which the request names."""
         named = "; ".join(problems)
         lines = request.messages[-1].content.splitlines() if named else ()
@@ -258,7 +205,7 @@ class _SegmentAttempts:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
         return _PieceAnswer(answer, translation, self._find_problems(piece, translation, answer, is_cut=is_cut))
 
-    def _find_problems(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
+    def _find_problems(self, piece: Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
         """Return why an answer is no valid translation of a piece.
 
         ``is_cut``: a limit cut it, not a comment after it.
@@ -270,12 +217,12 @@ class _SegmentAttempts:
         width = self._segment.max_width
         if width is not None:
             translation = wrap_to_width(translation, width, piece.text.count("\n") + 1)
-        target, terms = self._translator.target, tuple(self._terms_in(piece))
+        target, terms = self._translator.target, tuple(self._requests.terms_in(piece))
         markdown = self._counts_emphasis, self._counts_lines
         expected = AnswerRequirements(self._masked, self._task.source, target, terms, width, *markdown)
         return find_problems(piece.text, translation, expected)
 
-    def _length_problem(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> str:
+    def _length_problem(self, piece: Piece, translation: str, answer: Answer, *, is_cut: bool) -> str:
         """Return why an answer is not the whole translation, or far more, "" if it may be that."""
         finished = answer.finished
         if (is_cut and finished.limit == CHARS_LIMIT) or len(translation) > max_translation_chars(piece.text):
@@ -302,38 +249,17 @@ class _SegmentAttempts:
         draft = translation or self._last_invalid
         if self._translator.review_prompt is None or not self._problems or not draft:
             return translation
-        piece = _make_piece(self._masked.text, sum(tokens for _, tokens in self._task.pieces))
-        request = self._translator.make_review_request(
-            self._next_id(),
-            piece.text,
-            draft,
-            max_translation_tokens(piece.tokens),
-            source=self._task.source,
-            terms=self._terms_in(piece),
-            marks=self._example_mask(piece),
-            problems=self._problems,
-        )
+        piece = make_piece(self._masked.text, sum(tokens for _, tokens in self._task.pieces))
+        request = self._requests.make_review_request(self._next_id(), piece, draft, self._problems)
         try:
             corrected = await self._ask(piece, request, self._problems)
         except AnswerRefused:
             return translation
         return translation if corrected.problems else corrected.translation
 
-    # ---- what requests say ------------------------------------------------------------------------------------------
-
     def _next_id(self) -> str:
         self._attempts += 1
         return f"{self._task.key}.{self._attempts}"
-
-    def _has_words(self, piece: _Piece) -> bool:
-        return any(character.isalpha() for character in self._masked.strip_masks(piece.text))
-
-    def _terms_in(self, piece: _Piece) -> list[Term]:
-        return self._translator.brief.glossary.find_translated(piece.text) if self._has_terms else []
-
-    def _example_mask(self, piece: _Piece) -> str:
-        numbers = self._masked.find_mask_numbers(piece.text)
-        return format_mask(self._masked.sign, numbers[0]) if numbers else ""
 
 
 def _is_whole(text: str, translation: str) -> bool:
@@ -341,18 +267,3 @@ def _is_whole(text: str, translation: str) -> bool:
     if translation.endswith(":") and not text.endswith(":"):
         return False
     return len(split_sentences(translation)) >= len(split_sentences(text))
-
-
-def _make_piece(text: str, tokens: int) -> _Piece:
-    core = text.strip()
-    start = len(text) - len(text.lstrip()) if core else len(text)
-    return _Piece(text[:start], core, text[start + len(core) :], tokens)
-
-
-def spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
-    """Return the spans to mask: those the format protects, except numbers, and the glossary's untranslated terms."""
-    spans = [span for span in segment.protected if span.kind != "number"]
-    if not kept:
-        return spans
-    free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]
-    return sorted(spans + free, key=lambda span: span.start)

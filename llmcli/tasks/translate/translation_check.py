@@ -24,7 +24,7 @@ from llmcli.tasks.languages import Language, detect_language, is_still_in_source
 from llmcli.tasks.translate.answer_checks import MIN_COPIED_WORDS, REPETITION_PROBLEM, find_lost_content, repeats_more
 from llmcli.tasks.translate.glossary import Glossary
 from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment
-from llmcli.tasks.translate.segment_translation import spans_to_mask
+from llmcli.tasks.translate.segment_requests import spans_to_mask
 from llmcli.tasks.translate.target_file import segment_keys
 
 _LINE_PREFIX = re.compile(r"line (\d+): ")

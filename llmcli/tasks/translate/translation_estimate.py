@@ -1,19 +1,20 @@
-"""The estimate of ``translate --dry-run``: the segments of a document, those without a translation, and their tokens."""
+"""The work of a translation, without running the model: its segments, its calls, and the tokens of these."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from llmcli.documents.segments import Segment
-from llmcli.errors import CannotCreate
+from llmcli.documents.text_cutting import split_sentences
 from llmcli.fast_dataclass import frozen
-from llmcli.interrupt import check_interrupt, run_interruptible
-from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks.languages import detect_language
-from llmcli.tasks.tokens import TokenCounter
-from llmcli.tasks.translate.masking import mask_spans
+from llmcli.interrupt import run_interruptible
+from llmcli.tasks.runner.work_estimate import WorkEstimate, WorkRange, count_requests
+from llmcli.tasks.translate.document_plan import DocumentPlan
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translate.target_file import TargetFile, TranslationSpec
+from llmcli.tasks.translate.segment_requests import SegmentRequests, SegmentTask, make_piece
+from llmcli.tasks.translate.segment_translation import MAX_SEGMENT_ATTEMPTS
+from llmcli.tasks.translate.target_file import TranslationSpec
+from llmcli.tasks.translate.translator import Translator
+from llmcli.types import Request
 
 _TOKEN_GROWTH = 1.3
 """Tokens of a translation per token of its source: languages other than English need more."""
@@ -21,62 +22,79 @@ _TOKEN_GROWTH = 1.3
 
 @frozen
 class TranslationEstimate:
-    """One document: its segments, those that the model would translate, and the tokens of prompts and answers.
-
-    The instructions, which all prompts share, are counted once. ``calls``: about how many requests there are; a text
-    that is too long for one has several.
-    """
+    """One document: its language and format, its segments, those that the model would translate, and their work."""
 
     name: str
     target: str
     format: str
     source: str
     segments: int
-    segments_to_translate: int
-    calls: int
-    prompt_tokens: int
-    answer_tokens: int
+    new_segments: int
+    work: WorkEstimate
 
 
-def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None) -> TranslationEstimate:
+def estimate_translation(spec: TranslationSpec, memory: TranslationMemoryCache) -> TranslationEstimate:
     """Return the estimate of a translation; the backend only counts tokens.
 
-    Raises ``BadDocument``, and ``CannotCreate`` for a file that would not be replaced.
+    The least work is that of answers that are all valid; the range holds that of all others. Raises ``BadDocument``,
+    ``ContextOverflow``, and ``CannotCreate`` for a file that would not be replaced.
     """
-    translator, remembered = spec.translator, TranslationMemoryCache(memory)
-    document_format = spec.find_format()
-    is_finished = TargetFile(spec, remembered).is_finished(spec.document.text, document_format)
-    if spec.keep_existing and not is_finished:
-        raise CannotCreate(str(spec.output), exists=True)
-    has_work = translator.stub_translate is None and not (spec.keep_existing and is_finished)
-    segments = run_interruptible(document_format.split, spec.document.text, translator.target.code)
-    source = spec.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
-    unknown: list[Segment] = []
-    for segment in segments if has_work else ():
-        check_interrupt()
-        if (
-            segment.existing_translation is None
-            and not segment.damage
-            and remembered.find(segment, source, translator) is None
-        ):
-            unknown.append(segment)
-    new = run_interruptible(_masked_texts, unknown)
-    tokens, _ = TokenCounter(translator.backend).count([" ".join(new.values())])  # a prompt each would take minutes
-    shared = translator.count_instruction_tokens() if new else 0
-    longest = translator.context_budget(spec.name).longest_text() if new else 0
+    plan = run_interruptible(DocumentPlan, spec, memory)
+    translator, tasks = spec.translator, []
+    if spec.keep_existing:
+        plan.require_finished()
+    else:
+        plan.apply_known_translations()
+        if translator.stub_translate is None:
+            tasks = [task for _, task in plan.make_tasks("count")]
+    calls, tokens = count_requests(translator.backend, _first_requests(translator, tasks))
+    retries = sum(_count_calls_at_most(translator, task) for task in tasks) - calls
+    shared = translator.count_instruction_tokens() if calls > 1 else 0
+    source = plan.source_language
+    work = WorkEstimate(
+        spec.name,
+        "translation",
+        calls,
+        calls,
+        tokens,
+        round(sum(count for task in tasks for _, count in task.pieces) * _TOKEN_GROWTH),
+        reused_tokens=shared * max(0, calls - 1),
+        decided_by_answers=WorkRange(
+            calls, calls + retries, tokens, tokens + retries * translator.backend.info().context
+        ),
+    )
     return TranslationEstimate(
         spec.name,
         translator.target.code,
-        document_format.name,
+        plan.format.name,
         source.code if source else "",
-        len(segments),
-        len(new),
-        max(len(new), tokens // max(longest, 1)),
-        shared + tokens,
-        round(tokens * _TOKEN_GROWTH),
+        len(plan.states),
+        len(tasks),
+        work,
     )
 
 
-def _masked_texts(segments: Sequence[Segment]) -> dict[str, str]:
-    """Return the text that the model would see for each text."""
-    return {segment.text: mask_spans(segment.text, segment.protected).text for segment in segments}
+def _first_requests(translator: Translator, tasks: list[SegmentTask]) -> Iterator[Request]:
+    """Yield the first request about each piece of each segment."""
+    for task in tasks:
+        requests = SegmentRequests(translator, task)
+        for piece in requests.pieces():
+            if requests.has_words(piece):
+                yield requests.make_translation_request(task.key, piece, task.around)
+
+
+def _count_calls_at_most(translator: Translator, task: SegmentTask) -> int:
+    """Return the most calls for a segment.
+
+    Each piece has its attempts, then one for each of its sentences. All of that comes twice if the model refuses to
+    answer beside the texts around the segment. The last call is the review.
+    """
+    requests, calls = SegmentRequests(translator, task), 0
+    for piece in requests.pieces():
+        if requests.has_words(piece):
+            sentences = split_sentences(piece.text)
+            calls += MAX_SEGMENT_ATTEMPTS
+            calls += sum(requests.has_words(make_piece(text, 1)) for text in sentences) if len(sentences) > 1 else 0
+    if task.around.preceding_text or task.around.following_text:
+        calls *= 2
+    return calls + (translator.review_prompt is not None) if calls else 0

@@ -15,7 +15,8 @@ from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT
-from llmcli.tasks.translate.segment_translation import SegmentTask, mask_segment, translate_segment
+from llmcli.tasks.translate.segment_requests import SegmentTask, mask_segment
+from llmcli.tasks.translate.segment_translation import translate_segment
 from llmcli.tasks.translate.translator import SegmentContext, Translator
 
 LONG = "One two three. Four five six. Seven eight nine."

@@ -421,7 +421,7 @@ def test_unknown_edits_are_not_guessed(text, theirs, written):
 
 def test_protected_spans_may_be_numbers():
     """Numbers are checked, not masked."""
-    from llmcli.tasks.translate.segment_translation import spans_to_mask
+    from llmcli.tasks.translate.segment_requests import spans_to_mask
 
     found = spans_to_mask(Segment(0, 9, "3 {x} Foo", str, (Span(0, 1, "number"), Span(2, 5, "placeholder"))), [(6, 9)])
     assert [(span.start, span.end) for span in found] == [(2, 5), (6, 9)]

@@ -32,7 +32,6 @@ from llmcli.types import ItemFailed, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
-    from llmcli.store.translation_memory import TranslationMemory
     from llmcli.tasks.translate import QualityMethod
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
@@ -82,7 +81,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
             stack.enter_context(memory)
         if options.dry_run:
             specs = builder.build_specs(plan.translations)
-            return _write_estimate(ctx, specs, memory, (named_output, options.report_file))
+            return _write_estimate(ctx, specs, create_memory_cache(memory), (named_output, options.report_file))
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
@@ -227,14 +226,14 @@ def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Do
 def _write_estimate(
     ctx: CommandContext,
     specs: Sequence[TranslationSpec | ItemFailed],
-    memory: TranslationMemory | None,
+    memory: TranslationMemoryCache,
     outputs: Iterable[str | None],
 ) -> int:
     """Write the work for each document and in total, a line each; return the exit code.
 
     ``outputs``: the file of the one translation, if the user named it, and the report.
     """
-    from llmcli.cli.render.estimate_table import write_estimate_rows
+    from llmcli.cli.render.estimate_table import SUMMED_WORK, write_estimate_rows
     from llmcli.tasks.translate.translation_estimate import estimate_translation
 
     def make_row(index: int) -> dict[str, Any]:
@@ -244,12 +243,12 @@ def _write_estimate(
         return _estimate_row(ctx, estimate_translation(spec, memory))
 
     return write_estimate_rows(
-        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds"), outputs=outputs
+        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", *SUMMED_WORK), outputs=outputs
     )
 
 
 def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, Any]:
-    from llmcli.cli.render.estimate_table import estimate_seconds
+    from llmcli.cli.render.estimate_table import work_columns
 
     return {
         "name": found.name,
@@ -257,9 +256,8 @@ def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, 
         "from": found.source,
         "format": found.format,
         "segments": found.segments,
-        "new": found.segments_to_translate,
-        "tokens": found.prompt_tokens,
-        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens, found.answer_tokens),
+        "new": found.new_segments,
+        **work_columns(ctx, found.work),
     }
 
 

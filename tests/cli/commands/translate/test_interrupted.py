@@ -20,23 +20,26 @@ from llmcli.documents.formats.message_files import json_messages
 from llmcli.documents.formats.packages.package_format import PackageFormat
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks import translate
-from llmcli.tasks.translate import document_output, masking, segment_translation, target_file, translation_estimate
+from llmcli.tasks.translate import document_output, document_plan, masking, segment_requests, target_file
 from llmcli.tasks.translate.glossary import Glossary
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
 STEPS = {
     "splitting": (plain_text.PlainTextFormat, "split", (*PSEUDO, "in.txt", "-o", "out")),
     "splitting Markdown": (markdown_format.MarkdownFormat, "split", (*PSEUDO, "in.md", "-o", "out")),
-    "masking": (segment_translation, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
+    "masking": (segment_requests, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
     "pseudo-localisation": (masking.MaskedText, "transform_unmasked", (*PSEUDO, "in.txt", "-o", "out")),
     "joining": (document_output, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
     "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
     "unpacking": (PackageFormat, "extract_text", (*PSEUDO, "in.docx", "-o", "out")),
     "packing": (PackageFormat, "pack", (*PSEUDO, "in.docx", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
-    "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
-    "dry run": (translation_estimate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
+    "language detection": (
+        document_plan,
+        "detect_language",
+        ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out"),
+    ),
+    "dry run": (segment_requests, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
     "glossary": (Glossary, "parse", (*PSEUDO, "--glossary", "in.csv", "in.txt", "-o", "out")),
     "report": (
         "llmcli.cli.commands.translate.result_stream",
