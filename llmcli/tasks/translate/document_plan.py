@@ -1,4 +1,4 @@
-"""What is to be done for the translation of one document: its segments, what is known, what the model is asked first.
+"""The plan of one document's translation: its segments, the ones already known, the first requests to the model.
 
 ``translate`` executes it, and ``translate --dry-run`` counts it.
 """

@@ -1,4 +1,4 @@
-"""What a model is asked about one segment: its masked text, the pieces that fit a request, the requests.
+"""The requests to a model about one segment: its masked text, the pieces that fit a request, their prompts.
 
 The whole segment is masked once; its pieces are pieces of the masked text.
 """
