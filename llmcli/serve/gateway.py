@@ -22,7 +22,6 @@ from llmcli.openai_api.event_builder import encode_named_event
 from llmcli.openai_api.http_errors import dump_exception, error_response
 from llmcli.openai_api.responses import dump_model
 from llmcli.openai_api.scoring import LABELS_FIELD
-from llmcli.serve import openapi
 from llmcli.serve.batch_endpoints import BATCHES_PATH, FILES_PATH, BatchEndpoints
 from llmcli.serve.batch_queue import BatchQueue
 from llmcli.serve.connection_pool import ConnectionLost
@@ -49,11 +48,9 @@ class Gateway:
 
     def __init__(self, models: ModelProvider, options: dict[str, Any], batches: BatchQueue | None) -> None:
         self._router = WorkerRouter(models, options)
-        self._has_batches = batches is not None
         self.app = Starlette(
             routes=[
                 Route("/health", _health_endpoint),
-                Route("/openapi.json", self.get_openapi),
                 Route("/v1/models", self.list_models),
                 Route("/v1/models/{name:path}", self.get_model),
                 *(Route(path, _ForwardEndpoint(self._router, path), methods=["POST"]) for path in FORWARDED_PATHS),
@@ -61,10 +58,6 @@ class Gateway:
             ],
             exception_handlers={HTTPException: _http_exception_response},
         )
-
-    async def get_openapi(self, _request: Request) -> Response:
-        """``GET /openapi.json``."""
-        return JSONResponse(openapi.build_document(batches=self._has_batches))
 
     async def list_models(self, request: Request) -> Response:
         """``GET /v1/models``."""
@@ -190,7 +183,7 @@ async def _health_endpoint(_request: Request) -> Response:
 async def _http_exception_response(request: Request, problem: Exception) -> Response:
     status = getattr(problem, "status_code", 500)
     words = {
-        404: "no such path; /openapi.json lists those that there are",
+        404: f"no such path; there are /health, /v1/models, {', '.join(FORWARDED_PATHS)}",
         405: "this path does not support that method",
     }.get(status, "failed")
     if status == 404 and request.scope["path"].startswith((BATCHES_PATH, FILES_PATH)):  # noqa: PLR2004 (Not Found)
