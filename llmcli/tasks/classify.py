@@ -19,6 +19,7 @@ from llmcli.tasks.labels.label_scores import (
 )
 from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec, UnknownLabel
 from llmcli.tasks.labels.scored_records import rows_digest
+from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import PROBABILITY_DIGITS, Result
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.labels.example_choice import ExampleChooser
     from llmcli.tasks.labels.label_set import LabelSet
     from llmcli.tasks.labels.long_texts import TextSplitter
-    from llmcli.tasks.runner.record_runner import RecordProcessor
+    from llmcli.types import Request
 
 PROMPT = "classify"
 MULTI_PROMPT = "classify.multi"
@@ -35,7 +36,7 @@ LABEL_SEPARATOR = ", "
 DEFAULT_MULTI_THRESHOLD = 0.5
 
 
-class LabelTask:
+class LabelTask(RecordProcessor):
     """Gives each record one of several labels.
 
     A Result's fields: ``line`` (from 1), ``label``, ``probabilities`` (by label, not rounded), ``margin`` (how far the
@@ -66,6 +67,16 @@ class LabelTask:
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
         self.columns: Mapping[str, ColumnType] = {"label": str, **probabilities, "margin": float, **abstain}
+
+    @property
+    def calls_per_request(self) -> int:
+        """The second stage of a cascade asks again, and so does a text whose states choose its examples."""
+        calibrator = self.scorer.calibrator
+        return 1 + (calibrator is not None and calibrator.second_stage is not None) + (self._chooser is not None)
+
+    def plan_setup(self) -> Sequence[Request]:
+        """Return the requests that measure the prior."""
+        return self.scorer.plan_prior()
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the label and the probabilities. Raises the failure of a request."""
@@ -171,7 +182,7 @@ class ClassifySpec(LabelSpec):
         return LabelTask(scorer, threshold, chooser=self.options.make_chooser(scorer.backend))
 
 
-class MultiLabelTask:
+class MultiLabelTask(RecordProcessor):
     """Gives each record every label that applies to it; see ``MultiLabelScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
@@ -187,6 +198,10 @@ class MultiLabelTask:
         self._thresholds = thresholds
         columns = dict.fromkeys(map(probability_column, scorer.names), float)
         self.columns: Mapping[str, ColumnType] = {"label": str, **columns}
+
+    def plan_setup(self) -> Sequence[Request]:
+        """Return the requests that measure the prior."""
+        return self.scorer.plan_prior()
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the labels and the probabilities. Raises the failure of a request."""

@@ -11,6 +11,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import Unsupported
 from llmcli.state_layers import vector_layers
+from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Priority, Request, Result
@@ -27,7 +28,7 @@ class Pooling(StrEnum):
     LAST = "last"
 
 
-class EmbedTask:
+class EmbedTask(RecordProcessor):
     """Computes the vector of each record's text; the column is ``embedding``.
 
     ``normalizes``: vectors have length 1. ``names_files``: a column ``file`` names the input of each record.

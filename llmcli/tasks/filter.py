@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcli.documents.records.record import ColumnType, Record, value_as_text
@@ -15,7 +15,7 @@ from llmcli.tasks.labels.long_texts import TextSplitter
 from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.types import Result
+from llmcli.types import Request, Result
 
 PROMPT = "filter"
 MATCH = "match"
@@ -149,6 +149,10 @@ class FilterTask(RecordProcessor):
             if splits_long_texts
             else None
         )
+
+    def plan_setup(self) -> Sequence[Request]:
+        """Return the requests that measure the prior."""
+        return self.scorer.plan_prior()
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return whether the query holds. Raises the failure of a request."""

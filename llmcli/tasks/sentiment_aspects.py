@@ -160,6 +160,11 @@ class AspectSentimentTask(SentimentTask):
         self._generation = scorer.generation
         self.columns = {**self.columns, "aspects": str}
 
+    @property
+    def calls_per_request(self) -> int:
+        """The aspects are asked for again by a backend without grammars."""
+        return max(super().calls_per_request, 2)
+
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the label and the aspects, which are requested at the same time. Raises the failure of a request."""
         labelled, listed = await run.gather([super().process(run, record), self._list_aspects(run, record)])

@@ -96,6 +96,7 @@ OF_RECORDS = {
     "format": (TEXT, [*TEXT, "--format", "jsonl"]),
     "delimiter": (TEXT, ["--column", "id,text,more", "--delimiter", ";"]),
     "output_format": (TEXT, [*TEXT, "--output-format", "jsonl"]),
+    "dry_run": (TEXT, [*TEXT, "--dry-run"]),
     "limit": (TEXT, [*TEXT, "--limit", "1"]),
     "sample": (TEXT, [*TEXT, "--sample", "1"]),
     "seed": ([*TEXT, "--sample", "2"], [*TEXT, "--sample", "2", "--seed", "5"]),

@@ -27,6 +27,19 @@ Each day it runs again. It has a filter, which is old. Replace it each month.
 FILES = {
     "guide.md": GUIDE,
     "sentences.txt": " ".join(f"Pump {n} ran for {n} hours and stopped." for n in range(60)),
+    "log.jsonl": "".join(json.dumps({"text": line}) + "\n" for line in LOG.splitlines()),
+    "requests.jsonl": "".join(
+        json.dumps(
+            {
+                "custom_id": str(n),
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"messages": [{"role": "user", "content": f"Pump {n}?"}], "n": 2},
+            }
+        )
+        + "\n"
+        for n in range(3)
+    ),
     "terms.csv": "term,translation\npump,Pumpe\n",
     "sales.csv": SALES,
     "empty.csv": "region,price\n",
@@ -69,6 +82,24 @@ EXACT = [
     ("ask", "-s", "Be brief.", "How many rows?", "-f", "sales.csv"),
     ("translate", "--pseudo", "accents", "guide.md"),
     ("translate", "--to", "fr", "--no-tm", "empty.md"),
+]
+RECORDS = [
+    ("classify", "--labels", "good,bad", "log.txt"),
+    ("classify", "--labels", "good,bad", "--multi", "--column", "product", "sales.csv"),
+    ("classify", "--labels", "good,bad", "--column", "region", "--dedupe", "sales.csv"),
+    ("classify", "--labels", "good,bad", "--limit", "5", "short.txt", "log.txt"),
+    ("sentiment", "log.txt"),
+    ("sentiment", "--by", "document", "log.txt", "--ctx", "700"),
+    ("filter", "it is dear", "--column", "price", "--sample", "9", "sales.csv"),
+    ("embed", "log.txt"),
+    ("sentiment", "--aspects", "--limit", "5", "log.txt"),
+    ("ask", "Is it dear?", "--column", "product", "--limit", "5", "-f", "sales.csv"),
+    ("generate", "poem", "--column", "product", "--var", "topic=rain", "--limit", "5", "-f", "sales.csv"),
+    ("extract", "--schema", "day", "--limit", "70", "--column", "text", "log.jsonl"),
+    ("summarize", "--column", "product", "--limit", "5", "sales.csv"),
+    ("translate", "--from", "en", "--to", "de", "--no-tm", "--column", "text", "--limit", "5", "log.jsonl"),
+    ("translate", "--from", "en", "--to", "de", "--column", "region", "--limit", "9", "sales.csv"),
+    ("run-batch", "-i", "requests.jsonl", "-o", "out.jsonl"),
 ]
 TRANSLATIONS = [
     ("translate", "--from", "en", "--to", "de", "--no-tm", "guide.md"),
@@ -165,6 +196,39 @@ def test_the_run_is_within_the_range_whatever_the_model_answers(llm, folder, arg
     assert len(requests) <= plan["max_calls"] and tokens <= plan["max_tokens"]
     if code == 0:
         assert plan["min_calls"] <= len(requests) and plan["min_tokens"] <= tokens
+
+
+@pytest.mark.parametrize("answer", ["usual", *ANSWERS])
+@pytest.mark.parametrize("argv", RECORDS, ids=" ".join)
+def test_a_job_of_records_is_within_its_plan(llm, folder, argv, answer):
+    """Whatever the model answers. Where no answer decides, the plan is exact."""
+
+    def say(request):
+        is_text = not request.candidates and (request.messages or request.prompt is None)
+        return ANSWERS[answer] if is_text and answer != "usual" else respond(request)
+
+    plan, requests, tokens, code = plan_and_run_with(llm, argv, say)
+    assert plan["calls"] > 0
+    assert len(requests) <= plan["max_calls"] and tokens <= plan["max_tokens"]
+    if plan["min_calls"] == plan["max_calls"]:
+        assert (len(requests), tokens) == (plan["calls"], plan["tokens"])
+    if code == 0:
+        assert plan["min_calls"] <= len(requests) and plan["min_tokens"] <= tokens
+
+
+def test_the_plan_of_records_leaves_the_output_alone(llm, folder):
+    """It has a row, also for several files, and an unfinished job stays as it is."""
+    argv = ("classify", "--labels", "good,bad", "short.txt", "other.txt", "-o", "out.csv")
+    run = llm(*argv, "--dry-run", answer=respond)
+    assert (run.code, run.out.split("\t")[:2]) == (0, ["short.txt, other.txt", "2"])
+    assert not (folder / "out.csv").exists() and run.err == ""
+    assert llm(*argv, "--dry-run", "none.txt").code == 3
+    for option in ("--resume", "--retry-failed"):
+        run = llm(*argv, "--dry-run", option)
+        assert run.code == 2 and option in run.err
+    for option in ("--calibrate", "--eval"):
+        run = llm(*argv, "--dry-run", option, "sales.csv")
+        assert run.code == 2
 
 
 @pytest.mark.parametrize("argv", TRANSLATIONS, ids=" ".join)

@@ -100,6 +100,9 @@ class LabelRun:
         Without files, --eval and --calibrate report on their own rows.
         """
         ctx = self._ctx
+        if self._flags.dry_run:
+            self._require_plan()
+            return run_records(ctx, files, self.record_spec())
         if self.calibration.reports(files):
             self.make_task(ctx.runtime.backend(), ctx.generation_options())
             assert self._scorer is not None
@@ -115,6 +118,16 @@ class LabelRun:
             write_summary(ctx, self.summary, self._flags.summary)
         self.calibration.draw_plot()
         return code
+
+    def _require_plan(self) -> None:
+        """Raise ``UsageError`` for options whose work --dry-run cannot know without running the model."""
+        for option in ("calibrate", "evaluate"):
+            if getattr(self._flags, option) is not None:
+                name = {"evaluate": "--eval"}.get(option, f"--{option}")
+                raise UsageError(f"--dry-run and {name} exclude each other", detail="Leave out one of them.")
+        if self.spec.options.chooses_examples:
+            words = "--dry-run cannot count examples that are chosen for each text"
+            raise UsageError(words, detail=f"Show all of them: --nearest {len(self.spec.options.examples)}")
 
 
 def _read_examples(ctx: CommandContext, spec: LabelSpec) -> LabelledFile | None:

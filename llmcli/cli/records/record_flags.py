@@ -147,6 +147,12 @@ class RecordFlags(Flags):
             rare=True,
         ),
     ] = None
+    dry_run: Annotated[
+        bool,
+        Option("--dry-run", help="Show calls, tokens and time; run no model."),
+        Affects.EVALUATION,
+        Affects.ROWS,
+    ] = False
     dedupe: Annotated[
         bool,
         Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),

@@ -15,7 +15,7 @@ from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
-from llmcli.errors import Interrupted
+from llmcli.errors import Interrupted, PartialError, UsageError
 from llmcli.fast_dataclass import asdict, field, frozen
 from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
@@ -61,6 +61,8 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) 
     """
     run = _RecordRun(ctx, files, task)
     try:
+        if record_flags(ctx).dry_run:
+            return run.show_work()
         display = DisplayOptions(markdown=False, records=run.output, suits_small_models=task.suits_small_models)
         return run.output.exit_code(render_events(ctx, run.events, display).exit_code)
     finally:
@@ -85,18 +87,48 @@ class _RecordRun:
         if not self.source.is_stream:
             self._choice = self._choice.resolve(self.source.open())
 
+    def show_work(self) -> int:
+        """Write the work of the job, which reads its input and runs no model; return the exit code.
+
+        Raises ``UsageError`` for a job that goes on.
+        """
+        from llmcli.cli.render.estimate_table import SUMMED_WORK, work_columns, write_estimate_rows
+        from llmcli.tasks.runner.record_estimate import estimate_records
+
+        ctx, flags = self._ctx, self._flags
+        for option, is_given in (("--resume", flags.resume), ("--retry-failed", flags.retry_failed)):
+            if is_given:
+                raise UsageError(f"--dry-run counts a whole job, without {option}", detail="Leave out one of them.")
+        name = ", ".join(self.source.names)
+
+        def make_row(_index: int) -> dict[str, Any]:
+            verb, _, _ = self._prepare()
+            key = self._dedupe_key if flags.dedupe else None
+            found = estimate_records(ctx.runtime.backend(), self._records(), verb, name=name, dedupe_key=key)
+            return {"name": name, "records": found.records, **work_columns(ctx, found.work)}
+
+        code = write_estimate_rows(ctx, [name], make_row, summed=SUMMED_WORK, outputs=[flags.output])
+        for file, error in self.source.failed:
+            ctx.console.write_error(error, name=file)
+        return PartialError.exit_code if code == 0 and self.source.failed else code
+
+    def _prepare(self) -> tuple[RecordProcessor, RecordSchema, GenerationOptions]:
+        """Open the input, and return the verb, the columns of the input and the options of answers."""
+        generation = self._ctx.generation_options(**self._task.generation)
+        backend = self._ctx.runtime.backend()
+        schema = self.source.open()
+        self._choice = self._choice.resolve(schema)
+        if self._flags.shard_by is not None:
+            require_columns(schema, [self._flags.shard_by], "--shard-by")
+        return self._task.make_verb(backend, generation), schema, generation
+
     def events(self) -> Iterator[TaskEvent]:
         """Prepare everything, and return the events of the verb."""
         from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 
         ctx = self._ctx
-        generation = ctx.generation_options(**self._task.generation)
+        verb, schema, generation = self._prepare()
         backend = ctx.runtime.backend()
-        schema = self.source.open()
-        self._choice = self._choice.resolve(schema)
-        if self._flags.shard_by is not None:
-            require_columns(schema, [self._flags.shard_by], "--shard-by")
-        verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, lambda: self._manifest(backend.info().model_id, generation))
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
         if self.output.job is not None and self.output.job.is_finished:

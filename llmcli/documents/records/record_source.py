@@ -50,7 +50,8 @@ class RecordSource:
         self.failed: list[tuple[str, LlmError]] = []
         self._inputs = list(inputs)
         self._several = len(inputs) > 1
-        self._paths = [each.name for each in inputs]
+        self.names = [each.name for each in inputs]
+        """The names of the inputs."""
         self._format_name = format_name
         self._options = options or ReadOptions()
         self._is_table = is_table
@@ -66,7 +67,7 @@ class RecordSource:
     @property
     def paths(self) -> list[str] | None:
         """The paths of the inputs, None if one is no file."""
-        return None if self.is_stream else self._paths
+        return None if self.is_stream else self.names
 
     @property
     def is_stream(self) -> bool:

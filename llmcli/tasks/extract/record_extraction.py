@@ -9,10 +9,12 @@ from llmcli.documents.json_values import dump_value
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import ColumnType, Record
 from llmcli.errors import UsageError
-from llmcli.tasks.extract import extract_document
+from llmcli.tasks.extract import estimate_extraction, extract_document
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, ValueNode
+from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.work_estimate import WorkEstimate
 from llmcli.types import ItemFailed, Result
 
 _LEAF_TYPES = {
@@ -57,7 +59,7 @@ def _type_of(node: ValueNode) -> ColumnType | None:
     return known if known and len(known) == len(inner) else None
 
 
-class ExtractTask:
+class ExtractTask(RecordProcessor):
     """Takes the values of a plan from each record's text, as ``extract`` does from a document.
 
     With ``many``, a record has any number of ``rows``, otherwise one.
@@ -66,6 +68,10 @@ class ExtractTask:
     def __init__(self, plan: ExtractionPlan) -> None:
         self.columns: Mapping[str, ColumnType] = value_columns(plan.schema, plan.node, free=plan.free)
         self._plan = plan
+
+    def estimate(self, record: Record) -> WorkEstimate:
+        """Return the work for a record."""
+        return estimate_extraction(self._plan, Document(record.name, record.text))
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the values of a record. Raises as ``extract_document`` does."""

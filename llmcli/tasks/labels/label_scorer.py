@@ -176,10 +176,18 @@ class LabelScorer:
 
         They are measured when the first text is scored: an input without any needs no model.
         """
+        return measure_prior(self.backend, self._prior_requests(), self._options.cache)
+
+    def plan_prior(self) -> list[Request]:
+        """Return the requests that would measure the prior, none if it is known; it is not measured afterwards."""
+        requests = self._prior_requests()
+        self.prior = find_prior(self.backend, requests, self._options.cache)
+        return requests if self.prior is None else []
+
+    def _prior_requests(self) -> list[Request]:
         options = self._options
         texts = self.prompt.content_free if options.corrects_prior and self.calibrator is None else ()
-        requests = [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
-        return measure_prior(self.backend, requests, self._options.cache)
+        return [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
 
     def make_request(
         self,
@@ -275,12 +283,8 @@ def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path
     weights, the rendered messages and the labels. None: there are no such texts, or the server only counts sampled
     answers, which are too coarse to divide by. Raises the failure of a request.
     """
-    if not requests:
-        return None
-    key = prior_key(backend.info().model_id, requests)
-    file = None if directory is None else directory / f"{zlib.crc32(key.encode()):08x}.json"
-    known = _load_prior(file, key, requests[0].candidates)
-    if known is not None:
+    known = find_prior(backend, requests, directory)
+    if known is not None or not requests:
         return known
     found: list[Mapping[str, float]] = []
     for group in (requests[:1], requests[1:]):  # a server that only counts samples is asked once
@@ -291,8 +295,21 @@ def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path
     prior = mean_prior(found)
     if not all(math.isfinite(value) and value > -_MAX_PRIOR for value in prior.values()):
         return None
-    _save_prior(file, key, prior)
+    key = prior_key(backend.info().model_id, requests)
+    _save_prior(_prior_file(directory, key), key, prior)
     return prior
+
+
+def find_prior(backend: Backend, requests: Sequence[Request], directory: Path | None) -> dict[str, float] | None:
+    """Return the prior that ``measure_prior`` has kept for these requests; None if it is not known."""
+    if not requests:
+        return None
+    key = prior_key(backend.info().model_id, requests)
+    return _load_prior(_prior_file(directory, key), key, requests[0].candidates)
+
+
+def _prior_file(directory: Path | None, key: str) -> Path | None:
+    return None if directory is None else directory / f"{zlib.crc32(key.encode()):08x}.json"
 
 
 def prior_key(model_id: str, requests: Sequence[Request]) -> str:

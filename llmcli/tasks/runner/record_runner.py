@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend, Job
@@ -29,6 +29,7 @@ from llmcli.types import (
 
 if TYPE_CHECKING:
     from llmcli.tasks.runner.answer_store import AnswerStore
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 MAX_RECORDS_AHEAD = 256
 """Records that are read ahead of the first one whose result was not yielded."""
@@ -43,6 +44,20 @@ class RecordProcessor(Protocol):
     """
 
     columns: Mapping[str, ColumnType]
+
+    @property
+    def calls_per_request(self) -> int:
+        """The most calls that each of the first requests about a record can lead to, itself included."""
+        return 1
+
+    def plan_setup(self) -> Sequence[Request]:
+        """Return the requests before those of the first record, for an estimate; afterwards none of them is made."""
+        return ()
+
+    def estimate(self, record: Record) -> WorkEstimate | None:
+        """Return the work for a record that is not blank; None if its first requests tell it."""
+        del record
+        return None
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the result of a record that is not blank; its ``item`` is the index of the record.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
@@ -23,6 +23,10 @@ from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, T
 
 if TYPE_CHECKING:
     from llmcli.documents.records.record import ColumnType, Record
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
+
+_MAX_CALLS = 2
+"""An empty answer is asked for again."""
 
 
 async def write_text(
@@ -83,7 +87,7 @@ async def ask_for_visible_text(
     def retry(request: Request, last: Reading[tuple[Answer, Request]]) -> Request | None:
         return make_retry(request, options) if last.value[0].finished.reason is FinishReason.STOP else None
 
-    *_, last = await ask_until(read, request, retry, attempts=2)
+    *_, last = await ask_until(read, request, retry, attempts=_MAX_CALLS)
     if last.problem:
         # imported here, since it is rarely needed and every start would import it
         from llmcli.errors.incomplete_results import EmptyAnswer
@@ -168,11 +172,22 @@ def require_fit(backend: Backend, request: Request, name: str) -> None:
 class TextTask:
     """Answers each record with a text, which is a line, or the value of ``column`` in a table."""
 
+    calls_per_request = _MAX_CALLS
+
     def __init__(self, backend: Backend, prompt: str, column: str) -> None:
         self.columns: Mapping[str, ColumnType] = {column: str}
         self.backend = backend
         self.prompt_name = prompt
         self._column = column
+
+    def plan_setup(self) -> Sequence[Request]:
+        """Return no requests: the first ones are about the first record."""
+        return ()
+
+    def estimate(self, record: Record) -> WorkEstimate | None:
+        """Return the work for a record; None if its first requests tell it."""
+        del record
+        return None
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""

@@ -48,6 +48,27 @@ class WorkEstimate:
         return self.decided_by_answers or WorkRange(calls, calls, tokens, tokens)
 
 
+def sum_work(name: str, works: Iterable[WorkEstimate]) -> WorkEstimate:
+    """Return the work of several parts of an input together; the method is that of the first."""
+    parts = [*works]
+    bounds = [part.bounds for part in parts]
+    return WorkEstimate(
+        name,
+        parts[0].method,
+        sum(part.passages for part in parts),
+        sum(part.calls for part in parts),
+        sum(part.prompt_tokens for part in parts),
+        sum(part.answer_tokens for part in parts),
+        sum(part.reused_tokens for part in parts),
+        WorkRange(
+            sum(each.min_calls for each in bounds),
+            sum(each.max_calls for each in bounds),
+            sum(each.min_tokens for each in bounds),
+            sum(each.max_tokens for each in bounds),
+        ),
+    )
+
+
 def count_requests(backend: Backend, requests: Iterable[Request]) -> tuple[int, int]:
     """Return the number of requests and the tokens of their prompts; not all are kept at once."""
     number = tokens = 0

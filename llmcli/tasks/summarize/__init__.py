@@ -24,6 +24,7 @@ from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
     from llmcli.tasks.summarize.joined_documents import CombinedText
 
 _COLUMN = "summary"
@@ -141,6 +142,13 @@ class SummarizeTask(TextTask):
         self._prompts = prompts
         self._options = options
         self._wanted = wanted
+
+    def estimate(self, record: Record) -> WorkEstimate:
+        """Return the work for a record."""
+        from llmcli.tasks.summarize.summary_estimate import estimate_summary
+
+        document, row = Document(record.name, record.text), Row(record.fields)
+        return estimate_summary(self.backend, self._prompts, document, self._options, self._wanted, earlier="", row=row)
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the summary of a record."""

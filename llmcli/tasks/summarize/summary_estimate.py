@@ -7,6 +7,7 @@ import math
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText
+from llmcli.documents.records.record import Row
 from llmcli.errors import EmptyInput
 from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS
@@ -34,6 +35,7 @@ def estimate_summary(
     wanted: SummaryOptions,
     *,
     earlier: str,
+    row: Row | None = None,
 ) -> WorkEstimate:
     """Return the work of summarizing a document; the backend only counts tokens.
 
@@ -46,7 +48,7 @@ def estimate_summary(
     if style == KEY_SENTENCES:
         calls, tokens = count_requests(backend, sentence_requests(document, backend.info().context, options))
         return WorkEstimate(document.name, KEY_SENTENCES, calls, calls, tokens)
-    plan = SummaryPlan(backend, prompts, options, wanted, style, None, earlier)
+    plan = SummaryPlan(backend, prompts, options, wanted, style, row, earlier)
     return _estimate_stages(plan, document if isinstance(document, Document) else document.read_whole())
 
 

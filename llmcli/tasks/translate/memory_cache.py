@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -52,6 +52,7 @@ class TranslationMemoryCache:
         self._read_only = not writable
         self._writable = writable
         self._prepared: dict[Path, OutputRecord] = {}
+        self._planned: set[Hashable] = set()
         self.failure_detail = ""
         """Why the memory could not be used, "" if it could."""
         self.outdated_outputs: list[Path] = []
@@ -72,6 +73,16 @@ class TranslationMemoryCache:
                 _memory_key(segment), languages, translator.model_id, translator.cache_key
             )
         )
+
+    def is_planned(self, segment: Segment, source: Language | None, translator: Translator) -> bool:
+        """Return whether an estimate has asked for the same translation before, which a run may find by then."""
+        if self._memory is None:
+            return False
+        key = (_memory_key(segment), source, translator.target.code, translator.cache_key)
+        if key in self._planned:
+            return True
+        self._planned.add(key)
+        return False
 
     def add(
         self,

@@ -11,6 +11,7 @@ from llmcli.prompts.prompt_file import ROW_VARIABLE
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.work_estimate import WorkEstimate, sum_work
 from llmcli.tasks.translate import PROMPT, translate_file
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
 from llmcli.tasks.translate.target_file import TranslationSpec
@@ -74,15 +75,25 @@ class TranslateVerb(RecordProcessor):
             incomplete=incomplete.incomplete,
         )
 
+    def estimate(self, record: Record) -> WorkEstimate:
+        """Return the work for all columns of a record."""
+        from llmcli.tasks.translate.translation_estimate import estimate_translation
+
+        works = [estimate_translation(self._make_spec(record, column), self._memory).work for column in self._columns]
+        return sum_work(record.name, works)
+
     async def _translate_column(self, run: TaskRun, record: Record, number: int, column: TranslatedColumn) -> Result:
+        spec = self._make_spec(record, column)
+        key = str(record.index * len(self._columns) + number)
+        result, _ = await translate_file(run, spec, self._memory, key=key, show=_ignore)
+        return result
+
+    def _make_spec(self, record: Record, column: TranslatedColumn) -> TranslationSpec:
         text = value_as_text(find_field(record.fields, column.source)) if column.source else record.text
         translator = column.translator
         if translator.prompt.uses(ROW_VARIABLE):
             translator = replace(translator, row=Row(record.fields))
-        spec = TranslationSpec(Document(record.name, text), translator, self._source, _FORMAT)
-        key = str(record.index * len(self._columns) + number)
-        result, _ = await translate_file(run, spec, self._memory, key=key, show=_ignore)
-        return result
+        return TranslationSpec(Document(record.name, text), translator, self._source, _FORMAT)
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""

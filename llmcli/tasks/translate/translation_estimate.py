@@ -36,7 +36,8 @@ class TranslationEstimate:
 def estimate_translation(spec: TranslationSpec, memory: TranslationMemoryCache) -> TranslationEstimate:
     """Return the estimate of a translation; the backend only counts tokens.
 
-    The least work is that of answers that are all valid; the range holds that of all others. Raises ``BadDocument``,
+    The work is that of answers that are all valid. The range holds that of all others, and that of translations which
+    another document of the same job has put into the memory. Raises ``BadDocument``,
     ``ContextOverflow``, and ``CannotCreate`` for a file that would not be replaced.
     """
     plan = run_interruptible(DocumentPlan, spec, memory)
@@ -47,10 +48,12 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemoryCache) 
         plan.apply_known_translations()
         if translator.stub_translate is None:
             tasks = [task for _, task in plan.make_tasks("count")]
+    source = plan.source_language
+    repeated = [task for task in tasks if memory.is_planned(task.segment, source, translator)]
     calls, tokens = count_requests(translator.backend, _first_requests(translator, tasks))
+    known_calls, known_tokens = count_requests(translator.backend, _first_requests(translator, repeated))
     retries = sum(_count_calls_at_most(translator, task) for task in tasks) - calls
     shared = translator.count_instruction_tokens() if calls > 1 else 0
-    source = plan.source_language
     work = WorkEstimate(
         spec.name,
         "translation",
@@ -60,7 +63,10 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemoryCache) 
         round(sum(count for task in tasks for _, count in task.pieces) * _TOKEN_GROWTH),
         reused_tokens=shared * max(0, calls - 1),
         decided_by_answers=WorkRange(
-            calls, calls + retries, tokens, tokens + retries * translator.backend.info().context
+            calls - known_calls,
+            calls + retries,
+            tokens - known_tokens,
+            tokens + retries * translator.backend.info().context,
         ),
     )
     return TranslationEstimate(

@@ -213,7 +213,6 @@ def test_a_value_called_error_is_refused(llm, write):
     ("options", "words"),
     [
         (("--html", "x.html"), "--html is for documents"),
-        (("--dry-run",), "--dry-run is for documents"),
         (("--format", "json"), "--format jsonl"),
         (("--format", "csv", "--json"), "two formats"),
         (("--column", "none"), "no column none"),

@@ -371,7 +371,7 @@ def test_translate_columns(llm, write):
 def test_translate_refuses_options_of_documents(llm, write):
     """They have no meaning for rows."""
     path = write("in.csv", "text\nx\n")
-    for option in (["--dry-run"], ["--bilingual", "interleaved"], ["--report", "r.json"]):
+    for option in (["--bilingual", "interleaved"], ["--report", "r.json"]):
         assert llm("translate", "--to", "fr", "--format", "csv", *option, path).code == 2
 
 

@@ -9,7 +9,7 @@ from llmcli.cli.input import question_inputs
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.cli.records.record_flags import RecordFlags, wants_records
+from llmcli.cli.records.record_flags import RecordFlags, record_flags, wants_records
 from llmcli.errors import UsageError
 from llmcli.machine_needs import QUESTION
 from llmcli.types import TaskEvent
@@ -87,7 +87,6 @@ def ask(
     copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.", rare=True)] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about small tables by an SQL query, too.")] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Show passages, calls, tokens and time; run no model.")] = False,
 ) -> int:
     """Answer a question, with or without documents.
 
@@ -98,10 +97,9 @@ def ask(
     given = _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
     records = wants_records(ctx.flags)
-    _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
+    dry_run = record_flags(ctx).dry_run
+    _check_options(given, one_answer, variables=bool(var) and prompt is None, records=records, dry_run=dry_run)
     files = [*(file or []), *_find_indexes(ctx, index or [], given, records=records)]
-    if dry_run and (records or prompt is not None or session is not None or go_on):
-        raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
     text = _read_words(ctx, words, editor=editor)
     instructions = None if system is None else _read_instructions(ctx, system)
     wanted = _answer_options(ctx, instructions or "", schema, extract=extract, copy=copy)
@@ -124,10 +122,14 @@ def ask(
 
 def _name_options(**given: object) -> list[str]:
     """Return the names of the given options among those that choose how the question is answered."""
-    return ["--continue" if name == "go_on" else f"--{name}" for name, value in given.items() if value]
+    return [
+        "--continue" if name == "go_on" else f"--{name}" for name, value in given.items() if value not in (None, False)
+    ]
 
 
-def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_answer: Sequence[str]) -> None:
+def _check_options(
+    given: Sequence[str], one_answer: Sequence[str], *, variables: bool, records: bool, dry_run: bool
+) -> None:
     """Raise ``UsageError`` for options that make no sense together.
 
     ``variables``: there are variables without a prompt; ``one_answer``: the options that need one answer.
@@ -137,6 +139,8 @@ def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_
     wrong = [name for name in (*given, *one_answer) if name != "--prompt"]
     if records and wrong:
         raise UsageError(f"{wrong[0]} is not for records, which have an answer each")
+    if dry_run and not records and {*given} & {"--prompt", "--session", "--continue"}:
+        raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
     for pair in (given, [name for name in one_answer if name != "--copy"]):
         if len(pair) > 1:
             raise UsageError(f"{pair[0]} and {pair[1]} exclude each other")

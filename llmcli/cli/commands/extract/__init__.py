@@ -73,7 +73,6 @@ def extract(
         str | None,
         Option("--html", metavar="FILE", help="Write a page that shows the documents with the finds marked."),
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Show passages, calls, tokens and time; run no model.")] = False,
 ) -> int:
     """Take the values of a schema out of documents.
 
@@ -83,7 +82,7 @@ def extract(
     """
     from llmcli.cli.commands.extract.extract_run import ExtractOptions, run_extract
 
-    wanted = ExtractOptions(schema, many, free, examples, None if format is None else format.value, html, dry_run)
+    wanted = ExtractOptions(schema, many, free, examples, None if format is None else format.value, html)
     if wants_records(ctx.flags):
         from llmcli.cli.commands.extract.extract_records import extract_records
 

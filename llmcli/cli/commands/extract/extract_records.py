@@ -64,14 +64,14 @@ def extract_records(ctx: CommandContext, files: Sequence[str], wanted: ExtractOp
     from llmcli.cli.labels.summary_view import write_value_summary
 
     code = run_records(ctx, files, task)
-    write_value_summary(ctx, summary)
+    if not flags.dry_run:
+        write_value_summary(ctx, summary)
     return code
 
 
 def _refuse_document_options(wanted: ExtractOptions) -> None:
-    option = "--html" if wanted.html is not None else "--dry-run" if wanted.dry_run else None
-    if option is not None:
-        raise UsageError(f"{option} is for documents, not for records", detail=f"Leave out {option}.")
+    if wanted.html is not None:
+        raise UsageError("--html is for documents, not for records", detail="Leave out --html.")
 
 
 def _use_format(ctx: CommandContext, wanted: ExtractOptions) -> None:

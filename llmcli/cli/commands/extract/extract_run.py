@@ -16,6 +16,7 @@ from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.document_inputs import read_document, read_inputs
 from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument
+from llmcli.cli.records.record_flags import record_flags
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, output_record_format
@@ -57,7 +58,6 @@ class ExtractOptions:
     examples: str | None = None
     format: str | None = None
     html: str | None = None
-    dry_run: bool = False
 
 
 @frozen
@@ -98,7 +98,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
     several = len(names) > 1
     form = _choose_format(ctx, wanted, several=several)
     _refuse_name_column(form, schema, named=several)
-    if wanted.dry_run:
+    if record_flags(ctx).dry_run:
         return _write_estimates(ctx, documents, make_plan, wanted.html)
     rows = ValueRows(form, schema, many=wanted.many, named=several)
     table = ParquetValues(schema, many=wanted.many, named=several) if form == PARQUET else None

@@ -12,7 +12,7 @@ from llmcli.cli.input import document_inputs, inputs
 from llmcli.cli.input.text_values import read_variables
 from llmcli.cli.options import VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.cli.records.record_flags import RecordFlags, wants_records
+from llmcli.cli.records.record_flags import RecordFlags, record_flags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import UsageError
 from llmcli.machine_needs import WRITING
@@ -79,7 +79,6 @@ def generate(
         str | None,
         Option("--revise", metavar="SECTION", help="Write this section of -o again, keep the others."),
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Show sections, calls, tokens and time; run no model.")] = False,
     show_list: Annotated[
         bool,
         Option(
@@ -94,8 +93,9 @@ def generate(
     or Word by the name of -o. The exit code is 3 if a section is empty, too short, or has a number that stands in no
     document of --from. An interrupted text goes on when you repeat the command.
     """
+    is_dry_run = record_flags(ctx).dry_run and not (file or wants_records(ctx.flags))
     options = LongTextOptions(
-        topic or [], outline, outline_only, edit, sources or [], words, language, revise, dry_run=dry_run
+        topic or [], outline, outline_only, edit, sources or [], words, language, revise, dry_run=is_dry_run
     )
     if show_list:
         if ctx.flags.output is not None:

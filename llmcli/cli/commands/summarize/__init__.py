@@ -8,7 +8,7 @@ from typing import Annotated
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
-from llmcli.cli.records.record_flags import RecordFlags, wants_records
+from llmcli.cli.records.record_flags import RecordFlags, record_flags, wants_records
 from llmcli.machine_needs import SUMMARY
 
 
@@ -90,7 +90,6 @@ def summarize(
             help="Continue the summary in this file with what is new.",
         ),
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Show parts, calls, tokens and time; run no model.")] = False,
     insights: Annotated[bool, Option("--insights", help="Figures and trends of tables, by SQL; run no model.")] = False,
 ) -> int:
     """Summarize documents of any length.
@@ -102,6 +101,7 @@ def summarize(
     from llmcli.cli.commands.summarize.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
+    dry_run = record_flags(ctx).dry_run and (combine or update is not None or not wants_records(ctx.flags))
     joined = combine or update is not None or dry_run
     if insights:
         from llmcli.cli.commands.summarize.summary_run import summarize_by_insights

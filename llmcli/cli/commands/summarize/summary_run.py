@@ -126,8 +126,8 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
     Raises ``UsageError`` for options that do not go together.
     """
     option = "--combine" if options.combine else "--update" if options.update is not None else "--dry-run"
-    if wants_records(ctx.flags) and (not options.combine or options.update is not None):
-        raise UsageError(f"{option} is for documents, not records", detail="Leave out the options of records.")
+    if wants_records(ctx.flags) and options.update is not None:
+        raise UsageError("--update is for documents, not records", detail="Leave out the options of records.")
     if options.combine and options.update is not None:
         raise UsageError("--combine and --update exclude each other")
     if options.cite and not options.dry_run:

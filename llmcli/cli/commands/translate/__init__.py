@@ -8,7 +8,7 @@ from typing import Annotated
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
-from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.cli.records.record_flags import RecordFlags, record_flags
 from llmcli.machine_needs import TRANSLATION
 
 
@@ -134,7 +134,6 @@ def translate(
     bilingual: Annotated[
         BilingualLayout | None, Option("--bilingual", help="Write the source together with its translation.", rare=True)
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Estimate the work and the time; translate nothing.")] = False,
     report: Annotated[
         str | None, Option("--report", metavar="FILE", help="Write the outcome of each segment, as JSON.")
     ] = None,
@@ -186,7 +185,7 @@ def translate(
         uses_memory=not no_memory,
         review=review,
         layout=bilingual.value if bilingual else TRANSLATION_ONLY,
-        dry_run=dry_run,
+        dry_run=record_flags(ctx).dry_run,
         report_file=report,
         pseudo=pseudo.value if pseudo else None,
         reference_file=reference,

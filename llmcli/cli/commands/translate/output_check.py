@@ -81,7 +81,7 @@ def run_check(ctx: CommandContext, options: TranslateOptions, check: CheckOption
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions, check: CheckOptions) -> None:
     """Raise ``UsageError`` for options that exclude each other."""
-    given = {"--review": options.review, "--force": options.force}
+    given = {"--dry-run": options.dry_run, "--review": options.review, "--force": options.force}
     refused = options.names_for_documents() + [name for name, is_given in given.items() if is_given]
     if refused:
         raise UsageError(f"--check and {refused[0]} exclude each other", detail="--check only reads translations.")

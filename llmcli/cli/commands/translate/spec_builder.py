@@ -63,7 +63,6 @@ class TranslateOptions:
         """Return the given options that need documents, and models that translate them."""
         given = {
             "--bilingual": self.layout != TRANSLATION_ONLY,
-            "--dry-run": self.dry_run,
             "--report": self.report_file is not None,
             "--pseudo": self.pseudo is not None,
             "--eval": self.reference_file is not None,

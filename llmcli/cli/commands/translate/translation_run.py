@@ -285,7 +285,7 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
     translators = [builder.build_translator(parse_language(name)) for name in options.target_languages]
     columns = translated_columns(flags.column or (), translators)
     with ExitStack() as stack:
-        memory = memory_for_job(ctx, options.memory_file, read_only=False) if options.uses_memory else None
+        memory = memory_for_job(ctx, options.memory_file, read_only=options.dry_run) if options.uses_memory else None
         if memory is not None:
             stack.enter_context(memory)
         remembered = create_memory_cache(memory)
