@@ -10,9 +10,8 @@ import pytest
 from llm_fixtures import llm
 
 from llmcli.cli import reference
-from llmcli.cli.command_registry import command_path, register_command, unregister_command
+from llmcli.cli.command_registry import ListedCommand, command_path, register_command, unregister_command
 from llmcli.cli.commands.models.search_commands import task_by_use
-from llmcli.cli.listed_command import ListedCommand
 
 __all__ = ["llm"]
 

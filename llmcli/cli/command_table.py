@@ -1,257 +1,237 @@
 """The commands as ``llm --help`` lists them. Generated from their declarations by ``command_table_generator``."""
 
-from llmcli.cli.listed_command import CommandArea, ListedCommand
+from typing import Any
 
-COMMANDS = (
-    ListedCommand(
+Row = tuple[str, str, str, dict[str, Any]]
+"""Name, line of help, area, and the other fields of a ``ListedCommand`` that are not as usual."""
+
+ROWS: tuple[Row, ...] = (
+    (
         "ask",
         "Answer a question, with or without documents.",
-        CommandArea.LANGUAGE,
-        model_task="chat",
-        also="Indexes: llm index.",
+        "Language work",
+        {"model_task": "chat", "also": "Indexes: llm index."},
     ),
-    ListedCommand(
+    (
         "chat",
         "Chat with a model on the terminal.",
-        CommandArea.LANGUAGE,
-        model_task="chat",
-        also="Saved chats: llm sessions.",
+        "Language work",
+        {"model_task": "chat", "also": "Saved chats: llm sessions."},
     ),
-    ListedCommand(
+    (
         "translate",
         "Translate documents into another language.",
-        CommandArea.LANGUAGE,
-        model_task="translate",
-        also="Its memory: llm tm.",
+        "Language work",
+        {"model_task": "translate", "also": "Its memory: llm tm."},
     ),
-    ListedCommand(
+    (
         "summarize",
         "Summarize documents of any length.",
-        CommandArea.LANGUAGE,
-        model_task="summarize",
+        "Language work",
+        {"model_task": "summarize"},
     ),
-    ListedCommand(
+    (
         "extract",
         "Take the values of a schema out of documents.",
-        CommandArea.LANGUAGE,
-        model_task="summarize",
+        "Language work",
+        {"model_task": "summarize"},
     ),
-    ListedCommand(
+    (
         "generate",
         "Write an email, a story, ..., or a report of any length.",
-        CommandArea.LANGUAGE,
-        model_task="chat",
+        "Language work",
+        {"model_task": "chat"},
     ),
-    ListedCommand(
+    (
         "check",
         "Check each sentence of a text against documents.",
-        CommandArea.LANGUAGE,
-        model_task="classify",
-        also="Runs: llm verify.",
+        "Language work",
+        {"model_task": "classify", "also": "Runs: llm verify."},
     ),
-    ListedCommand(
+    (
         "verify",
         "Check that an output and what it was made of are unchanged.",
-        CommandArea.LANGUAGE,
-        listed=False,
+        "Language work",
+        {"listed": False},
     ),
-    ListedCommand(
+    (
         "proofread",
         "List the words that look wrong, by how much they surprise the model.",
-        CommandArea.LANGUAGE,
-        model_task="chat",
-        listed=False,
+        "Language work",
+        {"model_task": "chat", "listed": False},
     ),
-    ListedCommand(
+    (
         "quiz",
         "Make questions about your own documents, and learn by them.",
-        CommandArea.LANGUAGE,
-        is_group=True,
+        "Language work",
+        {"is_group": True},
     ),
-    ListedCommand(
+    (
         "command",
         "Write a shell command for a task. It is printed, never run.",
-        CommandArea.LANGUAGE,
-        model_task="chat",
-        listed=False,
+        "Language work",
+        {"model_task": "chat", "listed": False},
     ),
-    ListedCommand(
+    (
         "tokens",
         "Count the tokens of texts, files or records.",
-        CommandArea.LANGUAGE,
-        model_task="classify",
-        listed=False,
+        "Language work",
+        {"model_task": "classify", "listed": False},
     ),
-    ListedCommand(
+    (
         "redact",
         "Show what would be replaced before text is sent to a server.",
-        CommandArea.LANGUAGE,
-        listed=False,
+        "Language work",
+        {"listed": False},
     ),
-    ListedCommand(
+    (
         "index",
         "Index directories of documents, for llm ask and for search.",
-        CommandArea.LANGUAGE,
-        is_group=True,
-        listed=False,
+        "Language work",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "tm",
         "Show, export, import and clear the translation memory.",
-        CommandArea.LANGUAGE,
-        is_group=True,
-        listed=False,
+        "Language work",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "sentiment",
         "Label each line or record as positive, neutral or negative.",
-        CommandArea.RECORDS,
-        model_task="classify",
+        "Records",
+        {"model_task": "classify"},
     ),
-    ListedCommand(
+    (
         "classify",
         "Give each line or record one of your labels, with probabilities.",
-        CommandArea.RECORDS,
-        model_task="classify",
+        "Records",
+        {"model_task": "classify"},
     ),
-    ListedCommand(
+    (
         "filter",
         "Print the records for which a statement holds.",
-        CommandArea.RECORDS,
-        model_task="classify",
-        also="Bias: llm audit.",
+        "Records",
+        {"model_task": "classify", "also": "Bias: llm audit."},
     ),
-    ListedCommand(
+    (
         "label",
         "Ask you for the labels that teach most.",
-        CommandArea.RECORDS,
-        model_task="classify",
-        also="Results: llm calibrations.",
+        "Records",
+        {"model_task": "classify", "also": "Results: llm calibrations."},
     ),
-    ListedCommand(
+    (
         "audit",
         "Check whether labels and answers change with the people in a text.",
-        CommandArea.RECORDS,
-        is_group=True,
-        listed=False,
+        "Records",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "calibrations",
         "List, show and remove calibrations of classify, sentiment and filter.",
-        CommandArea.RECORDS,
-        is_group=True,
-        listed=False,
+        "Records",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "records",
         "Merge the outputs of --shard: a job on several machines.",
-        CommandArea.RECORDS,
-        is_group=True,
-        listed=False,
+        "Records",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "run-batch",
         "Answer the requests of a file in OpenAI's batch format.",
-        CommandArea.RECORDS,
-        model_task="chat",
-        listed=False,
+        "Records",
+        {"model_task": "chat", "listed": False},
     ),
-    ListedCommand(
+    (
         "embed",
         "Turn lines, records or files into vectors.",
-        CommandArea.RECORDS,
-        model_task="classify",
-        listed=False,
+        "Records",
+        {"model_task": "classify", "listed": False},
     ),
-    ListedCommand(
+    (
         "similar",
         "Find the lines, records or files that are nearest to a text in meaning.",
-        CommandArea.RECORDS,
-        model_task="classify",
-        listed=False,
+        "Records",
+        {"model_task": "classify", "listed": False},
     ),
-    ListedCommand(
+    (
         "models",
         "Find, download, list and remove models.",
-        CommandArea.MODELS,
-        is_group=True,
-        also="The engine: llm engine.",
+        "Models and servers",
+        {"is_group": True, "also": "The engine: llm engine."},
     ),
-    ListedCommand(
+    (
         "engine",
         "List, install, choose and check the builds of llama.cpp, which runs models.",
-        CommandArea.MODELS,
-        is_group=True,
-        listed=False,
+        "Models and servers",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "backends",
         "List, add, test and remove remote servers.",
-        CommandArea.MODELS,
-        is_group=True,
-        also="Their keys: llm keys.",
+        "Models and servers",
+        {"is_group": True, "also": "Their keys: llm keys."},
     ),
-    ListedCommand(
+    (
         "keys",
         "Store the keys of hosted models.",
-        CommandArea.MODELS,
-        is_group=True,
-        listed=False,
+        "Models and servers",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "serve",
         "Serve your models over OpenAI's or Anthropic's protocol.",
-        CommandArea.MODELS,
+        "Models and servers",
+        {},
     ),
-    ListedCommand(
+    (
         "worker",
         "List, stop and restart the processes that keep models loaded.",
-        CommandArea.MODELS,
-        is_group=True,
-        listed=False,
+        "Models and servers",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "sessions",
         "List, show, search, export, fork and remove saved chats.",
-        CommandArea.HOUSEKEEPING,
-        is_group=True,
-        listed=False,
+        "Housekeeping",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "logs",
         "List, show, search, export, repeat and remove kept answers.",
-        CommandArea.HOUSEKEEPING,
-        is_group=True,
-        listed=False,
+        "Housekeeping",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "prompts",
         "List, show, edit and check prompts.",
-        CommandArea.HOUSEKEEPING,
-        is_group=True,
-        listed=False,
+        "Housekeeping",
+        {"is_group": True, "listed": False},
     ),
-    ListedCommand(
+    (
         "config",
         "Show and edit the settings.",
-        CommandArea.HOUSEKEEPING,
-        is_group=True,
+        "Housekeeping",
+        {"is_group": True},
     ),
-    ListedCommand(
+    (
         "doctor",
         "Report what this machine can run and what is wrong.",
-        CommandArea.HOUSEKEEPING,
+        "Housekeeping",
+        {},
     ),
-    ListedCommand(
+    (
         "completion",
         "Print the completion script for a shell.",
-        CommandArea.HOUSEKEEPING,
-        listed=False,
+        "Housekeeping",
+        {"listed": False},
     ),
-    ListedCommand(
+    (
         "help",
         "Show the help of a command, or a page of the documentation.",
-        CommandArea.HOUSEKEEPING,
-        listed=False,
+        "Housekeeping",
+        {"listed": False},
     ),
 )

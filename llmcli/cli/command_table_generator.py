@@ -6,8 +6,8 @@ import json
 import sys
 from collections.abc import Iterator
 
+from llmcli.cli.command_registry import ListedCommand
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.listed_command import CommandArea, ListedCommand
 from llmcli.cli.options import command
 
 NAMES = (
@@ -53,9 +53,12 @@ NAMES = (
 """In the order of ``llm help --all`` below each heading."""
 _HEAD = '''"""The commands as ``llm --help`` lists them. Generated from their declarations by ``command_table_generator``."""
 
-from llmcli.cli.listed_command import CommandArea, ListedCommand
+from typing import Any
 
-COMMANDS = (
+Row = tuple[str, str, str, dict[str, Any]]
+"""Name, line of help, area, and the other fields of a ``ListedCommand`` that are not as usual."""
+
+ROWS: tuple[Row, ...] = (
 '''
 
 
@@ -82,12 +85,14 @@ def build_table() -> str:
 
 def _format_command(each: ListedCommand) -> str:
     plain = ListedCommand("", "")
-    facts = [json.dumps(each.name), json.dumps(each.help), f"CommandArea.{CommandArea(each.area).name}"]
+    facts = [json.dumps(text) for text in (each.name, each.help, each.area)]
+    more = []
     for name in ("model_task", "is_group", "listed", "also"):
         value = getattr(each, name)
         if value != getattr(plain, name):
-            facts.append(f"{name}={json.dumps(value) if isinstance(value, str) else value}")
-    return "".join(["    ListedCommand(\n", *(f"        {fact},\n" for fact in facts), "    ),\n"])
+            more.append(f'"{name}": {json.dumps(value) if isinstance(value, str) else value}')
+    facts.append(f"{{{', '.join(more)}}}")
+    return "".join(["    (\n", *(f"        {fact},\n" for fact in facts), "    ),\n"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     import typer
 
-    from llmcli.cli.listed_command import ListedCommand
+    from llmcli.cli.command_registry import ListedCommand
 
 
 _PROGRAM_HELP = (["-h"], ["--help"], ["--help-all"])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.console.stderr_lines import write_stderr
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.implied_command import LIST
 from llmcli.cli.parsing.typer_parser import COMPLETE_HELP_SETTINGS, TYPER_OPTIONS, HelpfulGroup, add_command

@@ -19,9 +19,9 @@ from typing import Any
 
 from llmcli import __version__
 from llmcli.cli import command_registry, reference
+from llmcli.cli.command_registry import ListedCommand
 from llmcli.cli.commands.help import help_topics
 from llmcli.cli.flags import GivesSetting, shared_options
-from llmcli.cli.listed_command import ListedCommand
 from llmcli.cli.options import GENERAL_OPTIONS
 from llmcli.cli.parsing import help_text, typer_parser
 from llmcli.cli.parsing.parameters import HELP_ALL, OptionSection

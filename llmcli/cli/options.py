@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.command_registry import find_command
+from llmcli.cli.command_registry import CommandArea, find_command
 from llmcli.cli.flags import Affects, Flags, SharedOption, Writes, shared_options
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen

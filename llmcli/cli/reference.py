@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.cli import command_registry
+from llmcli.cli.command_registry import ListedCommand
 from llmcli.cli.flags import shared_options
-from llmcli.cli.listed_command import ListedCommand
 from llmcli.cli.options import GENERAL_OPTIONS
 from llmcli.cli.parsing import typer_parser
 from llmcli.cli.parsing.help_text import (

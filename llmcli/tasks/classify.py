@@ -17,8 +17,7 @@ from llmcli.tasks.labels.label_scores import (
     round_probabilities,
     table_values,
 )
-from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec, UnknownLabel
-from llmcli.tasks.labels.scored_records import rows_digest
+from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec, UnknownLabel, rows_digest
 from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import PROBABILITY_DIGITS, Result

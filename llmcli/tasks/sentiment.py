@@ -12,8 +12,7 @@ from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.classify import LabelTask
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.labels.label_scores import LabelDecision
-from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec
-from llmcli.tasks.labels.scored_records import rows_digest
+from llmcli.tasks.labels.label_spec import LABEL, LabelOptions, LabelSpec, rows_digest
 from llmcli.types import Result
 
 PROMPT = "sentiment"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.completion_scripts import Shell, binding_script, completion_script
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import EmptyInput, InputError, MissingError, UsageError

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.labels.scoring_flags import ScoringFlags
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.machine_needs import LABELS

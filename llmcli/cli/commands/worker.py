@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, TemporaryFailure, UsageError

@@ -135,7 +135,7 @@ class CalibrationOptions:
 
     def manifest(self) -> dict[str, Any]:
         """Return what the results of a job depend on, by option, as JSON values."""
-        from llmcli.tasks.labels.scored_records import rows_digest
+        from llmcli.tasks.labels.label_spec import rows_digest
 
         flags = self._flags
         return {

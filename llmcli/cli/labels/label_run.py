@@ -13,9 +13,10 @@ from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_re
 from llmcli.documents.format_registry import LINES, record_format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
+from llmcli.models.size_classes import is_toy_size
 from llmcli.tasks.labels.label_scorer import add_scoring_notices
-from llmcli.tasks.labels.label_spec import DEFAULT_NEAREST, LabelOptions, LabelSpec
-from llmcli.tasks.labels.label_summary import LabelSummary
+from llmcli.tasks.labels.label_spec import DEFAULT_NEAREST, LabelOptions, LabelSpec, rows_digest
+from llmcli.tasks.labels.label_summary import LOW_MARGIN, LabelSummary
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -80,8 +81,6 @@ class LabelRun:
         own |= self.calibration.manifest()
         if not self.spec.is_exclusive:
             return own
-        from llmcli.tasks.labels.scored_records import rows_digest
-
         options = self.spec.options
         return {**own, "rows of --examples": rows_digest(options.examples), "--nearest": options.nearest}
 
@@ -109,15 +108,32 @@ class LabelRun:
             return self.calibration.report(self._scorer)
         code = run_records(ctx, files, self.record_spec())
         if self._scorer is not None and not self._has_labelled_rows:
-            from llmcli.cli.labels.low_margin_warning import warn_about_low_margins
-
-            warn_about_low_margins(ctx, self._scorer, self.summary)
+            self._warn_about_low_margins(self._scorer)
         if self._flags.summary is not None or ctx.console.stderr_is_terminal:
             from llmcli.cli.labels.summary_view import write_summary
 
             write_summary(ctx, self.summary, self._flags.summary)
         self.calibration.draw_plot()
         return code
+
+    def _warn_about_low_margins(self, scorer: LabelScorer) -> None:
+        """Warn on stderr, in pipes too, if a small model gave labels that nothing corrects: how many it was unsure of.
+
+        With ``--summary`` the file has the sentence as ``warning``.
+        """
+        if not self.summary.scored or scorer.has_examples or scorer.calibrator is not None:
+            return
+        runtime = self._ctx.runtime
+        info = runtime.backend().info()
+        if not is_toy_size(info.parameters):
+            return
+        model = f"{info.model} on {runtime.responder_name}" if runtime.is_remote else runtime.responder_name
+        text = (
+            f"{self.summary.unsure} of {self.summary.scored} margins were below {LOW_MARGIN:g}, and labels of a model "
+            f"as small as {model} are often wrong; to measure them: --eval LABELLED_FILE"
+        )
+        self.summary.details["warning"] = text
+        self._ctx.console.warn(text)
 
     def _require_plan(self) -> None:
         """Raise ``UsageError`` for options whose work --dry-run cannot know without running the model."""
@@ -150,13 +166,15 @@ def _label_options(flags: CalibrationFlags, examples: LabelledFile | None) -> La
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
     """Return the labels of ``--labels``: names with commas, or ``@FILE``. Raises as the parsers do."""
-    from llmcli.cli.input import document_inputs, inputs
+    from llmcli.cli.input import inputs
     from llmcli.tasks.labels.label_set import parse_label_file, parse_label_names
 
     if not text.startswith("@"):
         return parse_label_names(inputs.decode_argument(text))
     if text == "@":
         raise UsageError("--labels @ names no file", detail="Try: --labels @labels.yaml")
+    from llmcli.cli.input import document_inputs
+
     return parse_label_file(document_inputs.read_document(ctx, text[1:]).text, text[1:])
 
 

@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, CommandArea, ListedCommand
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.wrapping import display_width, wrap_words
-from llmcli.cli.listed_command import CommandArea, ListedCommand
 from llmcli.cli.parsing.parameters import HELP_ALL, Option, OptionSection
 
 MAX_LINES = 40

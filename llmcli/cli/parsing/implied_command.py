@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmcli.cli import command_registry
+from llmcli.cli.command_registry import ListedCommand
 from llmcli.cli.console.suggestion import format_command
-from llmcli.cli.listed_command import ListedCommand
 from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, first_argument, option_of
 from llmcli.errors import UsageError

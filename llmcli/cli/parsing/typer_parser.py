@@ -15,8 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmcli import __version__
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, SYNONYMS
-from llmcli.cli.listed_command import ListedCommand
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, SYNONYMS, ListedCommand
 from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.parameters import (
     HELP_ALL,

@@ -169,3 +169,10 @@ class LabelSpec(ABC):
         """Return everything that a calibration depends on, as JSON values."""
         model = {"model": model_id, "weights": weights}
         return {**model, "prompt": self.prompt.fingerprint, **self.label_identity(), "verb": self.verb}
+
+
+def rows_digest(rows: Sequence[tuple[str, Any]]) -> str:
+    """Return a hash of labelled rows, for the manifest of a job."""
+    import hashlib
+
+    return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()

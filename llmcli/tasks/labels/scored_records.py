@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import ColumnType, Record
@@ -58,10 +57,3 @@ def labelled_records(rows: Sequence[tuple[str, str]]) -> tuple[list[Record], dic
     """Return records of the texts of (text, label) pairs, and the labels by their index."""
     records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
     return records, {index: label for index, (_, label) in enumerate(rows)}
-
-
-def rows_digest(rows: Sequence[tuple[str, Any]]) -> str:
-    """Return a hash of labelled rows, for the manifest of a job."""
-    import hashlib
-
-    return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,8 +10,7 @@ from row_table import all_rows
 from terminal import ROOT
 
 from llmcli.cli import command_registry, flags, reference
-from llmcli.cli.command_registry import COMMANDS
-from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.command_registry import COMMANDS, CommandArea
 from llmcli.cli.parsing import help_text
 from llmcli.cli.parsing.parameters import OptionSection
 

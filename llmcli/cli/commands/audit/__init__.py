@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.commands.ask import PromptOption
 from llmcli.cli.commands.filter import AlternativesOption, ConjunctsOption, ExcludedOption
 from llmcli.cli.commands.sentiment import TextUnit
 from llmcli.cli.flags import Writes
 from llmcli.cli.groups import CommandGroup
 from llmcli.cli.labels.scoring_flags import FilterFlags, ScoringFlags
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, FileOption, FilesArgument, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags

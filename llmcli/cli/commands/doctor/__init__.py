@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.console import sanitize, wrapping
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.fast_dataclass import asdict

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.flags import Writes
 from llmcli.cli.labels.scoring_flags import FilterFlags
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.machine_needs import LABELS

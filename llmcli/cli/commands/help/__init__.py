@@ -6,7 +6,7 @@ import sys
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.options import command
 from llmcli.cli.parsing.parameters import Argument, Option
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
 from llmcli.cli.commands.models.quantize_command import quantize
 from llmcli.cli.commands.models.search_commands import recommend, search
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import ModelNotDownloaded

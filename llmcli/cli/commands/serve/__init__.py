@@ -6,7 +6,7 @@ import functools
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.listed_command import CommandArea
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.options import GENERAL_OPTIONS, command, reject_empty_values
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import CommandArea
 from llmcli.cli.flags import Writes
-from llmcli.cli.listed_command import CommandArea
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags

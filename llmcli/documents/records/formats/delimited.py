@@ -8,7 +8,6 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.delimited_table import DelimitedTable, unique_names
-from llmcli.documents.json_values import dump_text
 from llmcli.documents.records.byte_lines import ByteLines
 from llmcli.documents.records.formats.record_format import (
     ERROR_COLUMN,
@@ -74,6 +73,8 @@ class DelimitedReader:
             fields = "1 field" if len(values) == 1 else f"{len(values)} fields"
             detail = f"the row has {fields}, and the header has {count}"
             if len(values) > count:
+                from llmcli.documents.json_values import dump_text
+
                 detail += f"; beyond it: {dump_text(values[count:])[1:-1]}"
         return BadDocument(self._name, line=self._table.line, detail=detail) if detail else None
 
