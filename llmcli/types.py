@@ -92,11 +92,11 @@ class Sampling:
 
 @frozen
 class Request:
-    """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
+    """One call of a model, which writes a text unless the request has ``candidates``, ``embeds`` or only states.
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn to be
     scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to
-    JSON of the schema, to the language of a Lark grammar (``grammars.py``), to one of these texts. ``max_tokens`` None:
+    JSON of the schema, to the language of a Lark grammar, to one of these texts. ``max_tokens`` None:
     until the context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to
     disable reasoning where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for
     measurements).
@@ -147,6 +147,11 @@ class Request:
     max_chars: int | None = None
     embeds: tuple[str, ...] = ()
     dimensions: int | None = None
+
+    @property
+    def writes_text(self) -> bool:
+        """Whether the answer is a text; otherwise it is scores, hidden states or embeddings."""
+        return not (self.candidates or self.embeds or self.needs_only_states)
 
     @property
     def needs_only_states(self) -> bool:

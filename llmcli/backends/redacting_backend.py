@@ -245,7 +245,7 @@ class RedactingJob(DelegatingJob):
 
 
 def _open_request(request: Request, sent: RedactedRequest) -> _OpenRequest:
-    may_repeat = bool(sent.used) and not (request.carries or request.candidates or request.embeds)
+    may_repeat = bool(sent.used) and request.writes_text and not request.carries
     return _OpenRequest(
         request,
         sent,

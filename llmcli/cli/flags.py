@@ -37,6 +37,13 @@ class ChoosesModel:
     """Marks an option that selects the model: suggested commands repeat it."""
 
 
+@frozen
+class InManifest:
+    """Marks an option that changes the rows of a job, which is not continued with another value; its ``key`` there."""
+
+    key: str
+
+
 class Affects(StrEnum):
     """Marks an option by what it is about; commands that have nothing of the kind lack it."""
 
@@ -419,6 +426,12 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
                 ):  # several switches may give one setting
                     given[mark.name or option.name] = (max(option.words, key=len), value)
     return given
+
+
+def manifest_options(flags: Flags) -> dict[str, Any]:
+    """Return the part of a job's manifest that these options contribute, as JSON values."""
+    marked = ((option.name, mark) for option in shared_options(type(flags)) for mark in option.marks)
+    return {mark.key: getattr(flags, name) for name, mark in marked if isinstance(mark, InManifest)}
 
 
 def model_options(flags: Flags) -> list[str]:

@@ -175,8 +175,7 @@ class RequestRouter:
     def _cost(self, server: RoutedServer, request: Request, prompt_tokens: int, blocks: list[int]) -> float:
         """Return the tokens that a server has to evaluate for a request: at least those of the last block."""
         known = min(server.count_known(blocks), len(blocks) - 1) / len(blocks) if blocks else 0.0
-        generates = not (request.candidates or request.embeds)
-        answer = min(request.max_tokens or self._answer_tokens, self._answer_tokens) if generates else 0.0
+        answer = min(request.max_tokens or self._answer_tokens, self._answer_tokens) if request.writes_text else 0.0
         return prompt_tokens * (1 - known) + answer
 
     def _find_last_error(self, waiting_since: float) -> Exception | None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from llmcli.cli.flags import Affects, Flags
+from llmcli.cli.flags import Affects, Flags, InManifest
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.fast_dataclass import frozen
 
@@ -57,6 +57,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        InManifest("template"),
     ] = None
     format: Annotated[
         str | None,
@@ -79,6 +80,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        InManifest("delimiter"),
     ] = None
     output_format: Annotated[
         str | None,
@@ -101,6 +103,7 @@ class RecordFlags(Flags):
             rare=True,
         ),
         Affects.ROWS,
+        InManifest("--on-error"),
     ] = OnError.KEEP
     overwrite: Annotated[
         bool,
@@ -111,11 +114,13 @@ class RecordFlags(Flags):
             rare=True,
         ),
         Affects.ROWS,
+        InManifest("--overwrite"),
     ] = False
     unordered: Annotated[
         bool,
         Option("--unordered", help="Write records as they are done.", section=OptionSection.RECORDS, rare=True),
         Affects.ROWS,
+        InManifest("--unordered"),
     ] = False
     resume: Annotated[
         bool,
@@ -135,6 +140,7 @@ class RecordFlags(Flags):
     limit: Annotated[
         int | None,
         Option("--limit", min=1, metavar="N", help="Process only the first N records.", section=OptionSection.RECORDS),
+        InManifest("limit"),
     ] = None
     sample: Annotated[
         int | None,
@@ -146,6 +152,7 @@ class RecordFlags(Flags):
             section=OptionSection.RECORDS,
             rare=True,
         ),
+        InManifest("sample"),
     ] = None
     dry_run: Annotated[
         bool,
@@ -158,6 +165,7 @@ class RecordFlags(Flags):
         Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),
         Affects.EVALUATION,
         Affects.ROWS,
+        InManifest("--dedupe"),
     ] = False
     shard: Annotated[
         str | None,
@@ -170,6 +178,7 @@ class RecordFlags(Flags):
             rare=True,
         ),
         Affects.ROWS,
+        InManifest("--shard"),
     ] = None
     shard_by: Annotated[
         str | None,
@@ -181,6 +190,7 @@ class RecordFlags(Flags):
             rare=True,
         ),
         Affects.ROWS,
+        InManifest("--shard-by"),
     ] = None
 
 

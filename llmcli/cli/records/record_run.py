@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import manifest_options
 from llmcli.cli.input import inputs
 from llmcli.cli.records import record_inputs
 from llmcli.cli.records.record_flags import record_flags
@@ -208,22 +209,13 @@ class _RecordRun:
 
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
         """Return everything that the results depend on, apart from the input."""
-        flags = self._flags
         return {
             **generation_manifest(self._ctx, model_id, generation),
             **self._task.manifest(),
+            **manifest_options(self._flags),
             "column": list(self._choice.columns),
-            "template": flags.template,
-            "delimiter": flags.delimiter,
-            "limit": self._selection.limit,
-            "sample": self._selection.sample,
             "sample seed": 0 if self._selection.sample is None else self._selection.seed,
-            "--on-error": str(flags.on_error),
             "--json": self._ctx.console.as_json,
-            "--unordered": flags.unordered,
-            "--overwrite": flags.overwrite,
-            "--dedupe": flags.dedupe,
-            **({} if flags.shard is None else {"--shard": flags.shard, "--shard-by": flags.shard_by}),
         }
 
 

@@ -157,9 +157,7 @@ class _Sums:
 
 def _expected_answer(request: Request) -> float:
     """Return about how many tokens an answer has."""
-    is_text = not (request.candidates or request.embeds or request.needs_only_states)
-    longest = request.max_tokens or 2 * _USUAL_ANSWER_TOKENS
-    return _ANSWER_SHARE * longest if is_text else 0.0
+    return _ANSWER_SHARE * (request.max_tokens or 2 * _USUAL_ANSWER_TOKENS) if request.writes_text else 0.0
 
 
 def _count_shared_tokens(backend: Backend, one: Request, other: Request) -> int:

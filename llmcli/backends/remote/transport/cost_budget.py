@@ -90,7 +90,7 @@ class CostBudget:
 
     def limit_answer(self, request: Request) -> Request:
         """Return ``request`` with a limit of tokens: of what is left where that is short, else the usual one."""
-        if self.limit is None or request.max_tokens is not None or request.candidates or request.embeds:
+        if self.limit is None or request.max_tokens is not None or not request.writes_text:
             return request
         size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
         prompt = self.price.of_tokens(_estimate_tokens(_MAX_ESCAPED_SHARE * size + _MAX_FIELD_BYTES), 0)

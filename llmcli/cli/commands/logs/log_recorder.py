@@ -144,10 +144,10 @@ class RecordingBackend:
 
     def record(self, request: Request) -> Request:
         """Remember a request; return it as it is to be sent."""
-        if self._chooses_seeds and request.sampling.seed is None and not request.candidates:
+        if self._chooses_seeds and request.sampling.seed is None and request.writes_text:
             seed = int.from_bytes(os.urandom(4), "little")
             request = replace(request, sampling=replace(request.sampling, seed=seed))
-        if not request.candidates and not request.hidden_states:
+        if request.writes_text:
             self.last_request = request
         return request
 
