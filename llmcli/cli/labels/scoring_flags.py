@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli.flags import Affects
 from llmcli.cli.parsing.parameters import Option, OptionSection
-from llmcli.cli.records.record_flags import OnError, RecordFlags
+from llmcli.cli.records.record_flags import OnError, OnErrorOption, RecordFlags
 from llmcli.fast_dataclass import frozen
 
 _ThresholdOption = Annotated[
@@ -122,13 +121,4 @@ class ScoringFlags(CalibrationFlags):
 class FilterFlags(CalibrationFlags):
     """Those of filter: a record that fails is reported, but it is no match."""
 
-    on_error: Annotated[
-        OnError,
-        Option(
-            "--on-error",
-            help="A record that fails is kept with its error, left out, or ends the job.",
-            section=OptionSection.RECORDS,
-            rare=True,
-        ),
-        Affects.ROWS,
-    ] = OnError.SKIP
+    on_error: OnErrorOption = OnError.SKIP

@@ -34,6 +34,19 @@ def _check_shard(value: str | None) -> str | None:
     return value
 
 
+OnErrorOption = Annotated[
+    OnError,
+    Option(
+        "--on-error",
+        help="A record that fails is kept with its error, left out, or ends the job.",
+        section=OptionSection.RECORDS,
+        rare=True,
+    ),
+    Affects.ROWS,
+    InManifest("--on-error"),
+]
+
+
 @frozen
 class RecordFlags(Flags):
     """The recurring options, and those of records."""
@@ -94,17 +107,7 @@ class RecordFlags(Flags):
         ),
         Affects.ROWS,
     ] = None
-    on_error: Annotated[
-        OnError,
-        Option(
-            "--on-error",
-            help="A record that fails is kept with its error, left out, or ends the job.",
-            section=OptionSection.RECORDS,
-            rare=True,
-        ),
-        Affects.ROWS,
-        InManifest("--on-error"),
-    ] = OnError.KEEP
+    on_error: OnErrorOption = OnError.KEEP
     overwrite: Annotated[
         bool,
         Option(
