@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import typer
 
 from llmcli.cli.command_registry import CommandArea
-from llmcli.cli.console.stderr_lines import write_stderr
 from llmcli.cli.options import declaration_of
 from llmcli.cli.parsing.implied_command import LIST
 from llmcli.cli.parsing.typer_parser import COMPLETE_HELP_SETTINGS, TYPER_OPTIONS, HelpfulGroup, add_command
@@ -55,5 +54,5 @@ class CommandGroup(typer.Typer):
 
 def _require_subcommand(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        write_stderr(context.obj[0], context.get_help())
+        context.obj[0].write_stderr(context.get_help())
         raise typer.Exit(2)

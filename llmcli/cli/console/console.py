@@ -102,16 +102,12 @@ class Console:
 
     def write_stderr(self, text: str) -> None:
         """Write lines to stderr, on a terminal without control sequences; ignore errors."""
-        from llmcli.cli.console import stderr_lines
-
-        stderr_lines.write_stderr(self.environment, text)
+        self.environment.write_stderr(text)
 
     def write_message(self, text: str) -> None:
         """Write sentences to stderr, wrapped at words on a terminal; with ``--json`` an object in one line."""
-        from llmcli.cli.console import stderr_lines
-
-        write = stderr_lines.write_stderr if self.as_json else stderr_lines.write_message
-        write(self.environment, text)
+        write = self.environment.write_stderr if self.as_json else self.environment.write_message
+        write(text)
 
     def write_error(self, error: Exception, *, name: str = "", next_step: str = "") -> None:
         """Write an error to stderr; ``name`` and ``next_step`` as in ``error_messages.write_error``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 from llmcli.fast_dataclass import field, frozen
 
@@ -103,3 +103,25 @@ class Environment:
             return os.get_terminal_size(fd).lines or 24
         except OSError:
             return 24
+
+    def write_message(self, text: str) -> None:
+        """Write sentences to standard error, wrapped at words on a terminal; ignore errors."""
+        if self.is_terminal(self.stderr):
+            from llmcli.cli.console import sanitize, wrapping
+
+            columns = self.columns(self.stderr) - 1
+            text = "\n".join(wrapping.wrap_long_lines(sanitize.strip_controls(text), columns))
+        self.write_stderr(text)
+
+    def write_stderr(self, text: str) -> None:
+        """Write lines to standard error, past Python's buffers, on a terminal without control sequences; ignore errors."""
+        if 2 in self.closed_fds:  # noqa: PLR2004 (standard error)
+            return
+        if self.is_terminal(self.stderr):
+            from llmcli.cli.console import sanitize
+
+            text = sanitize.strip_controls(text)
+        data = (text + "\n").encode("utf-8", "replace")
+        with self.suspend_painters(), suppress(OSError):
+            while data:
+                data = data[os.write(self.stderr, data) :]

@@ -16,7 +16,6 @@ from llmcli.cli.console.messages.incomplete_messages import (
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, fill_message, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS, WEB_DESCRIPTIONS
-from llmcli.cli.console.stderr_lines import write_message, write_stderr
 from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
 
 
@@ -99,10 +98,10 @@ def write_error(
     if isinstance(error, e.ProcessStopped):
         return
     if as_json:
-        write_stderr(environment, error_as_json(error, command, next_step, **({"name": name} if name else {})))
+        environment.write_stderr(error_as_json(error, command, next_step, **({"name": name} if name else {})))
         return
     happened, advice = _describe_for_command(error, command, next_step)
     name = "standard input" if name == "-" else name
     if name and name not in happened:
         happened = f"{name}: {happened}"
-    write_message(environment, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
+    environment.write_message(f"llm: {happened}" + (f"\n{advice}" if advice else ""))

@@ -262,7 +262,7 @@ def ask_spec(ctx: CommandContext, prompt: str | None, *, system: str) -> RecordR
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
     """Summarize each record; return the exit code."""
-    from llmcli.tasks.summarize import SummarizeTask
+    from llmcli.tasks.summarize.record_summary import SummarizeTask
     from llmcli.tasks.summarize.summary_plan import MERGE_PROMPT, PROMPT
 
     prompts = ctx.runtime.prompts

@@ -12,8 +12,7 @@ from difflib import SequenceMatcher
 
 from llmcli.documents.sentences import find_sentences, sentence_ends
 from llmcli.fast_dataclass import replace
-from llmcli.tasks.runner.answers import Answer
-from llmcli.tasks.runner.pending_request import DeltaSink
+from llmcli.tasks.runner.answers import Answer, DeltaSink
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import ReasoningDelta, Request, Role, TextDelta
 

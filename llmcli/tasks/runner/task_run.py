@@ -19,13 +19,15 @@ from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import (
     Answer,
+    DeltaSink,
+    PendingRequest,
     StepProgress,
+    StopCondition,
     UsageTally,
     raise_request_error,
     renumber_failure,
 )
 from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Spawned, gather
-from llmcli.tasks.runner.pending_request import DeltaSink, PendingRequest, StopCondition
 from llmcli.types import (
     Event,
     Finished,

@@ -3,7 +3,7 @@
 A text that fits the context is one request. A longer text is cut at paragraph borders. The summaries of its parts are
 joined into the text of the next stage, until that fits one request. The parts of all documents run concurrently. A part
 with an empty or cut answer is requested again; the result lists the lines of parts that are still missing. Key
-sentences are chosen without an answer: ``summarization/``.
+sentences are chosen without an answer (``key_sentences``).
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from typing import TYPE_CHECKING, Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
-from llmcli.documents.records.record import Record, Row
 from llmcli.prompts.prompt_library import PromptLibrary
 from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
-from llmcli.tasks.runner.text_answers import TextTask
 from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.tasks.runner.work_estimate import WorkEstimate
+    from llmcli.documents.records.record import Row
     from llmcli.tasks.summarize.joined_documents import CombinedText
-
-_COLUMN = "summary"
 
 
 def summarize_document(
@@ -124,33 +120,3 @@ def summarize_together(
     yield from combined.locate_results(events)
     for item, each in enumerate(combined.failed, 1):
         yield renumber_failure(each, item)
-
-
-class SummarizeTask(TextTask):
-    """Summarizes each record as ``summarize`` does a document; the column is ``summary``."""
-
-    def __init__(
-        self,
-        backend: Backend,
-        prompts: PromptLibrary,
-        options: GenerationOptions,
-        wanted: SummaryOptions,
-    ) -> None:
-        from llmcli.tasks.summarize.summary_plan import PROMPT
-
-        super().__init__(backend, PROMPT, _COLUMN)
-        self._prompts = prompts
-        self._options = options
-        self._wanted = wanted
-
-    def estimate(self, record: Record) -> WorkEstimate:
-        """Return the work for a record."""
-        from llmcli.tasks.summarize.summary_estimate import estimate_summary
-
-        document, row = Document(record.name, record.text), Row(record.fields)
-        return estimate_summary(self.backend, self._prompts, document, self._options, self._wanted, earlier="", row=row)
-
-    async def process(self, run: TaskRun, record: Record) -> Result:
-        """Return the summary of a record."""
-        document, row = Document(record.name, record.text), Row(record.fields)
-        return await summarize_document(run, self._prompts, document, self._options, self._wanted, row=row)
