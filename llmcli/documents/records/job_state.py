@@ -27,6 +27,8 @@ from llmcli.files.resumable_file import replace_durably
 from llmcli.types import ItemFailed, Result, Usage
 
 _VERSION = 1
+_REMOVED_OPTIONS = {"--keep": False, "--nearest": 8, "--no-prior": False, "--unordered": False}
+"""Options that an earlier release wrote into every manifest, and their values where they were not given."""
 _MAX_JOB_BYTES = 256 << 20
 """Many times the job of the longest text that ``llm generate`` writes, which is all in it."""
 _MAX_AGE_S = 90 * 24 * 60 * 60
@@ -119,7 +121,8 @@ class JobState:
     def require_same(self, manifest: Mapping[str, Any]) -> None:
         """Raise ``JobMismatch`` if this job was begun with another manifest."""
         known = json.loads(json.dumps(self.manifest)), json.loads(json.dumps(manifest))
-        names = [name for name in {**known[0], **known[1]} if known[0].get(name) != known[1].get(name)]
+        before, now = ({**_REMOVED_OPTIONS, **options} for options in known)
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if names:
             raise JobMismatch(str(self.target), tuple(names))
 
