@@ -51,10 +51,10 @@ def script_model() -> None:
 
 def _pretend_classifier() -> None:
     """Warn of labels of sentiment no more than for the starter, whose shipped classifier gives them."""
-    from llmcli.cli.labels import low_margin_warning
+    from llmcli.cli.labels.label_run import LabelRun
 
-    warn = low_margin_warning.warn_about_low_margins
-    low_margin_warning.warn_about_low_margins = lambda ctx, *how: None if ctx.verb == "sentiment" else warn(ctx, *how)
+    warn = LabelRun._warn_about_low_margins
+    LabelRun._warn_about_low_margins = lambda run, scorer: None if run._ctx.verb == "sentiment" else warn(run, scorer)
 
 
 def fix_machine() -> None:
