@@ -8,6 +8,7 @@ _llm_completion() {
         case $word in
             *[:=]*) [[ $value == "$word"* ]] && value=${value#"${word%"${word##*[:=]}"}"} ;;
         esac
+        [[ $value == *= ]] && compopt -o nospace 2>/dev/null # a value follows; bash 3.2 has no compopt
         printf -v value %q "$value"
         COMPREPLY+=("$value")
     done < <(_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \

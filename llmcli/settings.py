@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,18 @@ NO_DRAFT = "off"
 """The setting ``draft`` without a draft model."""
 
 
+@frozen
+class _WordParser:
+    """A parser that takes ``words`` as they are, among other values or alone."""
+
+    words: tuple[str, ...]
+    parse: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> Any:
+        """Return the parsed value. Raises ``ValueError``."""
+        return self.parse(value)
+
+
 def _parse_text(value: Any) -> str:
     """Return a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
@@ -28,12 +40,15 @@ def _parse_text(value: Any) -> str:
     return value
 
 
-def _parse_draft(value: Any) -> str:
+def _parse_draft_name(value: Any) -> str:
     """Return the name of a draft model, or "off"."""
     return NO_DRAFT if value is False else _parse_text(value)  # YAML reads off as a boolean
 
 
-def _parse_switch(value: Any) -> bool:
+_parse_draft = _WordParser((NO_DRAFT,), _parse_draft_name)
+
+
+def _parse_boolean(value: Any) -> bool:
     """Return whether a switch is on; on, true, yes, 1 and their opposites are accepted."""
     if isinstance(value, bool):
         return value
@@ -44,7 +59,10 @@ def _parse_switch(value: Any) -> bool:
         raise ValueError("expected on or off") from None
 
 
-def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
+_parse_switch = _WordParser(("on", "off"), _parse_boolean)
+
+
+def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[Any], Any]:
     """Parse a whole number from low to high, or the given word."""
     expected = f"expected a whole number from {low} to {high}" + (f" or {word}" if word else "")
 
@@ -59,7 +77,7 @@ def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[A
             raise ValueError(expected)
         return number
 
-    return parse
+    return parse if word is None else _WordParser((word,), parse)
 
 
 def _positive_parser(expected: str) -> Callable[[Any], float]:
@@ -82,7 +100,7 @@ _parse_seconds = _positive_parser("a positive number of seconds")
 _parse_money = _positive_parser("a positive amount")
 
 
-def _choice_parser(*choices: str) -> Callable[[Any], str]:
+def _choice_parser(*choices: str) -> Callable[[Any], Any]:
     """Parse one of ``choices``."""
 
     def parse(value: Any) -> str:
@@ -91,7 +109,7 @@ def _choice_parser(*choices: str) -> Callable[[Any], str]:
             raise ValueError("expected one of " + ", ".join(choices))
         return str(word)
 
-    return parse
+    return _WordParser(choices, parse)
 
 
 def _parse_aliases(value: Any) -> dict[str, str]:
@@ -144,6 +162,11 @@ class SettingSpec:
     def variable(self) -> str:
         """The environment variable."""
         return ENV_PREFIX + self.name.replace(".", "_").upper()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values that are words with a meaning of their own, such as "auto"."""
+        return self.parse.words if isinstance(self.parse, _WordParser) else ()
 
 
 _parse_adapters = _deferred_parser("config.engine_options", "parse_adapters")
@@ -333,6 +356,24 @@ def find_setting(name: str) -> SettingSpec:
     if spec is None:
         raise ConfigError(name, detail="unknown key", suggestions=_suggest_settings(name))
     return spec
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the values of ``NAME=VALUE``, of each name the last one, as ``resolve_settings`` takes those of options.
+
+    A value is written as in an environment variable. Raises ``UsageError`` for another form and an unknown name.
+    """
+    given = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected NAME=VALUE", detail="For example: --set threads=4")
+        if name not in _SPECS_BY_NAME:
+            near = _suggest_settings(name)
+            meant = f"Did you mean {', '.join(near)}? " if near else ""
+            raise UsageError(f"--set {name}: there is no such setting", detail=f"{meant}All settings: llm config show")
+        given[name] = (f"--set {name}", value)
+    return given
 
 
 def _suggest_settings(name: str) -> list[str]:

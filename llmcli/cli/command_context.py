@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.runtime.run_config import ModelEvent
     from llmcli.tasks.runner.task_requests import GenerationOptions
-    from llmcli.types import Phase, Progress
+from llmcli.settings import parse_assignments
+from llmcli.types import Phase, Progress
 
 
 class CommandContext:
@@ -53,6 +54,10 @@ class CommandContext:
         self._needs = needs
         self._tolerant = tolerant
         self.runtime = self._build_runtime(flags, interrupt)
+        for name in parse_assignments(flags.assignments or ()):
+            self.console.explain(
+                f"setting {name}: {self.runtime.settings[name]} ({self.runtime.settings.origin(name)})"
+            )
         self._exit_stack = ExitStack()
 
     def use_model(self, name: str) -> None:

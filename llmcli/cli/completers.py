@@ -218,6 +218,19 @@ def settings() -> Suggestions:
     return [(key.name, key.help) for key in SETTING_SPECS]
 
 
+def assignments(ctx: typer.Context, incomplete: str) -> Suggestions:
+    """Names of settings with their values, as ``--set`` takes them."""
+    from llmcli.settings import SETTING_SPECS
+
+    name, equals, _ = incomplete.partition("=")
+    if not equals:
+        return [(f"{spec.name}=", spec.help) for spec in SETTING_SPECS]
+    named = {"model": models, "draft": models, "backend": backends}.get(name)
+    words = next((spec.words for spec in SETTING_SPECS if spec.name == name), ())
+    found = [(each, "") if isinstance(each, str) else each for each in (*words, *(named(ctx) if named else ()))]
+    return [(f"{name}={value}", explanation) for value, explanation in found]
+
+
 @_empty_on_error
 def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names that ``--backend`` takes, explained by their addresses."""

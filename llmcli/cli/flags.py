@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from llmcli.cli.parsing.parameters import Option, OptionSection, class_annotations, option_names
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import fields, frozen
+from llmcli.settings import parse_assignments
 
 SEED_MAX = 2**32 - 1
 STDOUT = "-"
@@ -344,6 +345,17 @@ class Flags:
     no_stdin: Annotated[
         bool, Option("--no-stdin", help="Do not read standard input.", rare=True), GivesSetting("stdin", value="off")
     ] = False
+    assignments: Annotated[
+        list[str] | None,
+        Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Set any setting for this command; repeatable (all of them: llm config show).",
+            autocompletion="assignments",
+            section=OptionSection.ENGINE,
+        ),
+        ChoosesModel(),
+    ] = None
     timeout: Annotated[
         float | None,
         Option(
@@ -414,8 +426,12 @@ def option_words(name: str) -> frozenset[str]:
 
 
 def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
-    """Return the flags that give settings: from the setting's name to the option's longest name and its value."""
-    given = {}
+    """Return the flags that give settings: from the setting's name to the option's longest name and its value.
+
+    Raises ``UsageError`` for an option of its own and ``--set`` that give the same setting, and as
+    ``parse_assignments``.
+    """
+    given: dict[str, tuple[str, Any]] = {}
     for option in shared_options(type(flags)):
         value = getattr(flags, option.name)
         for mark in option.marks:
@@ -425,6 +441,11 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
                     value is not None or (mark.name or option.name) not in given
                 ):  # several switches may give one setting
                     given[mark.name or option.name] = (max(option.words, key=len), value)
+    for name, (origin, value) in parse_assignments(flags.assignments or ()).items():
+        option_word, typed = given.get(name, ("", None))
+        if typed is not None:
+            raise UsageError(f"{option_word} and {origin} exclude each other", detail="Leave out one of them.")
+        given[name] = (origin, value)
     return given
 
 

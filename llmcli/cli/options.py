@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.command_registry import CommandArea, find_command
-from llmcli.cli.flags import Affects, Flags, SharedOption, Writes, shared_options
+from llmcli.cli.flags import Affects, Flags, GivesSetting, SharedOption, Writes, shared_options
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
@@ -121,7 +121,8 @@ class command:  # noqa: N801 (a decorator)
 
         ``options``: the recurring options of ``flags`` that it may have (default: all). It has those that suit what it
         ``writes``, what it ``needs`` from the machine, and whether its output ``has_rows``, one for each record; of
-        these, ``without`` names those that something else makes meaningless. It has --force exactly if it has -o.
+        these, ``without`` names those that something else makes meaningless. It has --force exactly if it has -o,
+        and --set if an option of its gives a setting.
         ``examples``: the last lines of its help.
         ``area``, ``listed``, ``also`` and ``model_task`` are those of ``ListedCommand``.
         ``overflow_advice``: what to do when the input does not fit the context, in the imperative; "" if only a larger
@@ -145,6 +146,13 @@ class command:  # noqa: N801 (a decorator)
         self._tolerant = tolerant
         chosen = {*(options or (option.name for option in shared_options(flags)))} - {*without}
         chosen = chosen | {"force"} if "output" in chosen else chosen - {"force"}
+        if any(
+            isinstance(mark, GivesSetting)
+            for each in shared_options(flags)
+            if each.name in chosen
+            for mark in each.marks
+        ):
+            chosen.add("assignments")
         self._shared = [each for each in shared_options(flags) if each.name in chosen and self._has_effect(each)]
 
     def _has_effect(self, option: SharedOption) -> bool:

@@ -105,6 +105,7 @@ OF_RECORDS = {
 }
 """Options without the option that is tried, and with it."""
 ELSEWHERE = {
+    "assignments": "test_set_option",
     "force": "every command that writes takes it, so that scripts can give both",
     "yes": "consent to a server",
     "quiet": "what it silences depends on the command",

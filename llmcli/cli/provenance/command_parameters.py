@@ -37,8 +37,8 @@ _NAMES = frozenset({"backend", "calibration", "column", "index", "label_column",
 """Parameters called ``NAME`` and the like whose values name something that is no text."""
 _WRITTEN_FILES = frozenset({"output", "html", "memory", "plot", "report", "summary", "update"})
 """Parameters that name files which the command writes."""
-_WHOLE_RUN = frozenset({"provenance", "output", "force", "quiet", "verbose", "stats"})
-"""Parameters that a statement leaves out: they do not say what the output was made of."""
+_WHOLE_RUN = frozenset({"assignments", "provenance", "output", "force", "quiet", "verbose", "stats"})
+"""Parameters that a statement leaves out: they do not say what the output was made of, or are its settings."""
 STDIN = "-"
 
 
