@@ -182,16 +182,6 @@ class Flags:
         GivesSetting(),
         Affects.EVALUATION,
     ] = None
-    mark: Annotated[
-        bool,
-        Option(
-            "--mark",
-            help="Add a line that names the model to the text, as its format allows.",
-            section=OptionSection.OUTPUT,
-            rare=True,
-        ),
-        Affects.ANSWER,
-    ] = False
     max_tokens: Annotated[
         int | None,
         Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.", section=OptionSection.OUTPUT),

@@ -78,7 +78,6 @@ UNSHOWN = {(name, "threshold") for name in ("proofread", "audit sentiment", "aud
 PLAIN = {
     "output": ["-o", "out.txt"],
     "json": ["--json"],
-    "mark": ["--mark"],
     "temperature": ["--temperature", "0.3"],
     "reasoning": ["--reasoning"],
     "stats": ["--stats"],

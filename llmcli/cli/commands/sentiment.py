@@ -25,7 +25,6 @@ class TextUnit(StrEnum):
 
 
 @command(
-    without=("mark",),
     examples="""
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment

@@ -27,7 +27,6 @@ from llmcli.types import BackendStats, Delta, ItemFailed, Notice, Progress, Resu
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.records.record_output import RecordOutput
-    from llmcli.cli.render.mark import Mark
     from llmcli.runtime.runtime import Runtime
 
 
@@ -110,11 +109,8 @@ class _EncodingSink:
 class _ResultRenderer:
     """Shows the events of one task: items in their order, each as soon as those before it have ended."""
 
-    def __init__(
-        self, ctx: CommandContext, sink: ByteSink, reporter: Reporter, options: DisplayOptions, mark: Mark | None
-    ) -> None:
+    def __init__(self, ctx: CommandContext, sink: ByteSink, reporter: Reporter, options: DisplayOptions) -> None:
         self._ctx = ctx
-        self._mark = mark
         self._sink = sink if writes_to_terminal(sink) else _AnnouncedSink(sink, reporter)
         self._reporter = reporter
         self._options = options
@@ -188,8 +184,6 @@ class _ResultRenderer:
     @property
     def _streams_text(self) -> bool:
         """Whether text is shown as it arrives."""
-        if self._mark is not None and not self._mark.is_appended:
-            return False
         return not (self._ctx.console.as_json or self._options.silent or self._options.format_row is not None)
 
     def _open_text(self) -> TextWriter:
@@ -304,12 +298,7 @@ class _ResultRenderer:
             self._sink.write(end.data)
             return
         text = self._open_text()
-        if self._mark is not None and end.text:
-            marked = self._mark.apply(end.text, end.model, end.fields.get("format"))
-            shown = end.text if streamed else ""
-            stripped = shown.rstrip("\r\n")
-            text.feed(marked.removeprefix(stripped).removeprefix(shown.removeprefix(stripped)))
-        elif end.text and not streamed:
+        if end.text and not streamed:
             text.feed(end.text)
         text.finish()
         self._text_writer = None
@@ -375,14 +364,6 @@ def render_task(
     return render_events(ctx, lambda: task(ctx.runtime.backend()), options)
 
 
-def _make_mark(ctx: CommandContext, options: DisplayOptions, output: str | None) -> Mark:
-    """Return the mark of the texts. Raises ``UsageError`` if the output has no place for it."""
-    from llmcli.cli.render.mark import make_mark
-
-    is_prose = options.markdown and options.records is None and options.format_row is None
-    return make_mark(ctx, output, ending=options.ending, is_prose=is_prose)
-
-
 def _advise_on_context(runtime: Runtime, error: Exception) -> str:
     from llmcli.cli.render.context_advice import advise_on_context
 
@@ -407,11 +388,10 @@ def render_events(
     output = options.output or ctx.flags.output
     if ctx.provenance is not None:
         ctx.provenance.choose_place(output, as_json=ctx.console.as_json and options.records is None)
-    mark = _make_mark(ctx, options, output) if ctx.flags.mark and not options.silent else None
     try:
         with ExitStack() as stack:
             sink = _open_sink(ctx, stack, options)
-            delivery = _ResultRenderer(ctx, sink, reporter, options, mark)
+            delivery = _ResultRenderer(ctx, sink, reporter, options)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
             before = runtime.backend_stats() if ctx.flags.stats else BackendStats()

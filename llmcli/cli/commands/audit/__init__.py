@@ -152,7 +152,6 @@ def filter(  # noqa: A001 (the command's name)
 
 
 @command(
-    without=("mark",),
     needs=QUESTION,
     has_rows=False,
     examples="""

@@ -15,7 +15,7 @@ from llmcli.types import Priority
 
 
 @command(
-    without=("output", "provenance", "mark"),
+    without=("output", "provenance"),
     examples="""
       llm chat
       llm chat --system "Answer in French."

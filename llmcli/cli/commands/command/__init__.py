@@ -25,7 +25,6 @@ _SYSTEM_NAMES = {"Darwin": "macOS"}
 
 
 @options.command(
-    without=("mark",),
     examples="""
       llm command files larger than 1 GB changed this week
       llm command --shell fish "rename all .jpeg files to .jpg"

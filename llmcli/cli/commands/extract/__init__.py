@@ -23,7 +23,7 @@ class ValueFormat(StrEnum):
     PARQUET = "parquet"
 
 
-_OTHERS = frozenset({"mark", "format", "output_format"})
+_OTHERS = frozenset({"format", "output_format"})
 """Options that extract lacks; its own --format is that of the output, also of records."""
 
 

@@ -23,7 +23,7 @@ from llmcli.types import Delta, Result, TaskEvent, Usage
 
 
 class TextFormat(StrEnum):
-    """The format of a long text, as ``render.mark`` calls it."""
+    """The format of a long text."""
 
     MARKDOWN = "markdown"
     HTML = "html"
@@ -60,10 +60,6 @@ class TextOutput:
             from llmcli.documents.markdown_export import require_docx
 
             require_docx()
-        if ctx.flags.mark and found is TextFormat.DOCX:
-            from llmcli.cli.render.mark import require_comments
-
-            require_comments(found)
         return cls(ctx, path, found)
 
     def require_markdown(self) -> None:
@@ -118,10 +114,6 @@ class TextOutput:
 
             language = detect_language(text)
             text = to_html(text, title, "" if language is None else language.code)
-        if self.ctx.flags.mark:
-            from llmcli.cli.render.mark import Mark
-
-            text = Mark(self.ctx.verb, self.format).apply(text, result.model)
         return text.encode("utf-8", "surrogateescape")
 
 

@@ -161,7 +161,7 @@ def _parse_age(text: str) -> float:
 
 
 @command(
-    without=("max_cost", "provenance", "mark"),
+    without=("max_cost", "provenance"),
     needs=WRITING,
     examples="llm logs repeat 2\nllm logs repeat 2 --temperature 0\nllm logs repeat 2 --seed 7 --json",
 )

@@ -17,7 +17,6 @@ from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.translate.plan import TranslationPlan
-    from llmcli.cli.render.mark import Mark
     from llmcli.documents.reading.document import Document
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
@@ -83,10 +82,8 @@ def write_results(
 
     Only translations that were written to the file are ``remembered``.
     """
-    from llmcli.cli.render.mark import Mark
     from llmcli.files.atomic_file import atomic_write
 
-    mark = Mark(ctx.verb, None)
     for event in events:
         if isinstance(event, Delta) and not event.reasoning:
             continue
@@ -104,9 +101,7 @@ def write_results(
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
             placing = partial(guard_rename, remembered, path, plan.translations[event.item].existing)
             with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
-                file.write(
-                    _output_bytes(event, mark if ctx.flags.mark else None, plan.translations[event.item].encoding)
-                )
+                file.write(_output_bytes(event, plan.translations[event.item].encoding))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue
@@ -116,14 +111,11 @@ def write_results(
         yield replace(event, text=None, data=None, fields={**event.fields, "output": str(path)})
 
 
-def _output_bytes(result: Result, mark: Mark | None, encoding: str) -> bytes:
+def _output_bytes(result: Result, encoding: str) -> bytes:
     """Return the content of a file: an archive as it is, a text in the encoding of its document."""
     if result.data is not None:
         return result.data
-    text = result.text or ""
-    if mark is not None:
-        text = mark.apply(text, result.model, result.fields["format"])
-    return text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
+    return (result.text or "").encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
 
 
 def format_quality(result: Result) -> str:

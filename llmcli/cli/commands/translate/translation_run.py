@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,7 @@ from llmcli.cli.render.renderer import DisplayOptions, RenderReport, render_even
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.format_registry import record_format_names
 from llmcli.documents.reading.translatable import find_document_format
-from llmcli.errors import BadDocument, UsageError
+from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, TaskEvent
@@ -67,10 +67,6 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         writes_files=not options.dry_run,
     )
     plan = plan_translations(ctx, plan_options)
-    if ctx.flags.mark and options.pseudo is not None:
-        raise UsageError("--mark: no language model writes with --pseudo", detail="Leave out one of them.")
-    if ctx.flags.mark:
-        _require_comments(plan, options.format_name)
     _refuse_terminal(ctx, options, plan)
     named_output = None if plan.has_derived_names else output
     uses_memory = options.uses_memory and options.pseudo is None
@@ -108,16 +104,6 @@ def _refuse_terminal(ctx: CommandContext, options: TranslateOptions, plan: Trans
         form = find_document_format(document, options.format_name)
         if form.is_package:
             raise UsageError(f"a {form.name} file is not shown on a terminal", detail="Write it to a file: -o FILE")
-
-
-def _require_comments(plan: TranslationPlan, format_name: str | None) -> None:
-    """Raise ``UsageError`` if a document has no place for the line of --mark."""
-    from llmcli.cli.render.mark import require_comments
-
-    for document in (pair.document for pair in plan.translations):
-        if not isinstance(document, ItemFailed):
-            with suppress(BadDocument):  # translating it reports why
-                require_comments(find_document_format(document, format_name).name)
 
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> None:

@@ -319,12 +319,10 @@ def test_a_document_declares_the_language_of_its_translation(llm, data, name):
         assert [each for each in declared if each not in text] == []
 
 
-def test_options_that_do_not_fit_an_archive(llm, data):
-    """--format of another format, and --mark, which needs comments."""
+def test_an_archive_has_its_own_format(llm, data):
+    """--format of another format is refused."""
     run_ = translate(llm, "a.docx", "--format", "markdown", "-o", "b.docx")
     assert run_.code == 2 and "a.docx is a Word document, no markdown file" in run_.err
-    run_ = translate(llm, "a.docx", "--mark", "-o", "b.docx")
-    assert run_.code == 2 and "DOCX has no comments" in run_.err
 
 
 @each_document

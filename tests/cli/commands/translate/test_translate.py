@@ -148,7 +148,7 @@ def test_markup_and_programs_are_no_plain_texts(llm, data, name, text, what):
     """Their signs would be translated as words; a format that is named counts, and prose is prose under any name."""
     write(name, text)
     write("letter.1", ".hidden files are listed\n")
-    run = llm("translate", "--from", "en", "--to", "el", "--mark", name, "letter.1", "-o", "out", answer=well)
+    run = llm("translate", "--from", "en", "--to", "el", name, "letter.1", "-o", "out", answer=well)
     assert (run.code, [path.name for path in Path("out").iterdir()]) == (3, ["letter.1"])
     assert f"llm: {name}: it is {what}" in run.err and "--format plain" in run.err
     assert llm("translate", "--pseudo", "identity", name).code == 65
