@@ -170,10 +170,12 @@ def make_budget(settings: Settings, server: ServerConfig, model: str | None) -> 
 
 
 def _price_advice(settings: Settings, server: ServerConfig) -> str:
-    """Return how to add a price."""
-    price = "--price-input 3 --price-output 15"
+    """Return what the configuration file needs to have a price."""
+    price = "price: {input: 3, output: 15}"
     if server.name in settings["backends"]:
-        return f"Add price: {{input: 3, output: 15}} (for a million tokens) to backends.{server.name}: llm config edit"
-    known = server.name and find_preset(server.name)
-    address = "" if known else f" --base-url {server.base_url}"
-    return f"Add it, for a million tokens: llm backends add {server.name or 'NAME'}{address} {price}"
+        added, place = price, f"backends.{server.name}"
+    elif server.name:  # a well-known server
+        added, place = f"{server.name}: {{{price}}}", "backends"
+    else:
+        added, place = f"NAME: {{type: {server.type}, base_url: {server.base_url}, {price}}}", "backends"
+    return f"Add {added} (for a million tokens) to {place} in config.yaml: llm config edit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -303,22 +304,44 @@ def test_a_setting_limits_every_command(llm, server, there):
 @pytest.mark.parametrize(
     ("argv", "advice"),
     [
-        (("--backend", "free"), "backends.free: llm config edit"),
+        (
+            ("--backend", "free"),
+            "Add price: {input: 3, output: 15} (for a million tokens) to backends.free in config.yaml",
+        ),
         (
             ("--base-url", "http://127.0.0.1:9/v1"),
-            "llm backends add NAME --base-url http://127.0.0.1:9/v1 --price-input",
+            "NAME: {type: openai, base_url: http://127.0.0.1:9/v1, price: {input: 3, output: 15}}",
         ),
-        (("--backend", "ollama"), "llm backends add ollama --price-input"),
+        (("--backend", "ollama"), "Add ollama: {price: {input: 3, output: 15}} (for a million tokens) to backends in"),
     ],
 )
 def test_a_limit_needs_a_price(llm, server, argv, advice):
-    """2, and how to add one; a limit in the configuration is 78."""
+    """2, and what to write into the file; a limit in the configuration is 78."""
     configure(free={"base_url": server.url})
     run = llm("ask", "hi", "--no-stdin", "--max-cost", "1", *argv)
     assert run.code == 2 and "--max-cost needs the price" in run.err and advice in run.err
-    assert server.asked == []
+    assert "llm config edit" in run.err and server.asked == []
     run = llm("ask", "hi", "--no-stdin", *argv, env={"LLMCLI_MAX_COST": "1"})
     assert run.code == 78 and advice in run.err
+
+
+@pytest.mark.parametrize(
+    ("name", "indent"),
+    [("there", " " * 4), ("other", " " * 2)],
+    ids=["of a server that llm has added", "of an address"],
+)
+def test_a_price_that_is_written_by_hand_below_an_added_server(llm, server, name, indent):
+    """What the advice says is right as it is, and stays when another server is added."""
+    argv = ("ask", "hello there", "--no-stdin", "--json", "--max-tokens", "100", "--max-cost", "1")
+    assert llm("backends", "add", name, "--base-url", server.url).code == 0
+    said = llm(*argv, *(("--backend", name) if name == "there" else ("--base-url", server.url))).err
+    (advised,) = re.findall(r"Add (.*) \(for a million tokens\)", said)
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"], "config.yaml")
+    file.write_text(f"{file.read_text()}{indent}{advised.replace('NAME', 'there')}\n")
+    before = file.read_text()
+    assert llm("backends", "add", "more", "--base-url", "http://more/v1").code == 0
+    assert file.read_text().startswith(before)
+    assert json.loads(llm(*argv, "--backend", "there").out)["cost"] > 0
 
 
 def test_a_limit_without_a_price_is_refused_before_consent_is_asked_for(llm):

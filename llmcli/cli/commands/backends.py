@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from llmcli.runtime.named_servers import ListedServer
 
 _PROBE_OPTIONS = ("model", "base_url", "key_env", "offline", "yes", "timeout")
-_PRICE_HELP = "Price of a million tokens"
 _NO_KEY = "none"
 """What the table shows for a server that needs a key and has none."""
 
@@ -70,7 +69,7 @@ def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
         llm backends add lab --base-url http://gpu.lab:8000/v1
         llm backends add farm --url http://a:8033 --url http://b:8033
         llm backends add azure --base-url https://RESOURCE.openai.azure.com/openai/v1
-        llm backends add work --preset anthropic --price-input 3 --price-output 15""",
+        llm backends add work --preset anthropic""",
 )
 def add(
     ctx: CommandContext,
@@ -110,26 +109,12 @@ def add(
     concurrency: Annotated[
         int | None, Option("--concurrency", metavar="N", help="Most requests at once (default: 16).")
     ] = None,
-    price_input: Annotated[
-        float | None, Option("--price-input", metavar="AMOUNT", help=f"{_PRICE_HELP} of a prompt.")
-    ] = None,
-    price_cached: Annotated[
-        float | None,
-        Option("--price-cached", metavar="AMOUNT", help=f"{_PRICE_HELP} that the server had cached."),
-    ] = None,
-    price_output: Annotated[
-        float | None, Option("--price-output", metavar="AMOUNT", help=f"{_PRICE_HELP} of an answer.")
-    ] = None,
-    currency: Annotated[
-        str | None, Option("--currency", metavar="CODE", help="Currency of the prices (default: USD).")
-    ] = None,
     consent: Annotated[bool, Option("--consent", help="Consent to sending it data.")] = False,
     force: Annotated[bool, Option("--force", help="Replace the backend of this name.")] = False,
 ) -> int:
     """Add a remote server to the configuration file; its comments and all other lines stay as they are."""
     from llmcli.runtime import named_servers
 
-    price = {"input": price_input, "cached_input": price_cached, "output": price_output, "currency": currency}
     given = {
         "type": protocol,
         "base_url": base_url,
@@ -140,7 +125,6 @@ def add(
         "key_file": _absolute_path(key_file) if key_file else None,
         "context": context,
         "concurrency": concurrency,
-        "price": {key: value for key, value in price.items() if value is not None} or None,
         "consent": consent or None,
     }
     fields = _complete_fields(name, preset, {key: value for key, value in given.items() if value is not None})

@@ -100,8 +100,7 @@ def test_all_options_are_written(llm, file):
             "--context",
             "4096",
         ),
-        *("--concurrency", "2", "--price-input", "3", "--price-cached", "0.3", "--price-output", "15"),
-        *("--currency", "EUR", "--consent"),
+        *("--concurrency", "2", "--consent"),
     ]
     run = llm("backends", "add", "work", *argv, "--json")
     added = {
@@ -111,7 +110,6 @@ def test_all_options_are_written(llm, file):
         "key_env": "KEY",
         "context": 4096,
         "concurrency": 2,
-        "price": {"input": 3.0, "cached_input": 0.3, "output": 15.0, "currency": "EUR"},
         "consent": True,
     }
     assert yaml.safe_load(file.read_text())["backends"]["work"] == added
@@ -170,7 +168,6 @@ def test_an_existing_name_needs_force(llm, file):
         (("x", "--base-url", "http://me:secret@x/v1"), "expected an address"),
         (("x", "--base-url", "http://x/v1", "--type", "soap"), "expected one of openai"),
         (("x", "--preset", "nobody"), "there is no preset nobody"),
-        (("x", "--base-url", "http://x/v1", "--price-input", "3"), "expected the key output"),
         (("x", "--base-url", "http://x/v1", "--key-env", "A", "--key-file", "B"), "either key_env or key_file"),
         (("x", "--base-url", "http://x/v1", "--concurrency", "0"), "concurrency"),
     ],
