@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from llmcli.backends.base import Backend
 from llmcli.documents.segments import protected_texts, split_at_protected
 from llmcli.errors import PartialError
 from llmcli.errors.incomplete_results import LARGER_MODEL_ADVICE, AnswerRefused
@@ -31,13 +29,8 @@ from llmcli.tasks.translate.segment_translation import (
     translate_segment,
 )
 from llmcli.tasks.translate.target_file import TranslationSpec
-from llmcli.tasks.translate.translator import Translator
 from llmcli.types import FinishReason, ItemFailed, Notice, Result, TaskEvent, Timings
 
-QualityMethod = Literal["surprisal", "back-translation"]
-_QualityEstimator = Callable[
-    [TaskRun, Translator, Result, Sequence[SegmentOutcome]], Awaitable[tuple[Result, list[SegmentOutcome]]]
-]
 PROMPT = "translate"
 REVIEW_PROMPT = "translate.review"
 _MAX_WATCHED_SEGMENTS = 8
@@ -49,15 +42,15 @@ def translate(
     *,
     remembered: TranslationMemoryCache | None = None,
     report: TranslationReport | None = None,
-    quality: QualityMethod | None = None,
+    estimates_quality: bool = False,
 ) -> Iterator[TaskEvent]:
     """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
 
     All have translators on one backend. Text outside of segments is copied byte for byte. So is a segment without
     a valid translation: a ``Notice`` says so, the Result's field ``untranslated`` counts such segments, and its ``cut``
     is set. Translations in ``remembered`` need no model; only ``record_on_rename`` records outputs there. An
-    ``ItemFailed`` among the inputs is passed on in its position. ``Progress`` counts "segments". With ``quality``,
-    results are as those of ``add_quality_estimates`` or ``add_back_translations``. Raises ``Unsupported`` if the
+    ``ItemFailed`` among the inputs is passed on in its position. ``Progress`` counts "segments". With
+    ``estimates_quality``, results are as those of ``add_quality_estimates``, and ``Unsupported`` is raised if the
     backend cannot score translations.
     """
     memory, rows = remembered or TranslationMemoryCache(None), report or TranslationReport()
@@ -66,12 +59,17 @@ def translate(
     if backend is None:
         yield from (failed for failed in specs if isinstance(failed, ItemFailed))
         return
-    estimate = None if quality is None else _quality_estimator(quality, backend)
+    if estimates_quality:
+        from llmcli.tasks.translate.quality import require_token_scores
+
+        require_token_scores(backend)
 
     async def task(run: TaskRun, spec: TranslationSpec) -> Result:
         result, outcomes = await translate_file(run, spec, memory, key=str(run.item), show=run.report)
-        if estimate is not None:
-            result, outcomes = await estimate(run, spec.translator, result, outcomes)
+        if estimates_quality:
+            from llmcli.tasks.translate.quality import add_quality_estimates
+
+            result, outcomes = await add_quality_estimates(run, spec.translator, result, outcomes)
         rows.outcomes[run.item] = outcomes
         return result
 
@@ -79,17 +77,6 @@ def translate(
         yield from run_inputs(backend, specs, task, "segments", watched=_MAX_WATCHED_SEGMENTS)
     finally:
         memory.flush()
-
-
-def _quality_estimator(method: QualityMethod, backend: Backend) -> _QualityEstimator:
-    if method == "back-translation":
-        from llmcli.tasks.translate.back_translation import add_back_translations
-
-        return add_back_translations
-    from llmcli.tasks.translate.quality import add_quality_estimates, require_token_scores
-
-    require_token_scores(backend)
-    return add_quality_estimates
 
 
 async def translate_file(

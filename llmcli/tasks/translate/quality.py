@@ -62,7 +62,7 @@ async def add_quality_estimates(
     for index, features in measured.items():
         estimate, bits = round(suspicion(features, typical), _DIGITS), round(features.surprisal, _DIGITS)
         rows[index] = replace(rows[index], suspicion=estimate, surprisal=bits)
-    fields = {**result.fields, "quality": rank_segments(rows)}
+    fields = {**result.fields, "quality": _rank_segments(rows)}
     model = result.model or translator.backend.info().model
     return replace(result, fields=fields, model=model, usage=run.usage.usage), rows
 
@@ -97,11 +97,17 @@ def _scoring_request(translator: Translator, request_id: str, row: SegmentOutcom
     return replace(request, candidates=(row.translation or "",), max_tokens=None, stop=(), progress=False)
 
 
-def rank_segments(rows: Sequence[SegmentOutcome]) -> list[dict[str, Any]]:
+def _rank_segments(rows: Sequence[SegmentOutcome]) -> list[dict[str, Any]]:
     """Return the segments with an estimate as JSON, the most suspicious first."""
     scored = [row for row in rows if row.suspicion is not None]
     return [
-        {"line": row.line, **row.estimates, "source": row.source, "translation": row.translation}
+        {
+            "line": row.line,
+            "suspicion": row.suspicion,
+            "surprisal": row.surprisal,
+            "source": row.source,
+            "translation": row.translation,
+        }
         for row in sorted(scored, key=lambda row: -(row.suspicion or 0.0))
     ]
 
@@ -126,7 +132,7 @@ class QualityFeatures:
 
 def measure_translation(source: str, translation: str, surprisal: float) -> QualityFeatures:
     """Return the features of a translation, which is not empty."""
-    plain, said = without_code(source), without_code(translation)
+    plain, said = _without_code(source), _without_code(translation)
     words, known = _words(said), {*_words(plain)}
     copied = sum(word in known for word in words) / len(words) if len(words) >= _MIN_COPIED_WORDS else 0.0
     length = math.log(len(translation) / max(1, len(source)))
@@ -157,7 +163,7 @@ def suspicion(measured: QualityFeatures, typical: QualityFeatures) -> float:
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
 
 
-def without_code(text: str) -> str:
+def _without_code(text: str) -> str:
     """Return a text without what a translation keeps as it is: placeholders, tags, addresses."""
     parts, at = [], 0
     for span in find_spans(text, PLAIN_TEXT_KINDS):

@@ -22,16 +22,15 @@ class SegmentStatus(StrEnum):
     UNTRANSLATED = "untranslated"
 
 
-ESTIMATES = ("suspicion", "surprisal", "chrf", "back_translation")
-"""The fields of an outcome that say how good a translation is."""
+_OPTIONAL_FIELDS = {"part", "suspicion", "surprisal"}
+"""The fields of an outcome that its row of the report lacks if they say nothing."""
 
 
 @frozen
 class SegmentOutcome:
     """A segment: ``line`` from 1, in ``part`` of an archive; ``checks``: problems of answers, or of the final one.
 
-    ``suspicion``, ``surprisal``, ``back_translation`` and ``chrf``: as in ``quality`` and ``back_translation``, None if
-    they were not estimated.
+    ``suspicion`` and ``surprisal``: as in ``quality``, None if they were not estimated.
     """
 
     line: int
@@ -44,13 +43,6 @@ class SegmentOutcome:
     suspicion: float | None = None
     surprisal: float | None = None
     part: str = ""
-    back_translation: str | None = None
-    chrf: float | None = None
-
-    @property
-    def estimates(self) -> dict[str, Any]:
-        """What was estimated, by name."""
-        return {name: value for name in ESTIMATES if (value := getattr(self, name)) is not None}
 
 
 @slotted
@@ -125,5 +117,4 @@ class TranslationReport:
 
 def _row_as_object(row: SegmentOutcome) -> dict[str, Any]:
     fields = asdict(row) | {"status": str(row.status)}
-    optional = {"part", *ESTIMATES}
-    return {name: value for name, value in fields.items() if name not in optional or value not in {None, ""}}
+    return {name: value for name, value in fields.items() if name not in _OPTIONAL_FIELDS or value not in {None, ""}}

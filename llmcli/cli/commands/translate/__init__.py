@@ -38,7 +38,6 @@ class QualityMethod(StrEnum):
     """How --qe estimates the quality of a translation."""
 
     SURPRISAL = "surprisal"
-    BACK_TRANSLATION = "back-translation"
 
 
 class CheckedDefect(StrEnum):
@@ -147,7 +146,7 @@ def translate(
     ] = None,
     quality: Annotated[
         QualityMethod | None,
-        Option("--qe", metavar="METHOD", help="Rank suspicious ones: surprisal, back-translation."),
+        Option("--qe", help="Rank translations by how suspicious they are."),
     ] = None,
     check: Annotated[
         bool, Option("--check", help="List what is wrong with the translations in -o; exit 1 if anything is; no model.")
@@ -189,7 +188,7 @@ def translate(
         report_file=report,
         pseudo=pseudo.value if pseudo else None,
         reference_file=reference,
-        quality=quality.value if quality else None,
+        estimates_quality=quality is not None,
         check=CheckOptions(only or [], sarif) if check or only or sarif else None,
     )
     return run_translation(ctx, options)

@@ -56,7 +56,7 @@ class TranslateOptions:
     report_file: str | None
     pseudo: str | None
     reference_file: str | None
-    quality: str | None = None
+    estimates_quality: bool = False
     check: CheckOptions | None = None
 
     def names_for_documents(self) -> list[str]:
@@ -66,7 +66,7 @@ class TranslateOptions:
             "--report": self.report_file is not None,
             "--pseudo": self.pseudo is not None,
             "--eval": self.reference_file is not None,
-            "--qe": self.quality is not None,
+            "--qe": self.estimates_quality,
         }
         return [name for name, is_given in given.items() if is_given]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import result_stream
@@ -32,7 +32,6 @@ from llmcli.types import ItemFailed, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
-    from llmcli.tasks.translate import QualityMethod
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
     from llmcli.tasks.translate.target_file import TranslationSpec
@@ -87,7 +86,9 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         from llmcli.tasks.translate.segment_state import TranslationReport
 
         rows, remembered = TranslationReport(), create_memory_cache(memory)
-        shown = _render_translations(ctx, builder, plan, remembered, rows, reference=reference, quality=options.quality)
+        shown = _render_translations(
+            ctx, builder, plan, remembered, rows, reference=reference, estimates_quality=options.estimates_quality
+        )
         report_memory_trouble(ctx, remembered)
         if sink is not None:
             sink.write(run_interruptible(result_stream.format_report, shown.ends, rows).encode())
@@ -112,7 +113,7 @@ def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> No
         raise UsageError("--update already names the output; leave out -o")
     if options.update_target is not None and options.layout != TRANSLATION_ONLY:
         raise UsageError("--update and --bilingual exclude each other")
-    if options.quality is not None and (options.pseudo is not None or options.dry_run):
+    if options.estimates_quality and (options.pseudo is not None or options.dry_run):
         raise UsageError("--qe needs translations of a model", detail="Leave out --pseudo and --dry-run.")
     if options.report_file == STDOUT:
         raise UsageError("--report needs a file", detail="For standard output: --report /dev/stdout")
@@ -150,11 +151,11 @@ def _render_translations(
     rows: TranslationReport,
     *,
     reference: Document | None,
-    quality: str | None,
+    estimates_quality: bool,
 ) -> RenderReport:
     """Show the translations; with a ``reference`` standard output gets the scores.
 
-    ``quality``: how the segments are ranked.
+    With ``estimates_quality``, standard error gets the ranking of the segments.
     """
     from llmcli.tasks.translate import translate
 
@@ -163,7 +164,7 @@ def _render_translations(
 
     def events() -> Iterator[TaskEvent]:
         specs = builder.build_specs(plan.translations)
-        found = translate(specs, remembered=remembered, report=rows, quality=cast("QualityMethod | None", quality))
+        found = translate(specs, remembered=remembered, report=rows, estimates_quality=estimates_quality)
         if plan.has_derived_names:
             found = result_stream.write_results(ctx, found, plan, remembered)
         if reference is not None:
@@ -187,7 +188,7 @@ def _render_translations(
     good = shown.results
     if reference is not None and path is not None and not ctx.console.as_json:
         ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
-    if quality is not None and not ctx.console.as_json:
+    if estimates_quality and not ctx.console.as_json:
         for ranking in filter(None, map(result_stream.format_quality, good)):
             ctx.console.write_stderr(ranking)
     if ctx.console.shows_notes:
