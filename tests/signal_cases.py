@@ -136,7 +136,7 @@ class Cases:
         ]:
             yield self._case(f"pseudo {name}", *_PSEUDO, self._in(name), output=f"out{Path(name).suffix}")
         yield self._case("report", *_PSEUDO, self._in("big.txt"), "-o", "/dev/null", output="r.json", option="--report")
-        yield self._case("side by side", *_PSEUDO, "--bilingual", "side-by-side", self._in("big.md"), output="b.md")
+        yield self._case("interleaved", *_PSEUDO, "--bilingual", "interleaved", self._in("big.md"), output="b.md")
         yield self._case("update", *_PSEUDO, self._in("big.json"), output="u.json", option="--update")
         yield self._case("glossary", *_PSEUDO, "--glossary", self._in("big.csv"), self._in("big.txt"), output="g.txt")
         yield self._case("pseudo --json", *_PSEUDO, "--json", self._in("big.txt"))

@@ -95,10 +95,6 @@ class DocumentFormat(ABC):
         del text
         return []
 
-    def table_cell(self, text: str) -> str:
-        """Return the text of a segment for a cell of a Markdown table."""
-        return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: for a block, a blank line and the lead of its line."""
         if segment.kind == "cue":

@@ -12,7 +12,7 @@ from llmcli.documents.segments import Segment
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translate.segment_state import SegmentState
-from llmcli.tasks.translate.target_file import OutputLayout, TranslationSpec
+from llmcli.tasks.translate.target_file import TranslationSpec
 from llmcli.types import Delta, Notice
 
 BOM = "\ufeff"
@@ -39,7 +39,7 @@ class DocumentOutput:
         self._spec = spec
         self._item = item
         self._format = document_format
-        self._streaming = document_format.streams and spec.layout is OutputLayout.TRANSLATION
+        self._streaming = document_format.streams and not spec.interleaves
         self._source = source
         self._line_starts = [match.end() for match in re.finditer("\n", source)]
         self._part_lines = (
@@ -64,8 +64,7 @@ class DocumentOutput:
 
     @property
     def _is_packed(self) -> bool:
-        is_archive = self._format.is_package and self._spec.document.data is not None
-        return is_archive and self._spec.layout is OutputLayout.TRANSLATION
+        return self._format.is_package and self._spec.document.data is not None
 
     @property
     def data(self) -> bytes | None:
@@ -142,8 +141,10 @@ class DocumentOutput:
     def _assemble(self, source_language: Language | None) -> str:
         segments = [state.segment for state in self._states]
         texts = [self._replacement_text(state) for state in self._states]
-        out = render_layout(self._spec.layout, self._format, self._source, segments, texts)
-        if not any(texts) or self._spec.layout is not OutputLayout.TRANSLATION:
+        if self._spec.interleaves:
+            return interleave(self._format, self._source, segments, texts)
+        out = self._format.join(self._source, segments, texts)
+        if not any(texts):
             return out
         source = source_language.code if source_language else ""
         return self._format.replace_language(out, segments, source, self._spec.translator.target.code)
@@ -179,23 +180,10 @@ class DocumentOutput:
         return self._format.join(self._source, segments, translations)
 
 
-def render_layout(
-    layout: OutputLayout,
-    document_format: DocumentFormat,
-    text: str,
-    segments: Sequence[Segment],
-    translations: Sequence[str | None],
+def interleave(
+    document_format: DocumentFormat, text: str, segments: Sequence[Segment], translations: Sequence[str | None]
 ) -> str:
-    """Return the output for a document; None among ``translations`` means the text itself."""
-    if layout is OutputLayout.TRANSLATION:
-        return document_format.join(text, segments, translations)
-    if layout is OutputLayout.COLUMNS:
-        cell = document_format.table_cell
-        rows = [
-            f"| {cell(s.text)} | {cell(t or s.existing_translation or s.text)} |\n"
-            for s, t in zip(segments, translations, strict=True)
-        ]
-        return "".join(["| | |\n|---|---|\n", *rows]) if rows else ""
+    """Return a document with each translation after its segment; None among ``translations``: there is none."""
     parts, at = [], 0
     for segment, translation in zip(segments, translations, strict=True):
         region = text[segment.start : segment.end]

@@ -15,7 +15,7 @@ from llmcli.tasks.translate.answer_checks import is_usable_translation
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
 from llmcli.tasks.translate.segment_requests import SegmentTask, mask_segment
 from llmcli.tasks.translate.segment_state import SegmentState, SegmentStatus
-from llmcli.tasks.translate.target_file import OutputLayout, TargetFile, TranslationSpec
+from llmcli.tasks.translate.target_file import TargetFile, TranslationSpec
 from llmcli.tasks.translate.translator import SegmentContext
 
 _PRECEDING_CHARS, _FOLLOWING_CHARS = 120, 80
@@ -30,16 +30,17 @@ class DocumentPlan:
 
     ``text``: the document, merged with its earlier translation if that holds both languages. ``source_language`` is
     None if it is unknown, or if no model needs it. ``memory``: the translations that are known. Raises ``BadDocument``,
-    and ``UsageError`` if the layout of the output needs another format.
+    and ``UsageError`` if the format cannot hold both languages that the output is to have.
     """
 
     def __init__(self, spec: TranslationSpec, memory: TranslationMemoryCache) -> None:
         self.spec = spec
         self.memory = memory
         self.format = spec.find_format()
-        if spec.layout is OutputLayout.INTERLEAVED and not self.format.can_interleave:
+        if spec.interleaves and not self.format.can_interleave:
             raise UsageError(
-                f"a {self.format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
+                f"a {self.format.name} file cannot hold two languages",
+                detail="Leave out --bilingual; --report FILE lists sources and translations.",
             )
         self.target_file = TargetFile(spec, memory)
         self.text = self.target_file.text_to_translate(self.format)

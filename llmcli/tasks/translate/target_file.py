@@ -12,7 +12,6 @@ import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -27,28 +26,21 @@ from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment,
 from llmcli.tasks.translate.translator import Translator
 
 
-class OutputLayout(StrEnum):
-    """The translation alone, each segment followed by its translation, or a Markdown table of both."""
-
-    TRANSLATION = "translation"
-    INTERLEAVED = "interleaved"
-    COLUMNS = "side-by-side"
-
-
 @frozen
 class TranslationSpec:
     """A document to translate with ``translator``.
 
-    ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the
-    memory records; ``earlier``: its present content. With ``keep_existing`` it must not change: a finished file is a
-    result without text, any other file is refused. Otherwise its text is kept where the source did not change.
+    ``source`` None: detected. ``format_name`` None: found by name and content. ``interleaves``: the output has each
+    segment, followed by its translation. ``output``: the output file, which the memory records; ``earlier``: its present
+    content. With ``keep_existing`` it must not change: a finished file is a result without text, any other file is
+    refused. Otherwise its text is kept where the source did not change.
     """
 
     document: Document
     translator: Translator
     source: Language | None = None
     format_name: str | None = None
-    layout: OutputLayout = OutputLayout.TRANSLATION
+    interleaves: bool = False
     earlier: Document | None = None
     output: Path | None = None
     keep_existing: bool = False
@@ -148,7 +140,7 @@ class TargetFile:
     def _previous_output(
         self, out: str, form: DocumentFormat, segments: Sequence[Segment], translations: Sequence[str | None]
     ) -> PreviousOutput:
-        found = form.split(out, self._target) if self._spec.layout is OutputLayout.TRANSLATION else []
+        found = [] if self._spec.interleaves else form.split(out, self._target)
         rows = [
             RecordedSegment(segment.text, translation, key)
             for segment, translation, key in zip(segments, translations, segment_keys(segments), strict=True)
@@ -158,7 +150,8 @@ class TargetFile:
     def _fingerprint(self, text: str, out: str, form: DocumentFormat) -> str:
         """Return a digest of an output and of all its inputs."""
         spec = self._spec
-        made_of = [text, form.name, str(spec.layout), spec.translator.model_id, spec.translator.cache_key, out]
+        layout = "interleaved" if spec.interleaves else "translation"
+        made_of = [text, form.name, layout, spec.translator.model_id, spec.translator.cache_key, out]
         return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -57,12 +57,6 @@ def test_only_a_catalogue_merges_an_earlier_translation():
     assert 'msgstr "b"' in load_format("po").merge_earlier('msgid "a"\nmsgstr "b"\n', new)
 
 
-def test_a_cell_of_a_table_is_one_line():
-    """Line ends and table characters are escaped in a cell."""
-    assert load_format("plain").table_cell("a\n b|c\\d") == "a b\\|c\\\\d"
-    assert load_format("markdown").table_cell("a  \nb|c\\*") == "a<br>b\\|c\\*"
-
-
 def test_the_root_of_a_rails_file_is_replaced():
     """The only root of a YAML file becomes the target language if it is the source language."""
     yaml = load_format("yaml")

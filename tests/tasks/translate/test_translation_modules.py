@@ -21,13 +21,12 @@ from llmcli.tasks.translate.answer_checks import (
     find_problems,
     wrap_to_width,
 )
-from llmcli.tasks.translate.document_output import render_layout
+from llmcli.tasks.translate.document_output import interleave
 from llmcli.tasks.translate.glossary import Glossary, Term, uses_translation
 from llmcli.tasks.translate.masking import group_spans, keeps_group_order, mask_spans
 from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment
 from llmcli.tasks.translate.target_file import (
     AlignmentError,
-    OutputLayout,
     align_by_key,
     align_by_position,
     digest_skeleton,
@@ -310,20 +309,12 @@ def segment(start, text, **more):
 def test_interleaved_blocks():
     """A quotation stays one; a cell contains both; line endings are the document's."""
     text = "> hello\r\n"
-    assert (
-        render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, [segment(2, "hello")], ["salut"])
-        == "> hello\r\n>\r\n> salut\r\n"
-    )
+    assert interleave(load_format("markdown"), text, [segment(2, "hello")], ["salut"]) == "> hello\r\n>\r\n> salut\r\n"
     text = "| hello |\n"
     cell = [segment(2, "hello", kind="cell")]
-    assert (
-        render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, cell, ["salut"]) == "| hello / salut |\n"
-    )
-    assert (
-        render_layout(OutputLayout.INTERLEAVED, load_format("html"), "<p>hello</p>", [segment(3, "hello")], ["salut"])
-        == "<p>hello<br>salut</p>"
-    )
-    assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, cell, [None]) == text
+    assert interleave(load_format("markdown"), text, cell, ["salut"]) == "| hello / salut |\n"
+    assert interleave(load_format("html"), "<p>hello</p>", [segment(3, "hello")], ["salut"]) == "<p>hello<br>salut</p>"
+    assert interleave(load_format("markdown"), text, cell, [None]) == text
 
 
 @all_rows(
@@ -342,18 +333,7 @@ def test_interleaved_markdown(text, expected):
     """A translation is a block of the same kind as its source, or on its line if that must stay one line."""
     segments = markdown_format.FORMAT.split(text, "de")
     shouted = [re.sub(r"\[\^1\]|[a-z]+", lambda m: m[0].upper(), s.text) for s in segments]
-    assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, segments, shouted) == expected
-
-
-def test_escapes_in_a_table_of_both():
-    """Texts of Markdown already are Markdown, others are escaped."""
-    for text, row in {"esc \\* a\\|b\\\nc": "esc \\* a\\|b<br>c"}.items():
-        segments = markdown_format.FORMAT.split(text, "de")
-        table = render_layout(OutputLayout.COLUMNS, load_format("markdown"), text, segments, ["x"])
-        assert table == f"| | |\n|---|---|\n| {row} | x |\n"
-    assert render_layout(OutputLayout.COLUMNS, load_format("plain"), "a\\*", [segment(0, "a\\*")], ["x"]).endswith(
-        "| a\\\\* | x |\n"
-    )
+    assert interleave(load_format("markdown"), text, segments, shouted) == expected
 
 
 @given(st.text(max_size=60))

@@ -24,7 +24,6 @@ class BilingualLayout(StrEnum):
     """The layout of source and translation."""
 
     INTERLEAVED = "interleaved"
-    SIDE_BY_SIDE = "side-by-side"
 
 
 class PseudoLocalization(StrEnum):
@@ -167,7 +166,7 @@ def translate(
     csv, the columns of records are translated into new columns NAME_LANG. With --check and the same inputs and -o,
     nothing is translated: the translations there are compared with their sources.
     """
-    from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, TranslateOptions
+    from llmcli.cli.commands.translate.spec_builder import CheckOptions, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation
 
     options = TranslateOptions(
@@ -183,7 +182,7 @@ def translate(
         memory_file=memory,
         uses_memory=not no_memory,
         review=review,
-        layout=bilingual.value if bilingual else TRANSLATION_ONLY,
+        interleaves=bilingual is not None,
         dry_run=record_flags(ctx).dry_run,
         report_file=report,
         pseudo=pseudo.value if pseudo else None,

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 STYLES = ("auto", "formal", "informal")
 MAX_GUIDE_CHARS = 20_000
 """Characters of a style guide: about 5,000 tokens, which a context needs beside the text."""
-TRANSLATION_ONLY = "translation"
-"""The layout of an output that does not show the source."""
 
 
 @frozen
@@ -51,7 +49,7 @@ class TranslateOptions:
     memory_file: str | None
     uses_memory: bool
     review: bool
-    layout: str
+    interleaves: bool
     dry_run: bool
     report_file: str | None
     pseudo: str | None
@@ -62,7 +60,7 @@ class TranslateOptions:
     def names_for_documents(self) -> list[str]:
         """Return the given options that need documents, and models that translate them."""
         given = {
-            "--bilingual": self.layout != TRANSLATION_ONLY,
+            "--bilingual": self.interleaves,
             "--report": self.report_file is not None,
             "--pseudo": self.pseudo is not None,
             "--eval": self.reference_file is not None,
@@ -95,7 +93,7 @@ class SpecBuilder:
         All have one backend, built when it is needed.
         """
         from llmcli.tasks.languages import parse_language
-        from llmcli.tasks.translate.target_file import OutputLayout, TranslationSpec
+        from llmcli.tasks.translate.target_file import TranslationSpec
 
         source = None if self._options.source_language is None else parse_language(self._options.source_language)
         translators = {pair.target: self.build_translator(pair.target) for pair in pairs}
@@ -107,7 +105,7 @@ class SpecBuilder:
                 translators[pair.target],
                 source,
                 self._options.format_name,
-                OutputLayout(self._options.layout),
+                self._options.interleaves,
                 pair.existing,
                 pair.path,
                 pair.keeps_existing,

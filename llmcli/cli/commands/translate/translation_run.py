@@ -16,7 +16,7 @@ from llmcli.cli.commands.translate.memory_file import (
     report_memory_trouble,
 )
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
-from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBuilder, TranslateOptions
+from llmcli.cli.commands.translate.spec_builder import SpecBuilder, TranslateOptions
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import document_inputs
 from llmcli.cli.input.inputs import check_distinct
@@ -98,7 +98,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
 def _refuse_terminal(ctx: CommandContext, options: TranslateOptions, plan: TranslationPlan) -> None:
     """Raise ``UsageError`` if the bytes of an archive would be written to a terminal."""
     document = plan.translations[0].document
-    is_text = options.dry_run or options.reference_file is not None or options.layout != TRANSLATION_ONLY
+    is_text = options.dry_run or options.reference_file is not None or options.interleaves
     if plan.has_derived_names or plan.translations[0].path or is_text or ctx.console.as_json:
         return
     if not isinstance(document, ItemFailed) and document.data is not None and ctx.console.stdout_is_terminal:
@@ -111,7 +111,7 @@ def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> No
     """Raise ``UsageError`` for options that exclude each other."""
     if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
         raise UsageError("--update already names the output; leave out -o")
-    if options.update_target is not None and options.layout != TRANSLATION_ONLY:
+    if options.update_target is not None and options.interleaves:
         raise UsageError("--update and --bilingual exclude each other")
     if options.estimates_quality and (options.pseudo is not None or options.dry_run):
         raise UsageError("--qe needs translations of a model", detail="Leave out --pseudo and --dry-run.")

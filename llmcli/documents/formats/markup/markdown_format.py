@@ -59,7 +59,6 @@ _INDENTED_BELOW = re.compile(r"(?:\r\n|\r|\n)(?P<lead>[ \t>]*)\S")
 _DEFINITION = re.compile(r"[\s>]*:[ \t]+\Z")
 _DEFINED = re.compile(r"(?:\r\n|\r|\n)[\s>]*:[ \t]")
 _TO_LINE_END = re.compile(r"[\r\n]|\Z")
-_HARD_BREAK = re.compile(r" *\\\n| {2,}\n")
 _TITLE_AT_END = re.compile(
     r"(?:\A|(?<=\s))(?:\"(?P<double>(?:[^\"\\]|\\.){1,1000}+)\"|'(?P<single>(?:[^'\\]|\\.){1,1000}+)'"
     r"|\((?P<round>(?:[^()\\]|\\.){1,1000}+)\))[ \t]*\Z"
@@ -138,10 +137,6 @@ class MarkdownFormat(DocumentFormat):
         from llmcli.documents.formats.message_files import yaml_messages
 
         return yaml_messages.FORMAT.check(text[: front.end("yaml")])
-
-    def table_cell(self, text: str) -> str:
-        """Return Markdown as it may be written in a cell."""
-        return markdown_table_cell(text)
 
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: for a block, a blank line and the lead of its line."""
@@ -392,11 +387,6 @@ def _must_stay_on_line(text: str, segment: Segment, lead: str) -> bool:
         return True
     below = None if lead.strip(" \t>") else _INDENTED_BELOW.match(text, segment.end + len(rest))
     return below is not None and len(below["lead"]) > len(lead)
-
-
-def markdown_table_cell(text: str) -> str:
-    """Return Markdown as it may be written in a cell."""
-    return " ".join(_HARD_BREAK.sub("<br>", text).split()).replace("|", "\\|")
 
 
 def find_title_segment(line: str, title: str, start: int) -> Segment | None:

@@ -20,7 +20,8 @@ from llmcli.documents.formats.message_files import json_messages
 from llmcli.documents.formats.packages.package_format import PackageFormat
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks.translate import document_output, document_plan, masking, segment_requests, target_file
+from llmcli.tasks.translate import document_plan, masking, segment_requests, target_file
+from llmcli.tasks.translate.document_output import DocumentOutput
 from llmcli.tasks.translate.glossary import Glossary
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
@@ -29,7 +30,7 @@ STEPS = {
     "splitting Markdown": (markdown_format.MarkdownFormat, "split", (*PSEUDO, "in.md", "-o", "out")),
     "masking": (segment_requests, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
     "pseudo-localisation": (masking.MaskedText, "transform_unmasked", (*PSEUDO, "in.txt", "-o", "out")),
-    "joining": (document_output, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
+    "joining": (DocumentOutput, "_assemble", (*PSEUDO, "in.json", "-o", "out")),
     "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
     "unpacking": (PackageFormat, "extract_text", (*PSEUDO, "in.docx", "-o", "out")),
     "packing": (PackageFormat, "pack", (*PSEUDO, "in.docx", "-o", "out")),

@@ -125,13 +125,10 @@ def test_a_terminal_gets_no_archive(llm, data, name, terminal):
 
 
 @each_document
-def test_layouts_of_two_languages(llm, data, name):
-    """An archive cannot hold both; a table can."""
+def test_an_archive_cannot_hold_two_languages(llm, data, name):
+    """Its text alone could: --bilingual is refused."""
     refused = translate(llm, name, "--bilingual", "interleaved", "-o", "out.bin")
     assert refused.code == 2 and f"a {name.partition('.')[2]} file cannot hold two languages" in refused.err
-    table = translate(llm, name, "--bilingual", "side-by-side", "--no-tm")
-    opening, closing = ('<b id="x">', "</b>") if name == "a.epub" else ("<g1>", "</g1>")
-    assert table.code == 0 and f"{GOOD} {opening}{MORNING}{closing}, {{name}}. |" in table.out
 
 
 @each_document

@@ -630,14 +630,12 @@ def test_commands_of_latex_that_may_hold_words_are_named(llm, data):
 
 
 def test_bilingual(llm, data):
-    """Each paragraph before its translation, or both in a table."""
+    """Each paragraph before its translation; a message file has no place for both."""
     name = write("a.md", "# One\n\n- two\n")
     run = llm("translate", "--to", "fr", "--bilingual", "interleaved", name, answer=well)
     assert run.out == "# One\n\n# ονε\n\n- two\n\n  τςο\n"
-    table = llm("translate", "--to", "fr", "--bilingual", "side-by-side", name, answer=well)
-    assert "| One | ονε |\n| two | τςο |\n" in table.out
     message = llm("translate", "--to", "fr", "--bilingual", "interleaved", write("a.json", '{"a": "b c"}'))
-    assert (message.code, "side-by-side" in message.err) == (2, True)
+    assert message.code == 2 and "a json file cannot hold two languages" in message.err and "--report" in message.err
 
 
 def test_a_glossary_is_enforced(llm, data):
