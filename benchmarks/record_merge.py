@@ -1,4 +1,4 @@
-"""Seconds and peak memory of ``llm records merge`` for a hundred thousand and a million records in ten parts.
+"""Seconds and peak memory of ``llm merge`` for a hundred thousand and a million records in ten parts.
 
 The parts are written as jobs write them, without a model: a labelled table with a row for each record, or with a third
 of them, as ``filter`` leaves it. The goal is 60 s for a million records, and a ratio of the peaks of at most 1.05
@@ -61,7 +61,7 @@ def measure(directory: Path, paths: list[str]) -> tuple[float, float, float]:
     target, peak = directory / f"out{Path(paths[0]).suffix}", directory / "peak"
     started = time.perf_counter()
     child = [sys.executable, "-P", str(Path(__file__).with_name("record_memory.py")), "--child", str(peak)]
-    command = [*child, "records", "merge", *paths, "-o", str(target)]
+    command = [*child, "merge", *paths, "-o", str(target)]
     subprocess.run(command, check=True)
     merged = time.perf_counter() - started
     started = time.perf_counter()

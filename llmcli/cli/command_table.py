@@ -133,10 +133,10 @@ ROWS: tuple[Row, ...] = (
         {"is_group": True, "listed": False},
     ),
     (
-        "records",
+        "merge",
         "Merge the outputs of --shard: a job on several machines.",
         "Records",
-        {"is_group": True, "listed": False},
+        {"listed": False},
     ),
     (
         "run-batch",

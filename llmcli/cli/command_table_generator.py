@@ -32,7 +32,7 @@ NAMES = (
     "label",
     "audit",
     "calibrations",
-    "records",
+    "merge",
     "run-batch",
     "embed",
     "similar",

@@ -180,7 +180,7 @@ def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
     [
         (["models", "list", "foo"], "Try: llm models list --help"),
         (["models", "foo"], "Try: llm models --help"),
-        (["records", "--nonsense"], "Try: llm records --help"),
+        (["tm", "--nonsense"], "Try: llm tm --help"),
         (["prompts", "--nonsense"], "Try: llm prompts list --help"),
         (
             ["generate", "email", "--no-stdin"],
@@ -256,8 +256,8 @@ def test_a_request_is_no_kind_of_text(llm):
 
 def test_a_group_without_a_command_is_a_usage_error(llm):
     """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
-    run = llm("records")
-    assert run.code == 2 and run.err.startswith("Usage: llm records") and run.out == ""
+    run = llm("quiz")
+    assert run.code == 2 and run.err.startswith("Usage: llm quiz") and run.out == ""
 
 
 @pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])

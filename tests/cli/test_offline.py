@@ -111,7 +111,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "audit": ["audit", "sentiment", "--swap", "pronouns", str(people)],
         "models": ["models", "list"],
         "engine": ["engine", "list"],
-        "records": ["records", "merge", str(part), "-o", str(tmp_path / "whole.csv")],
+        "merge": ["merge", str(part), "-o", str(tmp_path / "whole.csv")],
         "index": ["index", "add", "--embed", str(text)],
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],

@@ -18,7 +18,7 @@ from llmcli.errors import UsageError
 
 _ASK = "ask"
 LIST = "list"
-_FILE_METAVARS = {"FILE", "DIRECTORY", "PATH", "PART", "NAME|FILE"}
+_FILE_METAVARS = {"FILE", "DIRECTORY", "PATH", "NAME|FILE"}
 _MIN_QUESTION_WORDS = 2
 """Words in the first argument that make it a question: one may be a mistyped command."""
 
@@ -132,6 +132,11 @@ def _run_model(rest: Sequence[str]) -> str:
     return format_command(_ASK, "-m", model, *question) if question else format_command("chat", "-m", model)
 
 
+def _merge_parts(rest: Sequence[str]) -> str:
+    """Return the command for ``records merge PART...``, its name in earlier releases."""
+    return _named("merge", "PART...")(rest[1:] if rest[:1] == ["merge"] else rest)
+
+
 _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "prompt": _named("ask", '"QUESTION"'),
     "cite": _fixed('llm ask --cite -f DIRECTORY "QUESTION"'),
@@ -155,9 +160,10 @@ _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "fragments": _fixed("llm ask -f FILE"),
     "install": _fixed("llm models pull MODEL for a model, or llm backends add for a server; there are no plugins"),
     "uninstall": _fixed("llm models rm MODEL for a model, or llm backends rm NAME for a server; there are no plugins"),
+    "records": _merge_parts,
     "plugins": _fixed("llm backends list for servers elsewhere; there are no plugins"),
 }
-"""The commands of ollama and of simonw/llm, and other words that people type, that have another name here."""
+"""The commands of ollama and of simonw/llm, former commands, and other words that people type, with their names here."""
 
 _MODEL_OPTION_ADVICE = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
 _KEPT_ADVICE = "Leave it out: answers are kept only after llm config set logs on"

@@ -74,6 +74,8 @@ def test_a_command_is_never_a_question(command):
         (["rm", "qwen3"], "no such command 'rm'", "llm models rm qwen3"),
         (["show", "qwen3"], "no such command 'show'", "llm models show qwen3"),
         (["collections", "list"], "no such command 'collections'", "llm index list"),
+        (["records", "merge", "a", "b", "-o", "c"], "no such command 'records'", "llm merge a b -o c"),
+        (["records"], "no such command 'records'", "llm merge PART..."),
         (["templates"], "no such command 'templates'", "llm prompts list"),
         (["templates", "show", "x"], "no such command 'templates'", "llm prompts show x"),
     ],
@@ -90,7 +92,6 @@ def test_another_word_is_refused_with_the_command_to_type(words, happened, advic
     [
         (["index", "docs"], "llm index add docs"),
         (["quiz", "a.txt", "--json"], "llm quiz make a.txt --json"),
-        (["records", "a.txt"], "llm records merge a.txt"),
         (["models", "a.txt"], "llm models import a.txt"),
         (["prompts", "a.txt"], "llm prompts check a.txt"),
         (["sessions", "a.txt"], "llm sessions --help"),

@@ -165,9 +165,9 @@ def test_shards_of_many_rows_are_merged(llm, write, tmp_path, suffix):
     for number, part in enumerate(parts, 1):
         run = llm(*COLUMNS, "--many", source, "--shard", f"{number}/2", "-o", part, answer=answer)
         assert run.code == 0, run.err
-    run = llm("records", "merge", *parts, "-o", str(merged))
+    run = llm("merge", *parts, "-o", str(merged))
     assert run.code == 0 and merged.read_bytes() == whole.read_bytes()
-    refused = llm("records", "merge", *parts, "-o", str(merged), "--force", "--summary", str(tmp_path / "s.json"))
+    refused = llm("merge", *parts, "-o", str(merged), "--force", "--summary", str(tmp_path / "s.json"))
     assert refused.code == 2 and "no summary" in refused.err
 
 

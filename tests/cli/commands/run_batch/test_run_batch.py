@@ -350,7 +350,7 @@ def test_shards_are_merged(llm, run, tmp_path, write):
     for number, part in enumerate(parts, 1):
         llm("run-batch", "-i", path, "--shard", f"{number}/2", "-o", part)
     merged = tmp_path / "merged.jsonl"
-    assert llm("records", "merge", *parts, "-o", str(merged)).code == 3
+    assert llm("merge", *parts, "-o", str(merged)).code == 3
     assert [_content(json.loads(each)) for each in merged.read_text().splitlines()] == [*map(_content, whole)]
 
 

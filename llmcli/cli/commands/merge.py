@@ -1,4 +1,4 @@
-"""``llm records``."""
+"""``llm merge``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.command_registry import CommandArea
-from llmcli.cli.groups import CommandGroup
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
@@ -19,9 +18,11 @@ if TYPE_CHECKING:
     *GENERAL_OPTIONS,
     "output",
     examples="""
-      llm records merge part-*.csv -o labelled.csv
-      llm records merge --summary summary.json part-*.jsonl -o answers.jsonl
+      llm merge part-*.csv -o labelled.csv
+      llm merge --summary summary.json part-*.jsonl -o answers.jsonl
     """,
+    area=CommandArea.RECORDS,
+    listed=False,
 )
 def merge(
     ctx: CommandContext,
@@ -32,11 +33,11 @@ def merge(
         str | None, Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.")
     ] = None,
 ) -> int:
-    """Join the outputs of --shard 1/N to N/N in the order of the input: the output of one run over all of it.
+    """Merge the outputs of --shard: a job on several machines.
 
-    The parts must be complete, unchanged, and of one job: the same input, command, options, model and weights. What is
-    missing or differs is named, and nothing is written then. With --json, prints the number of parts, records and
-    failed records.
+    The rows are joined in the order of the input, so that this is the output of one run over all of it. The parts must
+    be complete, unchanged, and of one job: the same input, command, options, model and weights. What is missing or
+    differs is named, and nothing is written then. With --json, prints the number of parts, records and failed records.
     """
     from llmcli.cli.input.inputs import check_distinct
     from llmcli.cli.render.report_file import check_report_path
@@ -113,11 +114,3 @@ def _report(ctx: CommandContext, merged: MergedParts) -> int:
     error = EarlierFailures(merged.failed, merged.incomplete, are_kept=merged.info.keeps_failed)
     ctx.console.write_error(error)
     return error.exit_code
-
-
-records = CommandGroup(
-    "Merge the outputs of --shard: a job on several machines.",
-    {"merge": merge},
-    area=CommandArea.RECORDS,
-    listed=False,
-)
