@@ -238,7 +238,7 @@ class JobCheckpoint:
 
     def suspend(self) -> bool:
         """Keep the progress for another run; return whether there is any. A job without progress leaves nothing."""
-        if self._state is None or not (self.progress.done or self.progress.ahead or self._found):
+        if self._state is None or not (self.progress.done or self._found):
             self.discard()
             return False
         if self.is_finished:

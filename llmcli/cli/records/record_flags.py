@@ -119,12 +119,6 @@ class RecordFlags(Flags):
         Affects.ROWS,
         InManifest("--overwrite"),
     ] = False
-    unordered: Annotated[
-        bool,
-        Option("--unordered", help="Write records as they are done.", section=OptionSection.RECORDS, rare=True),
-        Affects.ROWS,
-        InManifest("--unordered"),
-    ] = False
     resume: Annotated[
         bool,
         Option("--resume", help="Go on with the unfinished job of -o FILE.", section=OptionSection.RECORDS, rare=True),
@@ -175,7 +169,7 @@ class RecordFlags(Flags):
         Option(
             "--shard",
             metavar="I/N",
-            help="Process each Nth record from record I; llm records merge joins the N outputs.",
+            help="Process each Nth record from record I; llm merge joins the N outputs.",
             callback=_check_shard,
             section=OptionSection.RECORDS,
             rare=True,
@@ -183,21 +177,9 @@ class RecordFlags(Flags):
         Affects.ROWS,
         InManifest("--shard"),
     ] = None
-    shard_by: Annotated[
-        str | None,
-        Option(
-            "--shard-by",
-            metavar="COLUMN",
-            help="Choose the records of --shard by a hash of this column.",
-            section=OptionSection.RECORDS,
-            rare=True,
-        ),
-        Affects.ROWS,
-        InManifest("--shard-by"),
-    ] = None
 
 
-RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample", "shard", "shard_by")
+RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample", "shard")
 """Options that make an input records where a verb would otherwise read whole documents."""
 
 
@@ -208,7 +190,6 @@ def wants_records(flags: Flags) -> bool:
         (
             flags.on_error is not OnError.KEEP,
             flags.overwrite,
-            flags.unordered,
             flags.resume,
             flags.retry_failed,
             flags.dedupe,

@@ -139,14 +139,10 @@ def selection(ctx: CommandContext) -> RecordSelection:
 
 
 def sharded_input(ctx: CommandContext) -> ShardedInput | None:
-    """Return the share of the input that --shard names, None without it. Raises ``UsageError``."""
-    flags = record_flags(ctx)
-    if flags.shard is None:
-        if flags.shard_by is not None:
-            raise UsageError("--shard-by needs --shard", detail="Try: --shard 1/10 --shard-by COLUMN")
+    """Return the share of the input that --shard names, None without it."""
+    shard = record_flags(ctx).shard
+    if shard is None:
         return None
-    if flags.unordered:
-        raise UsageError("the records of a shard are written in order", detail="Leave out --unordered.")
     from llmcli.documents.records.shard import Shard, ShardedInput
 
-    return ShardedInput(Shard.parse(flags.shard, flags.shard_by))
+    return ShardedInput(Shard.parse(shard))

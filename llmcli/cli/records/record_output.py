@@ -168,11 +168,10 @@ class RecordOutput:
             raise UsageError(words, detail="Try: -o FILE.jsonl for an object for each record, or -o FILE.csv")
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
-        if self.job is not None and self.job.retries:
-            no_rows = self._flags.on_error is not OnError.KEEP or chosen == LINES
-            if no_rows or self._flags.unordered:
-                words = "--retry-failed needs an output with a row for each record, in order"
-                raise UsageError(words, detail="Leave out --retry-failed to begin again.")
+        no_rows = self._flags.on_error is not OnError.KEEP or chosen == LINES
+        if no_rows and self.job is not None and self.job.retries:
+            words = "--retry-failed needs an output with a row for each record"
+            raise UsageError(words, detail="Leave out --retry-failed to begin again.")
         return chosen
 
     def _refuse_clashes(self, schema: RecordSchema, new: set[str]) -> None:

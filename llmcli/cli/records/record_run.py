@@ -15,7 +15,7 @@ from llmcli.cli.records.record_inputs import RecordSummary, RecordWork
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
+from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests
 from llmcli.errors import Interrupted, PartialError, UsageError
 from llmcli.fast_dataclass import asdict, field, frozen
 from llmcli.prompts.prompt_file import ROW_VARIABLE
@@ -119,8 +119,6 @@ class _RecordRun:
         backend = self._ctx.runtime.backend()
         schema = self.source.open()
         self._choice = self._choice.resolve(schema)
-        if self._flags.shard_by is not None:
-            require_columns(schema, [self._flags.shard_by], "--shard-by")
         return self._task.make_verb(backend, generation), schema, generation
 
     def events(self) -> Iterator[TaskEvent]:
@@ -135,7 +133,6 @@ class _RecordRun:
         if self.output.job is not None and self.output.job.is_finished:
             return iter(())
         options = RecordRunOptions(
-            ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,
             progress=self._progress,
         )

@@ -12,7 +12,7 @@ from llmcli.errors import EmptyInput, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.types import ItemFailed
 
-_ROW_OPTIONS = ("output_format", "overwrite", "unordered", "resume", "retry_failed", "dedupe", "shard", "shard_by")
+_ROW_OPTIONS = ("output_format", "overwrite", "resume", "retry_failed", "dedupe", "shard")
 """Options of a job that writes a row for each record."""
 
 

@@ -39,9 +39,9 @@ _MAX_AGE_S = 90 * 24 * 60 * 60
 class JobProgress:
     """How far a job has come.
 
-    The first ``done`` records are in the output, and those whose indexes are in ``ahead``. ``digest`` is that of the
-    record at index ``hashed`` - 1, in hexadecimal. ``output_bytes`` of the partial output are valid. ``failed`` records
-    have errors, ``delivered`` ones results that are not blank, and ``incomplete`` ones a result that was cut.
+    The first ``done`` records are in the output; ``digest`` is that of the last of them, in hexadecimal.
+    ``output_bytes`` of the partial output are valid. ``failed`` records have errors, ``delivered`` ones results that
+    are not blank, and ``incomplete`` ones a result that was cut.
     ``complete``: the output has, or is about to get, its final name; the job is kept to retry the failed records.
     ``retries``: the job repeats the failed records of the complete output. ``kept_digest`` is that of all records that
     did not fail; in a job of retries, ``expected_digest`` is that of the complete output. ``seconds``, the token counts
@@ -49,8 +49,6 @@ class JobProgress:
     """
 
     done: int = 0
-    ahead: list[int] = field(default_factory=list)
-    hashed: int = 0
     digest: str = ""
     output_bytes: int = 0
     failed: int = 0
@@ -73,7 +71,7 @@ class JobProgress:
         return Usage(self.prompt_tokens, self.cached_tokens, self.completion_tokens, is_known=bool(self.usage_is_known))
 
     def add(self, record: Record, result: Result | ItemFailed) -> None:
-        """Record that the output now has the row of a record, with this result."""
+        """Record that the output now has the row of the next record, with this result."""
         if isinstance(result, Result):
             self.kept_digest = extend_digest(self.kept_digest, record.raw)
             self.delivered += not result.blank
@@ -84,19 +82,7 @@ class JobProgress:
             self.usage_is_known = self.usage_is_known and result.usage.is_known
         else:
             self.failed += 1
-        index = record.index
-        if index >= self.hashed:
-            self.hashed, self.digest = index + 1, record.digest.hex()
-        if index != self.done:
-            self.ahead.append(index)
-            return
-        self.done += 1
-        if self.ahead:
-            ahead = set(self.ahead)
-            while self.done in ahead:
-                ahead.remove(self.done)
-                self.done += 1
-            self.ahead = sorted(ahead)
+        self.done, self.digest = record.index + 1, record.digest.hex()
 
 
 @slotted
@@ -121,10 +107,14 @@ class JobState:
     def require_same(self, manifest: Mapping[str, Any]) -> None:
         """Raise ``JobMismatch`` if this job was begun with another manifest."""
         known = json.loads(json.dumps(self.manifest)), json.loads(json.dumps(manifest))
-        before, now = ({**_REMOVED_OPTIONS, **options} for options in known)
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if names:
-            raise JobMismatch(str(self.target), tuple(names))
+        if names := find_differences(*known):
+            raise JobMismatch(str(self.target), names)
+
+
+def find_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of what two manifests do not share; no entry is the same as None."""
+    one, other = ({**_REMOVED_OPTIONS, **manifest} for manifest in (first, second))
+    return tuple(name for name in {**one, **other} if one.get(name) != other.get(name))
 
 
 def job_path(target: Path) -> Path:
@@ -170,21 +160,15 @@ def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) ->
 
     No record is yielded before the digest has confirmed that. Raises ``JobMismatch``.
     """
-    ahead, held = set(progress.ahead), []
-    hashed, done, digest = progress.hashed, progress.done, progress.digest
+    done, digest = progress.done, progress.digest
     seen = 0
     for record in records:
         seen += 1
-        if record.index >= hashed:
+        if record.index >= done:
             yield record
-            continue
-        if record.index >= done and record.index not in ahead:
-            held.append(record)
-        if record.index == hashed - 1:
-            if record.digest.hex() != digest:
-                raise JobMismatch(str(target), ("input",))
-            yield from held
-    if seen < hashed:
+        elif record.index == done - 1 and record.digest.hex() != digest:
+            raise JobMismatch(str(target), ("input",))
+    if seen < done:
         raise JobMismatch(str(target), ("input",))
 
 

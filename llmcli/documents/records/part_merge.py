@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.child_processes import raise_descriptor_limit
-from llmcli.documents.records.job_state import load_job
+from llmcli.documents.records.job_state import find_differences, load_job
 from llmcli.documents.records.part_file import CompletePart, index_path
 from llmcli.documents.records.shard import Shard
 from llmcli.errors import BadDocument, InputError, MissingError, UsageError
@@ -35,8 +35,9 @@ class MergedParts:
         read = [_open_part(path) for path in paths]
         first = read[0]
         for part in read[1:]:
-            if differences := _find_differences(first.info.manifest, part.info.manifest):
-                raise PartMismatch(part.path, first.path, differences)
+            differences = find_differences(first.info.manifest, part.info.manifest)
+            if names := tuple(name for name in differences if name != _PER_SHARD):
+                raise PartMismatch(part.path, first.path, names)
         by_number: dict[int, CompletePart] = {}
         count = Shard.parse(first.info.shard).count
         for part in read:
@@ -150,9 +151,3 @@ def _open_part(path: str) -> CompletePart:
             type_name="NotAPart",
         )
     return CompletePart(path)
-
-
-def _find_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of what two manifests do not share, apart from the shard."""
-    names = [name for name in {**first, **second} if name != _PER_SHARD]
-    return tuple(name for name in names if first.get(name) != second.get(name))

@@ -5,28 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from llmcli.documents.records.record import Record, find_field, value_as_text
+from llmcli.documents.records.record import Record
 from llmcli.fast_dataclass import frozen
 
 MAX_SHARDS = 1_000_000
-_HASH_KEY = b"llm shard"
-_HASH_BYTES = 8
 
 
 @frozen
 class Shard:
-    """Share ``number`` of ``count``, from 1: each ``count``-th record, beginning with record ``number``.
-
-    With ``column``, it is the records whose value in that column hashes to it, so that equal values stay together. A
-    record without the column goes by its bytes.
-    """
+    """Share ``number`` of ``count``, from 1: each ``count``-th record, beginning with record ``number``."""
 
     number: int
     count: int
-    column: str | None = None
 
     @classmethod
-    def parse(cls, text: str, column: str | None = None) -> Shard:
+    def parse(cls, text: str) -> Shard:
         """Return the shard that ``I/N`` names. Raises ``ValueError``."""
         match = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,7})", text)
         if match is None:
@@ -34,31 +27,18 @@ class Shard:
         number, count = int(match[1]), int(match[2])
         if not 1 <= number <= count <= MAX_SHARDS:
             raise ValueError(f"expected a number from 1 to N, and N up to {MAX_SHARDS:,}")
-        return cls(number, count, column)
+        return cls(number, count)
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
     def has(self, record: Record) -> bool:
         """Whether the record is in this share; its ``index`` is that in the input."""
-        return (record.index if self.column is None else self._hash(record, self.column)) % self.count == (
-            self.number - 1
-        )
+        return record.index % self.count == self.number - 1
 
-    @staticmethod
-    def _hash(record: Record, column: str) -> int:
-        """Return a hash that is the same on each machine and in each version (unlike that of Python)."""
-        import hashlib
-
-        try:
-            key = value_as_text(find_field(record.fields, column)).encode("utf-8", "surrogatepass")
-        except KeyError:
-            key = record.raw
-        return int.from_bytes(hashlib.blake2b(key, key=_HASH_KEY, digest_size=_HASH_BYTES).digest(), "big")
-
-    def share_of(self, total: int) -> int | None:
-        """Return how many of ``total`` records it has; None if their values decide."""
-        return None if self.column is not None else (total + self.count - self.number) // self.count
+    def share_of(self, total: int) -> int:
+        """Return how many of ``total`` records it has."""
+        return (total + self.count - self.number) // self.count
 
 
 class ShardedInput:

@@ -83,12 +83,11 @@ class RecordProcessor(Protocol):
 class RecordRunOptions:
     """How records are run.
 
-    ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once,
-    so it should be short; None answers each. ``progress`` returns the progress when that many records are done; by
-    default, the total is the length of the records, if they have one.
+    ``dedupe_key``: records with the same key are answered once, so it should be short; None answers each. ``progress``
+    returns the progress when that many records are done; by default, the total is the length of the records, if they
+    have one.
     """
 
-    ordered: bool = True
     dedupe_key: Callable[[Record], bytes] | None = None
     progress: Callable[[int], Progress] | None = None
     window: int = MAX_RECORDS_AHEAD
@@ -97,7 +96,7 @@ class RecordRunOptions:
 def run_records(
     backend: Backend, records: Iterable[Record], processor: RecordProcessor, options: RecordRunOptions | None = None
 ) -> Iterator[TaskEvent]:
-    """Yield one Result or ItemFailed for each record as soon as possible; ``item`` counts them, ``record`` is set.
+    """Yield one Result or ItemFailed for each record, in order; ``item`` counts them, ``record`` is set.
 
     A thread of its own reads the records and starts their tasks, so that a result comes out while the source has not
     sent the next record yet. At most ``window`` records are read ahead of the first one that was not yielded. A
@@ -132,8 +131,7 @@ def run_records(
 class _PendingRecord:
     """A record whose outcome was not yielded yet.
 
-    ``followers`` are records with the same key, which get the same outcome. ``queued``: it is among the pending ones.
-    ``discarded``: an interrupt ended it.
+    ``followers`` are records with the same key, which get the same outcome. ``discarded``: an interrupt ended it.
     """
 
     record: Record
@@ -141,8 +139,6 @@ class _PendingRecord:
     run: TaskRun | None = None
     outcome: Result | ItemFailed | None = None
     followers: list[_PendingRecord] = field(default_factory=list)
-    queued: bool = False
-    yielded: bool = False
     discarded: bool = False
 
     __eq__ = object.__eq__
@@ -176,7 +172,6 @@ class _RecordReader(threading.Thread):
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._pending: deque[_PendingRecord] = deque()
-        self._finished: deque[_PendingRecord] = deque()  # only if the order is not kept
         self._record_of: dict[TaskRun, _PendingRecord] = {}
         self._by_key: dict[bytes, _PendingRecord] = {}
         self._answers: AnswerStore | None = None
@@ -222,9 +217,6 @@ class _RecordReader(threading.Thread):
             self._begun = self._begun or bool(unsent)
             with self._changed:
                 self._pending.append(entry)
-                entry.queued = True
-                if entry.outcome is not None:
-                    self._mark_done(entry)
                 self._changed.notify()
         self._submit_new(unsent, cancelled)
 
@@ -324,11 +316,11 @@ class _RecordReader(threading.Thread):
                         yield progress_of_request(event)
                 else:
                     self._handle_event(event)
-            elif not entry.discarded:
+            elif entry.discarded:
+                raise Interrupted  # perhaps before the thread that reads has noticed
+            else:
                 answered = answered or entry.run is not None
                 yield entry
-            elif self._options.ordered:
-                raise Interrupted  # perhaps before the thread that reads has noticed
 
     def _next_event(self, events: Iterator[Event]) -> Event | None:
         """Return the next event of the job; None when there is none, since reading or submitting has failed."""
@@ -346,24 +338,13 @@ class _RecordReader(threading.Thread):
             return bool(self._pending)
 
     def _next_done(self) -> _PendingRecord | None:
-        """Remove and return a record that can be yielded; None if none is done.
-
-        Without order, the window still counts from the first record that is not done, so that what a job has to
-        remember about its progress is bounded.
-        """
+        """Remove and return the first record; None if it is not done."""
         with self._changed:
-            if self._options.ordered:
-                if self._pending[0].outcome is None and not self._pending[0].discarded:
-                    return None
-                entry = self._pending[0]
-            elif self._finished:
-                entry = self._finished.popleft()
-            else:
+            entry = self._pending[0]
+            if entry.outcome is None and not entry.discarded:
                 return None
-            entry.yielded = True
-            while self._pending and self._pending[0].yielded:
-                self._pending.popleft()
-                self._window.release()
+            self._pending.popleft()
+            self._window.release()
             return entry
 
     def _handle_event(self, event: Event) -> None:
@@ -394,14 +375,8 @@ class _RecordReader(threading.Thread):
             self._answers.add(entry.key, outcome)
         with self._changed:
             entry.outcome = outcome
-            self._mark_done(entry)
             for each in followers:
                 each.outcome = _repeated_outcome(outcome, each.record)
-                self._mark_done(each)
-
-    def _mark_done(self, entry: _PendingRecord) -> None:
-        if entry.queued and not self._options.ordered:
-            self._finished.append(entry)
 
     def _forget_key(self, entry: _PendingRecord) -> list[_PendingRecord]:
         if entry.key is not None:
@@ -428,7 +403,6 @@ class _RecordReader(threading.Thread):
         with self._changed:
             for each in (entry, *self._forget_key(entry)):
                 each.discarded = True
-                self._mark_done(each)
 
     def stop(self) -> None:
         """Make the thread end when it next wakes."""

@@ -25,7 +25,7 @@ NAMES = {
     "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",
     "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "outline", "output_format",
     "plot",
-    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "sources", "stop_repetition", "style", "summary", "swap", "to",
+    "prompt", "reference", "report", "shard", "shell", "source", "sources", "stop_repetition", "style", "summary", "swap", "to",
     "update",
     "weights",
 }  # fmt: skip

@@ -89,7 +89,7 @@ def test_incomplete_results_of_earlier_runs_count(llm, terminated, write, tmp_pa
         assert run.code == 3 and "1 result is incomplete" in run.err and run.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("options", [[], ["--unordered"], ["--on-error", "skip"], ["--json"]])
+@pytest.mark.parametrize("options", [[], ["--on-error", "skip"], ["--json"]])
 def test_a_summary_covers_the_whole_output(llm, scores, stopped, options):
     """That of a resumed job is the same as that of an undisturbed one."""
     argv, out = stopped(*options)

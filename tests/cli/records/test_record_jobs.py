@@ -20,7 +20,7 @@ from llmcli.documents.records.record_source import RecordSource
 from llmcli.files import resumable_file
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
-KILLS = {(): 8, ("--unordered",): 4}
+KILLS = 8
 STRESS_KILLS = 30
 CALLS = (60, 400)
 """About how often a run changes files, with few and with many checkpoints."""
@@ -50,22 +50,20 @@ def beside(out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", KILLS, ids=["ordered", "unordered"])
-def test_kills_at_random_moments(child, table, tmp_path, options):
+def test_kills_at_random_moments(child, table, tmp_path):
     """However often a job is killed, wherever, the resumed output is that of an undisturbed run."""
-    check_kills(child, table, tmp_path, options, KILLS[options])
+    check_kills(child, table, tmp_path, KILLS)
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("options", KILLS, ids=["ordered", "unordered"])
-def test_many_kills_at_random_moments(child, table, tmp_path, options):
+def test_many_kills_at_random_moments(child, table, tmp_path):
     """The same with more of them."""
-    check_kills(child, table, tmp_path, options, STRESS_KILLS)
+    check_kills(child, table, tmp_path, STRESS_KILLS)
 
 
-def check_kills(child, table, tmp_path, options, count):
+def check_kills(child, table, tmp_path, count):
     """Kill jobs that many times, and compare their outputs with that of an undisturbed run."""
-    argv = ("sentiment", table, *options, "-o")
+    argv = ("sentiment", table, "-o")
     whole = tmp_path / "whole.csv"
     assert child(*argv, str(whole)) == 3
     chance = random.Random(SEED)
@@ -91,8 +89,7 @@ def check_kills(child, table, tmp_path, options, count):
         assert code in {2, 3}, child.said()
         if not out.exists():
             assert child(*argv, str(out), "--resume") == 3
-        same = sorted if options else list
-        assert same(out.read_bytes().splitlines()) == same(whole.read_bytes().splitlines())
+        assert out.read_bytes() == whole.read_bytes()
 
 
 def test_a_checkpoint_leaves_nothing_to_collect(tmp_path):
@@ -198,6 +195,19 @@ def test_other_options_are_refused(llm, scores, stopped, change, named):
     assert out.with_name("out.csv.partial").read_bytes() == partial
 
 
+def test_a_job_with_options_of_an_earlier_release(llm, scores, stopped):
+    """It goes on where they were not given, and is refused where one was: its rows are in another order."""
+    argv, out = stopped
+    state = out.with_name("out.csv.job.json")
+    job = json.loads(state.read_text())
+    for options, code in (({"--unordered": True}, 2), ({"--shard-by": "id"}, 2), ({"--unordered": False}, 3)):
+        done = {**job["progress"], "ahead": [], "hashed": 2}
+        state.write_text(json.dumps({**job, "manifest": {**job["manifest"], **options}, "progress": done}))
+        run = llm(*argv, "--resume", answer=scores)
+        assert run.code == code and (code == 3 or f"have changed: {next(iter(options))}" in run.err), run.err
+    assert [last_message(request).split("\n")[0] for request in run.backend.requests] == ["Text: boom", "Text: d"]
+
+
 def test_another_model_prompt_or_input_is_refused(llm, scores, stopped, tmp_path, tiny):
     """So are changes in the records that are done; records after them may change or be added."""
     argv, out = stopped
@@ -243,10 +253,10 @@ def test_failed_records_are_retried(llm, scores, write, tmp_path):
 
 
 def test_a_retry_needs_the_output_of_the_job(llm, scores, write, tmp_path):
-    """A row for each record, in order, in a format that holds errors; otherwise it is refused."""
+    """A row for each record, in a format that holds errors; otherwise it is refused."""
     out = tmp_path / "out.csv"
     argv = ("sentiment", write("in.csv", "id,text\n1,a\n2,boom\n3,c\n"), "-o", str(out))
-    for options in (["--on-error", "skip"], ["--unordered"], ["--output-format", "lines"]):
+    for options in (["--on-error", "skip"], ["--output-format", "lines"]):
         assert llm(*argv, *options, answer=scores).code == 3
         assert llm(*argv, *options, "--retry-failed", answer=scores).code == 2
     assert llm(*argv, answer=scores).code == 3

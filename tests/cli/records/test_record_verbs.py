@@ -289,13 +289,6 @@ def test_some_of_the_records(llm, scores, write):
     assert found[0] == found[1] and len(numbers) == 5 and numbers == sorted(numbers)
 
 
-def test_records_without_order(llm, scores, write):
-    """--unordered writes the same rows."""
-    path = write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(300)))
-    lines = llm("sentiment", "--unordered", path, answer=scores).out.splitlines()
-    assert sorted(lines) == sorted(llm("sentiment", path, answer=scores).out.splitlines())
-
-
 def test_duplicate_names_are_reported(llm, scores, write):
     """The second column gets another name, also in the output."""
     run = llm("sentiment", "-v", "--column", "text", write("in.csv", "text,text\na,b\n"), answer=scores)

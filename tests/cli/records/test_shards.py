@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import resource
 import signal
 import struct
@@ -42,7 +41,6 @@ def shards(llm, scores, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("by", [(), ("--shard-by", "key")], ids=["by number", "by key"])
 @pytest.mark.parametrize(
     "case",
     [
@@ -59,14 +57,14 @@ def shards(llm, scores, tmp_path):
         (("--column", "key", "--overwrite"), ".csv"),
     ],
 )
-def test_merged_parts_are_the_output_of_one_run(llm, scores, shards, table, tmp_path, case, by):
+def test_merged_parts_are_the_output_of_one_run(llm, scores, shards, table, tmp_path, case):
     """Byte for byte, with records that are blank, malformed or fail; the exit code is that of one run, too."""
     options, suffix = case
     whole, merged = tmp_path / f"whole{suffix}", tmp_path / f"merged{suffix}"
     argv = ("sentiment", table, *options)
     code = llm(*argv, "-o", str(whole), answer=scores).code
-    parts = shards(3, *argv, *by, suffix=suffix)
-    run = llm("records", "merge", *reversed(parts), "-o", str(merged))
+    parts = shards(3, *argv, suffix=suffix)
+    run = llm("merge", *reversed(parts), "-o", str(merged))
     assert run.code == code and merged.read_bytes() == whole.read_bytes(), run.err
 
 
@@ -78,7 +76,7 @@ def test_parquet_parts_are_merged(llm, scores, shards, table, tmp_path, options)
     argv = ("sentiment", table, *options)
     llm(*argv, "-o", str(tmp_path / "whole.parquet"), answer=scores)
     parts = shards(3, *argv, suffix=".parquet")
-    assert llm("records", "merge", *parts, "-o", str(tmp_path / "merged.parquet")).code == 3
+    assert llm("merge", *parts, "-o", str(tmp_path / "merged.parquet")).code == 3
     whole, merged = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "merged"))
     assert merged.to_pylist() == whole.to_pylist() and merged.column_names == whole.column_names
 
@@ -88,8 +86,8 @@ def test_parquet_parts_of_several_row_groups_are_merged(llm, shards, write, tmp_
     import pyarrow.parquet as pq
 
     path = write("in.csv", "key,text\n" + "".join(f"{number % 11},t{number % 7}\n" for number in range(9_000)))
-    parts = shards(2, "sentiment", path, "--dedupe", "--shard-by", "key", suffix=".parquet", codes=(0,))
-    assert llm("records", "merge", *parts, "-o", str(tmp_path / "merged.parquet")).code == 0
+    parts = shards(2, "sentiment", path, "--dedupe", suffix=".parquet", codes=(0,))
+    assert llm("merge", *parts, "-o", str(tmp_path / "merged.parquet")).code == 0
     merged = pq.read_table(tmp_path / "merged.parquet").to_pylist()
     assert [row["key"] for row in merged] == [str(number % 11) for number in range(9_000)]
     assert [row["text"] for row in merged] == [f"t{number % 7}" for number in range(9_000)]
@@ -104,7 +102,7 @@ def test_parts_of_filter_are_merged(llm, scores, shards, table, tmp_path, option
     whole, merged = tmp_path / "whole.txt", tmp_path / "merged.txt"
     assert llm(*argv, "-o", str(whole), answer=scores).code == 3
     parts = shards(4, *argv, suffix=".txt")
-    assert llm("records", "merge", *parts, "-o", str(merged)).code == 3
+    assert llm("merge", *parts, "-o", str(merged)).code == 3
     assert merged.read_bytes() == whole.read_bytes() != b""
 
 
@@ -118,7 +116,7 @@ def test_other_verbs_take_a_share(llm, write, tmp_path, argv):
     for number, output in enumerate(outputs, 1):
         assert llm(*command, "--shard", f"{number}/2", "-o", output, **scripting).code == 0
     assert llm(*command, "-o", str(tmp_path / "whole.csv"), **scripting).code == 0
-    assert llm("records", "merge", *outputs, "-o", str(tmp_path / "merged.csv")).code == 0
+    assert llm("merge", *outputs, "-o", str(tmp_path / "merged.csv")).code == 0
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
@@ -127,16 +125,8 @@ def test_a_shard_may_be_empty_or_fail_as_a_whole(llm, scores, write, shards, tmp
     path = write("in.csv", "text\ngood\nboom\n")
     parts = shards(4, "sentiment", path)
     merged = tmp_path / "merged.csv"
-    assert llm("records", "merge", *parts, "-o", str(merged)).code == 3
+    assert llm("merge", *parts, "-o", str(merged)).code == 3
     assert [line.split(",")[0] for line in merged.read_text().splitlines()] == ["text", "good", "boom"]
-
-
-def test_equal_keys_are_in_one_part(shards, table):
-    """--shard-by keeps the records of a customer or a text together."""
-    parts = shards(3, "sentiment", table, "--shard-by", "key")
-    keys = [set(re.findall(r"^(k\d),", Path(part).read_text(), re.MULTILINE)) for part in parts]
-    assert set.union(*keys) == {f"k{number}" for number in range(5)}
-    assert sum(map(len, keys)) == 5
 
 
 def test_the_summary_of_all_parts_is_that_of_one_run(llm, scores, shards, table, tmp_path):
@@ -145,14 +135,14 @@ def test_the_summary_of_all_parts_is_that_of_one_run(llm, scores, shards, table,
     argv = ("sentiment", table)
     llm(*argv, "--summary", str(whole), "-o", str(tmp_path / "whole.csv"), answer=scores)
     parts = shards(3, *argv)
-    llm("records", "merge", *parts, "-o", str(tmp_path / "merged.csv"), "--summary", str(merged))
+    llm("merge", *parts, "-o", str(tmp_path / "merged.csv"), "--summary", str(merged))
     assert json.loads(merged.read_text()) == json.loads(whole.read_text())
 
 
 def test_merge_prints_json(llm, shards, table, tmp_path):
     """An object with the counts; what failed is an object on standard error."""
     parts = shards(2, "sentiment", table)
-    run = llm("records", "merge", "--json", *parts, "-o", str(tmp_path / "merged.csv"))
+    run = llm("merge", "--json", *parts, "-o", str(tmp_path / "merged.csv"))
     assert json.loads(run.out) == {"parts": 2, "records": ROWS, "failed": 6, "incomplete": 0}
     assert "6 records failed" in json.loads(run.err)["error"]["message"]
 
@@ -180,11 +170,11 @@ def test_a_part_is_merged_only_when_its_job_is_complete(llm, scores, stopped, tm
     """Until then merge says how to go on; --resume processes the rest, of this shard alone."""
     argv, part, other = stopped
     merged = tmp_path / "merged.csv"
-    run = llm("records", "merge", part, other, "-o", str(merged))
+    run = llm("merge", part, other, "-o", str(merged))
     assert run.code == 65 and "2 records are done" in run.err and "--resume" in run.err and not merged.exists()
     run = llm(*argv, "--resume", answer=even)
     assert run.code == 0 and [last_message(r).split("\n")[0] for r in run.backend.requests] == ["Text: boom", "Text: g"]
-    assert llm("records", "merge", part, other, "-o", str(merged)).code == 0
+    assert llm("merge", part, other, "-o", str(merged)).code == 0
     assert [line.split(",")[0] for line in merged.read_text().splitlines()[1:]] == [
         "a",
         "b",
@@ -232,7 +222,7 @@ def test_failed_records_of_a_part_are_retried(llm, scores, shards, table, tmp_pa
         assert run.code == 3  # the malformed rows stay
         assert all("boom" in last_message(request) for request in run.backend.requests)
     merged = tmp_path / "merged.csv"
-    assert llm("records", "merge", *parts, "-o", str(merged)).code == 3
+    assert llm("merge", *parts, "-o", str(merged)).code == 3
     assert merged.read_text().count("has 3 fields") == 3 and "internal error" not in merged.read_text()
 
 
@@ -262,7 +252,7 @@ def test_kills_at_random_moments(llm, tiny, scores, table, tmp_path, saves_often
             assert child(*argv, str(part), "--resume") == 3
         assert part.read_bytes() == whole.read_bytes()
         merged = tmp_path / "merged.csv"
-        assert llm("records", "merge", str(part), "-o", str(merged)).code == 3
+        assert llm("merge", str(part), "-o", str(merged)).code == 3
         assert merged.read_bytes() == whole.read_bytes()
 
 
@@ -276,7 +266,6 @@ def test_kills_at_random_moments(llm, tiny, scores, table, tmp_path, saves_often
         (["--limit", "8"], "limit"),
         (["--column", "key"], "column"),
         (["--dedupe"], "--dedupe"),
-        (["--shard-by", "key"], "--shard-by"),
     ],
 )
 def test_parts_of_other_options_are_refused(llm, scores, shards, table, tmp_path, change, named):
@@ -285,6 +274,19 @@ def test_parts_of_other_options_are_refused(llm, scores, shards, table, tmp_path
     first, second = str(tmp_path / "part-1.csv"), str(tmp_path / "part-2.csv")
     assert llm("sentiment", table, *change, "--shard", "2/2", "-o", second, answer=scores).code in {0, 3}
     check_refused(llm, tmp_path, [first, second], 2, named)
+
+
+def test_parts_of_an_earlier_release_are_merged(llm, shards, table, tmp_path):
+    """Its manifest has options that are gone, which were not given."""
+    parts = shards(2, "sentiment", table)
+    index = tmp_path / "part-1.csv.shard"
+    content = index.read_bytes()
+    begin = content.index(b'{"shard"')
+    info = json.loads(content[begin:-12])
+    info["manifest"] |= {"--unordered": False, "--shard-by": None}
+    data = json.dumps(info).encode()
+    index.write_bytes(content[:begin] + data + struct.pack("<I", len(data)) + content[-8:])
+    assert llm("merge", *parts, "-o", str(tmp_path / "merged.csv")).code == 3
 
 
 def test_parts_of_another_model_are_refused(llm, scores, shards, table, tiny, tmp_path):
@@ -299,7 +301,7 @@ def check_refused(llm, tmp_path, parts, code, *words):
     """Check that merging fails with this code, in one line and one of advice, and writes nothing."""
     merged = tmp_path / "merged.csv"
     merged.write_text("earlier")
-    run = llm("records", "merge", *parts, "-o", str(merged))
+    run = llm("merge", *parts, "-o", str(merged))
     assert run.code == code and all(word in run.err for word in words), run.err
     assert len(run.err.splitlines()) <= 2 and merged.read_text() == "earlier"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".llm")]
@@ -318,7 +320,7 @@ def test_the_same_input_under_another_name_is_fine(llm, scores, shards, table, w
     parts = shards(2, "sentiment", table)
     moved = write("moved.csv", Path(table).read_text())
     assert llm("sentiment", moved, "--shard", "2/2", "-o", parts[1], answer=scores).code == 3
-    assert llm("records", "merge", *parts, "-o", str(tmp_path / "merged.csv")).code == 3
+    assert llm("merge", *parts, "-o", str(tmp_path / "merged.csv")).code == 3
 
 
 def test_missing_parts_are_named(llm, shards, table, tmp_path):
@@ -370,9 +372,6 @@ def test_an_index_that_skips_a_record_is_refused(llm, shards, table, tmp_path):
         (("--shard", "0/2"), "1"),
         (("--shard", "3/2"), "1"),
         (("--shard", "1"), "I/N"),
-        (("--shard-by", "key"), "needs --shard"),
-        (("--shard", "1/2", "--shard-by", "nosuch"), "no column nosuch\nTry: --shard-by NAME"),
-        (("--shard", "1/2", "--unordered"), "--unordered"),
     ],
 )
 def test_shards_that_make_no_sense_are_refused(llm, scores, table, tmp_path, argv, words):
@@ -400,7 +399,7 @@ def test_more_parts_than_files_that_may_be_open(llm, scores, write, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (sum(1 for _ in Path("/proc/self/fd").iterdir()) + 20, before[1]))
     try:
-        run = llm("records", "merge", *parts, "-o", str(tmp_path / "merged.txt"))
+        run = llm("merge", *parts, "-o", str(tmp_path / "merged.txt"))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert run.code == 0 and len((tmp_path / "merged.txt").read_text().splitlines()) == 1
@@ -409,11 +408,11 @@ def test_more_parts_than_files_that_may_be_open(llm, scores, write, tmp_path):
 def test_merge_refuses_outputs_that_would_mislead(llm, shards, table, tmp_path):
     """No output, one that is a part, and one with the name of another format."""
     parts = shards(2, "sentiment", table)
-    assert "-o FILE" in llm("records", "merge", *parts).err
-    assert llm("records", "merge", *parts, "-o", parts[0]).code == 2
-    run = llm("records", "merge", *parts, "-o", str(tmp_path / "merged.jsonl"))
+    assert "-o FILE" in llm("merge", *parts).err
+    assert llm("merge", *parts, "-o", parts[0]).code == 2
+    run = llm("merge", *parts, "-o", str(tmp_path / "merged.jsonl"))
     assert run.code == 2 and "csv" in run.err and not (tmp_path / "merged.jsonl").exists()
-    assert llm("records", "merge", *parts, f"{parts[0]}.shard", "-o", str(tmp_path / "merged.csv")).code == 3
+    assert llm("merge", *parts, f"{parts[0]}.shard", "-o", str(tmp_path / "merged.csv")).code == 3
 
 
 @pytest.mark.parametrize("summary", ["PART", "PART.shard", "MERGED", "-", "/nonexistent/summary.json"])
@@ -422,6 +421,6 @@ def test_merge_refuses_a_summary_that_would_overwrite_or_cannot_be_written(llm, 
     parts, merged = shards(2, "sentiment", table), tmp_path / "merged.csv"
     before = [Path(each).read_bytes() for each in parts]
     path = summary.replace("PART", parts[1]).replace("MERGED", str(merged))
-    run = llm("records", "merge", *parts, "-o", str(merged), "--summary", path)
+    run = llm("merge", *parts, "-o", str(merged), "--summary", path)
     assert run.code in {2, 73} and run.err and not merged.exists()
     assert [Path(each).read_bytes() for each in parts] == before

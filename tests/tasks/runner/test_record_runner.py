@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import tracemalloc
 from itertools import count, islice
 
@@ -44,43 +43,22 @@ def test_each_outcome_has_its_record():
     assert isinstance(found[1], ItemFailed) and found[2].text == "c"
 
 
-def test_without_order_a_slow_record_holds_up_no_other():
-    """It comes when it is done; with order, all others wait for it."""
-    release = threading.Event()
+def test_a_slow_record_holds_up_the_others():
+    """Outcomes come in the order of the records."""
 
     def answer(request):
         return Reply("slow " * 50) if last_message(request) == "slow" else "quick"
 
-    found = outcomes(ScriptedBackend(answer), records("slow", "a", "b"), ordered=False)
-    assert [event.record.text for event in found] == ["a", "b", "slow"]
+    found = outcomes(ScriptedBackend(answer), records("slow", "a", "b"))
+    assert [event.record.text for event in found] == ["slow", "a", "b"]
     assert [event.item for event in found] == [0, 1, 2]
-    ordered = outcomes(ScriptedBackend(answer), records("slow", "a", "b"))
-    assert [event.record.text for event in ordered] == ["slow", "a", "b"]
-    release.set()
 
 
-def test_without_order_the_window_is_bounded():
-    """While the first record is not done, only so many records are read ahead."""
-    read = []
-
-    def endless():
-        for index in count():
-            read.append(index)
-            yield Record(index, "stuck" if index == 0 else "quick", index + 1)
-
-    backend = ScriptedBackend(lambda r: Reply("x", stalls=last_message(r) == "stuck"))
-    events = run_records(backend, endless(), verb(backend), RecordRunOptions(ordered=False, window=8))
-    done = [event for event in islice(events, 14) if isinstance(event, Result)]
-    events.close()
-    assert len(done) == 7 and len(read) <= 10
-
-
-@pytest.mark.parametrize("ordered", [True, False])
-def test_what_the_backend_cannot_do_ends_the_run(ordered):
+def test_what_the_backend_cannot_do_ends_the_run():
     """Each further record would fail alike, with a message of its own."""
     backend = ScriptedBackend(lambda _: Unsupported("hidden states"))
     endless = (Record(index, f"text {index}", index + 1) for index in count())
-    events = run_records(backend, endless, verb(backend), RecordRunOptions(ordered=ordered))
+    events = run_records(backend, endless, verb(backend))
     with pytest.raises(Unsupported):
         next(event for event in events if isinstance(event, Result | ItemFailed))
 

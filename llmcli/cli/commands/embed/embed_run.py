@@ -31,10 +31,10 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
     files = expand_names(ctx, files) if whole else files
     flags = record_flags(ctx)
     to_numpy = flags.output is not None and flags.output.lower().endswith(NUMPY_SUFFIX)
-    if to_numpy and (ctx.console.as_json or flags.unordered or flags.output_format is not None):
+    if to_numpy and (ctx.console.as_json or flags.output_format is not None):
         raise UsageError(
-            "a NumPy file holds the vectors of all records, in order",
-            detail="Leave out --json, --unordered and --output-format, or the suffix .npy.",
+            "a NumPy file holds the vectors of all records",
+            detail="Leave out --json and --output-format, or the suffix .npy.",
         )
     task = RecordRunSpec(
         lambda backend, options: EmbedTask(

@@ -118,7 +118,7 @@ def test_requests_are_for_hidden_states_only(embed):
 def test_wrong_use_is_refused(embed, tmp_path):
     """What an array cannot be; a server without states."""
     array = str(tmp_path / "a.npy")
-    for argv in (("--json",), ("--unordered",), ("--output-format", "csv"), ("--resume",)):
+    for argv in (("--json",), ("--output-format", "csv"), ("--resume",)):
         assert embed("-o", array, *argv, stdin=b"one\n").code == 2, argv
     assert embed(str(tmp_path / "none.txt")).code == 66
     assert embed("https://example.org/a.txt").err.endswith("\nThis command reads files: download it first.\n")
