@@ -2,7 +2,7 @@
 
     python cluster.py PROGRAM ARGUMENT...
 
-Only what the pages use is there.
+Only what docs/shards.md uses is there.
 """
 
 from __future__ import annotations
