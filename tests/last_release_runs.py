@@ -57,14 +57,17 @@ class LabelRun:
     labels: tuple[str, str]
     more: tuple[str, ...] = ()
     """Options that a calibration excludes."""
+    calibrated: tuple[str, ...] = ()
+    """Options of the runs with a calibration alone."""
 
 
 RUNS: Mapping[str, LabelRun] = {
     "classify": LabelRun(("classify", "--labels", "bug,idea,praise"), ("bug", "idea"), ("--threshold", "0.4")),
     "examples": LabelRun(
-        ("classify", "--labels", "bug,idea", "--examples", str(FILES / "examples.csv")),
+        ("classify", "--labels", "bug,idea"),
         ("bug", "idea"),
-        ("--nearest", "1"),
+        ("--examples", str(FILES / "many_examples.csv")),
+        ("--examples", str(FILES / "examples.csv")),
     ),
     "multi": LabelRun(("classify", "--labels", "bug,idea", "--multi"), ('"bug, idea"', "")),
     "sentiment": LabelRun(("sentiment", "--scale", "5"), ("negative", "positive")),

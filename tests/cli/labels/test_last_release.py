@@ -16,7 +16,10 @@ from llmcli.tasks.classify import PROMPT, ClassifySpec
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import parse_label_names
 
-OPTIONS = {"calibrated": lambda name: ("--calibration", name, "--keep"), "plain": lambda name: RUNS[name].more}
+OPTIONS = {
+    "calibrated": lambda name: ("--calibration", name, *RUNS[name].calibrated),
+    "plain": lambda name: RUNS[name].more,
+}
 
 
 @pytest.fixture
