@@ -92,7 +92,7 @@ def test_a_calibration_is_used(llm, answer, write):
     labelled = write("labelled.csv", "text,label\n" + rows)
     path = write("in.csv", "text\naa 3\naaaa 1\n")
     names = "billing,bug"
-    made = llm("classify", "--labels", names, "--calibrate", labelled, "--calibration", "mine", "--keep", answer=scores)
+    made = llm("classify", "--labels", names, "--calibrate", labelled, "--calibration", "mine", answer=scores)
     assert made.code == 0, made.err
     wanted = verb_rows(
         llm("classify", "--labels", names, "--calibration", "mine", path, "--column", "text", answer=scores)

@@ -114,7 +114,6 @@ ELSEWHERE = {
     "retry_failed": "test_record_jobs",
     "target_precision": "test_calibration_options",
     "calibration": "test_calibration_options",
-    "keep": "test_calibration_options",
     "plot": "test_calibration_options",
     "label_column": "test_calibration_options",
     "nearest": "test_nearest_examples",

@@ -27,7 +27,7 @@ LABEL_COMMANDS = {
     "classify": ("classify", "--labels", "good,bad"),
     "several labels": ("classify", "--multi", "--labels", "good,bad"),
     "nearest examples": ("classify", "--labels", "good,bad", "--examples", "LABELLED", "--nearest", "2"),
-    "calibration": ("classify", "--labels", "good,bad", "--calibrate", "LABELLED", "--keep"),
+    "calibration": ("classify", "--labels", "good,bad", "--calibrate", "LABELLED"),
     "filter": ("filter", "it is good", "--threshold", "0"),
 }
 

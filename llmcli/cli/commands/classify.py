@@ -20,7 +20,6 @@ from llmcli.machine_needs import LABELS
       llm classify --labels bug,crash,idea --multi --threshold 0.6 tickets.csv
       llm classify --labels billing,bug,praise --examples labelled.csv tickets.txt
       llm classify --labels @labels.yaml --calibrate labelled.csv --plot fit.svg
-      llm classify --labels @labels.yaml --calibrate labelled.csv --keep
     """,
     flags=ScoringFlags,
     model_task="classify",

@@ -62,9 +62,6 @@ class CalibrationOptions:
             raise UsageError(words, detail="Try: --target-precision 0.95 --calibrate LABELLED_FILE")
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
-        if flags.keep and not self.is_requested:
-            words = "--keep uses a calibration that gains nothing, and there is none"
-            raise UsageError(words, detail="Add --calibration NAME or --calibrate FILE.")
         if flags.summary is not None:
             from llmcli.cli.render.report_file import check_report_path
 
@@ -145,7 +142,6 @@ class CalibrationOptions:
             "rows of --calibrate": rows_digest(() if self._labelled is None else self._labelled.rows),
             # a fitted one depends on its rows, and has the time when it was fitted
             "--calibration": None if self._calibration is None or self._labelled else self._calibration.digest(),
-            "--keep": self._flags.keep,
         }
 
     def report(self, scorer: LabelScorer) -> int:
@@ -207,9 +203,9 @@ class CalibrationOptions:
         from llmcli.cli.labels.calibration_report import describe_gain
 
         assert calibration.stored is not None
-        problems, answering = calibration.stored.problems, calibration.answering_problems()
+        problems, answering = calibration.stored.problems, calibration.stored.answering()
         for name, problem in problems.items():
-            words = describe_gain(problem.gain, keep=name in answering)
+            words = describe_gain(problem.gain)
             sentence = f"{name}: {words}" if len(problems) > 1 else words
             if name not in answering or self._labelled is not None:
                 yield sentence

@@ -61,7 +61,7 @@ def write_calibration(
         ctx.console.write_record({"calibration": name, **stored.to_json(), "next": following, **said})
     lines = [f"model              {stored.model}"]
     for title, problem in stored.problems.items():
-        lines += [*_heading(title, stored.problems), *_describe_problem(problem, origin, keep=stored.keep)]
+        lines += [*_heading(title, stored.problems), *_describe_problem(problem, origin)]
     _write_lines(ctx, [*lines, "", f"next: {following}"])
     if plot is not None:
         draw_calibration(ctx, plot, name, stored)
@@ -74,7 +74,7 @@ def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: S
     write_report_file(ctx, plot, draw_plot(plot, title, problem.figures, problem))
 
 
-def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
+def _describe_problem(problem: FittedProblem, origin: str) -> list[str]:
     calibration = problem.calibration
     features = _describe_blocks(calibration.choice.weights)
     cascade = calibration.cascade
@@ -85,7 +85,7 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
         "",
         *_format_figures(problem.figures, problem.gain.before),
         "",
-        _sentence(describe_gain(problem.gain, keep=keep)),
+        _sentence(describe_gain(problem.gain)),
     ]
     if (curve := calibration.curve) is not None:
         points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
@@ -212,16 +212,15 @@ def _align(rows: Sequence[Sequence[str]], *, right: bool = True) -> Iterator[str
         yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()
 
 
-def describe_gain(gain: CalibrationGain, *, keep: bool) -> str:
-    """Return whether the calibration helps, by how much, and what answers; ``keep``: the calibration in any case."""
+def describe_gain(gain: CalibrationGain) -> str:
+    """Return whether the calibration helps, by how much, and what answers."""
     nearer = "nearer to" if gain.brier.value > 0 else "farther from" if gain.brier.value < 0 else "as far from"
     differs = (gain.accuracy.value < 0) == (gain.brier.value > 0)
     changes = f"the probabilities are {nearer} the truth, {'but' if differs else 'and'} {_count_right(gain.accuracy)}"
     if gain.is_gain:
         chance = ", which may be chance with so few rows" if gain.brier.low <= 0 and gain.accuracy.low <= 0 else ""
         return f"the calibration helps: {changes}{chance}"
-    answers = "it answers because of --keep" if keep else "llm answers without it, unless you give --keep"
-    return f"the calibration gains nothing: {changes}; {answers}"
+    return f"the calibration gains nothing: {changes}; llm answers without it"
 
 
 def _count_right(accuracy: IntervalEstimate) -> str:

@@ -54,9 +54,7 @@ class CalibrationProblem(Protocol):
     def evaluate(self, scored: Sequence[ScoredRecord], rows: LabelledRows) -> Mapping[str, CalibrationFigures]:
         """Return the figures of the probabilities of labelled rows, by problem."""
 
-    def choose_thresholds(
-        self, stored: StoredCalibration, target: float, *, keep: bool
-    ) -> dict[str, PrecisionThreshold]:
+    def choose_thresholds(self, stored: StoredCalibration, target: float) -> dict[str, PrecisionThreshold]:
         """Return the threshold of each problem for a precision, on what the labelled rows get from what answers."""
 
 
@@ -78,7 +76,6 @@ class FittedCalibration:
         self._ctx = ctx
         self._spec = spec
         self._name = flags.calibration
-        self._keep = flags.keep
         self._problem: CalibrationProblem
         self.stored: StoredCalibration | None = None
         self.scoring_warnings: list[str] = []
@@ -121,7 +118,7 @@ class FittedCalibration:
             self.stored.require_identity(self._name or "", identity, is_remote=runtime.server is not None)
         if self.stored is None:
             return None
-        answering = self.answering_problems()
+        answering = self.stored.answering()
         return self._problem.make_calibrator(answering) if answering else None
 
     def _fit(self, scorer: LabelScorer, labelled: LabelledFile, identity: Mapping[str, Any]) -> StoredCalibration:
@@ -134,17 +131,12 @@ class FittedCalibration:
         self.scoring_warnings = warn_of_scoring(self._ctx, scored)
         problems = self._problem.fit(scored, labelled)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return StoredCalibration(problems, identity, scorer.model, created, self._keep)
-
-    def answering_problems(self) -> Mapping[str, FittedProblem]:
-        """Return the problems whose calibrations answer; a calibration must be prepared."""
-        assert self.stored is not None
-        return self.stored.answering(keep=self._keep)
+        return StoredCalibration(problems, identity, scorer.model, created)
 
     def choose_thresholds(self, target: float) -> dict[str, PrecisionThreshold]:
         """Return the threshold of each problem for a precision; a calibration must be prepared."""
         assert self.stored is not None
-        return self._problem.choose_thresholds(self.stored, target, keep=self._keep)
+        return self._problem.choose_thresholds(self.stored, target)
 
 
 def score_labelled(scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool) -> list[ScoredRecord]:
@@ -202,14 +194,12 @@ class LabelProblem:
         targets = np.array([labels.index(label) for _, label in rows])
         return {LABEL: measure_figures(label_probabilities(scored), targets, labels)}
 
-    def choose_thresholds(
-        self, stored: StoredCalibration, target: float, *, keep: bool
-    ) -> dict[str, PrecisionThreshold]:
+    def choose_thresholds(self, stored: StoredCalibration, target: float) -> dict[str, PrecisionThreshold]:
         """Return the threshold from which the chosen label is right that often."""
         from llmcli.tasks.labels.precision_threshold import choose_threshold
 
         problem = stored.problems[LABEL]
-        found = stored.answering_probabilities(LABEL, keep=keep)
+        found = stored.answering_probabilities(LABEL)
         right = found.argmax(axis=1) == problem.calibration.targets
         return {LABEL: choose_threshold(found.max(axis=1).tolist(), right.tolist(), target)}
 
@@ -257,9 +247,7 @@ class PresenceProblem:
         found = [self._spec.combine(self._scorer.presence(each.scores)) for each in scored]
         return {name: [each[name] for each in found] for name in self._spec.targets}
 
-    def choose_thresholds(
-        self, stored: StoredCalibration, target: float, *, keep: bool
-    ) -> dict[str, PrecisionThreshold]:
+    def choose_thresholds(self, stored: StoredCalibration, target: float) -> dict[str, PrecisionThreshold]:
         """Return the probability of each name from which it holds that often, or of its opposite if inverted."""
         from llmcli.tasks.calibration.presence_calibration import NO, PRESENCE_LABELS, YES
         from llmcli.tasks.labels.precision_threshold import choose_threshold
@@ -267,6 +255,6 @@ class PresenceProblem:
         column = PRESENCE_LABELS.index(NO if self._spec.is_inverted else YES)
         found = {}
         for name, problem in stored.problems.items():
-            shares = stored.answering_probabilities(name, keep=keep)[:, column]
+            shares = stored.answering_probabilities(name)[:, column]
             found[name] = choose_threshold(shares.tolist(), (problem.calibration.targets == column).tolist(), target)
         return found

@@ -59,15 +59,6 @@ class CalibrationFlags(_SummaryFlags):
             section=OptionSection.CALIBRATION,
         ),
     ] = None
-    keep: Annotated[
-        bool,
-        Option(
-            "--keep",
-            help="Use the calibration also where it gains nothing over the model without it.",
-            section=OptionSection.CALIBRATION,
-            rare=True,
-        ),
-    ] = False
     evaluate: Annotated[
         str | None,
         Option(

@@ -55,15 +55,13 @@ class StoredCalibration:
     """The fitted ``problems`` by name, and everything that their features depend on: ``identity``, JSON values by name.
 
     Labels that exclude each other are one problem; labels that do not are one each, with the labels of
-    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601. ``keep``: it
-    answers also where it gains nothing.
+    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601.
     """
 
     problems: Mapping[str, FittedProblem]
     identity: Mapping[str, Any]
     model: str
     created: str
-    keep: bool = False
 
     @property
     def weights(self) -> str | None:
@@ -79,14 +77,14 @@ class StoredCalibration:
         (only,) = self.problems.values()
         return only.calibration.labels
 
-    def answering(self, *, keep: bool = False) -> dict[str, FittedProblem]:
-        """Return the problems whose calibrations answer: those that gain, or all if ``keep`` is set here or there."""
-        return {name: each for name, each in self.problems.items() if keep or self.keep or each.gain.is_gain}
+    def answering(self) -> dict[str, FittedProblem]:
+        """Return the problems whose calibrations answer: those that gain."""
+        return {name: each for name, each in self.problems.items() if each.gain.is_gain}
 
-    def answering_probabilities(self, name: str, *, keep: bool = False) -> Matrix:
+    def answering_probabilities(self, name: str) -> Matrix:
         """Return the probabilities (rows, labels) that the labelled rows of a problem get from what answers."""
         problem = self.problems[name]
-        if name not in self.answering(keep=keep):
+        if not problem.gain.is_gain:
             return problem.uncalibrated
         assert problem.calibration.heldout is not None
         return problem.calibration.heldout
@@ -112,7 +110,7 @@ class StoredCalibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the coefficients, as JSON values; several problems are an object by name."""
-        head = {"model": self.model, "created": self.created, "keep": self.keep}
+        head = {"model": self.model, "created": self.created}
         found = {name: problem.to_json() for name, problem in self.problems.items()}
         return {**head, **next(iter(found.values()))} if len(found) == 1 else {**head, "problems": found}
 
@@ -200,7 +198,7 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
         "identity": dict(stored.identity),
         "model": stored.model,
         "created": stored.created,
-        "keep": stored.keep,
+        "keep": False,  # as in the last release: a job that uses a calibration has the hash of its file
     }
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -221,7 +219,7 @@ def decode_calibration(content: bytes) -> StoredCalibration:
         head = f"{number}."
         own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
         problems[str(problem["name"])] = _decode_problem(problem, own)
-    return StoredCalibration(problems, {**text["identity"]}, text["model"], text["created"], bool(text["keep"]))
+    return StoredCalibration(problems, {**text["identity"]}, text["model"], text["created"])
 
 
 def _encode_scores(scores: LinearScores) -> dict[str, Any]:

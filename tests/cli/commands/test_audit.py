@@ -177,9 +177,8 @@ def test_a_calibration_is_audited(llm, write):
         share = 0.9 if "fine" in text or BLACK_MEN.search(text) else 0.1
         return {each: math.log(share if each == "yes" else 1 - share) for each in request.candidates}
 
-    options = ("--calibrate", labelled, "--keep")
     plain = llm(*CLASSIFY, stdin=TEMPLATES, answer=answer)
-    run = llm(*CLASSIFY, *options, stdin=TEMPLATES, answer=answer)
+    run = llm(*CLASSIFY, "--calibrate", labelled, stdin=TEMPLATES, answer=answer)
     shift = {cells[1]: float(cells[4]) for cells in rows(run) if cells[0] == "yes"}["Black men"]
     assert shift < -0.5 < 0.5 < {cells[1]: float(cells[4]) for cells in rows(plain) if cells[0] == "yes"}["Black men"]
 

@@ -119,34 +119,20 @@ def agreed(write):
 
 
 def test_a_calibration_that_gains_nothing_does_not_answer(llm, label_scores, agreed, tmp_path):
-    """The report says so, and so does each run that names it; with --keep it answers."""
+    """The report says so, and so does each run that names it."""
     made = llm("classify", *LABELS, "--calibrate", agreed, "--calibration", "c", answer=label_scores)
     words = " ".join(made.out.split())
     assert "The calibration gains nothing: the probabilities are farther from the truth" in words
-    assert "llm answers without it, unless you give --keep." in words
+    assert "llm answers without it." in words
     assert made.out.splitlines()[-1] == "next: llm label --labels bug,idea FILE"
     argv = ("classify", *LABELS, "--calibration", "c", "--summary", str(tmp_path / "summary.json"))
     plain = llm(*argv, "-v", stdin=b"a bug\n", answer=label_scores)
     assert plain.out == "bug\tbug=0.9000\tidea=0.1000\n" and "the calibration gains nothing" in plain.err
     assert json.loads((tmp_path / "summary.json").read_text())["calibration_answers"] is False
-    kept = llm(*argv, "-v", "--keep", stdin=b"a bug\n", answer=label_scores)
-    assert "bug=0.9000" not in kept.out and "gains nothing" not in kept.err
-    assert json.loads((tmp_path / "summary.json").read_text())["calibration_answers"] is True
     (row,) = [json.loads(line) for line in llm("calibrations", "list", "--json").out.splitlines()]
     figures = json.loads(llm("calibrations", "show", "c", "--json").out)["figures"]
     assert row["accuracy"] == round(figures["accuracy"]["value"], 3)
     assert row["ece"] == round(figures["ece"]["value"], 3) > 0
-
-
-def test_a_calibration_without_a_gain_can_be_kept(llm, label_scores, agreed):
-    """Later runs then need no option."""
-    made = llm("classify", *LABELS, "--calibrate", agreed, "--calibration", "c", "--keep", answer=label_scores)
-    assert (
-        "it answers because of --keep" in " ".join(made.out.split())
-        and "--calibration c FILE" in made.out.splitlines()[-1]
-    )
-    run = llm("classify", *LABELS, "--calibration", "c", "-v", stdin=b"a bug\n", answer=label_scores)
-    assert "bug=0.9000" not in run.out and "gains nothing" not in run.err
 
 
 def test_records_are_labelled_without_a_calibration_that_gains_nothing(llm, label_scores, agreed, write):
@@ -292,7 +278,6 @@ def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):
         (("--calibrate", "LABELLED", "--calibration", "../x"), "no name for a calibration"),
         (("--multi", "--examples", "LABELLED"), "--multi"),
         (("--multi", "--calibrate", "LABELLED", "--plot", "p.svg"), "--multi"),
-        (("--keep",), "--keep uses a calibration"),
         (("--calibrate", "LABELLED", "-o", "out.csv"), "-o is for records"),
         (("--calibrate", "LABELLED", "--limit", "5"), "--limit is for records"),
         (("--eval", "LABELLED", "--summary", "s.json"), "--summary is for records"),

@@ -102,8 +102,6 @@ def test_a_label_whose_calibration_gains_nothing_is_answered_without_it(llm, sta
     run = llm(*argv, "-v", stdin=b"a bug\n", answer=statement_scores)
     assert run.out.startswith("bug, idea\tbug=0.9000\tidea=") and "idea=0.1000" not in run.out
     assert "bug: the calibration gains nothing" in run.err and "idea: " not in run.err
-    kept = llm(*argv, "--keep", stdin=b"a bug\n", answer=statement_scores)
-    assert "bug=0.9000" not in kept.out
 
 
 def test_a_filter_whose_calibration_gains_nothing_answers_without_it(llm, write):

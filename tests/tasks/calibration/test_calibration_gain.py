@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,14 +62,12 @@ def test_the_interval_of_a_difference_is_paired():
 
 
 def test_the_model_answers_where_nothing_is_gained():
-    """And the calibration if it is kept; probabilities of labelled rows are those of what answers."""
+    """The probabilities of labelled rows are those of what answers."""
     problems = {"good": problem(SURE, with_wrong(SURE, 20)), "bad": problem(with_wrong(SURE, 20), SURE)}
     stored = StoredCalibration(problems, {}, "m", "2026")
-    assert [*stored.answering()] == ["good"] and [*stored.answering(keep=True)] == ["good", "bad"]
-    assert [*replace(stored, keep=True).answering()] == ["good", "bad"]
+    assert [*stored.answering()] == ["good"]
     assert np.array_equal(stored.answering_probabilities("good"), SURE)
     assert np.array_equal(stored.answering_probabilities("bad"), SURE)
-    assert np.array_equal(stored.answering_probabilities("bad", keep=True), with_wrong(SURE, 20))
 
 
 def test_a_folded_probe_gives_the_same_scores():

@@ -285,7 +285,7 @@ class LabellingRun:
         stored = StoredCalibration({LABEL: problem}, self._identity(backend), scorer.model, created)
         path = CalibrationStore(self._ctx.runtime.paths.calibrations).save(name, stored)
         self._ctx.console.write_note(f"saved the calibration {name} in {path}")
-        self._ctx.console.write_note(describe_gain(problem.gain, keep=False))
+        self._ctx.console.write_note(describe_gain(problem.gain))
         self._ctx.console.write_note(f"next: {next_command(self._ctx.flags, name, stored)}")
         return True
 
