@@ -12,7 +12,7 @@ from pathlib import Path
 
 import common
 import numpy as np
-from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weights, sample
+from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weights, plain_scorer, sample
 
 from llmcli.backends.base import Backend
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -24,7 +24,6 @@ from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import record_features
 from llmcli.tasks.labels.label_scorer import LabelScorer
-from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.labels.precision_threshold import choose_threshold
 from llmcli.tasks.labels.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -42,8 +41,8 @@ def score_rows(scorer: LabelScorer, backend: Backend, rows: Rated) -> list[Score
 
 def read_features(backend: Backend, rows: Rated) -> FeatureSet:
     """Return the features of the rows without those of a probe, as a verb that has none computes them."""
-    spec = sentiment_spec(builtin_prompts(), LabelOptions(corrects_prior=False))
-    return record_features(score_rows(spec.make_scorer(backend, GenerationOptions()), backend, rows))
+    scorer = plain_scorer(backend, sentiment_spec(builtin_prompts()))
+    return record_features(score_rows(scorer, backend, rows))
 
 
 def try_split(

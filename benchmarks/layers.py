@@ -26,7 +26,7 @@ from pathlib import Path
 
 import common
 import numpy as np
-from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weights, sample
+from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weights, plain_scorer, sample
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.fast_dataclass import replace
@@ -38,11 +38,8 @@ from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES, state_bl
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import record_features
-from llmcli.tasks.labels.label_scorer import LabelScorer
 from llmcli.tasks.labels.label_scores import label_logprobs
-from llmcli.tasks.labels.label_spec import LabelOptions
 from llmcli.tasks.labels.scored_records import ScoredRecord, labelled_records
-from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, sentiment_spec
 from llmcli.types import CandidateScores, Finished, FinishReason, HiddenStates
 
@@ -53,13 +50,6 @@ COMBINATIONS: dict[str, dict[str, float]] = {
     "scores, last": {SCORES: 0.5, LAST: 1.0},
     "scores, last, mean": {SCORES: 0.5, LAST: 1.0, MEAN: 0.7},
 }
-
-
-def make_scorer(backend: Backend) -> LabelScorer:
-    """Return the scorer of `llm sentiment`, without its probe and without correction of the prior."""
-    return sentiment_spec(builtin_prompts(), LabelOptions(corrects_prior=False)).make_scorer(
-        backend, GenerationOptions()
-    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def read_features(
     backend: Backend, rows: Rated, layers: Sequence[int], *, scores: bool = True
 ) -> tuple[FeatureSet, Work]:
     """Return the features of the rows, with the states after each of the layers, and what they took."""
-    scorer = make_scorer(backend)
+    scorer = plain_scorer(backend, sentiment_spec(builtin_prompts()))
     records, _ = labelled_records([(text, "") for text, _ in rows])
     requests = [
         replace(scorer.make_request(str(each.index), each.text, {}, hidden_states=True), state_layers=tuple(layers))

@@ -34,8 +34,9 @@ from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts.prompt_library import PromptLibrary, builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.classify import PROMPT, ClassifySpec
+from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.labels.label_set import parse_label_names
-from llmcli.tasks.labels.label_spec import LabelOptions
+from llmcli.tasks.labels.label_spec import LabelSpec
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, sentiment_spec
@@ -107,6 +108,12 @@ def builtin_prompts() -> PromptLibrary:
     return PromptLibrary(builtin_directory())
 
 
+def plain_scorer(backend: Backend, spec: LabelSpec) -> LabelScorer:
+    """Return the scorer of a command without its probe, and without correction of the prior."""
+    options = ScorerOptions(spec.variables, spec.examples, corrects_prior=False)
+    return LabelScorer(backend, spec.prompt, spec.names, GenerationOptions(), options)
+
+
 def main() -> None:
     """Label the rows and print."""
     parser = common.parser(__doc__ or "")
@@ -119,15 +126,15 @@ def main() -> None:
     parser.add_argument("--classify", action="store_true", help="llm classify --labels positive,negative")
     options = parser.parse_args()
     model = common.model_path(options.model)
-    choices = LabelOptions(corrects_prior=not options.no_prior)
     table = []
     with open_with_weights(model, options.weights) as backend:
         prompts = builtin_prompts()
         if options.classify:
-            spec = ClassifySpec(prompts.get(PROMPT), parse_label_names(f"{POSITIVE},{NEGATIVE}"), choices)
+            spec = ClassifySpec(prompts.get(PROMPT), parse_label_names(f"{POSITIVE},{NEGATIVE}"))
         else:
-            spec = sentiment_spec(prompts, choices)
-        verb = spec.make_task(spec.make_scorer(backend, GenerationOptions()))
+            spec = sentiment_spec(prompts)
+        scorer = plain_scorer(backend, spec) if options.no_prior else spec.make_scorer(backend, GenerationOptions())
+        verb = spec.make_task(scorer)
         for title in options.set or SETS:
             name = SETS[title]
             rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)

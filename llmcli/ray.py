@@ -185,7 +185,7 @@ class Classify(_BatchCallable):
 
     ``labels``: names, or a mapping from names to descriptions, or to mappings with ``description`` and ``examples``.
     ``multi``: all labels that apply. ``threshold`` is the least probability of a label; without ``multi``, it adds
-    ``abstain``. ``corrects_prior`` False is ``--no-prior``. ``calibration`` names one that the node has.
+    ``abstain``. ``calibration`` names one that the node has.
     """
 
     _verb, _needs = "classify", LABELS
@@ -196,7 +196,6 @@ class Classify(_BatchCallable):
         *,
         multi: bool = False,
         threshold: float | None = None,
-        corrects_prior: bool = True,
         calibration: str | None = None,
         **common: Unpack[CommonOptions],
     ) -> None:
@@ -206,7 +205,7 @@ class Classify(_BatchCallable):
         with _plain_errors():
             self._labels = parse_label_tree(dict(labels) if isinstance(labels, Mapping) else [*labels], "labels")
         self._multi = multi
-        self._options = LabelOptions(threshold, corrects_prior)
+        self._options = LabelOptions(threshold)
         self._calibration = calibration
 
     def _make_task(self, runtime: Runtime) -> RecordProcessor:

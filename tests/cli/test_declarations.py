@@ -65,7 +65,6 @@ RECORDS = {
 }
 TEXT = ["--column", "text"]
 SCENES = {
-    ("filter", "no_prior"): ([*WHOLE["filter"], "--json"], ["--no-prior"]),
     **{(name, "calibrate"): (WHOLE[name], ["--calibrate", "held.csv"]) for name in ("filter", "audit filter")},
     **{
         (name, "evaluate"): ([word for word in WHOLE[name] if word != "lines.txt"], ["--eval", file])
@@ -83,7 +82,6 @@ PLAIN = {
     "stats": ["--stats"],
     "verbose": ["-v"],
     "threshold": ["--threshold", "1"],
-    "no_prior": ["--no-prior"],
     "summary": ["--summary", "summary.json"],
     "examples": ["--examples", "examples.csv"],
     "calibrate": ["--calibrate", "examples.csv"],
@@ -202,7 +200,6 @@ OF_JOBS = {
     "max_tokens": ["--max-tokens", "3"],
     "reasoning": ["--reasoning"],
     "threshold": ["--threshold", "0.99"],
-    "no_prior": ["--no-prior"],
     "examples": ["--examples", "examples.csv"],
     "column": ["--column", "more"],
     "template": ["--template", "{{ row.more }}: {{ row.text }}"],

@@ -87,7 +87,7 @@ def test_an_explicit_output_is_replaced_with_and_without_force(llm, write, force
 
 def test_force_is_no_part_of_a_job(llm, write, tmp_path):
     """A job that was begun without it is resumed with it: only the failed record is asked about again."""
-    argv = ["classify", "--labels", "bug,idea", "--no-prior", write("in.txt", "a bug\nboom\nan idea\n")]
+    argv = ["classify", "--labels", "bug,idea", write("in.txt", "a bug\nboom\nan idea\n")]
     argv += ["-o", str(tmp_path / "out.csv"), "--resume"]
 
     def answer(request):

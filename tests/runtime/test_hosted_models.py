@@ -79,7 +79,7 @@ def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted, te
     assert len(found["warnings"]) == 1 and "the model's own answers are used" in found["warnings"][0]
     assert run.err == ""
     screen = terminal(columns=200)
-    llm("sentiment", "--backend", "there", "--no-prior", stdin=b"What a day\n\nWhat a night\n", err=screen.slave)
+    llm("sentiment", "--backend", "there", stdin=b"What a day\n\nWhat a night\n", err=screen.slave)
     assert screen.close().count(found["warnings"][0]) == 1
 
 

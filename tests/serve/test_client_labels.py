@@ -26,7 +26,7 @@ LABEL_COMMANDS = {
     "sentiment": ("sentiment",),
     "classify": ("classify", "--labels", "good,bad"),
     "several labels": ("classify", "--multi", "--labels", "good,bad"),
-    "nearest examples": ("classify", "--labels", "good,bad", "--examples", "LABELLED", "--nearest", "2"),
+    "nearest examples": ("classify", "--labels", "good,bad", "--examples", "LABELLED"),
     "calibration": ("classify", "--labels", "good,bad", "--calibrate", "LABELLED"),
     "filter": ("filter", "it is good", "--threshold", "0"),
 }

@@ -137,7 +137,6 @@ class CalibrationOptions:
         flags = self._flags
         return {
             "--threshold": flags.threshold,
-            "--no-prior": flags.no_prior,
             "--target-precision": flags.target_precision,
             "rows of --calibrate": rows_digest(() if self._labelled is None else self._labelled.rows),
             # a fitted one depends on its rows, and has the time when it was fitted

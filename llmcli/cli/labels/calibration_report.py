@@ -278,7 +278,7 @@ def _scoring_options(flags: Flags) -> list[str]:
     """Return the options on which the scores of labels depend."""
     if not isinstance(flags, ScoringFlags):
         return []
-    return [*format_option("--examples", flags.examples), *format_option("--nearest", flags.nearest)]
+    return format_option("--examples", flags.examples)
 
 
 _CURVE_POINTS = 40

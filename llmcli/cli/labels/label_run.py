@@ -15,7 +15,7 @@ from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.models.size_classes import is_toy_size
 from llmcli.tasks.labels.label_scorer import add_scoring_notices
-from llmcli.tasks.labels.label_spec import DEFAULT_NEAREST, LabelOptions, LabelSpec, rows_digest
+from llmcli.tasks.labels.label_spec import NEAREST_EXAMPLES, LabelOptions, LabelSpec, rows_digest
 from llmcli.tasks.labels.label_summary import LOW_MARGIN, LabelSummary
 from llmcli.types import TaskEvent
 
@@ -43,8 +43,7 @@ class LabelRun:
         self.calibration = CalibrationOptions(ctx, self.spec, examples=examples)
         if self.spec.options.chooses_examples and self.calibration.is_requested:
             words = "a calibration needs the same examples before every text"
-            detail = f"Leave out --examples, or show all of them: --nearest {len(self.spec.options.examples)}"
-            raise UsageError(words, detail=detail)
+            raise UsageError(words, detail=f"Leave out --examples, or give at most {NEAREST_EXAMPLES} of them.")
         self.summary = LabelSummary()
         self._scorer: LabelScorer | None = None
 
@@ -81,8 +80,7 @@ class LabelRun:
         own |= self.calibration.manifest()
         if not self.spec.is_exclusive:
             return own
-        options = self.spec.options
-        return {**own, "rows of --examples": rows_digest(options.examples), "--nearest": options.nearest}
+        return {**own, "rows of --examples": rows_digest(self.spec.options.examples)}
 
     def view_manifest(self) -> dict[str, Any]:
         """Return what the rows of the output depend on beside the labels, as JSON values."""
@@ -143,22 +141,19 @@ class LabelRun:
                 raise UsageError(f"--dry-run and {name} exclude each other", detail="Leave out one of them.")
         if self.spec.options.chooses_examples:
             words = "--dry-run cannot count examples that are chosen for each text"
-            raise UsageError(words, detail=f"Show all of them: --nearest {len(self.spec.options.examples)}")
+            raise UsageError(words, detail=f"Give at most {NEAREST_EXAMPLES} examples.")
 
 
 def _read_examples(ctx: CommandContext, spec: LabelSpec) -> LabelledFile | None:
     flags = ctx.flags
     if not isinstance(flags, ScoringFlags) or not spec.is_exclusive:
         return None
-    if flags.nearest is not None and flags.examples is None:
-        raise UsageError("--nearest chooses among --examples", detail="Add --examples FILE.")
     return None if flags.examples is None else read_labelled_file(ctx, flags.examples, spec)
 
 
 def _label_options(flags: CalibrationFlags, examples: LabelledFile | None) -> LabelOptions:
-    nearest = flags.nearest if isinstance(flags, ScoringFlags) else None
     rows = () if examples is None else examples.rows
-    return LabelOptions(flags.threshold, not flags.no_prior, rows, nearest or DEFAULT_NEAREST)
+    return LabelOptions(flags.threshold, rows)
 
 
 # ---- classify ---------------------------------------------------------------------------------------------------

@@ -19,9 +19,6 @@ class _SummaryFlags(RecordFlags):
     """Those of every such verb."""
 
     threshold: _ThresholdOption = None
-    no_prior: Annotated[
-        bool, Option("--no-prior", help="Do not correct for what the model answers without a text.", rare=True)
-    ] = False
     summary: Annotated[
         str | None, Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.", rare=True)
     ] = None
@@ -95,16 +92,6 @@ class ScoringFlags(CalibrationFlags):
 
     examples: Annotated[
         str | None, Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")
-    ] = None
-    nearest: Annotated[
-        int | None,
-        Option(
-            "--nearest",
-            min=1,
-            metavar="N",
-            help="Show each text the N most similar --examples (default: 8).",
-            rare=True,
-        ),
     ] = None
 
 

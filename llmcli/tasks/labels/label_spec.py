@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 """The only target of a calibration of labels that exclude each other."""
-DEFAULT_NEAREST = 8
+NEAREST_EXAMPLES = 8
+"""How many examples stand before a text. Of more, those that are nearest to it are chosen."""
 
 
 class UnknownLabel(ValueError):
@@ -36,24 +37,22 @@ class UnknownLabel(ValueError):
 class LabelOptions:
     """``threshold``: the least probability of a label; None: the default of the command.
 
-    ``examples`` are labelled texts that stand before each text: if there are more than ``nearest``, those that are
-    nearest to it. ``corrects_prior`` is as in ``ScorerOptions``.
+    ``examples`` are labelled texts that stand before each text: if there are more than ``NEAREST_EXAMPLES``, those that
+    are nearest to it.
     """
 
     threshold: float | None = None
-    corrects_prior: bool = True
     examples: Examples = ()
-    nearest: int = DEFAULT_NEAREST
 
     @property
     def fixed_examples(self) -> Examples:
         """The examples before a text for which none are chosen."""
-        return self.examples[: self.nearest]
+        return self.examples[:NEAREST_EXAMPLES]
 
     @property
     def chooses_examples(self) -> bool:
         """Whether each text gets examples of its own."""
-        return len(self.examples) > self.nearest
+        return len(self.examples) > NEAREST_EXAMPLES
 
     def make_chooser(self, backend: Backend) -> ExampleChooser | None:
         """Return what chooses the examples of each text; None if all texts have the same.
@@ -64,7 +63,7 @@ class LabelOptions:
             return None
         from llmcli.tasks.labels.example_choice import make_chooser
 
-        return make_chooser(backend, self.examples, self.nearest)
+        return make_chooser(backend, self.examples, NEAREST_EXAMPLES)
 
 
 class LabelSpec(ABC):
@@ -156,9 +155,7 @@ class LabelSpec(ABC):
         calibrator: LabelCalibrator | None = None,
     ) -> LabelScorer:
         """Return the scorer; ``cache`` is the directory of priors. Raises as ``LabelScorer`` does."""
-        options = ScorerOptions(
-            self.variables, self.examples, self.options.corrects_prior, cache, calibrator, self.probe
-        )
+        options = ScorerOptions(self.variables, self.examples, cache=cache, calibrator=calibrator, probe=self.probe)
         if self.is_exclusive:
             return LabelScorer(backend, self.prompt, self.names, generation, options)
         from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer

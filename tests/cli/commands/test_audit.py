@@ -17,7 +17,7 @@ from llmcli.types import FinishReason
 NAMES = {group.name: group.words["person"] for group in parse_swap_file(read_bundled("names"), "names").groups}
 BLACK_MEN = re.compile(rf"\b({'|'.join(NAMES['Black men'])})\b")
 TEMPLATES = read_templates().encode()
-CLASSIFY = ("audit", "classify", "--no-prior", "--labels", "yes,no", "--swap", "names")
+CLASSIFY = ("audit", "classify", "--labels", "yes,no", "--swap", "names")
 TEMPERATURE = 1.5
 """That of the prompt's labels, so that probabilities are those that the script says."""
 PEOPLE = "groups:\n  a: {words: {person: [Emily]}}\n  b: {words: {person: [Lakisha]}}\n"
@@ -76,18 +76,9 @@ def test_all_texts_are_one_batch_and_the_same_text_is_answered_once(llm, write):
     """In the order of the inputs, so that prompts share their beginnings up to the word that differs."""
     lines = b"We saw {person}.\nNo slot here.\nWe saw {person}.\n"
     swaps = write("people.yaml", PEOPLE)
-    run = llm(
-        "audit",
-        "classify",
-        "--no-prior",
-        "--labels",
-        "yes,no",
-        "--swap",
-        f"@{swaps}",
-        "-v",
-        stdin=lines,
-        answer=scripted_model(),
-    )
+    argv = ("audit", "classify", "--labels", "yes,no", "--swap", f"@{swaps}", "-v")
+    assert llm(*argv, stdin=lines, answer=scripted_model()).code == 0  # measures the prior
+    run = llm(*argv, stdin=lines, answer=scripted_model())
     texts = [last_message(request).rpartition("Text: ")[2].split("\n")[0] for request in run.backend.requests]
     assert texts == ["We saw Emily.", "We saw Lakisha."] and run.backend.jobs == 1
     assert run.code == 0 and "1 input left out (no word to swap)" in run.err
@@ -133,7 +124,7 @@ def test_an_audit_has_a_statement_that_verify_checks(llm, write, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     write("people.yaml", PEOPLE)
     write("texts.txt", "We saw {person}.\nThey called {person}.\n")
-    words = ("audit", "classify", "--no-prior", "--labels", "yes,no", "--swap", "@people.yaml", "texts.txt")
+    words = ("audit", "classify", "--labels", "yes,no", "--swap", "@people.yaml", "texts.txt")
     done = llm(*words, "--report", "a.md", "--provenance", "-o", "a.tsv", answer=scripted_model())
     assert done.code == 0, done.err
     predicate = json.loads((tmp_path / "a.tsv.provenance.json").read_text())["predicate"]
@@ -180,7 +171,7 @@ def test_a_calibration_is_audited(llm, write):
     plain = llm(*CLASSIFY, stdin=TEMPLATES, answer=answer)
     run = llm(*CLASSIFY, "--calibrate", labelled, stdin=TEMPLATES, answer=answer)
     shift = {cells[1]: float(cells[4]) for cells in rows(run) if cells[0] == "yes"}["Black men"]
-    assert shift < -0.5 < 0.5 < {cells[1]: float(cells[4]) for cells in rows(plain) if cells[0] == "yes"}["Black men"]
+    assert shift < -0.4 < 0.4 < {cells[1]: float(cells[4]) for cells in rows(plain) if cells[0] == "yes"}["Black men"]
 
 
 def test_free_answers_have_refusals_length_and_sentiment(llm):

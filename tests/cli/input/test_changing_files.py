@@ -107,7 +107,7 @@ def test_records(llm, tmp_path, after_first_read, change, name, options):
     else:
         content = "".join(json.dumps({"text": row}) + "\n" for row in rows)
     file, out = tmp_path / name, tmp_path / "out.csv"
-    argv = ("sentiment", "--dedupe", "--no-prior", *options, str(file), "-o", str(out))
+    argv = ("sentiment", "--dedupe", *options, str(file), "-o", str(out))
     outputs = []
     for prepare in (lambda _: None, change):
         file.write_text(content)
@@ -237,7 +237,7 @@ def test_a_job_whose_input_changes_is_not_complete_for_the_new_one(llm, tmp_path
     """--resume after that processes the new records."""
     file, out = tmp_path / "in.csv", tmp_path / "out.csv"
     file.write_text("text\n" + "".join(f"old {number}\n" for number in range(5)))
-    argv = ("sentiment", "--no-prior", str(file), "-o", str(out))
+    argv = ("sentiment", str(file), "-o", str(out))
 
     def changing(request):
         if "old 4" in last_message(request):

@@ -74,7 +74,7 @@ def test_labelled_rows_of_standard_input(llm, label_scores, labelled, write):
         run = llm("classify", *LABELS, option, "-", stdin=rows, answer=label_scores)
         assert run.code == 0 and shown in run.out, option
     assert llm("classify", *LABELS, "--calibrate", "-", texts, stdin=rows, answer=label_scores).out.startswith("idea\t")
-    run = llm("classify", *LABELS, "--examples", "-", "--nearest", "2", texts, stdin=rows, answer=label_scores)
+    run = llm("classify", *LABELS, "--examples", "-", texts, stdin=rows, answer=label_scores)
     assert run.code == 0 and "a bug" in str(run.backend.requests[0].messages)
     empty = llm("classify", *LABELS, "--eval", "-", stdin=b"", answer=label_scores)
     assert (empty.code, empty.out) == (2, "") and "standard input has no labelled rows" in empty.err

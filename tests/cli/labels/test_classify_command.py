@@ -41,14 +41,13 @@ def test_a_table_gets_columns(llm, label_scores, write):
 
 
 def test_the_prior_is_taken_out(llm, write):
-    """What the model says about content-free texts does not count; --no-prior keeps it."""
+    """What the model says about content-free texts does not count."""
 
     def biased(request):
         return {"bug": -0.1, "idea": -3.0 if "idea" not in last_message(request).rpartition("Text:")[2] else -2.0}
 
     path = write("in.txt", "an idea\n")
     assert llm("classify", *LABELS, path, answer=biased).out.startswith("idea\t")
-    assert llm("classify", *LABELS, path, "--no-prior", answer=biased).out.startswith("bug\t")
 
 
 def test_the_prior_is_measured_once(llm, label_scores, write):
@@ -124,14 +123,13 @@ def test_a_file_may_have_the_labels_yes_and_no(llm, label_scores, write):
 
 
 def test_the_nearest_examples_are_shown(llm, label_scores, write):
-    """The one with the most words in common stands last, next to the text."""
-    examples = write("e.csv", "text,label\nthe screen is dark,bug\nadd a clock please,idea\nit crashed again,bug\n")
-    run = llm(
-        "classify", *LABELS, "--examples", examples, "--nearest", "2", stdin=b"please add a bug\n", answer=label_scores
-    )
+    """Eight of them: the one with the most words in common stands last, next to the text."""
+    dark = "".join(f"screen {number} is dark,bug\n" for number in range(8))
+    examples = write("e.csv", f"text,label\nadd a clock please,idea\n{dark}")
+    run = llm("classify", *LABELS, "--examples", examples, stdin=b"please add a bug\n", answer=label_scores)
     shown = [message.content for message in run.backend.requests[-1].messages]
     assert run.code == 0 and "add a clock please" in shown[-3] and shown[-2] == "idea"
-    assert "it crashed again" not in "".join(shown) or "the screen is dark" not in "".join(shown)
+    assert "".join(shown).count("is dark") == 7
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,6 @@ def test_the_nearest_examples_are_shown(llm, label_scores, write):
         (("--labels", "a,a"), "twice"),
         (("--labels", "@"), "names no file"),
         ((*LABELS, "--target-precision", "0.9"), "needs a calibration"),
-        ((*LABELS, "--nearest", "3"), "--examples"),
         ((*LABELS, "--multi", "--examples", "x.csv"), "--multi"),
         ((*LABELS, "--threshold", "2"), "--threshold"),
         ((), "--labels"),

@@ -34,7 +34,7 @@ PLAIN = [
     "sentiment",
     "sentiment a b c --by paragraph --scale 5 --aspects",
     "sentiment --threshold 0.5 a --delimiter tab -- --b",
-    "sentiment --limit 3 --dedupe --overwrite - --no-prior",
+    "sentiment --limit 3 --dedupe --overwrite -",
     "classify --labels a,b",
     "classify --labels a,b --multi --examples e.csv x",
     "filter yes a b -c -n --not x --and y --and z",

@@ -18,7 +18,6 @@ from llmcli.files import resumable_file
 from llmcli.types import FinishReason
 
 ROWS = 60
-NO_PRIOR = ("sentiment", "--no-prior")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def stopped(llm, scores, terminated, write, tmp_path):
         write("in.csv", "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts))),
         tmp_path / "out.csv",
     )
-    argv = (*NO_PRIOR, path, "-o", str(out))
+    argv = ("sentiment", path, "-o", str(out))
 
     def stop(*options):
         terminated(lambda: llm(*argv, *options, answer=scores))
@@ -117,7 +116,7 @@ def test_a_summary_of_filter_covers_the_whole_output(llm, scores, terminated, wr
 def test_a_retry_keeps_the_summary_whole(llm, scores, write, tmp_path):
     """Records that had failed are counted by their new result."""
     out, path = tmp_path / "out.csv", tmp_path / "summary.json"
-    argv = (*NO_PRIOR, write("in.csv", "id,text\n1,a\n2,boom\n3,b\n"), "-o", str(out), "--summary", str(path))
+    argv = ("sentiment", write("in.csv", "id,text\n1,a\n2,boom\n3,b\n"), "-o", str(out), "--summary", str(path))
     assert llm(*argv, answer=scores).code == 3 and json.loads(path.read_text())["failed"] == 1
     run = llm(*argv, "--retry-failed", answer=lambda request: dict.fromkeys(request.candidates, -1.0))
     found = json.loads(path.read_text())
@@ -129,7 +128,7 @@ def test_a_retry_keeps_the_summary_whole(llm, scores, write, tmp_path):
 def finished(llm, scores, write, tmp_path):
     """Return the command line of a job that is complete, and its output."""
     path, out = write("in.csv", "id,text\n1,a\n2,b\n3,\n"), tmp_path / "out.csv"
-    argv = (*NO_PRIOR, path, "-o", str(out))
+    argv = ("sentiment", path, "-o", str(out))
     assert llm(*argv, answer=scores).code == 0 and beside(out) == []
     return argv, out
 
@@ -165,7 +164,7 @@ def test_a_job_begins_again_after_changes(llm, scores, finished, tmp_path):
     assert requests("--resume", "--scale", "5") == 2
     out.unlink()
     assert requests("--resume") == 2 and out.read_bytes() == table
-    source = Path(argv[2])
+    source = Path(argv[1])
     source.write_text(source.read_text() + "4,d\n")
     assert requests("--resume") == 3
     assert requests("--resume") == 0
@@ -174,7 +173,7 @@ def test_a_job_begins_again_after_changes(llm, scores, finished, tmp_path):
 def test_a_complete_job_with_failures_is_not_processed_again(llm, scores, write, tmp_path):
     """The failures are counted; --summary covers the output."""
     out, path = tmp_path / "out.csv", tmp_path / "summary.json"
-    argv = (*NO_PRIOR, write("in.csv", "id,text\n1,a\n2,boom\n"), "-o", str(out))
+    argv = ("sentiment", write("in.csv", "id,text\n1,a\n2,boom\n"), "-o", str(out))
     assert llm(*argv, answer=scores).code == 3
     run = llm(*argv, "--resume", "--summary", str(path), answer=scores)
     assert run.code == 3 and run.backend.requests == [] and "1 record failed" in run.err
@@ -189,7 +188,7 @@ def test_a_plot_is_drawn_beside_records(llm, scores, write, tmp_path):
         "labelled.csv", "text,label\n" + "".join(f"x{n},{'negative' if n % 2 else 'positive'}\n" for n in range(12))
     )
     out, plot = tmp_path / "out.csv", tmp_path / "fit.svg"
-    argv = (*NO_PRIOR, write("in.csv", "text\na\nb\n"), "--calibrate", labelled, "-o", str(out))
+    argv = ("sentiment", write("in.csv", "text\na\nb\n"), "--calibrate", labelled, "-o", str(out))
     assert llm(*argv, answer=scores).code == 0 and not plot.exists()
     run = llm(*argv, "--resume", "--plot", str(plot), answer=scores)
     assert run.code == 0 and plot.read_text().startswith("<svg"), run.err
@@ -208,7 +207,7 @@ def test_corrected_records_are_retried(llm, scores, write, tmp_path, name):
     """Only those are processed; the result is that of the corrected input."""
     bad, good = CORRECTED[name]
     path, out = write(name, bad), tmp_path / "out.jsonl"
-    argv = (*NO_PRIOR, path, "-o", str(out))
+    argv = ("sentiment", path, "-o", str(out))
     assert llm(*argv, answer=scores).code == 3
     write(name, good)
     run = llm(*argv, "--retry-failed", answer=scores)
@@ -224,7 +223,7 @@ def test_corrected_records_are_retried(llm, scores, write, tmp_path, name):
 def test_a_retry_that_is_refused_changes_nothing(llm, scores, write, tmp_path, changed):
     """Other records than those that failed have changed: one line says so, and the files are as they were."""
     path, out = write("in.csv", "id,text\n1,a\n2,b,c\n3,d\n"), tmp_path / "out.csv"
-    argv = (*NO_PRIOR, path, "-o", str(out))
+    argv = ("sentiment", path, "-o", str(out))
     assert llm(*argv, answer=scores).code == 3
     before = {each: each.read_bytes() for each in tmp_path.glob("out.csv*")}
     write("in.csv", changed)
@@ -276,7 +275,7 @@ def test_a_job_on_a_full_disk(llm, scores, often, full_disk, write):
     """It ends with 74; after space was made, it goes on without losing or repeating a row."""
     path, fill = full_disk
     out = path / "out.csv"
-    argv = (*NO_PRIOR, write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(ROWS))), "-o", str(out))
+    argv = ("sentiment", write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(ROWS))), "-o", str(out))
 
     def answer(request):
         if "t40\n" in last_message(request):

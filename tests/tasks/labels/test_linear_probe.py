@@ -103,14 +103,13 @@ def test_the_file_of_sentiment_fits_the_starter_and_the_prompt():
     [
         ("scripted", LabelOptions(), None, True),
         ("other", LabelOptions(), None, False),
-        ("scripted", LabelOptions(corrects_prior=False), None, False),
         ("scripted", LabelOptions(examples=(("x", "positive"),)), None, False),
-        ("scripted", LabelOptions(examples=(("x", "positive"), ("y", "positive")), nearest=1), None, False),
+        ("scripted", LabelOptions(examples=(("x", "positive"),) * 9), None, False),
         ("scripted", LabelOptions(), PROBE, True),
     ],
 )
 def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, calibrator, used):
-    """Of the model that answers, unless the user's examples change the prompt, or the prior shall stay."""
+    """Of the model that answers, unless the user's examples change the prompt."""
     (tmp_path / "sentiment.yaml").write_text(PROMPT)
     probe: Path = tmp_path / "probe.json"
     probe.write_text(encode_probe(PROBE))

@@ -82,8 +82,8 @@ def test_a_long_text_is_scored_in_pieces(backend, prompt):
 
 def test_examples_are_chosen_by_hidden_states(backend, prompt):
     """Both requests of a record count; the result has the label of one of the examples' prompt."""
-    examples = [(f"example {number} of {'ab' * number}", "Paris") for number in range(6)]
-    options = LabelOptions(examples=examples, nearest=2)
+    examples = [(f"example {number} of {'ab' * number}", "Paris") for number in range(9)]
+    options = LabelOptions(examples=examples)
     assert options.make_chooser(backend).needs_hidden_states
     plain, chosen = classify(backend, prompt, TEXTS[:1]), classify(backend, prompt, TEXTS[:1], options)
     assert chosen[0].usage.prompt_tokens > plain[0].usage.prompt_tokens

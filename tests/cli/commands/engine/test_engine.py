@@ -495,7 +495,7 @@ def test_labels_of_another_engine_say_so_once(llm, registry, monkeypatch, tmp_pa
         def answer(request):
             return {candidate: -1.0 - len(candidate) for candidate in request.candidates}
 
-        return llm("classify", "--labels", "a,bc", "--no-prior", stdin=b"good\nbad\n", answer=answer)
+        return llm("classify", "--labels", "a,bc", stdin=b"good\nbad\n", answer=answer)
 
     assert label().code == 0
     llm("engine", "install", "--yes")
