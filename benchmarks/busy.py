@@ -173,7 +173,7 @@ def main() -> None:
         compare(options)
         return
     given = ["--runs", str(options.runs), "--tokens", str(options.tokens), *["--busy-only"] * options.busy_only]
-    given += [f"--threads={n}" for n in options.threads or ()]
+    given += [f"--set=threads={n}" for n in options.threads or ()]
     given += ["--model", options.model] if options.model else []
     limited(options.quota, [sys.executable, __file__, *given])
 

@@ -138,7 +138,7 @@ def main(argv: list[str]) -> int:
         environ |= {"LLMCLI_RUNTIME_DIR": str(directory / "run"), "LLMCLI_TUNE": "off", "TERM": "xterm-256color"}
         environ |= {"LLMCLI_WEIGHTS": "original"}
         command = [given.llm, "chat", "-m", common.model_path(given.model), "--ctx", str(given.context)]
-        command += ["--no-worker"] if given.no_worker else []
+        command += ["--set", "worker=off"] if given.no_worker else []
         with open_chat(command, environ) as chat:
             interrupt_answer(chat, chance)  # the model is loaded
             kinds = {

@@ -1,4 +1,4 @@
-"""Derived weights (``--weights auto``) against the file's own and llama.cpp's own programs on the same file.
+"""Derived weights (``--set weights=auto``) against the file's own and llama.cpp's own programs on the same file.
 
 `llm models tune` runs first, in the user's cache. Figures: tokens a second of a prompt of 512 tokens (the second one of
 an engine, since `llama-bench` evaluates one before it measures too), and of 16 answers at once (128 tokens in, 64 out),
@@ -168,10 +168,10 @@ def main() -> None:
                 return common.server_seconds(port, requests, CLIENTS)
 
         if "sentiment" in parts:
-            command = [llm, "sentiment", "-m", model, "--no-worker", str(records)]
+            command = [llm, "sentiment", "-m", model, "--set", "worker=off", str(records)]
             asked = [common.greedy_request(str(n), INSTRUCTION + text, ANSWER_TOKENS) for n, text in enumerate(texts)]
             rows.append(command_row(f"sentiment, {len(texts)} records", options,
-                                    lambda side: seconds_of([*command, "--weights", side]),
+                                    lambda side: seconds_of([*command, "--set", f"weights={side}"]),
                                     lambda: served(asked), "2.2"))  # fmt: skip
         if "bulk" in parts:
             mixed = bulk.requests_of(BULK_REQUESTS)
@@ -184,16 +184,16 @@ def main() -> None:
 
             rows.append(command_row(f"{BULK_REQUESTS} mixed requests", options, engine, lambda: served(mixed), "1.6"))
         if "po" in parts:
-            command = [llm, "translate", "-m", model, "--no-worker", "--to", "de", "--no-tm", "--force",
+            command = [llm, "translate", "-m", model, "--set", "worker=off", "--to", "de", "--no-tm", "--force",
                        "--max-tokens", "24", str(folder / "messages.po"), "-o", str(folder / "de.po")]  # fmt: skip
             row = command_row(f"PO file of {PO_MESSAGES} messages", options,
-                              lambda side: seconds_of([*command, "--weights", side]), None, "1.8")  # fmt: skip
+                              lambda side: seconds_of([*command, "--set", f"weights={side}"]), None, "1.8")  # fmt: skip
             rows.append(row)
         if "xargs" in parts:
             rows.append(command_row(f"xargs -P16, {LINES} lines", options, lambda side: xargs_seconds(llm, side), None,
                                     "1.4"))  # fmt: skip
     print(common.versions(options.llama_cpp))
-    common.print_table(rows, ["", "--weights auto", "original", "llama.cpp", "ratio"])
+    common.print_table(rows, ["", "--set weights=auto", "original", "llama.cpp", "ratio"])
 
 
 def xargs_seconds(llm: str, weights: str) -> float:

@@ -82,7 +82,7 @@ def one_round(model: str, library: Path, threads: int, records: Path, home: str)
     found = json.loads(run([__file__, model, "--threads", str(threads), "--child"], library)[0])
     places = {f"LLMCLI_{kind}_DIR": f"{home}/{kind}" for kind in ("CONFIG", "DATA", "CACHE")}
     settings = {"LLMCLI_THREADS": str(threads), "LLMCLI_TUNE": "off", **places}
-    command = ["-m", "llmcli", "sentiment", "--no-worker", "-m", model, str(records)]
+    command = ["-m", "llmcli", "sentiment", "--set", "worker=off", "-m", model, str(records)]
     _, used, seconds = run(command, library, **settings)
     return {**found, "sentiment of 300 lines": used if threads == 1 else seconds}
 

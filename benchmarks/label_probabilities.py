@@ -47,7 +47,18 @@ class Labelling:
 
 def label(llm: str, model: str, texts: Path, weights: str) -> Labelling:
     """Label the lines of a file with a type of weights, in a fresh process."""
-    command = [llm, "sentiment", "--json", "--no-worker", "-m", model, "--weights", weights, str(texts)]
+    command = [
+        llm,
+        "sentiment",
+        "--json",
+        "--set",
+        "worker=off",
+        "-m",
+        model,
+        "--set",
+        f"weights={weights}",
+        str(texts),
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-500:].decode('utf-8', 'replace')}")
@@ -82,7 +93,7 @@ def main() -> None:
             print(*row, flush=True)
             rows.append(row)
     print(common.versions(options.llama_cpp))
-    common.print_table(rows, ["--weights", "answered", "mean difference", "greatest", "other label"])
+    common.print_table(rows, ["--set weights", "answered", "mean difference", "greatest", "other label"])
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def label_by_worker(llm: str, model: str, texts: Sequence[str], weights: str) ->
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "texts.txt")
         file.write_text("".join(f"{' '.join(text.split())}\n" for text in texts), encoding="utf-8")
-        command = [llm, "sentiment", "--json", "-m", model, "--weights", weights, str(file)]
+        command = [llm, "sentiment", "--json", "-m", model, "--set", f"weights={weights}", str(file)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=dict(os.environ))
         subprocess.run([llm, "worker", "stop"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
     return [json.loads(line)["probabilities"] for line in done.stdout.splitlines()]

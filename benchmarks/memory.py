@@ -4,7 +4,7 @@ Each command has its own worker in a runtime directory of this benchmark. Its in
 its task in ``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure
 at rest is taken after the time in which an idle worker releases its buffers. `--weights` chooses the type of the
 weights, and `--task` some of the tasks. Run it on an idle machine: where others use the processor, steps take fewer
-tokens, and less memory. With --llama-cpp a second table compares the peak of `llm ask --no-worker` with that of
+tokens, and less memory. With --llama-cpp a second table compares the peak of `llm ask --set worker=off` with that of
 llama-completion at the same context size. All figures are MiB of resident memory.
 """
 
@@ -111,7 +111,7 @@ def compare_with_peer(options: argparse.Namespace, model: str) -> None:
     peer = str(options.llama_cpp / "llama-completion")
     rows = []
     for context in ("512", "4096", "8192"):
-        ask = [options.llm, "ask", "--no-worker", "-m", model, "--ctx", context, "--max-tokens", "64", PROMPT]
+        ask = [options.llm, "ask", "--set", "worker=off", "-m", model, "--ctx", context, "--max-tokens", "64", PROMPT]
         completion = [peer, "-m", model, "-c", context, "-n", "64", "-no-cnv", "-p", PROMPT]
         ours, theirs = common.interleave(
             options.runs, lambda a=ask: common.run(a).peak, lambda c=completion: common.run(c).peak

@@ -1,7 +1,7 @@
 """A model of the size that people use against llama.cpp's own programs on the same file: prompts, answers, labels, jobs.
 
 The model is made with random weights (``--size``; see ``random_model.py``), or given (``--model``). ``llm models tune``
-measures it first, in a cache of its own, so that ``--weights auto`` chooses what pays. Figures, all of one run and
+measures it first, in a cache of its own, so that ``--set weights=auto`` chooses what pays. Figures, all of one run and
 alternately: tokens a second of prompts, of one answer behind 512 tokens, and of prompt and answer together, against `llama-bench`; of 16 answers at once
 against `llama-batched-bench`; seconds of whole jobs (labels; translations, 16 at once; the calls of a long summary)
 against llama-server with 16 clients; and of whole commands against llama-completion. ``--weights`` limits all rows of
@@ -167,7 +167,7 @@ class Measurement:
         texts = [record.text for record in scoring.records_of(RECORDS)]
         records = self._cache / "records.txt"
         records.write_text("\n".join(texts) + "\n", encoding="utf-8")
-        command = [self._llm, "sentiment", "-m", self._model, "--no-worker", str(records)]
+        command = [self._llm, "sentiment", "-m", self._model, "--set", "worker=off", str(records)]
         asked = [
             common.greedy_request(str(n), weights.INSTRUCTION + text, weights.ANSWER_TOKENS)
             for n, text in enumerate(texts)
@@ -203,7 +203,13 @@ class Measurement:
         return self._job(f"calls of a summary, {SECTIONS} sections of 700", requests, 1024)
 
     def _ask(self) -> list[str]:
-        return self._asks("`llm ask`, alone and cold, 32 tokens", ("--no-worker",))
+        return self._asks(
+            "`llm ask`, alone and cold, 32 tokens",
+            (
+                "--set",
+                "worker=off",
+            ),
+        )
 
     def _warm_ask(self) -> list[str]:
         common.run([self._llm, "ask", "-m", self._model, "--max-tokens", "1", "Hello."])
@@ -221,7 +227,7 @@ def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__ or "", runs=3)
     parser.add_argument("--size", choices=random_model.SHAPES, default="1.7b", help="of the made model (default: 1.7b)")
-    parser.add_argument("--weights", default="auto", help="a type, as of llm's option (default: auto)")
+    parser.add_argument("--weights", default="auto", help="a type, as of the setting (default: auto)")
     parser.add_argument("--row", action="append", choices=ROWS, help="only this row (repeatable; default: all)")
     options = parser.parse_args()
     if options.llama_cpp is None:

@@ -138,7 +138,7 @@ def run_with_model(rows: int, model: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "in.csv")
         write_input(source, rows)
-        seconds, real = measure(source, Path(directory, "real.csv"), "--resume", "--no-worker", "-m", model)
+        seconds, real = measure(source, Path(directory, "real.csv"), "--resume", "--set", "worker=off", "-m", model)
         Runtime.backend = lambda _self: InstantBackend()  # type: ignore[method-assign,assignment,return-value]
         _, instant = measure(source, Path(directory, "instant.csv"), "--resume")
     print(f"{rows:,} rows: {real:.2f} s of CPU with the model ({seconds:.0f} s), {instant:.2f} s of CPU without")

@@ -1,8 +1,8 @@
 """Measures what the worker costs and saves: whole processes of `llm`, in a runtime directory of this benchmark.
 
 Figures: seconds of `llm ask` with one token out on a warm worker (against `llm --help`, and with --peer-llm against
-simonw/llm, which loads the same file each time); of `llm ask` that starts a worker against --no-worker; records per
-second of `xargs -P16 llm sentiment` over lines, on the worker against `--no-worker -P2`; generated tokens per second of
+simonw/llm, which loads the same file each time); of `llm ask` that starts a worker against --set worker=off; records per
+second of `xargs -P16 llm sentiment` over lines, on the worker against `--set worker=off -P2`; generated tokens per second of
 16 processes at once against the engine's own for the same requests; and how the worker's memory grows over 1,000
 requests, after the first 100.
 """
@@ -139,15 +139,15 @@ def main() -> None:  # noqa: C901 (one part after the other)
                     row("the same", warm, "simonw/llm, cold", taken, "at most 0.10")
             if "cold" in parts:
                 cold, alone = common.interleave(
-                    options.runs, seconds(ask, lambda: stop(directory)), seconds([*ask, "--no-worker"])
+                    options.runs, seconds(ask, lambda: stop(directory)), seconds([*ask, "--set", "worker=off"])
                 )
-                row("llm ask, 1 token, starting a worker, s", cold, "--no-worker", alone, "at most 0.25 s more")
+                row("llm ask, 1 token, starting a worker, s", cold, "--set worker=off", alone, "at most 0.25 s more")
             if "loop" in parts:
                 shared, alone = common.interleave(
                     min(options.runs, 3), lambda: loop(llm, LINES, 16, "-m", model),
-                    lambda: loop(llm, ALONE, 2, "-m", model, "--no-worker"),
+                    lambda: loop(llm, ALONE, 2, "-m", model, "--set", "worker=off"),
                 )  # fmt: skip
-                row("sentiment of lines, xargs -P16, lines/s", shared, "--no-worker, -P2", alone, "at least 5")
+                row("sentiment of lines, xargs -P16, lines/s", shared, "--set worker=off, -P2", alone, "at least 5")
             if "rate" in parts:
                 rate, own = common.interleave(min(options.runs, 3), lambda: at_once(llm, model), lambda: bulk(model))
                 row(f"{PROCESSES} processes at once, tokens/s", rate, "engine", own, "at least 0.95")

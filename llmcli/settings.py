@@ -196,7 +196,7 @@ SETTING_SPECS = (
         "backends", _parse_backends, {}, "remote servers: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
     ),
     SettingSpec("base_url", _parse_base_url, None, "the address of a remote server (as --base-url)"),
-    SettingSpec("key_env", _parse_text, None, "the environment variable with the key of base_url (as --key-env)"),
+    SettingSpec("key_env", _parse_text, None, "the environment variable with the key of base_url"),
     SettingSpec("max_cost", _parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
     SettingSpec(
         "redact",
@@ -229,7 +229,7 @@ SETTING_SPECS = (
         "stop_repetition",
         _parse_switch,
         True,
-        "stop an answer that repeats itself over and over (as --stop-repetition)",
+        "stop an answer that repeats itself over and over",
     ),
     SettingSpec(
         "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
@@ -257,7 +257,7 @@ SETTING_SPECS = (
         512,
         "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
-    SettingSpec("draft", _parse_draft, NO_DRAFT, "a small model that drafts tokens for the model (as --draft), or off"),
+    SettingSpec("draft", _parse_draft, NO_DRAFT, "a small model that drafts tokens for the model, or off"),
     SettingSpec(
         "weights",
         _choice_parser(AUTO_WEIGHTS, ORIGINAL_WEIGHTS, *DERIVED_TYPES),
@@ -271,9 +271,7 @@ SETTING_SPECS = (
         "disk space in MiB for copies of models in other types; auto: as much as this machine has memory; 0: make none",
     ),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
-    SettingSpec(
-        "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
-    ),
+    SettingSpec("worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process"),
     SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "idle seconds after which a worker ends"),
     SettingSpec(
         "worker.memory",

@@ -122,7 +122,7 @@ def test_records_get_the_same_probabilities_in_any_order_and_number(llm, starter
         "It is a box.",
         "No!",
     ]
-    options = ("sentiment", "--json", "--no-worker")
+    options = ("sentiment", "--json", "--set", "worker=off")
 
     def label(*more, stdin):
         done = llm(*options, *more, stdin=stdin)
@@ -131,7 +131,7 @@ def test_records_get_the_same_probabilities_in_any_order_and_number(llm, starter
 
     expected = label(stdin="\n".join(lines))
     assert label(stdin="\n".join(lines[::-1])) == expected[::-1]
-    assert label("--threads", "1", stdin=lines[1]) == expected[1:2]
+    assert label("--set", "threads=1", stdin=lines[1]) == expected[1:2]
 
 
 def test_summarize_does_the_main_job_of_the_readme(llm, starter):
@@ -499,7 +499,7 @@ def test_labels_of_a_big_model_are_the_same_through_the_worker(llm, big):
         assert done.returncode == 0, done.stderr
         return [json.loads(line)["probabilities"] for line in done.stdout.splitlines()]
 
-    expected = label(RECORDS, "--no-worker")
+    expected = label(RECORDS, "--set", "worker=off")
     try:
         assert label(RECORDS[::-1]) == expected[::-1]
         assert label(RECORDS[5:6]) == expected[5:6]

@@ -78,13 +78,16 @@ class CommandContext:
         self.runtime.close()
         self.runtime, self.flags = runtime, flags
 
-    def use_default_flags(self, **flags: Any) -> None:
-        """Use these flags where the command line has none; call it before the backend is built.
+    def use_default_settings(self, **settings: Any) -> None:
+        """Use these settings where the command line gives none; call it before the backend is built.
 
         Raises what ``Runtime`` raises.
         """
-        missing = {name: value for name, value in flags.items() if not getattr(self.flags, name)}
-        self.flags = fast_dataclass.replace(self.flags, **missing)
+        given = flag_settings(self.flags)
+        missing = {name: value for name, value in settings.items() if given.get(name, ("", None))[1] is None}
+        options = {name: missing.pop(name) for name in [*missing] if hasattr(self.flags, name)}
+        assignments = [*(f"{name}={value}" for name, value in missing.items()), *(self.flags.assignments or ())]
+        self.flags = fast_dataclass.replace(self.flags, assignments=assignments, **options)
         self.runtime.close()
         self.runtime = self._build_runtime(self.flags, self.runtime.interrupt)
 

@@ -301,21 +301,6 @@ def backend_presets() -> Suggestions:
     return [(preset.name, preset.base_url or preset.example) for preset in BACKEND_PRESETS]
 
 
-def switches() -> Suggestions:
-    """Values of a switch."""
-    return ["on", "off"]
-
-
-def weights() -> Suggestions:
-    """Types of the weights."""
-    return ["auto", "original", "bf16", "q8_0", "f16"]
-
-
-def kv_types() -> Suggestions:
-    """Types of the KV cache."""
-    return ["auto", "f16", "q8_0", "bf16"]
-
-
 def quantization_types() -> list[str]:
     """Types of weights that ``llm models quantize`` makes."""
     from llmcli.models.gguf.tensor_types import QUANTIZATIONS

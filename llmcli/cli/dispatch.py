@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
 
             Console(environment, interrupt).write_note("standard input was not read; to send it as a question: llm ask")
         return 0
-    words = _join_redact_names(words)
+    _refuse_redact_names(words)
     command = None if completing or not words else command_registry.find_command(words[0])
     if command is not None and not command.is_group:
         from llmcli.cli.options import Invocation, declaration_of
@@ -122,12 +123,11 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        advice = (
-            _foreign_option_advice(error, words)
-            or _example_advice(error, words)
-            or _subcommand_advice(error, words)
-            or _quoting_advice(words)
-        )
+        advice = _foreign_option_advice(error, words) or _setting_advice(error, words)
+        if advice:
+            error.possibilities = None  # type: ignore[attr-defined]  # similar options, which are not meant
+        else:
+            advice = _example_advice(error, words) or _subcommand_advice(error, words) or _quoting_advice(words)
         raise UsageError(_parser_message(error), detail=advice) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
@@ -151,6 +151,13 @@ def _foreign_option_advice(error: typer.TyperException, words: Sequence[str]) ->
     return implied_command.foreign_option_advice(str(getattr(error, "option_name", "")), words)
 
 
+def _setting_advice(error: typer.TyperException, words: Sequence[str]) -> str:
+    from llmcli.cli.parsing import setting_options
+
+    option = str(getattr(error, "option_name", ""))
+    return setting_options.assignment_advice(option, words) if option.startswith("--") else ""
+
+
 def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
     """Return an example of the command with the option that is missing; "" if the error is another one."""
     import inspect
@@ -172,15 +179,11 @@ def _subcommand_advice(error: typer.TyperException, words: Sequence[str]) -> str
     return implied_command.subcommand_for_file(words) if _parser_message(error).startswith("no such command") else ""
 
 
-def _join_redact_names(words: list[str]) -> list[str]:
-    """Return the words with ``--redact names`` as the one option that it is; the parser knows no optional values."""
-    options = words.index("--") if "--" in words else len(words)
-    for index in range(options):
-        if words[index] == "--redact=names":
-            return [*words[:index], "--redact-names", *words[index + 1 :]]
-        if words[index : index + 2] == ["--redact", "names"] and index + 1 < options:
-            return [*words[:index], "--redact-names", *words[index + 2 :]]
-    return words
+def _refuse_redact_names(words: Sequence[str]) -> None:
+    """Raise ``UsageError`` for ``--redact names`` of earlier releases: names of people would be sent as they are."""
+    options = words[: words.index("--")] if "--" in words else words
+    if "--redact=names" in options or ("--redact", "names") in itertools.pairwise(options):
+        raise UsageError("--redact takes no value", detail="Try: --set redact=names")
 
 
 @contextlib.contextmanager

@@ -50,8 +50,6 @@ class Affects(StrEnum):
 
     ANSWER = "answer"
     """The text that a model writes."""
-    DRAFT = "draft"
-    """A text whose tokens a smaller model can draft."""
     EVALUATION = "evaluation"
     """What a model computes."""
     ROWS = "rows"
@@ -124,18 +122,6 @@ class Flags:
         GivesSetting(),
         ChoosesModel(),
     ] = None
-    key_env: Annotated[
-        str | None,
-        Option(
-            "--key-env",
-            metavar="VARIABLE",
-            help="Environment variable with the server's key (default with --base-url: LLMCLI_API_KEY).",
-            section=OptionSection.MODEL,
-            rare=True,
-        ),
-        GivesSetting(),
-        ChoosesModel(),
-    ] = None
     max_cost: Annotated[
         float | None,
         Option(
@@ -188,19 +174,6 @@ class Flags:
         GivesSetting(),
         Affects.ANSWER,
     ] = None
-    stop_repetition: Annotated[
-        str | None,
-        Option(
-            "--stop-repetition",
-            metavar="on|off",
-            help="Stop an answer that repeats itself over and over (exit 3; default: on).",
-            autocompletion="switches",
-            section=OptionSection.OUTPUT,
-            rare=True,
-        ),
-        GivesSetting(),
-        Affects.ANSWER,
-    ] = None
     temperature: Annotated[
         float | None,
         Option(
@@ -230,18 +203,6 @@ class Flags:
         GivesSetting(),
         Affects.EVALUATION,
     ] = None
-    draft: Annotated[
-        str | None,
-        Option(
-            "--draft",
-            metavar="MODEL",
-            help="A small model that drafts tokens, for speed; off: none.",
-            autocompletion="models",
-            section=OptionSection.ENGINE,
-        ),
-        GivesSetting(),
-        Affects.DRAFT,
-    ] = None
     reasoning: Annotated[
         bool,
         Option(
@@ -252,45 +213,6 @@ class Flags:
     ctx: Annotated[
         int | None,
         Option("--ctx", min=64, metavar="N", help="Context in tokens.", section=OptionSection.ENGINE),
-        GivesSetting(),
-    ] = None
-    threads: Annotated[
-        int | None,
-        Option(
-            "--threads", min=1, metavar="N", help="Threads (default: the free cores).", section=OptionSection.ENGINE
-        ),
-        GivesSetting(),
-    ] = None
-    gpu_layers: Annotated[
-        str | None,
-        Option(
-            "--gpu-layers",
-            metavar="N|auto",
-            help="Layers on the GPU (auto: as many as fit).",
-            section=OptionSection.ENGINE,
-        ),
-        GivesSetting(),
-    ] = None
-    kv_type: Annotated[
-        str | None,
-        Option(
-            "--kv-type",
-            metavar="TYPE",
-            help="Type of the KV cache: auto, f16, q8_0, bf16.",
-            autocompletion="kv_types",
-            section=OptionSection.ENGINE,
-        ),
-        GivesSetting(),
-    ] = None
-    weights: Annotated[
-        str | None,
-        Option(
-            "--weights",
-            metavar="TYPE",
-            help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
-            autocompletion="weights",
-            section=OptionSection.ENGINE,
-        ),
         GivesSetting(),
     ] = None
     pull: Annotated[
@@ -307,30 +229,10 @@ class Flags:
     yes: Annotated[
         bool, Option("--yes", help="Consent to sending data to the server.", section=OptionSection.PRIVACY, rare=True)
     ] = False
-    no_redact: Annotated[
-        bool,
-        Option("--no-redact", help="Send private values as they are.", section=OptionSection.PRIVACY, rare=True),
-        GivesSetting("redact", value="off"),
-    ] = False
     redact: Annotated[
         bool,
         Option("--redact", help="Replace private values before text goes to a server.", section=OptionSection.PRIVACY),
         GivesSetting(value="on"),
-    ] = False
-    redact_names: Annotated[
-        bool,
-        Option(
-            "--redact-names",
-            help="Replace names of people too, found by a local model (--redact names).",
-            section=OptionSection.PRIVACY,
-            rare=True,
-        ),
-        GivesSetting("redact", value="names"),
-    ] = False
-    no_worker: Annotated[
-        bool,
-        Option("--no-worker", help="Run the model in the command's own process.", section=OptionSection.ENGINE),
-        GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
         bool, Option("--no-stdin", help="Do not read standard input.", rare=True), GivesSetting("stdin", value="off")
@@ -427,10 +329,7 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
         for mark in option.marks:
             if isinstance(mark, GivesSetting):
                 value = value if mark.value is None else mark.value if value else None
-                if (
-                    value is not None or (mark.name or option.name) not in given
-                ):  # several switches may give one setting
-                    given[mark.name or option.name] = (max(option.words, key=len), value)
+                given[mark.name or option.name] = (max(option.words, key=len), value)
     for name, (origin, value) in parse_assignments(flags.assignments or ()).items():
         option_word, typed = given.get(name, ("", None))
         if typed is not None:

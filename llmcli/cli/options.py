@@ -160,7 +160,6 @@ class command:  # noqa: N801 (a decorator)
         effects = {
             Affects.ANSWER: self.writes is Writes.TEXT,
             Affects.EVALUATION: self.writes is not Writes.COUNTS,
-            Affects.DRAFT: self.needs.drafts,
             Affects.ROWS: self.has_rows,
         }
         return all(effects[mark] for mark in option.marks if isinstance(mark, Affects))

@@ -221,12 +221,12 @@ def check_draft_model(target: Model, draft: Model, target_name: str, draft_name:
     if draft.embeds_only:
         raise BadModelFile(str(draft.path), detail=architecture.EMBEDDING_MODEL)
     if draft.recurrent:
-        raise Unsupported("--draft", detail=f"{draft_name} cannot take back tokens, which a draft model has to")
+        raise Unsupported("a draft model", detail=f"{draft_name} cannot take back tokens, which it has to")
     difference = draft_context.vocabulary_difference(target, draft)
     if difference:
         raise UsageError(
             f"{draft_name} cannot draft for {target_name}: it has {difference}",
-            detail="Choose a draft model of the same family, or leave --draft out (--draft off)",
+            detail="Choose a draft model of the same family, or none: --set draft=off",
         )
 
 

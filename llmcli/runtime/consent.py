@@ -49,7 +49,7 @@ def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
 def named_server(settings: Settings, name: str, origin: str) -> ServerConfig:
     """Return the server called ``name``, of the configuration or a well-known one; ``origin`` says where it was named.
 
-    ``--key-env`` overrides the place of its key. Raises ``UsageError`` and ``ConfigError`` for a name that nothing has,
+    ``--set key_env=VARIABLE`` overrides the place of its key. Raises ``UsageError`` and ``ConfigError`` for a name that nothing has,
     and for a well-known server that has no address yet.
     """
     described = settings["backends"]

@@ -2,7 +2,7 @@
 
 Labels of two runs can be compared only if the same weights gave them. So the choice for them depends neither on the
 size of an input, nor on a worker that runs, nor on a measurement that ends between two commands. It is made at the
-first labelling command of a model and kept; ``llm models tune`` chooses anew, and ``--weights`` overrides it. A type of
+first labelling command of a model and kept; ``llm models tune`` chooses anew, and the setting ``weights`` overrides it. A type of
 16 bits is chosen where it can be: the numbers of a record then differ by less than .01 between machines, BF16 or F16,
 since neither weights nor activations are rounded to 8 bits (``benchmarks/label_stability.py``).
 """
@@ -130,7 +130,7 @@ def resolve_weights(
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
     For "auto", a copy that is missing (unless it is to label) or cannot be loaded is not used; a worker that runs finds
-    it itself. Raises ``UsageError`` if ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit
+    it itself. Raises ``UsageError`` if ``--deterministic`` and ``--set weights=TYPE`` are given together; for an explicit
     type ``OutOfMemory`` and what ``derive_copy`` raises.
     """
     settings = config.settings
@@ -140,7 +140,7 @@ def resolve_weights(
     if settings["deterministic"]:
         if wanted != AUTO_WEIGHTS and settings.origin("weights").startswith("--"):
             raise UsageError(
-                f"--deterministic needs the original weights, not --weights {wanted}", detail="Leave one of them out."
+                f"--deterministic needs the original weights, not {wanted}", detail="Leave out --set weights."
             )
         return ORIGINAL_CHOICE
     if wanted != AUTO_WEIGHTS:
@@ -213,7 +213,7 @@ def _check_planned_memory(config: RunConfig, models: ModelLibrary, model: ModelF
     try:
         check_memory(replace(model, name=f"{model.name} in {weights}", size=size), config.settings, models)
     except OutOfMemory as error:
-        error.fits = f"--weights {ORIGINAL_WEIGHTS}"
+        error.fits = f"--set weights={ORIGINAL_WEIGHTS}"
         raise
 
 
@@ -262,7 +262,7 @@ def _require_limit(config: RunConfig, weights: str) -> None:
     origin, lacks = settings.origin("weights"), "needs a copy of the model, but derived_weights is 0"
     if origin.startswith("--"):
         raise UsageError(
-            f"{origin} {weights} {lacks} ({settings.origin('derived_weights')})",
+            f"{origin}={weights} {lacks} ({settings.origin('derived_weights')})",
             detail="Allow copies: set derived_weights to auto (llm config edit)",
         )
     raise ConfigError("weights", origin=origin, detail=f"{weights} {lacks}")

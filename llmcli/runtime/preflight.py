@@ -57,7 +57,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     if fit.fits is not False or fit.available_bytes is None:
         return
     if model.draft is not None and estimate_memory(replace(model, draft=None), settings).fits:
-        fits = f"--draft {NO_DRAFT}"
+        fits = f"--set draft={NO_DRAFT}"
     elif fit.max_context_tokens:
         fits = f"--ctx {fit.max_context_tokens}"
     else:
@@ -140,14 +140,14 @@ def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str
     """Return the draft model of the settings, found and verified by ``find_verified``, to draft for ``model``.
 
     None if the configuration, not the command line, names ``model`` itself. A file that was never loaded here is
-    tried first, in a separate process. Raises ``UsageError`` for ``--draft`` with the model itself, and what
+    tried first, in a separate process. Raises ``UsageError`` for a draft model that is the model itself, and what
     ``find_verified`` and ``check_once`` raise.
     """
     draft, origin = find_verified(config.settings["draft"]), config.settings.origin("draft")
     if draft.path.samefile(model.path):
         if origin.startswith("--"):
             raise UsageError(
-                f"{draft.name} cannot draft for itself", detail="Try: --draft with a smaller model of the same family"
+                f"{draft.name} cannot draft for itself", detail="Choose a smaller model of the same family."
             )
         config.observer.explain(f"no draft model: {draft.name} is the model itself ({origin})")
         return None

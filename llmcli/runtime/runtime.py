@@ -292,7 +292,9 @@ class Runtime:
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
         if self.wants_draft and self.settings.origin("draft").startswith("--"):
-            raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
+            raise Unsupported(
+                self.settings.origin("draft"), detail=f"{server.label} runs its models without one of this machine"
+            )
         if self.settings["lora"]:
             from llmcli.errors.model_errors import UnsupportedAdapter
 
@@ -320,7 +322,8 @@ class Runtime:
         requested = self.settings["weights"]
         if requested not in {AUTO_WEIGHTS, weights} and self.settings.origin("weights").startswith("--"):
             raise Unsupported(
-                f"--weights {requested}", detail=f"{server.label} labels with {weights} weights; its own option chooses"
+                f"--set weights={requested}",
+                detail=f"{server.label} labels with {weights} weights; its own option chooses",
             )
         self.weights = weights
         model_weights.warn_of_change(self.config, info.model, info.model_id, weights)

@@ -139,7 +139,7 @@ def test_help_fits_80_columns_and_keeps_examples_apart(llm, command):
 
 @pytest.mark.parametrize(
     "option",
-    ["--gpu-layers=foo", "--kv-type=x", "--timeout=nan", "--model=", "--temperature=nan", "--temperature=inf"],
+    ["--set=gpu_layers=foo", "--set=kv_type=x", "--timeout=nan", "--model=", "--temperature=nan", "--temperature=inf"],
 )
 def test_a_bad_value_of_an_option_is_usage_and_names_it(llm, option):
     """An invalid argument is usage, not configuration."""

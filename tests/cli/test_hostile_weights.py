@@ -24,11 +24,11 @@ def adapter_that_names_this_architecture(tiny, path):
 
 
 def draft_with_another_vocabulary(tiny, path):
-    return ["--draft", str(tiny("chatml"))]
+    return ["--set", f"draft={tiny('chatml')}"]
 
 
 def adapter_as_draft(tiny, path):
-    return ["--draft", str(write_adapter(path / "a.gguf", tiny("llama")))]
+    return ["--set", f"draft={write_adapter(path / 'a.gguf', tiny('llama'))}"]
 
 
 @pytest.mark.parametrize(

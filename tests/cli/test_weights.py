@@ -1,4 +1,4 @@
-"""``--weights`` and derived weights through ``main``: made on demand, named, listed, verified, pruned and removed."""
+"""``--set weights`` and derived weights through ``main``: made on demand, named, listed, verified, pruned and removed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def no_derivation(monkeypatch):
 
 def test_a_type_is_made_and_used(answer, llm):
     """The second command finds the copy; the engine gets the type, and the path of the model itself."""
-    run = answer("ask", "hi", "--weights", "bf16")
+    run = answer("ask", "hi", "--set", "weights=bf16")
     assert (run.code, llm.options.weights, len(copies())) == (0, "bf16", 1)
     (copy,) = copies()
     before = copy.stat()
-    assert answer("ask", "hi", "--weights", "bf16").code == 0 and copies() == [copy]
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0 and copies() == [copy]
     assert copy.stat().st_mtime_ns == before.st_mtime_ns and stat.S_IMODE(before.st_mode) == 0o600
 
 
@@ -57,7 +57,7 @@ def parts(tiny, tmp_path):
 def test_the_parts_of_a_split_model_become_one_copy(llm, models, parts, tmp_path):
     """It belongs to all parts: another byte in one of them, and another copy is made; removing the model removes it."""
     env = {"LLMCLI_MODEL": str(parts[0])}
-    run = llm("ask", "hi", "--weights", "bf16", env=env)
+    run = llm("ask", "hi", "--set", "weights=bf16", env=env)
     assert (run.code, llm.options.weights) == (0, "bf16"), run.err
     (first,) = copies()
     whole = tmp_path / "whole.gguf"
@@ -66,7 +66,7 @@ def test_the_parts_of_a_split_model_become_one_copy(llm, models, parts, tmp_path
     content = bytearray(parts[2].read_bytes())
     content[-1] ^= 1
     parts[2].write_bytes(content)
-    assert llm("ask", "hi", "--weights", "bf16", env=env).code == 0
+    assert llm("ask", "hi", "--set", "weights=bf16", env=env).code == 0
     assert len(copies()) == 2 and first in copies()
     assert "bf16" in models("list", "--json").out or "bf16" in models("show", str(parts[0]), "--json").out
     (pruned,) = [line for line in models("prune", "--yes", "--json").out.splitlines() if first.name in line]
@@ -77,10 +77,10 @@ def test_the_parts_of_a_split_model_become_one_copy(llm, models, parts, tmp_path
     ("argv", "env"),
     [
         ((), {}),
-        (("--weights", "auto"), {}),
-        (("--weights", "original"), {}),
-        (("--weights", "q8_0"), {}),  # the type of the model itself
-        (("--weights", "original"), {"LLMCLI_WEIGHTS": "bf16"}),
+        (("--set", "weights=auto"), {}),
+        (("--set", "weights=original"), {}),
+        (("--set", "weights=q8_0"), {}),  # the type of the model itself
+        (("--set", "weights=original"), {"LLMCLI_WEIGHTS": "bf16"}),
         (("--deterministic",), {"LLMCLI_WEIGHTS": "bf16"}),
     ],
 )
@@ -103,21 +103,21 @@ def test_the_environment_and_the_configuration_choose_too(answer, llm):
 @pytest.mark.parametrize("given", ["q4_0", "BF16", "", "0"])
 def test_another_type_is_a_usage_error(answer, given):
     """The types are named."""
-    run = answer("ask", "hi", f"--weights={given}")
+    run = answer("ask", "hi", f"--set=weights={given}")
     assert run.code == 2 and "original, bf16, q8_0, f16" in run.err
 
 
 @pytest.mark.usefixtures("no_derivation")
 def test_deterministic_answers_need_the_original(answer):
     """Both options together are refused."""
-    run = answer("ask", "hi", "--deterministic", "--weights", "bf16")
+    run = answer("ask", "hi", "--deterministic", "--set", "weights=bf16")
     assert run.code == 2 and "--deterministic needs the original weights" in run.err
 
 
 @pytest.mark.usefixtures("no_derivation")
 def test_without_disk_for_copies_a_type_is_refused(answer):
     """The setting is named; from the configuration it is an error of the configuration."""
-    run = answer("ask", "hi", "--weights", "bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
+    run = answer("ask", "hi", "--set", "weights=bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
     assert run.code == 2 and "derived_weights is 0 (LLMCLI_DERIVED_WEIGHTS)" in run.err
     run = answer("ask", "hi", env={"LLMCLI_DERIVED_WEIGHTS": "0", "LLMCLI_WEIGHTS": "bf16"})
     assert run.code == 78 and "derived_weights" in run.err
@@ -127,15 +127,15 @@ def test_without_disk_for_copies_a_type_is_refused(answer):
 def test_memory_that_is_too_small_is_found_before(answer, monkeypatch):
     """The figures are those of the copy; the advice is to use the original."""
     monkeypatch.setattr(hardware, "available_memory", lambda: 30_000_000)
-    run = answer("ask", "hi", "--weights", "bf16")
-    assert run.code == 71 and "in bf16" in run.err and "30.0 MB free" in run.err and "--weights original" in run.err
+    run = answer("ask", "hi", "--set", "weights=bf16")
+    assert run.code == 71 and "in bf16" in run.err and "30.0 MB free" in run.err and "--set weights=original" in run.err
 
 
 @pytest.mark.usefixtures("no_derivation")
 def test_a_disk_that_is_too_small_is_73(answer, monkeypatch):
     """Both figures are named."""
     monkeypatch.setattr(model_weights, "_require_limit", lambda *_: None)
-    run = answer("ask", "hi", "--weights", "bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
+    run = answer("ask", "hi", "--set", "weights=bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
     assert run.code == 73 and "needed, 0 bytes left" in run.err and "set derived_weights to 1 " in run.err
 
 
@@ -143,32 +143,32 @@ def test_a_cache_that_cannot_be_written_is_refused(answer, llm):
     """Only where a type was asked for: otherwise the original answers."""
     Path(os.environ["LLMCLI_CACHE_DIR"]).mkdir(parents=True)
     (Path(os.environ["LLMCLI_CACHE_DIR"]) / "derived").write_bytes(b"")
-    run = answer("ask", "hi", "--weights", "bf16")
+    run = answer("ask", "hi", "--set", "weights=bf16")
     assert run.code == 73 and "cannot store copies of models" in run.err
-    assert "--weights original" in run.err and "LLMCLI_CACHE_DIR" in run.err
+    assert "--set weights=original" in run.err and "LLMCLI_CACHE_DIR" in run.err
     assert answer("ask", "hi").code == 0 and llm.options.weights == "original"
 
 
 def test_offline_makes_copies_too(answer, llm):
     """Nothing is needed from the network."""
-    assert answer("ask", "hi", "--weights", "bf16", "--offline").code == 0 and llm.options.weights == "bf16"
+    assert answer("ask", "hi", "--set", "weights=bf16", "--offline").code == 0 and llm.options.weights == "bf16"
 
 
 @pytest.mark.parametrize("damage", [b"", b"GGUF and nothing else"])
 def test_a_damaged_copy_is_made_again(answer, llm, damage):
     """Whatever its size."""
-    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0
     (copy,) = copies()
     intact = copy.read_bytes()
     copy.write_bytes(damage)
-    assert answer("ask", "hi", "--weights", "bf16").code == 0 and llm.options.weights == "bf16"
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0 and llm.options.weights == "bf16"
     assert copy.read_bytes() == intact
 
 
 @pytest.mark.parametrize("place", [0.001, 0.5], ids=["header", "tensors"])
 def test_a_copy_with_the_size_and_time_of_before_is_made_again(answer, llm, place):
     """A damaged header is found when the copy is loaded, which removes it; damaged tensors are found by verify."""
-    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0
     (copy,) = copies()
     status, intact = copy.stat(), copy.read_bytes()
     with copy.open("r+b") as file:
@@ -177,14 +177,14 @@ def test_a_copy_with_the_size_and_time_of_before_is_made_again(answer, llm, plac
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     if place > 0.1:
         assert llm("models", "verify").code == 76 and copies() == []
-    run = answer("ask", "hi", "--weights", "bf16")
+    run = answer("ask", "hi", "--set", "weights=bf16")
     assert (run.code, run.err, llm.options.weights) == (0, "", "bf16") and copies() == [copy]
     assert copy.read_bytes() == intact
 
 
 def test_verify_covers_copies_of_models_given_by_their_path(answer, llm):
     """Without a name, also those of models that have no name here; a damaged one is removed, and the exit code is 76."""
-    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0
     run = llm("models", "verify", "--json")
     rows = [json.loads(line) for line in run.out.splitlines()]
     (copy,) = copies()
@@ -202,16 +202,16 @@ def test_verify_covers_copies_of_models_given_by_their_path(answer, llm):
 def test_the_weights_that_answered_are_named(answer):
     """In the results and in the statistics."""
     for weights in ("original", "bf16"):
-        run = answer("ask", "hi", "--weights", weights, "--json")
+        run = answer("ask", "hi", "--set", f"weights={weights}", "--json")
         assert json.loads(run.out)["weights"] == weights
-    assert "bf16 weights of" in answer("ask", "hi", "--weights", "bf16", "-v").err
+    assert "bf16 weights of" in answer("ask", "hi", "--set", "weights=bf16", "-v").err
 
 
 @pytest.mark.usefixtures("at_once")
 def test_progress_is_shown_on_a_terminal(answer, terminal):
     """While the copy is made."""
     screen = terminal()
-    assert answer("ask", "hi", "--weights", "bf16", err=screen.slave).code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16", err=screen.slave).code == 0
     screen.close()
     assert b"storing" in bytes(screen.raw)
 
@@ -234,7 +234,7 @@ def test_auto_makes_no_copy(answer, llm):
 @pytest.mark.usefixtures("automatic")
 def test_auto_uses_a_copy_that_exists(answer, llm):
     """Unless the answer has to be deterministic."""
-    answer("ask", "hi", "--weights", "bf16")
+    answer("ask", "hi", "--set", "weights=bf16")
     assert answer("ask", "hi").code == 0 and llm.options.weights == "bf16"
     assert answer("ask", "hi", "--deterministic").code == 0 and llm.options.weights == "original"
 
@@ -242,7 +242,7 @@ def test_auto_uses_a_copy_that_exists(answer, llm):
 @pytest.mark.usefixtures("automatic")
 def test_auto_goes_back_to_the_original_without_memory(answer, llm, monkeypatch):
     """The copy cannot be loaded; the command does not fail."""
-    answer("ask", "hi", "--weights", "bf16")
+    answer("ask", "hi", "--set", "weights=bf16")
     tried, real = [], runtime_weights.ChosenWeights.loaded_file
 
     def refuse(chosen, model):
@@ -266,7 +266,7 @@ def test_auto_goes_back_to_the_original_without_memory(answer, llm, monkeypatch)
 def derived(answer, mine, models):
     """Return the name of a model that has a copy."""
     assert models("import", str(mine), "--name", "small").code == 0
-    assert answer("ask", "hi", "--weights", "bf16", "-m", "small").code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16", "-m", "small").code == 0
     return "small"
 
 
@@ -349,7 +349,7 @@ def test_the_memory_that_show_names_is_that_of_the_weights_in_use(answer, mine, 
         return json.loads(shown.out)["needs"]["chat"]
 
     planned = needs("bf16")
-    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    assert answer("ask", "hi", "--set", "weights=bf16").code == 0
     (copy,) = copies()
     larger = copy.stat().st_size - mine.stat().st_size
     assert needs("bf16") - needs("original") == larger > 0

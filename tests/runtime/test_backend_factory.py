@@ -87,7 +87,7 @@ def built(monkeypatch):
 
 
 def test_the_worker_is_used_where_the_setting_says_so(config, built, model):
-    """With --no-worker the model runs in this process, and no worker is looked for."""
+    """With --set worker=off the model runs in this process, and no worker is looked for."""
     assert backend_factory.build_local(config(worker="on"), None, model).kind == "worker"
     assert backend_factory.build_local(config(worker="off"), None, model).kind == "process"
     assert [kind for kind, _ in built.made] == ["worker", "process"]

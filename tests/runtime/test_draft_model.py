@@ -52,7 +52,7 @@ def test_the_option_reaches_the_engine(llm, draft, argv):
     }
     said = {"answer": lambda _: answers[argv[0]]} if argv[0] in answers else {}
     reads = argv[0] not in {"ask", "generate", "command"}
-    run = llm(*argv, "--draft", str(draft), stdin=b"a text\n" if reads else b"", **said)
+    run = llm(*argv, "--set", f"draft={draft}", stdin=b"a text\n" if reads else b"", **said)
     assert run.code == 0, run.err
     assert llm.options.draft == draft
 
@@ -69,7 +69,7 @@ def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):
     assert llm.options.draft is None
     assert llm("ask", "Q", env={"LLMCLI_DRAFT": str(draft)}).code == 0
     assert llm.options.draft == draft
-    assert llm("ask", "Q", "--draft", "off", env={"LLMCLI_DRAFT": str(draft)}).code == 0
+    assert llm("ask", "Q", "--set", "draft=off", env={"LLMCLI_DRAFT": str(draft)}).code == 0
     assert llm.options.draft is None
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True)
@@ -81,18 +81,18 @@ def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):
 
 def test_labels_need_no_draft_model(llm, draft):
     """``sentiment`` has no such option, and ignores the setting."""
-    assert llm("sentiment", "--draft", str(draft), stdin=b"good\n").code == 2
+    assert llm("sentiment", "--set", f"draft={draft}", stdin=b"good\n").code == 2
     llm("sentiment", env={"LLMCLI_DRAFT": str(draft)}, stdin=b"good\n")
     assert llm.options.draft is None
 
 
 def test_a_draft_model_that_is_missing_is_an_error(llm, tmp_path):
     """As for -m: a path that does not exist, an unknown name, and a known model that was not downloaded."""
-    run = llm("ask", "Q", "--draft", str(tmp_path / "none.gguf"))
+    run = llm("ask", "Q", "--set", f"draft={tmp_path / 'none.gguf'}")
     assert (run.code, run.backend) == (66, None)
     assert "none.gguf" in run.err
-    assert llm("ask", "Q", "--draft", "no-such-model").code == 66
-    run = llm("ask", "Q", "--draft", "qwen3-0.6b")
+    assert llm("ask", "Q", "--set", "draft=no-such-model").code == 66
+    run = llm("ask", "Q", "--set", "draft=qwen3-0.6b")
     assert run.code == 69
     assert "qwen3-0.6b" in run.err
 
@@ -100,7 +100,7 @@ def test_a_draft_model_that_is_missing_is_an_error(llm, tmp_path):
 def test_a_broken_draft_model_is_an_error(llm, draft):
     """The file is named, and nothing is loaded."""
     draft.write_bytes(draft.read_bytes()[:1000])
-    run = llm("ask", "Q", "--draft", str(draft))
+    run = llm("ask", "Q", "--set", f"draft={draft}")
     assert (run.code, run.backend) == (65, None)
     assert "draft.gguf" in run.err
 
@@ -108,7 +108,7 @@ def test_a_broken_draft_model_is_an_error(llm, draft):
 def test_the_model_itself_is_no_draft_model(llm, tiny):
     """An error for the option; a setting is ignored, with an explanation, since it may suit other models."""
     model = str(tiny("llama"))
-    run = llm("ask", "Q", "--draft", model)
+    run = llm("ask", "Q", "--set", f"draft={model}")
     assert (run.code, run.backend) == (2, None)
     assert "llama.gguf cannot draft for itself" in run.err
     run = llm("ask", "Q", "-v", env={"LLMCLI_DRAFT": model})
@@ -118,7 +118,7 @@ def test_the_model_itself_is_no_draft_model(llm, tiny):
 
 def test_a_server_refuses_the_option_by_name(llm, draft, server):
     """Nothing is sent; the setting is for models on this machine."""
-    run = llm("ask", "Q", "--base-url", server.url, "--draft", str(draft))
+    run = llm("ask", "Q", "--base-url", server.url, "--set", f"draft={draft}")
     assert run.code == 69
     assert "--draft" in run.err
     assert server.asked == []
@@ -141,7 +141,7 @@ def test_the_memory_of_both_models_has_to_be_free(tiny, draft, monkeypatch):
     preflight.check_memory(model, settings, None)
     with pytest.raises(OutOfMemory) as raised:
         preflight.check_memory(drafted, settings, None)
-    assert (raised.value.needed, raised.value.fits) == (both, "--draft off")
+    assert (raised.value.needed, raised.value.fits) == (both, "--set draft=off")
 
 
 # ---- what is said ----------------------------------------------------------------------------------------------------

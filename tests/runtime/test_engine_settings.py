@@ -74,9 +74,9 @@ def test_a_bad_value_is_78_and_names_key_and_file(llm, file, text):
 
 def test_an_unknown_kv_type_is_usage_on_the_command_line(llm):
     """One line lists the valid types."""
-    run = llm("ask", "Q", "--kv-type", "q3_k")
+    run = llm("ask", "Q", "--set", "kv_type=q3_k")
     assert run.code == 2 and run.backend is None
-    assert run.err.splitlines()[0] == "llm: --kv-type: expected one of auto, f16, q8_0, bf16, not 'q3_k'"
+    assert run.err.splitlines()[0] == "llm: --set kv_type: expected one of auto, f16, q8_0, bf16, not 'q3_k'"
 
 
 def test_a_context_larger_than_the_model_s_is_usage(llm):
@@ -109,7 +109,7 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
     """The process, weights, buffers and cache against the free memory; nothing is loaded."""
     free = loaded(8000) + 3000 * 256
     monkeypatch.setattr(hardware, "available_memory", lambda: free)
-    run = llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16")
+    run = llm("ask", "Q", "--ctx", "8000", "--set", "kv_type=f16")
     needed = loaded(8000) + 8000 * 256
     assert run.code == 71 and run.backend is None and run.out == ""
     happened, advice = run.err.splitlines()
@@ -121,7 +121,7 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
         ctx for ctx in range(CONTEXT_STEP_TOKENS, 8000, CONTEXT_STEP_TOKENS) if loaded(ctx) + ctx * 256 <= free
     )  # buffers grow with it too
     assert advice == f"Try: --ctx {fits}"
-    assert llm("ask", "Q", "--ctx", str(fits), "--kv-type", "f16").code == 0
+    assert llm("ask", "Q", "--ctx", str(fits), "--set", "kv_type=f16").code == 0
     error = json.loads(llm("ask", "Q", "--ctx", "8000", "--json").err)["error"]
     assert (error["code"], error["type"]) == (71, "OutOfMemory")
 
@@ -130,15 +130,15 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
 def test_the_weights_take_memory_too(llm, loaded, monkeypatch, ctx, code):
     """The cache has what they and the buffers leave: here room for 3000 tokens of 256 bytes each."""
     monkeypatch.setattr(hardware, "available_memory", lambda: loaded(3000) + 3000 * 256)
-    assert llm("ask", "Q", "--ctx", str(ctx), "--kv-type", "f16").code == code
+    assert llm("ask", "Q", "--ctx", str(ctx), "--set", "kv_type=f16").code == code
 
 
 def test_a_smaller_type_of_cache_holds_a_longer_context(llm, loaded, monkeypatch):
     """If the engine may choose the type, only a context that no type can hold is refused."""
     per_token = read_header(llm.model).kv_bytes_per_token("q8_0", "q8_0")
     monkeypatch.setattr(hardware, "available_memory", lambda: loaded(8000) + 8000 * per_token)
-    assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16").code == 71
-    assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "q8_0").code == 0
+    assert llm("ask", "Q", "--ctx", "8000", "--set", "kv_type=f16").code == 71
+    assert llm("ask", "Q", "--ctx", "8000", "--set", "kv_type=q8_0").code == 0
     assert llm("ask", "Q", "--ctx", "8000").code == 0 and llm("ask", "Q", "--ctx", "8001").code == 71
 
 
@@ -159,7 +159,7 @@ def test_a_gpu_has_memory_of_its_own(llm, monkeypatch):
     monkeypatch.setattr(hardware, "available_memory", lambda: 1_000_000)
     monkeypatch.setattr(hardware, "list_gpus", lambda: [Gpu("GPU", 10**9, 10**9)])
     assert llm("ask", "Q", "--ctx", "8000").code == 0
-    assert llm("ask", "Q", "--ctx", "8000", "--gpu-layers", "0").code == 71
+    assert llm("ask", "Q", "--ctx", "8000", "--set", "gpu_layers=0").code == 71
 
 
 def test_unknown_memory_refuses_nothing(llm, monkeypatch):

@@ -54,7 +54,7 @@ def test_a_preset_without_a_key_is_not_asked(llm, server, preset):
 def test_a_usual_variable_is_not_sent_to_a_server_that_was_only_given_by_its_address(llm, server, preset):
     """The user named an address, not the provider."""
     run = ask(llm, "--base-url", server.url, env={"FAMOUS_API_KEY": CANARY})
-    assert run.code == 77 and "authorization" not in server.asked[-1].headers and "--key-env" in run.err
+    assert run.code == 77 and "authorization" not in server.asked[-1].headers and "--set key_env=VARIABLE" in run.err
 
 
 def test_a_stored_key_overrides_the_usual_variable(llm, server, preset):
@@ -83,13 +83,13 @@ def test_a_stored_key_that_others_may_read_is_refused(llm, server):
 
 
 def test_the_key_of_an_address(llm, server):
-    """LLMCLI_API_KEY, or the variable that --key-env, LLMCLI_KEY_ENV or key_env names."""
+    """LLMCLI_API_KEY, or the variable that --set key_env, LLMCLI_KEY_ENV or key_env names."""
     server.key = CANARY
     assert ask(llm, "--base-url", server.url, env={"LLMCLI_API_KEY": CANARY}).out == "hi\n"
-    assert ask(llm, "--base-url", server.url, "--key-env", "MINE", env={"MINE": CANARY}).out == "hi\n"
+    assert ask(llm, "--base-url", server.url, "--set", "key_env=MINE", env={"MINE": CANARY}).out == "hi\n"
     both = {"LLMCLI_KEY_ENV": "MINE", "MINE": CANARY, "LLMCLI_API_KEY": "sk-other"}
     assert ask(llm, "--base-url", server.url, env=both).out == "hi\n"
-    run = ask(llm, "--base-url", server.url, "--key-env", "MINE")
+    run = ask(llm, "--base-url", server.url, "--set", "key_env=MINE")
     assert run.code == 78 and "the variable MINE is not set" in run.err
 
 
@@ -97,7 +97,7 @@ def test_key_env_overrides_the_key_of_a_backend(llm, server):
     """An option is nearer than the configuration; the setting is for addresses alone."""
     server.key = CANARY
     configure(there={"base_url": server.url, "key_env": "BAD"})
-    assert ask(llm, "--backend", "there", "--key-env", "MINE", env={"MINE": CANARY, "BAD": "sk-bad"}).out == "hi\n"
+    assert ask(llm, "--backend", "there", "--set", "key_env=MINE", env={"MINE": CANARY, "BAD": "sk-bad"}).out == "hi\n"
     assert ask(llm, "--backend", "there", env={"LLMCLI_KEY_ENV": "MINE", "MINE": CANARY, "BAD": "sk-bad"}).code == 77
 
 

@@ -62,11 +62,11 @@ def through(server, monkeypatch):
 
 
 def test_values_do_not_reach_another_machine_by_default(llm, through):
-    """The answer has them all the same; with --no-redact and on a trusted host they are sent."""
+    """The answer has them all the same; with --set redact=off and on a trusted host they are sent."""
     run = llm("ask", "--yes", "--base-url", ELSEWHERE, MAIL)
     assert (run.code, run.out) == (0, f"{MAIL}\n")
     assert through.chats()[0]["messages"][-1]["content"] == "PII_EMAIL_1"
-    assert llm("ask", "--yes", "--no-redact", "--base-url", ELSEWHERE, MAIL).code == 0
+    assert llm("ask", "--yes", "--set", "redact=off", "--base-url", ELSEWHERE, MAIL).code == 0
     assert through.chats()[1]["messages"][-1]["content"] == MAIL
     assert llm("ask", "--yes", "--base-url", ELSEWHERE, MAIL, env={"LLMCLI_TRUSTED_HOSTS": "models.invalid"}).code == 0
     assert through.chats()[2]["messages"][-1]["content"] == MAIL
@@ -74,7 +74,9 @@ def test_values_do_not_reach_another_machine_by_default(llm, through):
 
 def test_nothing_is_sent_where_names_cannot_be_found(llm, through):
     """A model that finds names and is not here is an error before the first request."""
-    run = llm("ask", "--yes", "--redact-names", "--base-url", ELSEWHERE, MAIL, env={"LLMCLI_REDACT_MODEL": "nosuch"})
+    run = llm(
+        "ask", "--yes", "--set", "redact=names", "--base-url", ELSEWHERE, MAIL, env={"LLMCLI_REDACT_MODEL": "nosuch"}
+    )
     assert run.code == 66 and not through.chats()
 
 

@@ -64,7 +64,7 @@ def test_long_documents_are_split_where_they_are_split_here(served, there, tmp_p
 
 def test_other_weights_than_the_server_s_are_refused(there):
     """69: which weights label is chosen at the server."""
-    err = there("sentiment", "--weights", "q8_0", code=69, stdin="good\n")[1]
+    err = there("sentiment", "--set", "weights=q8_0", code=69, stdin="good\n")[1]
     assert "original weights" in err
 
 

@@ -58,7 +58,7 @@ def there(served):
 
 def local(served, *argv, stdin=""):
     """Return the output of the same command on the model itself, in its own process."""
-    done = served.llm(*argv, "--no-worker", input=stdin.encode())
+    done = served.llm(*argv, "--set", "worker=off", input=stdin.encode())
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode("utf-8", "replace")
 

@@ -78,7 +78,7 @@ def test_labels_are_the_same_for_clients_at_once_and_after_a_restart(tables, cli
     texts, _ = tables
     argv = ("sentiment", texts)
     with serving(MODEL, **STORES) as served, serving(MODEL, **STORES) as other:
-        expected = run(served, *argv, "--no-worker")
+        expected = run(served, *argv, "--set", "worker=off")
         assert expected.count(b"\n") == NUM_ROWS + 1
         env, command = {**served.environ, **client(served.url)}, [sys.executable, "-m", "llmcli", *argv]
         at_once = [
@@ -102,10 +102,10 @@ def test_a_calibration_is_the_same_calibration(tables, client):
         here = {"LLMCLI_DATA_DIR": env["LLMCLI_DATA_DIR"], "LLMCLI_MODEL": str(_starter_file())}
         run(served, *fit, "-q", env=env)
         through_server = run(served, *label, env=env)
-        assert run(served, *label, "--no-worker", env=here) == through_server
+        assert run(served, *label, "--set", "worker=off", env=here) == through_server
         (Path(env["LLMCLI_DATA_DIR"]) / "calibrations").rename(Path(env["LLMCLI_DATA_DIR"]) / "other")
-        run(served, *fit, "-q", "--no-worker", env=here)
-        assert run(served, *label, "--no-worker", env=here) == through_server
+        run(served, *fit, "-q", "--set", "worker=off", env=here)
+        assert run(served, *label, "--set", "worker=off", env=here) == through_server
 
 
 def _starter_file():

@@ -53,7 +53,7 @@ def test_answers_agree_with_and_without_a_worker(llm, lora, shell):
     """Another answer than without the adapter; scale 0 gives the same as no adapter."""
     path = lora()
     adapted = llm(*ASK, "--lora", path)
-    assert adapted[0] == 0 and adapted[1:] == llm(*ASK, "--lora", path, "--no-worker")[1:]
+    assert adapted[0] == 0 and adapted[1:] == llm(*ASK, "--lora", path, "--set", "worker=off")[1:]
     assert adapted[1] != llm(*ASK)[1] == llm(*ASK, "--lora", f"{path}:0")[1]
     assert len(shell.statuses()) == 3  # without, with, with scale 0
 
@@ -62,12 +62,12 @@ def test_results_name_the_adapters(llm, lora):
     """--json, --stats and -v say which file with which hash and scale answered."""
     path = lora()
     entry = {"path": path, "scale": 0.5, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    code, out, err = llm(*ASK, "--lora", f"{path}:0.5", "--no-worker", "--json", "--stats")
+    code, out, err = llm(*ASK, "--lora", f"{path}:0.5", "--set", "worker=off", "--json", "--stats")
     assert code == 0 and json.loads(out)["adapters"] == [entry]
     assert json.loads(err.splitlines()[-1])["stats"]["adapters"] == [entry]
-    _, _, err = llm(*ASK, "--lora", f"{path}:0.5", "--no-worker", "-v", "--stats")
+    _, _, err = llm(*ASK, "--lora", f"{path}:0.5", "--set", "worker=off", "-v", "--stats")
     assert f"LoRA adapter {path}, scale 0.5, SHA-256 {entry['sha256']}" in err and "LoRA style.gguf * 0.5" in err
-    code, out, err = llm(*ASK, "--no-worker", "--json", "--stats")
+    code, out, err = llm(*ASK, "--set", "worker=off", "--json", "--stats")
     assert '"adapters"' not in out + err
 
 
@@ -90,7 +90,7 @@ def test_a_changed_adapter_gets_another_worker(llm, lora, shell):
     lora(seed=9)
     os.utime(path, ns=(1, 1))
     after = llm(*ASK, "--lora", path)[1]
-    assert len(shell.statuses()) == 2 and before != after == llm(*ASK, "--lora", path, "--no-worker")[1]
+    assert len(shell.statuses()) == 2 and before != after == llm(*ASK, "--lora", path, "--set", "worker=off")[1]
 
 
 def test_the_hash_is_kept_while_the_file_is_unchanged(llm, lora, monkeypatch):
@@ -112,7 +112,7 @@ def test_adapters_come_from_the_configuration_too(llm, lora):
     config.write_text(f"lora:\n- {path}\n- {other}:0.5\n")
 
     def used(*argv, env=None):
-        found = json.loads(llm(*ASK, "--no-worker", "--json", *argv, env=env)[1]).get("adapters", [])
+        found = json.loads(llm(*ASK, "--set", "worker=off", "--json", *argv, env=env)[1]).get("adapters", [])
         return [(Path(each["path"]).name, each["scale"]) for each in found]
 
     assert used() == [("style.gguf", 1.0), ("other.gguf", 0.5)]
@@ -127,7 +127,7 @@ def test_evaluated_prompts_are_kept_apart(llm, lora, monkeypatch):
     """A state on disk of one adapter is never read for another, or for none."""
     monkeypatch.setattr("llmcli.engine.kv.disk_prefix_cache._DISK_BYTES_PER_S", 1e15)
     path = lora()
-    command = ("generate", "poem", "--var", "topic=no", "--no-worker", *SHORT)
+    command = ("generate", "poem", "--var", "topic=no", "--set", "worker=off", *SHORT)
     names = []
     for adapter in ((), ("--lora", path), ("--lora", f"{path}:0.5")):
         assert llm(*command, *adapter)[0] == 0
@@ -145,11 +145,20 @@ def test_memory_counts_the_adapter(llm, lora, monkeypatch, shell):
     monkeypatch.setattr(
         preflight, "estimate_memory", lambda model, *rest: needed.append(model.memory_bytes) or estimate(model, *rest)
     )
-    llm(*ASK, "--lora", path, "--no-worker")
+    llm(*ASK, "--lora", path, "--set", "worker=off")
     assert set(needed) == {shell.model.stat().st_size + Path(path).stat().st_size}
 
 
-@pytest.mark.parametrize("worker", [(), ("--no-worker",)])
+@pytest.mark.parametrize(
+    "worker",
+    [
+        (),
+        (
+            "--set",
+            "worker=off",
+        ),
+    ],
+)
 def test_an_adapter_of_another_architecture_is_refused_before_loading(llm, lora, shell, worker):
     """One line and what to do; no worker is started."""
     base = {"general.base_model.0.name": "Gemma 3"}
@@ -196,17 +205,17 @@ def test_what_the_header_cannot_show_costs_a_child_process(llm, lora, shell):
 def test_ignored_norms_are_reported(llm, lora):
     """llama.cpp leaves them out, and the user learns it once."""
     path = lora(tensors={"blk.0.attn_norm.weight": np.ones(64, np.float32)})
-    code, _, err = llm(*ASK, "--lora", path, "--no-worker")
+    code, _, err = llm(*ASK, "--lora", path, "--set", "worker=off")
     assert code == 0 and "changes 1 norm" in err
-    assert llm(*ASK, "--lora", path, "--no-worker", "-q")[2] == ""
+    assert llm(*ASK, "--lora", path, "--set", "worker=off", "-q")[2] == ""
 
 
 def test_several_adapters_exclude_deterministic(llm, lora):
     """Their order differs between processes."""
     options = ("--lora", lora(), "--lora", lora("other.gguf", seed=2))
-    code, out, err = llm(*ASK, *options, "--deterministic", "--no-worker")
+    code, out, err = llm(*ASK, *options, "--deterministic", "--set", "worker=off")
     assert (code, out) == (69, "") and "one LoRA adapter" in err
-    assert llm(*ASK, *options, "--no-worker")[0] == 0
+    assert llm(*ASK, *options, "--set", "worker=off")[0] == 0
 
 
 def test_quantized_adapters_work(llm, lora, shell, tmp_path):
@@ -225,5 +234,5 @@ def test_quantized_adapters_work(llm, lora, shell, tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    code, out, _ = llm(*ASK, "--lora", str(tmp_path / "q.gguf"), "--no-worker")
-    assert code == 0 and out != llm(*ASK, "--no-worker")[1]
+    code, out, _ = llm(*ASK, "--lora", str(tmp_path / "q.gguf"), "--set", "worker=off")
+    assert code == 0 and out != llm(*ASK, "--set", "worker=off")[1]

@@ -216,7 +216,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_as_without_a_worker(shell, tm
     """With the same message and code."""
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(shell.model.read_bytes()[:3000])
-    worker, alone = shell(*ASK, "-m", str(bad)), shell(*ASK, "-m", str(bad), "--no-worker")
+    worker, alone = shell(*ASK, "-m", str(bad)), shell(*ASK, "-m", str(bad), "--set", "worker=off")
     assert (worker.code, worker.err) == (alone.code, alone.err)
     assert worker.code == 65
 

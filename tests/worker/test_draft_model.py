@@ -22,8 +22,8 @@ def draft(shell, tried, tmp_path):
 
 def test_one_worker_answers_with_and_without_it(shell, draft):
     """The weights of the model are shared; the draft model belongs to the options of a command."""
-    plain, drafted = shell(*ASK), shell(*ASK, "--draft", str(draft), "-v")
-    again = shell(*ASK, "--draft", str(draft), "--ctx", "512", "-v")
+    plain, drafted = shell(*ASK), shell(*ASK, "--set", f"draft={draft}", "-v")
+    again = shell(*ASK, "--set", f"draft={draft}", "--ctx", "512", "-v")
     assert (plain.code, drafted.code, again.code) == (0, 0, 0), drafted.err + again.err
     assert plain.out == drafted.out == again.out != ""
     assert "draft model draft.gguf: accepted 0 of 0 tokens" in drafted.err
@@ -34,7 +34,7 @@ def test_an_unsuitable_one_is_an_error_and_the_worker_goes_on(shell, tiny, tried
     """Another vocabulary is named before anything is answered."""
     other = tiny("chatml")  # the shell's model has SentencePiece's vocabulary
     tried(other)
-    refused = shell(*ASK, "--draft", str(other))
+    refused = shell(*ASK, "--set", f"draft={other}")
     assert (refused.code, refused.out) == (2, "")
     assert "another kind of vocabulary" in refused.err
     assert len(refused.err.splitlines()) == 2

@@ -27,8 +27,8 @@ ASK = ("ask", "hello", *SHORT)
 
 
 def test_the_first_command_starts_it_and_the_next_finds_it(shell):
-    """One process, and the same answer as with --no-worker."""
-    first, second, alone = shell(*ASK), shell(*ASK), shell(*ASK, "--no-worker")
+    """One process, and the same answer as with --set worker=off."""
+    first, second, alone = shell(*ASK), shell(*ASK), shell(*ASK, "--set", "worker=off")
     assert (first.code, first.err) == (0, "")
     assert first.out == second.out == alone.out != ""
     assert shell.worker()["requests"] == 2
@@ -38,7 +38,7 @@ def test_v_names_what_answers(shell):
     """Started or found; not what the user requested."""
     assert "started a worker" in shell(*ASK, "-v").err
     assert "found the worker" in shell(*ASK, "-v").err
-    assert "worker" not in shell(*ASK, "-v", "--no-worker").err
+    assert "worker" not in shell(*ASK, "-v", "--set", "worker=off").err
     assert "worker" not in shell(*ASK, "-v", env={"LLMCLI_WORKER": "off"}).err
 
 
@@ -99,7 +99,7 @@ def test_pipes_end_with_the_command(shell):
 @pytest.mark.slow
 def test_many_commands_share_one_worker(shell):
     """Fifty commands at once: one worker, fifty right answers."""
-    expected = shell(*ASK, "--no-worker").out
+    expected = shell(*ASK, "--set", "worker=off").out
     children = [shell.start(*ASK, "--deterministic") for _ in range(50)]
     outs = [child.communicate(timeout=120) for child in children]
     assert {child.returncode for child in children} == {0}, {err for _, err in outs}
@@ -121,7 +121,7 @@ def test_deterministic_answers_equal_those_without_a_worker(shell):
         "--no-stdin",
         "--deterministic",
     )
-    alone = shell(*words, "--no-worker").out
+    alone = shell(*words, "--set", "worker=off").out
     children = [shell.start(*words) for _ in range(6)]
     assert {child.communicate(timeout=60)[0].decode() for child in children} == {alone}
 
@@ -145,7 +145,7 @@ def test_a_replaced_model_gets_its_own_worker(shell, tiny):
     fresh.replace(shell.model)
     second = shell(*ASK)
     assert (first.code, second.code) == (0, 0) and len(shell.statuses()) == 2
-    assert second.out == shell(*ASK, "--no-worker").out
+    assert second.out == shell(*ASK, "--set", "worker=off").out
 
 
 @pytest.mark.slow
@@ -185,7 +185,9 @@ def test_a_signal_ends_it_cleanly(shell, signum):
 def test_sigterm_completes_an_answer(shell):
     """An answer that is nearly done is completed."""
     words = ("--max-tokens", "300", "--temperature", "0", "--no-stdin", "--ctx", "512")
-    child = shell.start("ask", "hello", *words, "--threads", "1")  # several would wait for each other on a busy machine
+    child = shell.start(
+        "ask", "hello", *words, "--set", "threads=1"
+    )  # several would wait for each other on a busy machine
     status = wait_until(lambda: [s for s in shell.statuses() if s["active"]])[0]
     os.kill(status["pid"], signal.SIGTERM)
     out, err = child.communicate(timeout=60)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmcli.backends.remote.server_probe import ProbeResult
     from llmcli.runtime.named_servers import ListedServer
 
-_PROBE_OPTIONS = ("model", "base_url", "key_env", "offline", "yes", "timeout")
+_PROBE_OPTIONS = ("model", "base_url", "offline", "yes", "timeout")
 _NO_KEY = "none"
 """What the table shows for a server that needs a key and has none."""
 

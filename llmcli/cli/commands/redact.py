@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmcli.redaction.redactor import Redactor
     from llmcli.tasks.redact import RedactedDocument
 
-_OPTIONS = ("model", "output", "threads", "pull", "offline", "no_worker", "no_stdin", "timeout")
+_OPTIONS = ("model", "output", "pull", "offline", "no_stdin", "timeout")
 
 
 @command(

@@ -29,11 +29,9 @@ _NAME_METAVARS = frozenset(
         "I/N",
         "COLUMN",
         "GROUP",
-        "on|off",
-        "N|auto",
     }
 )
-_NAMES = frozenset({"backend", "calibration", "column", "index", "label_column", "key_env", "shell", "swap", "update"})
+_NAMES = frozenset({"backend", "calibration", "column", "index", "label_column", "shell", "swap", "update"})
 """Parameters called ``NAME`` and the like whose values name something that is no text."""
 _WRITTEN_FILES = frozenset({"output", "html", "memory", "plot", "report", "summary", "update"})
 """Parameters that name files which the command writes."""

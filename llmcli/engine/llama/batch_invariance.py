@@ -28,9 +28,7 @@ def check_batch_invariance(model: Model, config: ContextConfig) -> None:
     answer.
     """
     if model.gpu_layers:
-        raise Unsupported(
-            "--deterministic", detail="it does not work on a GPU; pass --gpu-layers 0 to use the processor"
-        )
+        raise Unsupported("--deterministic", detail="it does not work on a GPU; --set gpu_layers=0 uses the processor")
     recorder = _HiddenStateRecorder()
     context = Context(
         model, replace(config, cells=256, sequences=_OTHER_SEQUENCES + 1), lambda: False, recorder.callback

@@ -69,7 +69,7 @@ class Sampler:
     @staticmethod
     def _require_finite(logit: float) -> None:
         if not math.isfinite(logit):
-            raise LogitOverflow("sampling", detail="an evaluation overflows; --weights original may not")
+            raise LogitOverflow("sampling", detail="an evaluation overflows; --set weights=original may not")
 
     def _sample(self, context: Any, index: int) -> int:
         if self._matcher is not None and self._matcher.is_complete:  # an answer that must go on, in measurements
@@ -154,5 +154,5 @@ def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
     highest = logits.max()
     total = float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))
     if not np.isfinite(total):
-        raise LogitOverflow("scoring", detail="an evaluation overflows; --weights original may not")
+        raise LogitOverflow("scoring", detail="an evaluation overflows; --set weights=original may not")
     return logits, total

@@ -100,7 +100,7 @@ class StoredCalibration:
             advice = "Use what it was made with, or make a new one: --calibrate FILE --calibration NAME"
             if differences == ("weights",):
                 start = "On the server's machine: llm serve" if is_remote else "Try:"
-                advice = f"{start} --weights {self.weights}"
+                advice = f"{start} --set weights={self.weights}"
             raise ConfigError(
                 name,
                 message=f"the calibration {{subject}} was made with another {name_differences(differences)}",

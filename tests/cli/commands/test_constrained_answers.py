@@ -34,7 +34,7 @@ def generate(process, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("where", [["--no-worker"], []], ids=["here", "worker"])
+@pytest.mark.parametrize("where", [["--set", "worker=off"], []], ids=["here", "worker"])
 def test_an_answer_follows_the_schema_of_its_prompt(generate, where):
     """On standard output, whole, with nothing on standard error."""
     code, out, err = generate({"schema": SCHEMA}, *where)
@@ -47,11 +47,11 @@ def test_an_answer_follows_the_schema_of_its_prompt(generate, where):
 
 def test_an_answer_is_one_of_the_labels(generate):
     """To the letter."""
-    code, out, err = generate({"labels": ['so "so"', "good"]}, "--no-worker")
+    code, out, err = generate({"labels": ['so "so"', "good"]}, "--set", "worker=off")
     assert (code, err) == (0, "") and out.strip() in {'so "so"', "good"}
 
 
-@pytest.mark.parametrize("where", [["--no-worker"], []], ids=["here", "worker"])
+@pytest.mark.parametrize("where", [["--set", "worker=off"], []], ids=["here", "worker"])
 @pytest.mark.parametrize(
     ("schema", "words"),
     [

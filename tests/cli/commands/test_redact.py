@@ -141,13 +141,13 @@ def test_servers_on_this_machine_get_values_by_default(llm, server):
     configure(there={"base_url": server.url, "redact": True})
     assert llm("ask", "--backend", "there", MAIL).out == f"{MAIL}\n"
     assert server.chats() and MAIL not in sent(server)
-    llm("ask", "--no-redact", "--backend", "there", MAIL)
+    llm("ask", "--set", "redact=off", "--backend", "there", MAIL)
     assert MAIL in sent(server)
 
 
 def test_names_are_replaced_with_redact_names(llm, server):
     """Written as one option or two words; -m names the server's model, and another one finds names."""
-    for words in (["--redact", "names"], ["--redact=names"], ["--redact-names"]):
+    for words in (["--set", "redact=names"],):
         server.asked.clear()
         question = "Is Jane Doe there?"
         run = llm("ask", *words, "--base-url", server.url, "-m", "big", question, env={"LLMCLI_REDACT_MODEL": str(llm.model)},

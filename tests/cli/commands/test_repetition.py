@@ -31,7 +31,7 @@ def test_a_text_that_repeats_itself_is_stopped(llm, notes, argv):
     """What came before is on standard output, the reason on standard error, and the code is 3."""
     run = llm(*argv, stdin=b"Why?\n" if "chat" in argv else b"", answer=lambda _: LOOP, stops_repetition=True)
     assert (run.code, run.out) == (3, SHOWN)
-    assert REASON in run.err and "--stop-repetition off" in run.err
+    assert REASON in run.err and "--set stop_repetition=off" in run.err
 
 
 def test_lines_that_vary_are_stopped_after_the_third_round(llm):
@@ -47,7 +47,7 @@ def test_lines_that_vary_are_stopped_after_the_third_round(llm):
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_the_user_may_let_it_go_on(llm, notes, argv, how):
     """With the option, or the setting of the same name; the limit of the verb still holds."""
-    more, env = (("--stop-repetition", "off"), None) if how == "option" else ((), {"LLMCLI_STOP_REPETITION": "off"})
+    more, env = (("--set", "stop_repetition=off"), None) if how == "option" else ((), {"LLMCLI_STOP_REPETITION": "off"})
     run = llm(
         *argv, *more, stdin=b"Why?\n" if "chat" in argv else b"", answer=lambda _: LOOP, stops_repetition=True, env=env
     )
@@ -56,7 +56,7 @@ def test_the_user_may_let_it_go_on(llm, notes, argv, how):
 
 def test_a_value_that_is_no_switch_is_refused(llm):
     """It is named."""
-    run = llm("ask", "Why?", "--stop-repetition", "maybe")
+    run = llm("ask", "Why?", "--set", "stop_repetition=maybe")
     assert run.code == 2 and "expected on or off" in run.err
 
 

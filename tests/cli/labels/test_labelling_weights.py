@@ -52,7 +52,7 @@ def measure(monkeypatch):
 def test_a_measurement_between_two_commands_changes_no_labels(label, measure, mine, write):
     """The weights of the first labels stay, whatever the size of the input and the verb."""
     model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
-    assert label("--weights", "bf16") == ("bf16", [])  # makes the copy, and is no choice of llm's
+    assert label("--set", "weights=bf16") == ("bf16", [])  # makes the copy, and is no choice of llm's
     assert label() == ("original", [])
     measure(model_id)
     weights, (line,) = label()
@@ -66,7 +66,7 @@ def test_faster_weights_are_named_once_with_the_command(label, measure, mine):
     model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
     assert label() == ("original", [])
     measure(model_id)
-    assert label("--weights", "original") == ("original", [])
+    assert label("--set", "weights=original") == ("original", [])
     assert label(LLMCLI_DERIVED_WEIGHTS="0") == ("original", [])
     weights, (line,) = label("--labels", "a,b", verb="classify")
     assert weights == "original" and FASTER in line and f": llm models tune {shlex.quote(str(mine))}" in line
@@ -89,7 +89,7 @@ def test_a_small_gain_is_not_named(label, measure, mine):
 def test_the_measured_choice_labels_if_it_was_there_first(label, measure, mine):
     """And stays when the measurement is gone."""
     model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
-    label("--weights", "bf16")
+    label("--set", "weights=bf16")
     measure(model_id)
     assert label() == ("bf16", [])
     tuning_file(find_paths(os.environ).cache, model_id, None).unlink()
@@ -97,9 +97,9 @@ def test_the_measured_choice_labels_if_it_was_there_first(label, measure, mine):
 
 
 def test_a_change_is_told_in_one_line(label, mine):
-    """With ``--weights``, which counts for its own run only, and where a copy is gone."""
+    """With ``--set weights``, which counts for its own run only, and where a copy is gone."""
     assert label() == ("original", [])
-    weights, (line,) = label("--weights", "bf16")
+    weights, (line,) = label("--set", "weights=bf16")
     assert weights == "bf16" and line.endswith(CHANGED.removeprefix("tiny"))
     assert label() == ("original", [])
 

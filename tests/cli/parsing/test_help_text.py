@@ -15,7 +15,7 @@ from llmcli.cli.parsing import help_text
 from llmcli.cli.parsing.parameters import OptionSection
 
 RARE = {word for option in flags.shared_options() if option.annotation.__metadata__[0].is_rare for word in option.words}
-ENGINE = ("--ctx", "--threads", "--gpu-layers", "--kv-type", "--weights", "--draft", "--deterministic", "--no-worker")
+ENGINE = ("--ctx", "--deterministic", "--lora", "--set")
 
 
 def each_command():

@@ -243,7 +243,7 @@ def test_another_model_or_weights(tmp_path, fitted):
     assert caught.value.exit_code == 78
     with pytest.raises(ConfigError) as caught:
         stored.require_identity("one", {**same, "weights": "q8_0"})
-    assert describe(caught.value)[1] == "Try: --weights original"
+    assert describe(caught.value)[1] == "Try: --set weights=original"
 
 
 def test_scores_alone_are_enough():

@@ -9,7 +9,7 @@ from llmcli.cli.groups import CommandGroup
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
-_MODEL_OPTIONS = ("model", "ctx", "threads", "pull", "offline", "no_worker", "timeout")
+_MODEL_OPTIONS = ("model", "ctx", "pull", "offline", "timeout")
 DirectoriesArgument = Annotated[list[str], Argument(metavar="DIRECTORY...", help="Directories, or single documents.")]
 IndexedArgument = Annotated[
     list[str],

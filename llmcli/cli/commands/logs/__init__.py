@@ -169,8 +169,8 @@ def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     """Ask for a kept answer again: the same request, model, weights and options.
 
     Options on the command line replace those of the answer. Its question stands in the log, so changed or removed files
-    do not matter. A worker that evaluates other things beside it may still change an answer; with --no-worker, or if it
-    was asked with --deterministic, it is the same.
+    do not matter. A worker that evaluates other things beside it may still change an answer; with --set worker=off, or
+    if it was asked with --deterministic, it is the same.
     """
     from llmcli.cli.commands.logs.log_view import repeat_answer
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
 _RUN_SETTINGS = ("lora", "backend", "base_url", "key_env", "ctx", "deterministic", "draft")
-"""The settings besides the model that decide what answers; ``log_repeat`` gives them as flags."""
+"""The settings besides the model that decide what answers; ``log_view`` gives them again."""
 
 
 def log_answers(

@@ -88,7 +88,7 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
             f"answer {entry.id} is the work of many requests", detail=f"Try: {format_command(*entry.details['argv'])}"
         )
     ctx.verb = entry.verb
-    ctx.use_default_flags(**_flags(entry))
+    ctx.use_default_settings(**_settings(entry))
     run = entry.details["run"]
     limit = entry.details["request"]["max_tokens"] if run["max_tokens_by_user"] else None
     options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
@@ -111,8 +111,8 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
     return render_task(ctx, task).exit_code
 
 
-def _flags(entry: LoggedAnswer) -> dict[str, Any]:
-    """Return the flags of the run that gave an answer."""
+def _settings(entry: LoggedAnswer) -> dict[str, Any]:
+    """Return the settings of the run that gave an answer."""
     run = {name: value for name, value in entry.details["run"].items() if name != "max_tokens_by_user"}
     weights = entry.details["weights"]
     return {**run, **({} if weights is None else {"weights": weights})}

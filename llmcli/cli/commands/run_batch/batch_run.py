@@ -59,7 +59,7 @@ def _use_first_model(ctx: CommandContext, path: str) -> str | None:
     with suppress(ValueError, RecursionError, LlmError):  # the line fails when its turn comes
         name = batches.parse_batch_request(json.loads(first)).model
         if name is not None:
-            ctx.use_default_flags(model=name if ctx.runtime.is_remote else _LocalNames(ctx).model_for(name))
+            ctx.use_default_settings(model=name if ctx.runtime.is_remote else _LocalNames(ctx).model_for(name))
         return name
     return None
 

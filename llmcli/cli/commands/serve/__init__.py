@@ -27,12 +27,7 @@ _reject_empty = functools.partial(reject_empty_values, advice="Try: llm serve --
 @command(
     "model",
     "lora",
-    "draft",
     "ctx",
-    "threads",
-    "gpu_layers",
-    "kv_type",
-    "weights",
     *GENERAL_OPTIONS,
     examples=_EXAMPLES,
     needs=SERVER,

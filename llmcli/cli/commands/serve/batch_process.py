@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llmcli import child_processes
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.signals import let_children_be_interrupted
-from llmcli.cli.console.suggestion import format_option
+from llmcli.cli.flags import flag_settings
 from llmcli.documents.records.job_state import load_job
 from llmcli.errors import OutputError, TemporaryFailure
 from llmcli.files import private_files
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from llmcli.cli.commands.serve.served_models import ServedModels
     from llmcli.serve.batch_queue import BatchQueue
 
-_ENGINE_OPTIONS = {"ctx": "--ctx", "threads": "--threads", "gpu_layers": "--gpu-layers", "kv_type": "--kv-type"}
-"""Options of the server that its batches have too."""
+_OF_THE_BATCH = frozenset({"model", "lora", "weights", "backend", "offline"})
+"""Settings that each batch has for itself. The others on the command line of the server are those of its batches too."""
 _TOKEN_VARIABLE = "LLMCLI_SERVE_TOKEN"  # noqa: S105 (the name of a variable)
 _STOP_S = 10.0
 """Seconds for a process to save its progress."""
@@ -63,7 +63,10 @@ class BatchCommand:
     def __init__(self, ctx: CommandContext, models: ServedModels) -> None:
         self._models = models
         self._options = [
-            word for name, option in _ENGINE_OPTIONS.items() for word in format_option(option, getattr(ctx.flags, name))
+            word
+            for name, (_, value) in flag_settings(ctx.flags).items()
+            if value is not None and name not in _OF_THE_BATCH
+            for word in ("--set", f"{name}={value}")
         ]
         environ = ctx.runtime.environ
         self._environ = {**environ, **child_processes.child_env(environ)}

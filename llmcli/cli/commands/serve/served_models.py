@@ -91,7 +91,7 @@ class ServedModels:
         launcher = self.launcher_for(name)
         adapters = self._ctx.runtime.settings["lora"] if launcher.config.adapters else ("none",)
         return [
-            *("-m", launcher.config.name, "--weights", launcher.config.weights),
+            *("-m", launcher.config.name, "--set", f"weights={launcher.config.weights}"),
             *(word for each in adapters for word in ("--lora", each)),
             *(word for each in (launcher.served_name, name) if each for word in ("--served-model-name", each)),
         ]

@@ -28,7 +28,7 @@ _UNREPEATABLE = {
     "input_file": "the answers of llm run-batch have random ids",
 }
 _LEFT_OUT = frozenset(
-    {"calibrate", "copy", "force", "html", "memory", "no_redact", "plot", "pull", "report", "resume", "retry_failed"}
+    {"calibrate", "copy", "force", "html", "memory", "plot", "pull", "report", "resume", "retry_failed"}
     | {"summary", "yes"}
 )
 """Parameters that write other files, change what llm keeps, download, or consent to sending data."""

@@ -59,7 +59,7 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
     rest = len(error.placeholders) - MAX_NAMED_PARTS
     values = "a private value" if len(error.placeholders) == 1 else "private values"
     more = f" and {rest} more" if rest > 0 else ""
-    return f"the server changed the code of {values}: {codes}{more}", "Try again, or send the values: --no-redact"
+    return f"the server changed the code of {values}: {codes}{more}", "Try again, or send the values: --set redact=off"
 
 
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
@@ -72,7 +72,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
     i.RepetitionStopped: lambda _: (
         "the answer repeated itself and was stopped",
-        f"Ask again (in a chat: /retry), or {LARGER_MODEL_ADVICE}; --stop-repetition off lets it go on",
+        f"Ask again (in a chat: /retry), or {LARGER_MODEL_ADVICE}; --set stop_repetition=off lets it go on",
     ),
     i.CostLimitReached: lambda x: (
         f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",

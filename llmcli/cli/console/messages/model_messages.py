@@ -81,7 +81,7 @@ def _describe_bad_adapter(error: m.BadAdapter) -> ErrorText:
 
 def _advise_without_copy(error: m.NoRoomForWeights | m.CannotStoreCopies, remedy: str) -> str:
     """Return ``remedy`` as the next step, after the original weights where these would do."""
-    return f"Try: --weights original, or {remedy}" if error.replaceable else remedy[0].upper() + remedy[1:]
+    return f"Try: --set weights=original, or {remedy}" if error.replaceable else remedy[0].upper() + remedy[1:]
 
 
 def _mebibytes(error: m.NoRoomForWeights) -> int:
@@ -143,7 +143,7 @@ MODEL_DESCRIPTIONS: Descriptions = {
         append_detail(f"cannot store copies of models in {subject_of(x)}", x),
         _advise_without_copy(x, "name another cache directory: LLMCLI_CACHE_DIR"),
     ),
-    m.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
+    m.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --set weights=original"),
     m.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",

@@ -33,7 +33,7 @@ def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
     elif error.backend:
         advice = f"Try: llm keys set {error.backend} (or set key_env: llm config edit)"
     else:
-        advice = "Set LLMCLI_API_KEY, or name the variable with --key-env."
+        advice = "Set LLMCLI_API_KEY, or name another variable: --set key_env=VARIABLE"
     return append_detail(f"{subject_of(error)} {complaint}", error), advice
 
 

@@ -127,7 +127,7 @@ def test_a_job_of_other_sections_is_refused(llm, model, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        (["--weights", "bf16"], "weights"),
+        (["--set", "weights=bf16"], "weights"),
         (["--seed", "7"], "seed"),
         (["--temperature", "0.5"], "temperature"),
         (["--max-tokens", "99"], "max tokens"),

@@ -11,7 +11,7 @@ import pytest
 from terminal import ended
 from waiting import wait_until
 
-OPTIONS = ("--no-worker", "--labels", "bug,idea")
+OPTIONS = ("--set", "worker=off", "--labels", "bug,idea")
 QUESTION = r"(\d+) labelled"
 
 
@@ -124,7 +124,7 @@ def test_wide_characters_stay_inside_the_terminal(person, tmp_path):
 
 def test_keys_of_several_bytes_are_no_answers(person, tickets, tmp_path):
     """An arrow ends in a letter, and a letter beyond ASCII has two bytes: neither is a key of a label."""
-    child = person("label", "--no-worker", "--labels", "apple,bear", "--json", str(tickets))
+    child = person("label", "--set", "worker=off", "--labels", "apple,bear", "--json", str(tickets))
     child.expect(QUESTION)
     answer(child, "\x1b[A", 0)
     answer(child, "ß", 0)

@@ -292,7 +292,7 @@ def test_what_tune_measured_is_used(models, tiny, llm, bf16_is_fastest):
     assert ", measured on this machine)" in choice(row["sha256"])
     (answer,) = rows(llm("ask", "hello", "-m", str(path), "--json", "--max-tokens", "2"))
     assert answer["weights"] == "bf16"
-    (answer,) = rows(llm("ask", "hello", "-m", str(path), "--json", "--max-tokens", "2", "--weights", "original"))
+    (answer,) = rows(llm("ask", "hello", "-m", str(path), "--json", "--max-tokens", "2", "--set", "weights=original"))
     assert answer["weights"] == "original"
 
 
@@ -353,12 +353,12 @@ def test_without_disk_for_copies_only_the_cache_is_measured(models, tiny, monkey
 
 
 def test_the_next_step_is_possible_where_no_copy_can_be_stored(models, tiny):
-    """The command has no --weights."""
+    """The command has no setting of weights."""
     cache = Path(os.environ["LLMCLI_CACHE_DIR"])
     cache.mkdir(parents=True)
     (cache / "derived").write_bytes(b"")
     run = models("tune", str(tiny("chatml")))
-    assert run.code == 73 and "LLMCLI_CACHE_DIR" in run.err and "--weights" not in run.err
+    assert run.code == 73 and "LLMCLI_CACHE_DIR" in run.err and "weights=" not in run.err
 
 
 # ---- in the background, before the first job ----

@@ -351,7 +351,7 @@ def test_a_session_asks_by_keys_and_typed_answers(person, deck, tmp_path):
 @pytest.mark.slow
 def test_a_wrong_answer_shows_the_source_and_may_be_overruled(person, deck, tmp_path):
     """The learner decides; what was wrong is taken back in the file."""
-    child = person("quiz", "run", "--no-worker", deck)
+    child = person("quiz", "run", "--set", "worker=off", deck)
     child.expect("quit")
     child.send("1")
     child.expect("The answer: 1856")

@@ -390,7 +390,7 @@ def test_memory_is_flat(process, write, tmp_path):
     for count in (3_000, 30_000):
         requests = "".join(line(f"request-{number}", "/v1/nosuch") + "\n" for number in range(count))
         out = tmp_path / f"{count}.jsonl"
-        argv = ["run-batch", "-i", write("in.jsonl", requests), "-o", str(out), "-q", "--no-worker"]
+        argv = ["run-batch", "-i", write("in.jsonl", requests), "-o", str(out), "-q", "--set", "worker=off"]
         child = process(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)

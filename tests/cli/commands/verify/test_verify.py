@@ -150,7 +150,7 @@ def test_adapters_and_copies_of_the_weights_are_checked(answer, llm, mine, tmp_p
     write_adapter(tmp_path / "style.gguf", mine, seed=1)
     changed = llm("verify", "out.txt")
     assert changed.code == 1 and states(changed)[("adapter", "style.gguf:0.5")] == "changed"
-    predicate = answer("-m", str(mine), "--weights", "bf16")["predicate"]
+    predicate = answer("-m", str(mine), "--set", "weights=bf16")["predicate"]
     (copy,) = Path("home/cache/derived").glob("*.gguf")
     assert predicate["model"]["weights"] == "bf16"
     assert predicate["model"]["copy"] == {"sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}
