@@ -225,12 +225,7 @@ SETTING_SPECS = (
         "auto",
         "longest answer in tokens; auto: depends on the command",
     ),
-    SettingSpec(
-        "stop_repetition",
-        _parse_switch,
-        True,
-        "stop an answer that repeats itself over and over",
-    ),
+    SettingSpec("stop_repetition", _parse_switch, True, "stop an answer that repeats itself over and over"),
     SettingSpec(
         "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llmcli import fast_dataclass
 from llmcli.cli.command_registry import command_path
 from llmcli.cli.console.console import Console
-from llmcli.cli.flags import Flags, GivesSetting, SharedOption, Writes, flag_settings, shared_options
+from llmcli.cli.flags import Flags, Writes, flag_settings, shared_options
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 from llmcli.runtime.runtime import Runtime
@@ -143,13 +143,11 @@ class CommandContext:
         from llmcli.tasks.runner.task_requests import GenerationOptions
 
         names = {field.name for field in fast_dataclass.fields(GenerationOptions)}
-        typed = {
-            option.name: self._read_option(option)
-            for option in shared_options(type(self.flags))
-            if option.name in names
-        }
+        typed = {name: getattr(self.flags, name) for name in names if hasattr(self.flags, name)}
+        settings = self.runtime.settings
+        chosen = {name: None if settings[name] == "auto" else settings[name] for name in names & {*settings.values}}
         options = GenerationOptions(
-            **typed,
+            **{**typed, **chosen},
             deadline=self.runtime.interrupt.deadline,
             progress=self.console.status_line.enabled,
             shows_deltas=not self.console.as_json,
@@ -157,13 +155,6 @@ class CommandContext:
         if self.writes is not Writes.TEXT:  # the seed is that of --sample
             changes["seed"] = None
         return fast_dataclass.replace(options, **changes)
-
-    def _read_option(self, option: SharedOption) -> Any:
-        """Return the value of an option, from the settings if it is one; None for "auto"."""
-        if any(isinstance(mark, GivesSetting) for mark in option.marks):
-            value = self.runtime.settings[option.name]
-            return None if value == "auto" else value
-        return getattr(self.flags, option.name)
 
 
 class TerminalObserver:

@@ -29,8 +29,7 @@ def test_every_marked_option_gives_a_setting_that_exists():
 
 def test_a_switch_gives_the_value_of_its_mark():
     """A switch that is not set gives nothing."""
-    assert flag_settings(Flags())["worker"] == ("--set", "worker=off", None)
-    assert flag_settings(Flags(no_worker=True, no_stdin=True))["worker"] == ("--set", "worker=off", "off")
+    assert flag_settings(Flags())["stdin"] == ("--no-stdin", None)
     assert flag_settings(Flags(no_stdin=True))["stdin"] == ("--no-stdin", "off")
 
 

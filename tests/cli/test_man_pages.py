@@ -83,7 +83,7 @@ def test_a_variable_is_named_beside_the_option_that_it_stands_for():
     """A switch with the value that sets it."""
     text = read_back("llm-ask.1")
     assert "\nLLMCLI_CTX\nDefault of --ctx.\n" in text
-    assert "\nLLMCLI_WORKER=off\nThe same as --set worker=off.\n" in text
+    assert "\nLLMCLI_STDIN=off\nThe same as --no-stdin.\n" in text
 
 
 def test_pages_are_the_same_everywhere():

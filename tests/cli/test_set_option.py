@@ -95,3 +95,46 @@ def test_a_bad_assignment_is_one_line(llm, words, line):
     """Nothing is asked, and the exit code is that of a wrong command line."""
     run = llm("ask", "hi", *words)
     assert (run.code, run.out, run.err.splitlines()[0]) == (2, "", line)
+
+
+@pytest.mark.parametrize(
+    ("words", "assignment"),
+    [
+        ("ask --threads 4 hello", "threads=4"),
+        ("--threads 4 hello", "threads=4"),
+        ("ask --gpu-layers=0 hello", "gpu_layers=0"),
+        ("translate --kv-type f16 --to de", "kv_type=f16"),
+        ("classify --weights", "weights=VALUE"),
+        ("serve --draft small", "draft=small"),
+        ("ask --stop-repetition off hello", "stop_repetition=off"),
+        ("ask --no-worker hello", "worker=off"),
+        ("models pull --no-worker qwen3-0.6b", "worker=off"),
+        ("backends test there --key-env MINE", "key_env=MINE"),
+        ("ask --redact-names hello", "redact=names"),
+        ("ask --no-redact hello", "redact=off"),
+        ("ask --worker-idle-timeout 60 hello", "worker.idle_timeout=60"),
+    ],
+)
+def test_an_option_named_for_a_setting_leads_to_it(llm, words, assignment):
+    """That of earlier releases, and any other."""
+    run = llm(*words.split())
+    assert run.code == 2 and run.err.splitlines()[1:] == [f"Try: --set {assignment}"]
+    assert run.err.startswith("llm: no such option: --") and "ossible" not in run.err
+
+
+@pytest.mark.parametrize(
+    "words", ["tm export --threads 4", "ask --no-model hello", "ask --off hello", "ask --words hello"]
+)
+def test_other_options_do_not(llm, words):
+    """Where the command has no settings, and where the setting cannot be off."""
+    run = llm(*words.split())
+    assert run.code == 2 and "--set" not in run.err
+
+
+def test_a_kept_answer_is_repeated_with_its_settings(llm):
+    """Those of the command line come before them, in either form."""
+    env = {"LLMCLI_LOGS": "on"}
+    assert llm("ask", "Why?", "--ctx", "512", "--set", "weights=original", env=env).code == 0
+    assert llm("logs", "repeat").code == 0 and llm.options.ctx == 512
+    assert llm("logs", "repeat", "--set", "ctx=256").code == 0 and llm.options.ctx == 256
+    assert llm("logs", "repeat", "--ctx", "128").code == 0 and llm.options.ctx == 128

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from declared_commands import DECLARED, has_option
+from declared_commands import DECLARED
 
 from llmcli.engine.llama import hardware
 from llmcli.errors import OutOfMemory
@@ -42,7 +42,7 @@ def draft(tiny, tried, tmp_path):
     ],
     ids=[*VERBS, "extract", "command"],
 )
-def test_the_option_reaches_the_engine(llm, draft, argv):
+def test_the_setting_of_a_command_reaches_the_engine(llm, draft, argv):
     """Of every command that writes text."""
     answers = {
         "summarize": "ein Text",
@@ -57,10 +57,10 @@ def test_the_option_reaches_the_engine(llm, draft, argv):
     assert llm.options.draft == draft
 
 
-def test_every_command_that_has_the_option_is_tried():
+def test_every_command_that_writes_is_tried():
     """And those of a server and of a kept answer, which other tests try."""
     tried = {*VERBS, "extract", "command", "serve", "logs repeat", "audit ask"}
-    assert {name for name in DECLARED if has_option(name, "draft")} == tried
+    assert {name for name, declared in DECLARED.items() if declared.needs.drafts} == tried
 
 
 def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):
@@ -80,10 +80,14 @@ def test_the_setting_reaches_the_engine_and_off_overrides_it(llm, draft):
 
 
 def test_labels_need_no_draft_model(llm, draft):
-    """``sentiment`` has no such option, and ignores the setting."""
-    assert llm("sentiment", "--set", f"draft={draft}", stdin=b"good\n").code == 2
-    llm("sentiment", env={"LLMCLI_DRAFT": str(draft)}, stdin=b"good\n")
-    assert llm.options.draft is None
+    """``sentiment`` ignores the setting, wherever it comes from."""
+
+    def scores(request):
+        return dict.fromkeys(request.candidates, -1.0)
+
+    for words, env in ((("--set", f"draft={draft}"), None), ((), {"LLMCLI_DRAFT": str(draft)})):
+        assert llm("sentiment", *words, stdin=b"good\n", env=env, answer=scores).code == 0
+        assert llm.options.draft is None
 
 
 def test_a_draft_model_that_is_missing_is_an_error(llm, tmp_path):
@@ -116,11 +120,11 @@ def test_the_model_itself_is_no_draft_model(llm, tiny):
     assert "llama.gguf is the model itself (LLMCLI_DRAFT)" in run.err
 
 
-def test_a_server_refuses_the_option_by_name(llm, draft, server):
+def test_a_server_refuses_the_setting_by_name(llm, draft, server):
     """Nothing is sent; the setting is for models on this machine."""
     run = llm("ask", "Q", "--base-url", server.url, "--set", f"draft={draft}")
     assert run.code == 69
-    assert "--draft" in run.err
+    assert "--set draft" in run.err
     assert server.asked == []
     assert llm("ask", "Q", "--base-url", server.url, env={"LLMCLI_DRAFT": str(draft)}).code == 0
 

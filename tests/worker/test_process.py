@@ -38,7 +38,7 @@ def test_v_names_what_answers(shell):
     """Started or found; not what the user requested."""
     assert "started a worker" in shell(*ASK, "-v").err
     assert "found the worker" in shell(*ASK, "-v").err
-    assert "worker" not in shell(*ASK, "-v", "--set", "worker=off").err
+    assert "a worker" not in shell(*ASK, "-v", "--set", "worker=off").err
     assert "worker" not in shell(*ASK, "-v", env={"LLMCLI_WORKER": "off"}).err
 
 

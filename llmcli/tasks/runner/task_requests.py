@@ -30,8 +30,8 @@ class GenerationOptions:
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
     ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its
-    pieces and returns whether it may end there. ``shows_deltas``: text is shown as it comes. ``stop_repetition``: an answer that repeats itself over and over is
-    stopped.
+    pieces and returns whether it may end there. ``shows_deltas``: text is shown as it comes. ``stop_repetition``: an
+    answer that repeats itself over and over is stopped.
     """
 
     temperature: float | None = None

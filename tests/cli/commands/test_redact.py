@@ -146,14 +146,21 @@ def test_servers_on_this_machine_get_values_by_default(llm, server):
 
 
 def test_names_are_replaced_with_redact_names(llm, server):
-    """Written as one option or two words; -m names the server's model, and another one finds names."""
-    for words in (["--set", "redact=names"],):
-        server.asked.clear()
-        question = "Is Jane Doe there?"
-        run = llm("ask", *words, "--base-url", server.url, "-m", "big", question, env={"LLMCLI_REDACT_MODEL": str(llm.model)},
-                  answer=lambda _: '{"names": ["Jane Doe"]}')  # fmt: skip
-        assert (run.code, run.out) == (0, f"{question}\n"), run.err
-        assert "Jane" not in sent(server) and "PII_NAME_1" in sent(server) and run.backend.closed
+    """-m names the server's model, and another one finds names."""
+    question = "Is Jane Doe there?"
+    argv = ("ask", "--set", "redact=names", "--base-url", server.url, "-m", "big", question)
+    run = llm(*argv, env={"LLMCLI_REDACT_MODEL": str(llm.model)}, answer=lambda _: '{"names": ["Jane Doe"]}')
+    assert (run.code, run.out) == (0, f"{question}\n"), run.err
+    assert "Jane" not in sent(server) and "PII_NAME_1" in sent(server) and run.backend.closed
+
+
+@pytest.mark.parametrize("words", [("--redact=names",), ("--redact", "names")])
+def test_the_form_of_an_earlier_release_sends_nothing(llm, server, words):
+    """The word would be a part of the question, and names would be sent."""
+    run = llm("ask", *words, "--base-url", server.url, "Is Jane Doe there?")
+    assert (run.code, run.err) == (2, "llm: --redact takes no value\nTry: --set redact=names\n")
+    assert server.asked == []
+    assert llm("ask", "--redact", "--base-url", server.url, "--", "names").code == 0
 
 
 def test_verbose_says_what_is_replaced(llm, server):

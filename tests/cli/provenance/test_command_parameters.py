@@ -21,13 +21,12 @@ KEY = DigestKey(bytes(32))
 CANARY = "a canary"
 VERBS = {name: declared.parameters for name, declared in DECLARED.items() if has_option(name, "provenance")}
 NAMES = {
-    "against", "answer", "backend", "calibrate", "calibration", "column", "delimiter", "draft", "evaluate",
-    "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",
-    "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "outline", "output_format",
+    "against", "answer", "backend", "calibrate", "calibration", "column", "delimiter", "evaluate",
+    "examples", "file", "files", "format", "format_name", "glossary", "html", "index", "input_file",
+    "kind", "label_column", "language", "lora", "memory", "model", "more", "outline", "output_format",
     "plot",
-    "prompt", "reference", "report", "shard", "shell", "source", "sources", "stop_repetition", "style", "summary", "swap", "to",
+    "prompt", "reference", "report", "shard", "shell", "source", "sources", "style", "summary", "swap", "to",
     "update",
-    "weights",
 }  # fmt: skip
 """Parameters of verbs whose values are names, and no texts of the user."""
 
