@@ -69,10 +69,11 @@ _ZSH = r"""
 #compdef llm llmcli
 _llm() {
     local line
-    local -a offers
+    local -a offers suffix
     for line in "${(@f)$(_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
         _TYPER_COMPLETE_ARGS="${(j: :)words[1,CURRENT]}" "${words[1]}" 2>/dev/null)}"; do
         [[ -n $line ]] || continue
+        [[ ${line%%$'\t'*} == *= ]] && suffix=(-S '') # a value follows
         if [[ $line == *$'\t'* ]]; then
             offers+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
         else
@@ -80,7 +81,7 @@ _llm() {
         fi
     done
     if (( $#offers )); then
-        _describe -V llm offers
+        _describe -V llm offers "${suffix[@]}"
     else
         _files
     fi
