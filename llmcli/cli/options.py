@@ -47,7 +47,7 @@ SessionOption = Annotated[
         autocompletion="sessions",
     ),
 ]
-ContinueOption = Annotated[bool, Option("--continue", help="Continue the chat used last.")]
+ContinueOption = Annotated[bool, Option("-c", "--continue", help="Continue the chat used last.")]
 VariablesOption = Annotated[
     list[str] | None,
     Option(

@@ -20,6 +20,8 @@ PLAIN = [
     "ask hi",
     "ask what is new -x --copy --editor",
     "ask -p review -s text --var a=b --session x --continue",
+    "ask -t review -c hi",
+    "chat -ttutor -c -s x",
     "ask hi -f a.txt -f b.txt --max-tokens 5 --temperature 0",
     "ask -- -1",
     "ask - --json -q -v",

@@ -25,7 +25,9 @@ _COLONS = (":", "\N{FULLWIDTH COLON}")
 
 PromptOption = Annotated[
     str | None,
-    Option("-p", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion="generate_kinds"),
+    Option(
+        "-p", "-t", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion="generate_kinds"
+    ),
 ]
 
 

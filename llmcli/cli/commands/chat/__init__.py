@@ -36,6 +36,7 @@ def chat(
         str | None,
         Option(
             "-p",
+            "-t",
             "--prompt",
             metavar="NAME|FILE",
             help="Instructions from a prompt, such as tutor.",
