@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _PROGRAM_HELP = (["-h"], ["--help"], ["--help-all"])
+_AMBIGUOUS_OPTIONS = ("-c", "-h", "-n", "-o", "-p", "-s", "-t", "--prompt")
+"""How options begin that other programs have too, with another meaning than in ``llm ask`` and ``llm chat``."""
 
 
 def dispatch(words: list[str], environment: Environment) -> int:
@@ -64,6 +66,11 @@ def _complete_words(words: list[str]) -> list[str]:
     """Return the words with the command that they mean. Raises ``UsageError``."""
     from llmcli.cli import command_registry
 
+    asks = words[:1] in (["ask"], ["chat"]) or (words and words[0].startswith("-"))
+    if asks and any(each.startswith(_AMBIGUOUS_OPTIONS) for each in words):
+        from llmcli.cli.parsing import foreign_options
+
+        foreign_options.check_meaning(words)
     if not words or words[0].startswith(command_registry.ROOT_OPTIONS):
         return words
     command = command_registry.find_command(words[0])
@@ -123,11 +130,9 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        advice = _foreign_option_advice(error, words) or _setting_advice(error, words)
-        if advice:
-            error.possibilities = None  # type: ignore[attr-defined]  # similar options, which are not meant
-        else:
-            advice = _example_advice(error, words) or _subcommand_advice(error, words) or _quoting_advice(words)
+        if (foreign := _foreign_option_error(error, words)) is not None:
+            raise foreign from error
+        advice = _example_advice(error, words) or _subcommand_advice(error, words) or _quoting_advice(words)
         raise UsageError(_parser_message(error), detail=advice) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
@@ -145,17 +150,13 @@ def _implied_command(typed: Sequence[str]) -> ListedCommand | None:
     return implied_command.ask_command() if implied_command.begins_with_ask_option(typed) else None
 
 
-def _foreign_option_advice(error: typer.TyperException, words: Sequence[str]) -> str:
-    from llmcli.cli.parsing import implied_command
+def _foreign_option_error(error: typer.TyperException, words: Sequence[str]) -> UsageError | None:
+    """Return the error for an option of another program that the command lacks; None for another error."""
+    if not _parser_message(error).startswith("no such option"):
+        return None
+    from llmcli.cli.parsing import foreign_options
 
-    return implied_command.foreign_option_advice(str(getattr(error, "option_name", "")), words)
-
-
-def _setting_advice(error: typer.TyperException, words: Sequence[str]) -> str:
-    from llmcli.cli.parsing import setting_options
-
-    option = str(getattr(error, "option_name", ""))
-    return setting_options.assignment_advice(option, words) if option.startswith("--") else ""
+    return foreign_options.lacking_option_error(str(getattr(error, "option_name", "")), words)
 
 
 def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
@@ -176,7 +177,7 @@ def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
 def _subcommand_advice(error: typer.TyperException, words: Sequence[str]) -> str:
     from llmcli.cli.parsing import implied_command
 
-    return implied_command.subcommand_for_file(words) if _parser_message(error).startswith("no such command") else ""
+    return implied_command.subcommand_advice(words) if _parser_message(error).startswith("no such command") else ""
 
 
 def _refuse_redact_names(words: Sequence[str]) -> None:

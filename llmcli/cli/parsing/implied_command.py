@@ -12,8 +12,8 @@ from pathlib import Path
 from llmcli.cli import command_registry
 from llmcli.cli.command_registry import ListedCommand
 from llmcli.cli.console.suggestion import format_command
-from llmcli.cli.options import declaration_of
-from llmcli.cli.parsing.parameters import Argument, CommandParameter, first_argument, option_of
+from llmcli.cli.options import declaration_of, find_parameters
+from llmcli.cli.parsing.parameters import Argument, CommandParameter, first_argument, option_of, parse_words
 from llmcli.errors import UsageError
 
 _ASK = "ask"
@@ -41,7 +41,7 @@ def complete_words(words: Sequence[str]) -> list[str]:
         return [_ASK, *words]
     rest = [*words]
     rest.remove(first)
-    raise _unknown_command(first, rest)
+    raise _unknown_command(first, rest, words)
 
 
 def begins_with_ask_option(words: Sequence[str]) -> bool:
@@ -70,26 +70,29 @@ def _complete_group(group: ListedCommand, words: Sequence[str]) -> list[str]:
     return [group.name, LIST, *words[1:]]
 
 
-def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
-    """Return the error for a word that names no command; ``rest``: the other words of the line."""
+def _unknown_command(word: str, rest: Sequence[str], words: Sequence[str]) -> UsageError:
+    """Return the error for a word that names no command; ``rest``: the other ``words`` of the line."""
     import difflib
 
     happened = f"no such command '{word}'"
     if command_registry.find_command(word) is not None:
         return UsageError("the command comes before its options", detail=f"Try: {format_command(word, *rest)}")
-    if "-o" in rest and word.replace(".", "", 1).isdecimal():  # -o temperature 0
-        return UsageError("-o is the file for the answer", detail=_MODEL_OPTION_ADVICE)
     if (translate := _FOREIGN_COMMANDS.get(word)) is not None:
         return UsageError(happened, detail=f"Try: {translate(rest)}")
     names = [command.name for command in command_registry.COMMANDS]
     similar = next(iter(difflib.get_close_matches(word, names, n=1)), None)
     if similar is not None and _takes_words(similar, rest):  # what is rain: it is no chat, which takes none
         return UsageError(f"{happened}. Did you mean '{similar}'?", detail=f"Try: {format_command(similar, *rest)}")
-    return UsageError(happened, detail=f"Try: {format_command(_ASK, word, *rest)}, or llm --help for the commands")
+    return UsageError(happened, detail=f"Try: {format_command(_ASK, *words)}, or llm --help for the commands")
 
 
-def subcommand_for_file(words: Sequence[str]) -> str:
-    """Return what to write where a file stands instead of a subcommand, as in ``index docs``; "" if none does."""
+def subcommand_advice(words: Sequence[str]) -> str:
+    """Return what to write for a subcommand of another program, or a file instead of one, as in ``index docs``.
+
+    "" for other words.
+    """
+    if " ".join(words[:2]) in _FOREIGN_SUBCOMMANDS:
+        return f"Try: {_FOREIGN_SUBCOMMANDS[' '.join(words[:2])]}"
     group = command_registry.find_command(words[0]) if words else None
     if group is None or not group.is_group or len(words) < 2 or not Path(words[1]).exists():  # noqa: PLR2004 (group, file)
         return ""
@@ -116,8 +119,21 @@ def _takes_words(name: str, words: Sequence[str]) -> bool:
 
 
 def _named(ours: str, default: str = "") -> Callable[[Sequence[str]], str]:
-    """Return a function that returns the command ``ours`` with the words typed, ``default`` if there are none."""
-    return lambda rest: " ".join([format_command(*ours.split(), *rest), *([] if rest or not default else [default])])
+    """Return a function that returns the command ``ours`` with the words typed, or ``default`` if it refuses them."""
+
+    def translate(rest: Sequence[str]) -> str:
+        words = [*ours.split(), *rest]
+        usable = _can_parse(words) and (rest or not default)
+        return format_command(*words) if usable else " ".join(filter(None, ["llm", ours, default]))
+
+    return translate
+
+
+def _can_parse(words: Sequence[str]) -> bool:
+    """Return whether the words are a usual line of the command that they name."""
+    path = command_registry.command_path(words)
+    parameters = find_parameters(path)
+    return bool(parameters) and parse_words(parameters, words[len(path.split()) :]) is not None
 
 
 def _fixed(advice: str) -> Callable[[Sequence[str]], str]:
@@ -126,10 +142,13 @@ def _fixed(advice: str) -> Callable[[Sequence[str]], str]:
 
 def _run_model(rest: Sequence[str]) -> str:
     """Return the command for ``run MODEL [QUESTION]``."""
-    if not rest:
-        return 'llm chat -m MODEL, or llm ask -m MODEL "QUESTION"'
-    model, *question = rest
-    return format_command(_ASK, "-m", model, *question) if question else format_command("chat", "-m", model)
+    if rest and not rest[0].startswith("-"):
+        model, *others = rest
+        command = "chat" if first_argument(_ask_parameters(), others) is None else _ASK
+        words = [command, "-m", model, *others]
+        if _can_parse(words) and "--format" not in others:  # that of records
+            return format_command(*words)
+    return 'llm chat -m MODEL, or llm ask -m MODEL "QUESTION"'
 
 
 def _merge_parts(rest: Sequence[str]) -> str:
@@ -161,48 +180,23 @@ _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "install": _fixed("llm models pull MODEL for a model, or llm backends add for a server; there are no plugins"),
     "uninstall": _fixed("llm models rm MODEL for a model, or llm backends rm NAME for a server; there are no plugins"),
     "records": _merge_parts,
+    "embed-models": _fixed("llm models list"),
+    "containers": _named("worker list"),
+    "inspect": _named("models show", "MODEL"),
+    "info": _fixed("llm doctor"),
+    "rag": _fixed("llm index add DIRECTORY"),
+    "login": _fixed("llm keys set NAME"),
+    "signin": _fixed("llm keys set NAME"),
+    "logout": _fixed("llm keys rm NAME"),
+    "text": _fixed("echo TEXT | llm translate --to LANG"),
+    "document": _fixed("llm translate --to LANG FILE -o FILE"),
     "plugins": _fixed("llm backends list for servers elsewhere; there are no plugins"),
 }
-"""The commands of ollama and of simonw/llm, former commands, and other words that people type, with their names here."""
+"""The commands of ollama, simonw/llm and others, former commands, and other words that people type, with ours."""
 
-_MODEL_OPTION_ADVICE = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
-_KEPT_ADVICE = "Leave it out: answers are kept only after llm config set logs on"
-
-_FOREIGN_OPTIONS = {
-    "-t": "A template is a prompt here: llm ask -p NAME (all of them: llm prompts list)",
-    "-a": "An attachment is a file here: llm ask -f FILE",
-    "--attachment": "An attachment is a file here: llm ask -f FILE",
-    "--fragment": "A fragment is a file here: llm ask -f FILE",
-    "-c": "Give both questions the same --session NAME; --continue goes on with the chat used last",
-    "--cid": "A conversation has a name here: --session NAME",
-    "--param": "Try: llm ask -p NAME --var NAME=VALUE",
-    "-u": "Try: --stats",
-    "--usage": "Try: --stats",
-    "--think": "Try: --reasoning",
-    "-o": _MODEL_OPTION_ADVICE,
-    "--save": "A template is a prompt here: llm prompts new NAME, then llm ask -p NAME",
-    "--schema-multi": "Try: llm extract --many --schema SCHEMA FILE, or the type list: --schema 'names list'",
-    "--key": "A key is stored: llm keys set NAME, or named by its variable: --key-env VARIABLE",
-    "-n": _KEPT_ADVICE,
-    "--no-log": _KEPT_ADVICE,
-    "--no-stream": "Leave it out: in a pipe, only the answer is written",
-    "--keepalive": "Try: llm config set worker.idle_timeout SECONDS",
+_FOREIGN_SUBCOMMANDS = {
+    "logs on": "llm config set logs on",
+    "logs off": "llm config set logs off",
+    "logs status": "llm config show",
+    "keys get": "llm keys list",
 }
-"""What the options of ollama and of simonw/llm are here."""
-
-
-def foreign_option_advice(option: str, words: Sequence[str]) -> str:
-    """Return what to write for an option of another program in the line ``words``; "" if it is none."""
-    asks = not words or words[0].startswith("-") or words[0] in (_ASK, "chat")
-    if not asks and option in ("-f", "--file") and _takes_files(words[0]):
-        return f"A file is an argument here: llm {words[0]} FILE"
-    return _FOREIGN_OPTIONS.get(option, "") if asks else ""
-
-
-def _takes_files(name: str) -> bool:
-    """Return whether a command takes files as arguments."""
-    command = command_registry.find_command(name)
-    if command is None or command.is_group:
-        return False
-    declared = [parameter.declaration for parameter in declaration_of(command.load()).parameters]
-    return any(isinstance(each, Argument) and "FILE" in each.keywords["metavar"] for each in declared)
