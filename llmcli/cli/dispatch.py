@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _PROGRAM_HELP = (["-h"], ["--help"], ["--help-all"])
-_AMBIGUOUS_OPTIONS = ("-c", "-h", "-n", "-o", "-p", "-s", "-t", "--prompt")
+_AMBIGUOUS_OPTIONS = ("-c", "-h", "-n", "-o", "-p", "-s", "-t", "--prompt", "--template")
 """How options begin that other programs have too, with another meaning than in ``llm ask`` and ``llm chat``."""
 
 

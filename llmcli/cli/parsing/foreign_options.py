@@ -47,7 +47,7 @@ _ROWS_OF_ASK = (
     ("Try: llm chat", "-i", "--interactive", "-cnv"),
     ('A shell command: llm command "TASK". A question written in your editor: llm ask --editor', "-e"),
     ('A shell command is printed, never run: llm command "TASK"', "--execute"),
-    ("Try: llm ask -p NAME --var NAME=VALUE", "--param"),
+    ("Try: llm ask -p NAME --var NAME=VALUE", "--param", "-v="),
     ("Leave it out: reasoning is shown only with --reasoning", "--hidethinking"),
     (_MODEL_OPTION_ADVICE, "-o", "--option"),
     ("The options of sampling are --temperature T and --seed N", "--top-k", "--top-p", "--topp", "--min-p"),
@@ -96,6 +96,8 @@ def lacking_option_error(option: str, words: Sequence[str]) -> UsageError | None
     typed = _before_dashes(words)
     if re.fullmatch("-[a-z]", option):
         option = next((word for word in typed if word in _SINGLE_DASH_NAMES and option[1] in word), option)
+    elif option == "-=":
+        option = next((word[: len("-v=")] for word in typed if re.match("-[a-z]=", word)), option)
     implied = not words or words[0].startswith("-")
     command = "ask" if implied else command_registry.command_path(words)
     advice = _find_advice(command, option, _value_after(typed, option))
@@ -182,6 +184,8 @@ def _explain_meaning(command: str, line: Sequence[str], word: str, values: Seque
         asks = command == "ask" and not _arguments(command, line)
         advice = "The question needs no option: llm ask" if asks else "Try: --system"
         return f"{word} names a prompt", f"{advice} {shlex.quote(value)}"
+    if command == "ask" and word == "--template" and re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", value):
+        return "--template is a text with columns of records", f"A template is a prompt here: -p {value}"
     if command == "ask" and word == "-p" and "-t" in line:
         variable = "NAME=VALUE" if "" in values or following.startswith("-") else shlex.quote(f"{value}={following}")
         return "-p names a prompt, as -t does", f"A parameter is a variable here: --var {variable}"

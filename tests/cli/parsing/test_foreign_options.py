@@ -185,6 +185,7 @@ def test_an_option_of_another_program_is_named_for_what_it_is_here(llm, before, 
         ("similar x -c text", "The text is the first argument: llm similar TEXT FILE"),
         ("quiz make -f a.txt", "A file is an argument here: llm quiz make FILE"),
         ("chat -o temperature 0", MODEL_OPTION),
+        ("-v=role:expert", "Try: llm ask -p NAME --var NAME=VALUE"),
         *((f"{each} -f a.txt", f"A file is an argument here: llm {each} FILE") for each in ("summarize", "classify")),
     ],
 )
@@ -226,6 +227,11 @@ def test_a_command_names_no_option_that_it_lacks(llm, line):
             "-p names a prompt, as -t does",
             "A parameter is a variable here: --var topic=cats",
         ),
+        (
+            ["--template", "review", QUESTION],
+            "--template is a text with columns of records",
+            "A template is a prompt here: -p review",
+        ),
         (["-o", "temperature", "0.5", QUESTION], "-o is the file for the answer", MODEL_OPTION),
         (["-o", "num_gpu", "1", QUESTION], "-o is the file for the answer", MODEL_OPTION),
         (["ask", "-o", "temperature", "0", QUESTION], "-o is the file for the answer", MODEL_OPTION),
@@ -249,6 +255,7 @@ def test_a_value_of_another_program_is_refused(llm, tmp_path, monkeypatch, words
         ["ask", "-c", "tell", "me", "a story"],
         ["ask", "-s", "Count to 42.", QUESTION],
         ["ask", "-o", "out", "3", "more"],
+        ["ask", "--template", "{{ row.text }}", QUESTION],
         ["ask", "--", "-c", "4096", QUESTION],
     ],
 )
