@@ -57,6 +57,7 @@ STARTER_EXIT_CODES = {
 
 EXIT_CODES = {
     ("docs/coming-from.md", "pull qwen3-0.6b"): 2,
+    ("docs/coming-from.md", "-n 100 Why is the sky blue?"): 2,
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
     ("docs/documents.md", "summarize login.pdf"): 65,
