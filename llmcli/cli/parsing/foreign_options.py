@@ -7,6 +7,7 @@ spelling with ``N`` or ``URL`` is one before such a value.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -82,6 +83,7 @@ _SINGLE_DASH_NAMES = frozenset({"-ngl", "-hf", "-sys", "-cnv", "-ctk", "-ctv"})
 
 _MEANINGS = {"-c": "-c continues a chat", "-s": "-s gives instructions", "-t": "-t names a prompt"}
 """Letters of llm ask and llm chat that llama.cpp and others use for something else."""
+_MIN_PROSE_WORDS = 2
 _MODEL_OPTION_NAMES = frozenset({"temperature", "max_tokens", "seed", "top_p", "top_k", "num_ctx", "num_predict"})
 
 
@@ -100,8 +102,16 @@ def lacking_option_error(option: str, words: Sequence[str]) -> UsageError | None
         option = next((word[: len("-v=")] for word in typed if re.match("-[a-z]=", word)), option)
     implied = not words or words[0].startswith("-")
     command = "ask" if implied else command_registry.command_path(words)
+    before = itertools.takewhile(lambda word: not word.startswith(option), typed[0 if implied else 1 :])
+    if command == "ask" and _is_prose([*before]):
+        return None
     advice = _find_advice(command, option, _value_after(typed, option))
     return UsageError(f"no such option: {option}", detail=advice) if advice else None
+
+
+def _is_prose(before: Sequence[str]) -> bool:
+    """Return whether words before an option of llm ask begin a question without quotes, of which it may be a word."""
+    return len([each for each in _arguments("ask", before) if each and not _has_space(each)]) >= _MIN_PROSE_WORDS
 
 
 def _before_dashes(words: Sequence[str]) -> Sequence[str]:
@@ -168,7 +178,7 @@ def check_meaning(words: Sequence[str]) -> None:
     for index, word in enumerate(typed):
         values = [*typed[index + 1 :], "", ""][:2]
         happened, advice = _explain_meaning(command, line, word, values)
-        if advice:
+        if advice and not (command == "ask" and _is_prose(typed[:index])):
             raise UsageError(happened, detail=advice)
 
 

@@ -266,6 +266,13 @@ def test_what_means_the_same_runs(llm, tmp_path, monkeypatch, words):
     assert llm(*words).code == 0
 
 
+@pytest.mark.parametrize("option", ["-l", "-la", "-n", "-ngl 0", "-sys", "-s 42", "-c 4096", "-t 4", "--temp"])
+def test_an_option_in_a_question_without_quotes_is_a_word(llm, option):
+    """The advice is to quote the text."""
+    run = llm("ask", *f"what does it {option} do".split())
+    assert (run.code, run.backend) == (2, None) and "in quotes" in run.err.splitlines()[1]
+
+
 # ---- what the advice names -------------------------------------------------------------------------------------------
 
 _COMMANDS = [each for each in COMMANDS if not each.is_group]
