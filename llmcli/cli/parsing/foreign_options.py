@@ -1,5 +1,7 @@
 """The options of other programs: what to write for one that a command lacks, or that means something else here.
 
+Options that are named for a setting, as those of earlier releases, are among them.
+
 In each row of the tables, the spellings of other programs follow what to write. That is an option, shown by the
 commands that have it, with the value that was typed instead of the capital letters at its end; or else a sentence. A
 spelling with ``N`` or ``URL`` is one before such a value.
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from llmcli.cli import command_registry
 from llmcli.cli.options import find_parameters
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, argument_words, option_of
+from llmcli.cli.parsing.setting_options import assignment_advice
 from llmcli.errors import UsageError
 
 _MODEL_OPTION_ADVICE = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
@@ -144,7 +147,8 @@ def _find_advice(command: str, option: str, value: str) -> str:
                 return ours
             if option_of(parameters, ours.split()[0]) is not None:
                 return f"Try: {_fill(ours, value)}"
-    return ""
+    has_settings = option.startswith("--") and option_of(parameters, "--set") is not None
+    return assignment_advice(option, value) if has_settings else ""
 
 
 def _rows_with(spelling: str, rows: Iterable[Sequence[str]]) -> Iterable[str]:

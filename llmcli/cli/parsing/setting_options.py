@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from llmcli.cli import command_registry
-from llmcli.cli.options import find_parameters
 from llmcli.settings import SETTING_SPECS, SettingSpec
 
 
-def assignment_advice(option: str, words: Sequence[str]) -> str:
-    """Return the ``--set`` for ``option`` in the line ``words``; "" if it is no setting, or the command has none.
+def assignment_advice(option: str, value: str) -> str:
+    """Return the ``--set`` for ``option`` with the value that was typed; "" if it is named for no setting.
 
     ``--threads 4`` is ``threads=4``, ``--no-worker`` is ``worker=off``, ``--redact-names`` is ``redact=names``.
     """
-    command = "ask" if words[0].startswith("-") else command_registry.command_path(words)
-    if not any(each.name == "assignments" for each in find_parameters(command)):
-        return ""
     name = option.removeprefix("--").replace("-", "_")
-    assignment = next(_assignments(name, option, words), "")
+    assignment = next(_assignments(name, value or "VALUE"), "")
     return f"Try: {shlex.join(['--set', assignment])}" if assignment else ""
 
 
-def _assignments(name: str, option: str, words: Sequence[str]) -> Iterator[str]:
+def _assignments(name: str, value: str) -> Iterator[str]:
     """Yield the assignments that an option called ``name`` may mean."""
     for spec in SETTING_SPECS:
         called = spec.name.replace(".", "_")
         if name == called:
-            yield f"{spec.name}={_value_after(option, words)}"
+            yield f"{spec.name}={value}"
         elif name == f"no_{called}" and _can_be_off(spec):
             yield f"{spec.name}=off"
         elif name in {f"{called}_{word}" for word in spec.words}:
@@ -37,13 +32,3 @@ def _assignments(name: str, option: str, words: Sequence[str]) -> Iterator[str]:
 
 def _can_be_off(spec: SettingSpec) -> bool:
     return isinstance(spec.default, bool) or "off" in {*spec.words, spec.default}
-
-
-def _value_after(option: str, words: Sequence[str]) -> str:
-    """Return the value of an option in a command line; VALUE if it has none."""
-    for word, following in zip(words, [*words[1:], "VALUE"], strict=True):
-        if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return "VALUE"
