@@ -136,6 +136,8 @@ def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
 ENV_PREFIX = "LLMCLI_"
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
 """The variable that names the directory of chats, translations, imports and the registry."""
+CACHE_DIR_VARIABLE = "LLMCLI_CACHE_DIR"
+"""The variable that names the directory of what llm can make again, such as indexes."""
 ORIGINAL_WEIGHTS, AUTO_WEIGHTS = "original", "auto"
 DERIVED_TYPES = ("bf16", "q8_0", "f16")
 """Types in which llm may store a model again."""
@@ -305,7 +307,7 @@ _OTHER_VARIABLES = frozenset(
     {
         "LLMCLI_CONFIG_DIR",
         DATA_DIR_VARIABLE,
-        "LLMCLI_CACHE_DIR",
+        CACHE_DIR_VARIABLE,
         "LLMCLI_RUNTIME_DIR",
         "LLMCLI_PYTHON",
         "LLMCLI_SERVE_TOKEN",

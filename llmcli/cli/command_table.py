@@ -92,7 +92,7 @@ ROWS: tuple[Row, ...] = (
     ),
     (
         "tm",
-        "Show, export, import and clear the translation memory.",
+        "List, export, import and remove translations: the translation memory.",
         "Language work",
         {"is_group": True, "listed": False},
     ),

@@ -146,13 +146,23 @@ class TranslationMemory:
                 "SELECT source_language, target_language, count(*), sum(model = '') FROM units GROUP BY 1, 2 ORDER BY 1, 2"
             ).fetchall()
 
-    def clear(self) -> int:
-        """Delete everything; return the number of translations."""
+    def remove_all(self) -> None:
+        """Delete all translations and records of outputs."""
         with self._database.transaction() as database:
-            (count,) = database.execute("SELECT count(*) FROM units").fetchone()
             database.execute("DELETE FROM units")
             database.execute("DELETE FROM outputs")
-        return int(count)
+
+    def remove_languages(self, source_language: str, target_language: str) -> None:
+        """Delete the translations of a pair of languages, and the records of outputs in the target language.
+
+        A record has the texts of a file, and not their language.
+        """
+        with self._database.transaction() as database:
+            database.execute(
+                "DELETE FROM units WHERE source_language = ? AND target_language = ?",
+                (source_language, target_language),
+            )
+            database.execute("DELETE FROM outputs WHERE language = ?", (target_language,))
 
     # ---- outputs --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from scripted import Reply, last_message
 
 from llmcli.cli import command_registry
 from llmcli.cli.console.error_messages import describe
+from llmcli.cli.groups import CommandGroup
 from llmcli.errors import InputError, OutOfMemory
 
 
@@ -180,7 +182,7 @@ def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
     [
         (["models", "list", "foo"], "Try: llm models list --help"),
         (["models", "foo"], "Try: llm models --help"),
-        (["tm", "--nonsense"], "Try: llm tm --help"),
+        (["tm", "--nonsense"], "Try: llm tm list --help"),
         (["prompts", "--nonsense"], "Try: llm prompts list --help"),
         (
             ["generate", "email", "--no-stdin"],
@@ -254,10 +256,17 @@ def test_a_request_is_no_kind_of_text(llm):
     assert run.code == 2 and run.err.splitlines()[1].endswith("or llm ask 'Write a poem about rain'")
 
 
-def test_a_group_without_a_command_is_a_usage_error(llm):
+def test_a_group_without_a_command_is_a_usage_error(llm, monkeypatch):
     """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
-    run = llm("quiz")
-    assert run.code == 2 and run.err.startswith("Usage: llm quiz") and run.out == ""
+    module = "llmcli.cli.commands.keys"
+    group = CommandGroup("A group of a package, which lists nothing.", {"rm": import_module(module).rm})
+    monkeypatch.setattr(f"{module}.tools", group, raising=False)
+    command_registry.register_command(command_registry.ListedCommand("tools", "", is_group=True, module=module))
+    try:
+        run = llm("tools")
+    finally:
+        command_registry.unregister_command("tools")
+    assert run.code == 2 and run.err.startswith("Usage: llm tools") and run.out == ""
 
 
 @pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])

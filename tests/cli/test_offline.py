@@ -113,7 +113,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "engine": ["engine", "list"],
         "merge": ["merge", str(part), "-o", str(tmp_path / "whole.csv")],
         "index": ["index", "add", "--embed", str(text)],
-        "tm": ["tm", "show"],
+        "tm": ["tm", "list"],
         "prompts": ["prompts", "list"],
         "backends": ["backends", "list"],
         "calibrations": ["calibrations", "list"],

@@ -46,9 +46,9 @@ INPUTS = (
     "translate --to fr good.txt --eval {}",
     "tm import {}",
     "tm import m.tmx {}",
-    "tm show --tm {}",
+    "tm list --tm {}",
     "tm export --tm {}",
-    "tm clear --yes --tm {}",
+    "tm rm --all --yes --tm {}",
     "ask Q -m {}",
     "models import {}",
     "models pull {}",
@@ -176,7 +176,7 @@ def test_a_memory_is_imported_from_a_pipe(at, llm, tmp_path):
     os.close(writing)
     assert llm("tm", "import", f"/dev/fd/{reading}").code == 0
     os.close(reading)
-    assert llm("tm", "show").out == "en\tfr\t1\t1\n"
+    assert llm("tm", "list").out == "en\tfr\t1\t1\n"
 
 
 def test_an_argument_with_nul(llm):

@@ -149,7 +149,7 @@ def test_a_readable_database_is_restricted(llm, tmp_path, name):
     write()
     database = Path(os.environ["LLMCLI_DATA_DIR"]) / name
     database.chmod(0o644)
-    assert (llm("sessions", "list").code, llm("tm", "show").code) == (0, 0)
+    assert (llm("sessions", "list").code, llm("tm", "list").code) == (0, 0)
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
     shared = tmp_path / "team.sqlite"
     shared.touch(0o664)

@@ -76,6 +76,7 @@ _PREPARATIONS = {
     "docs/reference/verify.md": Preparation(page=_DESCRIBE),
     "docs/reference/calibrations.md": Preparation(line=_CALIBRATE),
     "docs/reference/merge.md": Preparation(page=_TAKE_SHARES),
+    "docs/reference/tm.md": Preparation(line="llm tm import memory.tmx"),
     "docs/reference/ask.md": Preparation(page="llm prompts new review"),
     "docs/prompts.md": Preparation(page="mkdir -p ~/.config/llmcli/prompts/generate"),
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),

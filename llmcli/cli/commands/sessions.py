@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
@@ -15,13 +14,6 @@ from llmcli.interrupt import run_interruptible
 from llmcli.settings import DATA_DIR_VARIABLE
 
 SessionArgument = Annotated[str, Argument(metavar="NAME", help="A saved chat.", autocompletion="sessions")]
-
-
-class ExportFormat(StrEnum):
-    """The format of an export."""
-
-    MARKDOWN = "markdown"
-    JSON = "json"
 
 
 @command(*GENERAL_OPTIONS, examples="llm sessions list\nllm sessions list --json | jq -r .name")
@@ -105,29 +97,18 @@ def rm(
 @command(
     *GENERAL_OPTIONS,
     "output",
-    examples="llm sessions export work -o work.md\nllm sessions export work --format json | jq -r '.[-1].content'",
+    examples="llm sessions export work -o work.md\nllm sessions export work --json | jq -r '.[-1].content'",
 )
-def export(
-    ctx: CommandContext,
-    name: SessionArgument,
-    form: Annotated[
-        ExportFormat | None,
-        Option("--format", help="markdown (default), or json: a list of messages in OpenAI's format."),
-    ] = None,
-) -> int:
-    """Write a saved chat for other programs; --json is --format json."""
+def export(ctx: CommandContext, name: SessionArgument) -> int:
+    """Write a saved chat as Markdown; with --json as a list of messages in OpenAI's format."""
     from llmcli.cli.commands.chat import chat_export, session_files
     from llmcli.files.atomic_file import atomic_write
 
-    if ctx.console.as_json and form is ExportFormat.MARKDOWN:
-        raise UsageError("--json and --format markdown exclude each other")
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         session = sessions.get(session_files.require_valid_name(name))
         turns = sessions.load_turns(session)
-    as_json = ctx.console.as_json or form is ExportFormat.JSON
-    text = run_interruptible(
-        chat_export.session_as_messages if as_json else chat_export.session_as_markdown, session, turns
-    )
+    as_text = chat_export.session_as_messages if ctx.console.as_json else chat_export.session_as_markdown
+    text = run_interruptible(as_text, session, turns)
     if ctx.flags.output is None:
         ctx.console.write_stdout(text)
         return 0

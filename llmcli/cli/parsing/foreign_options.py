@@ -79,6 +79,11 @@ _ROWS_BY_COMMAND = {
     "translate": (("The language of the document: --from LANG. About the text: --context TEXT", "-s"),),
     "generate": (("A prompt of your own is a kind: llm generate NAME", "-t", "-p"),),
     "embed": (("A text comes from standard input: echo TEXT | llm embed", "-c"),),
+    "quiz export": (
+        ("Try: llm quiz export DECK -o FILE.apkg, or FILE.txt for a text file", "--anki"),
+        ("Leave it out: a deck is written as Markdown, unless -o names a file for Anki", "--markdown"),
+    ),
+    "sessions export": (("Try: llm sessions export NAME for Markdown, or with --json for messages", "--format"),),
     "similar": (("The text is the first argument: llm similar TEXT FILE", "-c"),),
 }
 _SINGLE_DASH_NAMES = frozenset({"-ngl", "-hf", "-sys", "-cnv", "-ctk", "-ctv"})

@@ -91,8 +91,8 @@ def subcommand_advice(words: Sequence[str]) -> str:
 
     "" for other words.
     """
-    if " ".join(words[:2]) in _FOREIGN_SUBCOMMANDS:
-        return f"Try: {_FOREIGN_SUBCOMMANDS[' '.join(words[:2])]}"
+    if (translate := _FOREIGN_SUBCOMMANDS.get(" ".join(words[:2]))) is not None:
+        return f"Try: {translate(words[2:])}"
     group = command_registry.find_command(words[0]) if words else None
     if group is None or not group.is_group or len(words) < 2 or not Path(words[1]).exists():  # noqa: PLR2004 (group, file)
         return ""
@@ -194,9 +194,13 @@ _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
 }
 """The commands of ollama, simonw/llm and others, former commands, and other words that people type, with ours."""
 
-_FOREIGN_SUBCOMMANDS = {
-    "logs on": "llm config set logs on",
-    "logs off": "llm config set logs off",
-    "logs status": "llm config show",
-    "keys get": "llm keys list",
+_FOREIGN_SUBCOMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
+    "logs on": _fixed("llm config set logs on"),
+    "logs off": _fixed("llm config set logs off"),
+    "logs status": _fixed("llm config show"),
+    "keys get": _fixed("llm keys list"),
+    "tm show": _named("tm list"),
+    "tm clear": _named("tm rm --all"),
+    "quiz stats": _named("quiz show", "DECK"),
 }
+"""The same for the commands of groups."""

@@ -16,6 +16,7 @@ from llmcli.errors import BadDocument, EmptyInput
 from llmcli.tasks.quiz.card import DECK, GAP, LEVELS, Card, CardKind, Level, order_card, read_card
 
 ANKI_PACKAGE_SUFFIX = ".apkg"
+ANKI_TEXT_SUFFIX = ".txt"
 LIST_SEPARATOR = "|"
 """Separates choices, or the items of an order, in a field of a table."""
 _ANKI_HEAD = "#separator:tab\n#html:true\n#columns:Front\tBack\tTags\n#tags column:3\n"

@@ -34,7 +34,9 @@ def test_an_index_is_made_searched_listed_and_removed(llm, docs):
         "No dogs.\n\nNo music after ten.",
     )
     assert llm("index", "list").out.split("\t")[:4] == [str(docs), "2", "3", "0"]
-    assert llm("index", "rm", "docs").code == 0 and llm("index", "list").out == ""
+    asked = llm("index", "rm", "docs")
+    assert asked.code == 2 and "llm index rm --yes docs" in asked.err and llm("index", "list").out
+    assert llm("index", "rm", "--yes", "docs").code == 0 and llm("index", "list").out == ""
 
 
 def test_vectors_add_passages_that_words_do_not_find(llm, docs):

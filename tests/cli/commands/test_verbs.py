@@ -333,7 +333,7 @@ def test_an_output_may_not_be_an_input(llm, tmp_path, monkeypatch, argv, output)
         (["classify", "--labels", "a,b", "--eval", "e.csv", "--summary", "e.csv"], "both an input and --summary"),
         (["sentiment", "a.txt", "--summary", "new.json", "-o", "new.json"], "both the output and --summary"),
         (["audit", "sentiment", "--swap", "@s.yaml", "a.txt", "--report", "s.yaml"], "both an input and --report"),
-        (["quiz", "export", "a.txt", "--markdown", "-o", "a.txt"], "a.txt is both an input and the output"),
+        (["quiz", "export", "a.txt", "-o", "a.txt"], "a.txt is both an input and the output"),
     ],
 )
 def test_no_file_is_replaced_that_a_command_reads(llm, tmp_path, monkeypatch, argv, told):

@@ -166,7 +166,7 @@ def test_a_document_of_an_index(llm, tmp_path, monkeypatch, after_first_read, ch
         assert ("old" in text) + ("new" in text) <= 1
         if run.code:
             assert run.code in {3, 65} and "changed" in run.err and not text
-        llm("index", "rm", str(file.parent))
+        llm("index", "rm", "--yes", str(file.parent))
 
 
 @every_change

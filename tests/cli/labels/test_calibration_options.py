@@ -397,7 +397,10 @@ def test_calibrations_are_listed_shown_and_removed(llm, calibrated):
     missing = llm("calibrations", "show", "tickts")
     assert missing.code == 66 and "tickets" in missing.err
     assert llm("calibrations", "rm", "tickets").code == 2  # no terminal to ask
-    assert llm("calibrations", "rm", "--yes", "tickets").code == 0
+    assert llm("calibrations", "rm", "--yes", "tickets", "none").code == 66  # all or none of them
+    assert json.loads(llm("calibrations", "rm", "--yes", "tickets", "tickets", "--json").out) == {
+        "removed": ["tickets"]
+    }
     assert llm("calibrations", "list").out == ""
     assert llm("calibrations", "rm", "--yes", "tickets").code == 66
 

@@ -116,10 +116,13 @@ def test_another_word_is_refused_with_the_command_to_type(words, happened, advic
         (["logs", "off"], "llm config set logs off"),
         (["logs", "status"], "llm config show"),
         (["keys", "get", "openai"], "llm keys list"),
+        (["tm", "show", "-q"], "llm tm list -q"),
+        (["tm", "clear", "--yes"], "llm tm rm --all --yes"),
+        (["quiz", "stats", "my deck.jsonl"], "llm quiz show 'my deck.jsonl'"),
     ],
 )
 def test_a_file_or_a_foreign_name_instead_of_a_subcommand(llm, tmp_path, monkeypatch, words, advice):
-    """The error names the subcommand of the group that takes files, or does what one of simonw/llm does."""
+    """The error names the subcommand of the group that takes files, or does what one of another program or of an earlier release does."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     (tmp_path / "a.txt").write_text("x")
@@ -132,6 +135,20 @@ def test_a_command_without_a_counterpart_names_what_is_here(llm, name):
     """Two lines on stderr, exit code 2, and no model."""
     run = llm(name, "something")
     assert run.code == 2 and run.backend is None and run.err.count("\n") == 2 and "\nTry: llm " in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["quiz", "export", "deck.jsonl", "--anki", "deck.apkg"], "llm quiz export DECK -o FILE.apkg"),
+        (["quiz", "export", "deck.jsonl", "--markdown"], "a deck is written as Markdown"),
+        (["sessions", "export", "work", "--format", "json"], "llm sessions export NAME for Markdown, or with --json"),
+    ],
+)
+def test_an_option_of_an_earlier_release_is_named_for_what_it_is_now(llm, words, advice):
+    """Two lines, and the exit code of a usage error."""
+    run = llm(*words)
+    assert run.code == 2 and run.err.startswith("llm: no such option: --") and advice in run.err.splitlines()[1]
 
 
 def test_a_hosted_model_is_named_with_its_server(llm):

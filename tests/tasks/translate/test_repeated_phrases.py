@@ -81,7 +81,7 @@ def test_such_a_translation_in_the_memory_is_not_returned(prompts, tmp_path):
     """The segment is translated again, also if a person made the entry; the new translation replaces that of the model."""
     with TranslationMemory(tmp_path / "memory.sqlite") as memory:
         _, by = run(prompts, SOURCE, lambda _: "Bringt euer Rad.", memory)
-        memory.clear()
+        memory.remove_all()
         memory.add_units([TranslationUnit("en", "de", SOURCE, LOOP, "m", by.cache_key)])
         assert memory.find_translation(SOURCE, ("en", "de"), "m", by.cache_key) == LOOP
         events, _ = run(prompts, SOURCE, lambda _: "Bringt euer Rad.", memory)

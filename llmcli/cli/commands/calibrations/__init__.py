@@ -86,24 +86,29 @@ def show(
 
 
 @command(*GENERAL_OPTIONS, examples="llm calibrations rm tickets\nllm calibrations rm --yes tickets")
-def rm(ctx: CommandContext, name: CalibrationArgument, yes: YesOption = False) -> int:
-    """Remove a calibration; asks first, unless --yes."""
+def rm(
+    ctx: CommandContext,
+    names: Annotated[list[str], Argument(metavar="NAME...", help="Calibrations.", autocompletion="calibrations")],
+    yes: YesOption = False,
+) -> int:
+    """Remove calibrations; asks first, unless --yes."""
     from llmcli.cli.console import confirm
     from llmcli.errors import MissingError
     from llmcli.settings import DATA_DIR_VARIABLE
 
-    store = _open_store(ctx)
-    if name not in store.names():
-        raise MissingError(name, kind="calibration", suggestions=store.names())
-    again = ("calibrations", "rm", "--yes", name)
-    if not yes and not confirm.require_confirmation(
-        ctx.console, f"Remove the calibration {name}", again, [DATA_DIR_VARIABLE]
-    ):
+    store, chosen = _open_store(ctx), [*dict.fromkeys(names)]
+    for name in chosen:
+        if name not in store.names():
+            raise MissingError(name, kind="calibration", suggestions=store.names())
+    again = ("calibrations", "rm", "--yes", *chosen)
+    what = f"Remove the calibration {chosen[0]}" if len(chosen) == 1 else f"Remove {len(chosen)} calibrations"
+    if not yes and not confirm.require_confirmation(ctx.console, what, again, [DATA_DIR_VARIABLE]):
         return 1
-    _remove_states(ctx, store, name)
-    store.remove(name)
+    for name in chosen:
+        _remove_states(ctx, store, name)
+        store.remove(name)
     if ctx.console.as_json:
-        ctx.console.write_record({"removed": name})
+        ctx.console.write_record({"removed": chosen})
     return 0
 
 

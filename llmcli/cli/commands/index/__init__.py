@@ -6,7 +6,7 @@ from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import CommandGroup
-from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
 _MODEL_OPTIONS = ("model", "ctx", "pull", "offline", "timeout")
@@ -53,15 +53,12 @@ def show_list(ctx: CommandContext) -> int:
     return outcome.exit_code
 
 
-@command(*GENERAL_OPTIONS, examples="llm index rm docs")
-def rm(ctx: CommandContext, directories: IndexedArgument) -> int:
-    """Remove the indexes of directories; the documents stay."""
+@command(*GENERAL_OPTIONS, examples="llm index rm docs\nllm index rm --yes letters")
+def rm(ctx: CommandContext, directories: IndexedArgument, yes: YesOption = False) -> int:
+    """Remove the indexes of directories; the documents stay. Asks first, unless --yes."""
     from llmcli.cli.commands.index.index_run import remove_indexes
 
-    removed = remove_indexes(ctx, directories)
-    if ctx.console.as_json:
-        ctx.console.write_record({"removed": removed})
-    return 0
+    return remove_indexes(ctx, directories, yes=yes)
 
 
 @command(

@@ -10,10 +10,12 @@ from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.indexed_sources import open_embedder, warn_of_outdated_vectors
+from llmcli.cli.console import confirm
 from llmcli.cli.console.messages.message_text import format_bytes
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.fast_dataclass import asdict, slotted
 from llmcli.files import private_files
+from llmcli.settings import CACHE_DIR_VARIABLE
 from llmcli.store.passage_index import IndexedPassage, IndexFiles, IndexSummary, PassageIndex, real_path
 from llmcli.tasks.retrieval.index_update import IndexUpdater, embed_passages
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
@@ -140,19 +142,25 @@ def _embedder_if(ctx: CommandContext, *, wanted: bool) -> Iterator[PassageEmbedd
         yield embedder
 
 
-def remove_indexes(ctx: CommandContext, directories: Sequence[str]) -> list[str]:
-    """Remove indexes, all or none of them; return the directories. Raises ``MissingError`` and ``OutputError``."""
+def remove_indexes(ctx: CommandContext, directories: Sequence[str], *, yes: bool) -> int:
+    """Remove indexes, all or none of them; return the exit code. Raises ``MissingError`` and ``OutputError``."""
     files = IndexFiles(ctx.runtime.paths.indexes)
     paths = list(dict.fromkeys(map(real_path, directories)))
     for path in paths:
         if not files.exists(path):
             raise MissingError(path, kind=_KIND)
+    what = f"Remove the index of {paths[0]}" if len(paths) == 1 else f"Remove the indexes of {len(paths)} directories"
+    again = ("index", "rm", "--yes", *directories)
+    if not yes and not confirm.require_confirmation(ctx.console, what, again, [CACHE_DIR_VARIABLE]):
+        return 1
     for path in paths:
         try:
             files.remove(path)
         except OSError as error:
             raise OutputError(str(files.path_of(path)), detail=error.strerror or "") from error
-    return paths
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": paths})
+    return 0
 
 
 def summary_rows(summaries: Iterable[IndexSummary], *, people: bool) -> list[dict[str, Any]]:

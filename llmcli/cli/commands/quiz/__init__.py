@@ -9,7 +9,6 @@ from llmcli.cli.flags import Writes
 from llmcli.cli.groups import CommandGroup
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.errors import UsageError
 from llmcli.machine_needs import READING
 from llmcli.tasks.quiz.card import CardKind, Level
 
@@ -96,44 +95,54 @@ def run(
     return QuizSession(ctx, deck, cards, state, count=count, new=new).run()
 
 
-@command(*GENERAL_OPTIONS, examples="llm quiz stats deck.jsonl\nllm quiz stats --json deck.jsonl | jq .due")
-def stats(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) -> int:
-    """Show how many cards of a deck are new, learned, known and due."""
-    from llmcli.cli.commands.quiz.deck_files import show_stats
+@command(*GENERAL_OPTIONS, examples="llm quiz list\nllm quiz list --json | jq -r 'select(.due > 0).deck'")
+def show_list(ctx: CommandContext) -> int:
+    """List the decks of this directory with the number of their cards that are new, learned, known and due.
 
-    return show_stats(ctx, deck, state)
+    A deck is a file NAME.jsonl that begins with a card, or has answers beside it. In a pipe, tab-separated: deck,
+    cards, new, learning, known, due. A deck that cannot be read has only a name; standard error says why, and the exit
+    code is that of the first error.
+    """
+    from llmcli.cli.commands.quiz.deck_overview import list_decks
+
+    return list_decks(ctx)
+
+
+@command(*GENERAL_OPTIONS, examples="llm quiz show deck.jsonl\nllm quiz show deck.jsonl --json | jq .due")
+def show(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) -> int:
+    """Show how many cards of a deck are new, learned, known and due."""
+    from llmcli.cli.commands.quiz.deck_overview import show_deck
+
+    return show_deck(ctx, deck, state)
 
 
 @command(*GENERAL_OPTIONS, examples="llm quiz rm --yes deck.jsonl")
-def rm(ctx: CommandContext, deck: DeckArgument, state: StateOption = None, yes: YesOption = False) -> int:
-    """Remove your answers to a deck; asks first, unless --yes."""
-    from llmcli.cli.commands.quiz.deck_files import remove_state
+def rm(
+    ctx: CommandContext,
+    decks: Annotated[list[str], Argument(metavar="DECK...", help="Decks that have answers; they stay.")],
+    state: StateOption = None,
+    yes: YesOption = False,
+) -> int:
+    """Remove your answers to decks; asks first, unless --yes."""
+    from llmcli.cli.commands.quiz.deck_files import remove_states
 
-    return remove_state(ctx, deck, state, yes=yes)
+    return remove_states(ctx, decks, state, yes=yes)
 
 
 @command(
     *GENERAL_OPTIONS,
     "output",
-    examples="llm quiz export deck.jsonl --anki deck.apkg\nllm quiz export deck.jsonl --markdown -o deck.md",
+    examples="llm quiz export deck.jsonl -o deck.apkg\nllm quiz export deck.jsonl -o deck.md",
 )
-def export(
-    ctx: CommandContext,
-    deck: DeckArgument,
-    *,
-    anki: Annotated[
-        str | None, Option("--anki", metavar="FILE", help="Write a package (FILE.apkg) or a text file for Anki.")
-    ] = None,
-    markdown: Annotated[bool, Option("--markdown", help="Print questions, then answers with their sources.")] = False,
-) -> int:
-    """Write a deck for Anki, or as Markdown to read and print."""
+def export(ctx: CommandContext, deck: DeckArgument) -> int:
+    """Write a deck as Markdown to read and print, or for Anki.
+
+    The name of the output decides: FILE.apkg is a package for Anki, FILE.txt a text file that Anki imports, any other
+    name and standard output are Markdown.
+    """
     from llmcli.cli.commands.quiz.deck_files import export_deck
 
-    if (anki is None) != markdown:
-        raise UsageError("choose one form", detail="--anki FILE or --markdown")
-    if anki is not None and ctx.flags.output is not None:
-        raise UsageError("--anki names the output", detail="Leave out -o")
-    return export_deck(ctx, deck, anki)
+    return export_deck(ctx, deck)
 
 
 @command(*GENERAL_OPTIONS, "output", examples="llm quiz import words.csv -o words.jsonl")
@@ -152,5 +161,13 @@ def import_(
 
 quiz = CommandGroup(
     "Make questions about your own documents, and learn by them.",
-    {"make": make, "run": run, "stats": stats, "export": export, "import": import_, "rm": rm},
+    {
+        "make": make,
+        "run": run,
+        "list": show_list,
+        "show": show,
+        "export": export,
+        "import": import_,
+        "rm": rm,
+    },
 )

@@ -1,14 +1,16 @@
-"""The files of ``llm quiz``: decks that are made, read, exported and imported, and what a learner's answers tell."""
+"""The files of ``llm quiz``: decks that are made, read, exported and imported, and the file of a learner's answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import confirm
+from llmcli.cli.console.suggestion import format_option
 from llmcli.cli.input import document_inputs, inputs, source_inputs
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
@@ -18,8 +20,7 @@ from llmcli.fast_dataclass import replace
 from llmcli.tasks.quiz import deck_exchange
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, read_deck
 from llmcli.tasks.quiz.deck_making import DEFAULT_COUNT, DeckOptions, make_deck
-from llmcli.tasks.quiz.review_log import ReviewLog, read_reviews, reviews_path
-from llmcli.tasks.quiz.review_schedule import ReviewSchedule
+from llmcli.tasks.quiz.review_log import ReviewLog, reviews_path
 from llmcli.tasks.tables.table_loader import holds_records
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
@@ -116,71 +117,45 @@ def state_path(deck: str, state: str | None) -> Path:
     return reviews_path(deck) if state is None else Path(state)
 
 
-def _require_state(deck: str, state: str | None) -> Path:
+def require_state(deck: str, state: str | None) -> Path:
+    """Return the file as ``state_path``. Raises ``MissingError`` if there is none."""
     path = state_path(deck, state)
     if not path.is_file():
         raise MissingError(str(path), kind="input", detail="there is no such file")
     return path
 
 
-def show_stats(ctx: CommandContext, deck: str, state: str | None) -> int:
-    """Print what a learner's answers tell; raises ``MissingError`` if ``state`` does not exist.
-
-    At first, all cards are new.
-    """
-    cards, now = read_cards(ctx, deck), datetime.now(UTC)
-    path = state_path(deck, None) if state is None else _require_state(deck, state)
-    reviews = read_reviews(path)
-    ids = {card.id for card in cards}
-    own = [review for review in reviews if review.card in ids]
-    schedule = ReviewSchedule(own)
-    seen = [card.id for card in cards if not schedule.is_new(card.id)]
-    learning = sum(map(schedule.is_learning, seen))
-    right = sum(review.verdict == "right" for review in own)
-    values: dict[str, Any] = {
-        "answers": str(path),
-        "cards": len(cards),
-        "new": len(cards) - len(seen),
-        "learning": learning,
-        "known": len(seen) - learning,
-        "due": sum(schedule.due(card) <= now for card in seen),
-        "reviews": len(own),
-        "right": f"{right / len(own):.0%}" if own else "-",
-        "next": min(map(schedule.due, seen)).astimezone().isoformat(" ", "minutes") if seen else "-",
-    }
-    if ctx.console.as_json:
-        values |= {"right": right, "next": min(map(schedule.due, seen)).isoformat() if seen else None}
-    ctx.console.write_record(values)
-    return 0
-
-
-def remove_state(ctx: CommandContext, deck: str, state: str | None, *, yes: bool) -> int:
-    """Remove a learner's answers. Raises ``MissingError`` if there are none."""
-    path = _require_state(deck, state)
-    with ReviewLog(path) as log:
-        count = len(log.reviews)
-        again = ["quiz", "rm", "--yes", deck, *(["--state", state] if state else [])]
-        if not yes and not confirm.require_confirmation(
-            ctx.console, f"delete {count} answer{'' if count == 1 else 's'} in {path}", again, []
-        ):
+def remove_states(ctx: CommandContext, decks: Sequence[str], state: str | None, *, yes: bool) -> int:
+    """Remove a learner's answers to decks, of all or none. Raises ``MissingError`` if there are none to one of them."""
+    if state is not None and len(decks) > 1:
+        raise UsageError("--state has the answers to one deck", detail="Name one deck")
+    paths = [*dict.fromkeys(require_state(deck, state) for deck in decks)]
+    with ExitStack() as stack:
+        logs = [stack.enter_context(ReviewLog(path)) for path in paths]
+        count = sum(len(log.reviews) for log in logs)
+        again = ["quiz", "rm", "--yes", *decks, *format_option("--state", state)]
+        what = f"Remove {count} answer{'' if count == 1 else 's'} in {_list_names([*map(str, paths)])}"
+        if not yes and not confirm.require_confirmation(ctx.console, what, again, []):
             return 1
-        path.unlink()
+        for path in paths:
+            path.unlink()
     if ctx.console.as_json:
-        ctx.console.write_record({"removed": str(path), "answers": count})
+        ctx.console.write_record({"removed": [*map(str, paths)], "answers": count})
     return 0
 
 
-def export_deck(ctx: CommandContext, deck: str, anki: str | None) -> int:
-    """Write a deck for Anki into the file ``anki``, or as Markdown."""
-    cards = read_cards(ctx, deck)
+def export_deck(ctx: CommandContext, deck: str) -> int:
+    """Write a deck: for Anki if the output has one of its names, otherwise as Markdown."""
+    cards, output = read_cards(ctx, deck), ctx.flags.output
+    suffix = "" if output is None else Path(output).suffix.lower()
     content: str | bytes
-    if anki is None:
-        content = deck_exchange.markdown_text(cards)
-    elif anki.lower().endswith(deck_exchange.ANKI_PACKAGE_SUFFIX):
-        content = _make_package(cards, deck, anki)
-    else:
+    if output is not None and suffix == deck_exchange.ANKI_PACKAGE_SUFFIX:
+        content = _make_package(cards, deck, output)
+    elif suffix == deck_exchange.ANKI_TEXT_SUFFIX:
         content = deck_exchange.anki_text(cards)
-    _write_cards(ctx, deck, content, ctx.flags.output if anki is None else anki, len(cards))
+    else:
+        content = deck_exchange.markdown_text(cards)
+    _write_cards(ctx, deck, content, output, len(cards))
     return 0
 
 

@@ -97,6 +97,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "statement": "Write one together with the output: llm COMMAND ... --provenance -o FILE",
         "line": "List the saved chats: llm sessions list",
         "logged words": "List the kept answers: llm logs list",
+        "translation": "Try: llm tm list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
         "match": "Try fewer words: the Hub searches for all of them in the names of repositories.",
     }
@@ -117,6 +118,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "logged words": "no kept answer contains",
         "index": "no index of",
         "passage": "no indexed passage contains a word of",
+        "translation": "there are no translations from",
         "backend": "the configuration has no backend",
         "stored key": "no key is stored for",
         "match": "no repository with GGUF files matches",

@@ -518,10 +518,9 @@ def test_a_missing_name(llm, work):
 
 def test_export(llm, work, tmp_path, terminal):
     """As Markdown or as OpenAI's messages, printed or written; a terminal gets no control sequences."""
-    messages = json.loads(llm("sessions", "export", "work", "--format", "json").out)
+    messages = json.loads(llm("sessions", "export", "work", "--json").out)
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
     assert messages[1]["content"].startswith("What is **rain**?\nSay it \x1b]0;evil")
-    assert llm("sessions", "export", "work", "--json").out == llm("sessions", "export", "work", "--format", "json").out
     target = tmp_path / "work.md"
     assert llm("sessions", "export", "work", "-o", str(target)).out == ""
     assert target.read_text() == llm("sessions", "export", "work").out == llm("sessions", "show", "work").out

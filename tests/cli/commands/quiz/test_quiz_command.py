@@ -224,30 +224,80 @@ def test_kinds_and_levels_select_cards(llm, deck):
 
 
 def test_state_keeps_the_answers_of_a_script(llm, deck, tmp_path):
-    """Stats counts them, and rm removes them."""
+    """Show counts them, and rm removes them."""
     state = str(tmp_path / "anna.jsonl")
-    first = json.loads(llm("quiz", "stats", deck, "--json").out)
+    first = json.loads(llm("quiz", "show", deck, "--json").out)
     assert (first["new"], first["reviews"], first["next"]) == (3, 0, None) and not reviews_path(deck).exists()
-    missing = llm("quiz", "stats", deck, "--state", state)
+    missing = llm("quiz", "show", deck, "--state", state)
     assert missing.code == 66 and "cannot read" in missing.err and "Hub" not in missing.err
     assert llm("quiz", "run", deck, "--state", state, stdin=b"1\nsown\n3 1 2\n").code == 0
-    values = json.loads(llm("quiz", "stats", deck, "--state", state, "--json").out)
+    values = json.loads(llm("quiz", "show", deck, "--state", state, "--json").out)
     assert (values["cards"], values["new"], values["learning"], values["reviews"], values["right"]) == (3, 0, 3, 3, 2)
     assert llm("quiz", "rm", deck, "--state", state).code == 2  # nobody to ask
     removed = llm("quiz", "rm", deck, "--state", state, "--yes", "--json")
-    assert removed.code == 0 and json.loads(removed.out) == {"removed": state, "answers": 3}
+    assert removed.code == 0 and json.loads(removed.out) == {"removed": [state], "answers": 3}
     assert not (tmp_path / "anna.jsonl").exists() and llm("quiz", "rm", deck, "--state", state, "--yes").code == 66
+
+
+def test_the_decks_of_a_directory_are_listed(llm, deck, write, tmp_path, monkeypatch):
+    """Also those without answers, by the command list and without one; other files of JSON Lines are none."""
+    monkeypatch.chdir(tmp_path)
+    assert llm("quiz").out == "deck.jsonl\t3\t3\t0\t0\t0\n"
+    write("rows.jsonl", '{"text": "Peas."}\n')
+    write("new.jsonl", deck_text(CARDS[:1]))
+    assert llm("quiz", "run", "deck.jsonl", "--state", "deck.reviews.jsonl", stdin=ANSWERS.encode()).code == 0
+    run = llm("quiz", "list")
+    assert run.code == 0 and run.out == "deck.jsonl\t3\t0\t3\t0\t0\nnew.jsonl\t1\t1\t0\t0\t0\n"
+    first = json.loads(llm("quiz", "--json").out.splitlines()[0])
+    assert first == {"deck": "deck.jsonl", "cards": 3, "new": 0, "learning": 3, "known": 0, "due": 0}
+
+
+def test_a_directory_without_decks_says_how_to_make_one(llm, tmp_path, monkeypatch, terminal):
+    """On a terminal; in a pipe, the list is empty."""
+    monkeypatch.chdir(tmp_path)
+    assert (llm("quiz").code, llm("quiz").out) == (0, "")
+    screen = terminal(columns=120)
+    assert llm("quiz", out=screen.slave).code == 0
+    assert "No deck is in this directory. To make one: llm quiz make FILE -o deck.jsonl" in screen.close()
+
+
+def test_a_deck_that_cannot_be_read_is_listed_by_its_name(llm, deck, write, tmp_path, monkeypatch):
+    """The others have their numbers, and the exit code is that of bad input."""
+    monkeypatch.chdir(tmp_path)
+    write("bad.jsonl", CARDS[0].to_line() + "{}\n")
+    write("forgotten.jsonl", "no card\n")
+    write("forgotten.reviews.jsonl", '{"version": 1}\n')
+    run = llm("quiz", "list")
+    assert [line.split("\t")[:2] for line in run.out.splitlines()] == [
+        ["bad.jsonl", ""],
+        ["deck.jsonl", "3"],
+        ["forgotten.jsonl", ""],
+    ]
+    assert run.code == 65 and "bad.jsonl, line 2" in run.err and "forgotten.jsonl, line 1" in run.err
+
+
+def test_answers_to_several_decks_are_removed_together(llm, deck, write, tmp_path, monkeypatch):
+    """All or none; a file of answers belongs to one deck."""
+    monkeypatch.chdir(tmp_path)
+    write("new.jsonl", deck_text(CARDS))
+    for name in ("deck", "new"):
+        assert llm("quiz", "run", f"{name}.jsonl", "--state", f"{name}.reviews.jsonl", stdin=ANSWERS.encode()).code == 0
+    assert llm("quiz", "rm", "--yes", "deck.jsonl", "none.jsonl").code == 66 and Path("deck.reviews.jsonl").exists()
+    assert llm("quiz", "rm", "--yes", "deck.jsonl", "new.jsonl", "--state", "new.reviews.jsonl").code == 2
+    removed = json.loads(llm("quiz", "rm", "--yes", "deck.jsonl", "new.jsonl", "deck.jsonl", "--json").out)
+    assert removed == {"removed": ["deck.reviews.jsonl", "new.reviews.jsonl"], "answers": 6}
+    assert Path("deck.jsonl").exists() and not list(tmp_path.glob("*.reviews.jsonl"))
 
 
 def test_export_and_import(llm, deck, write, tmp_path):
     """Anki's file, Markdown, and a table that becomes a deck."""
-    made = llm("quiz", "export", deck, "--anki", str(tmp_path / "a.txt"), "--json")
+    made = llm("quiz", "export", deck, "-o", str(tmp_path / "a.txt"), "--json")
     assert made.code == 0 and json.loads(made.out) == {"path": str(tmp_path / "a.txt"), "cards": 3}
     assert (tmp_path / "a.txt").read_text().startswith("#separator:tab\n")
-    assert llm("quiz", "export", deck, "--markdown").out.startswith("# Questions\n")
-    assert llm("quiz", "export", deck).code == 2
-    both = llm("quiz", "export", deck, "--anki", str(tmp_path / "b.txt"), "-o", str(tmp_path / "c.txt"))
-    assert both.code == 2 and not (tmp_path / "b.txt").exists()  # one of them would be ignored
+    printed = llm("quiz", "export", deck).out
+    assert printed.startswith("# Questions\n") and llm("quiz", "export", deck, "-o", "-").out == printed
+    assert llm("quiz", "export", deck, "-o", str(tmp_path / "a.md")).code == 0
+    assert (tmp_path / "a.md").read_text() == printed
     assert "question,answer" in llm("quiz", "import", write("bad.csv", "a,b\n1,2\n")).err
     cut = llm("quiz", "import", write("comma.csv", "question,answer\nWhere?,in Paris, France\n"))
     assert (cut.code, cut.out) == (65, "") and "line 2: 3 fields for 2 columns" in cut.err and "--format" not in cut.err
@@ -274,22 +324,22 @@ def read_notes(path):
 def test_a_package_for_anki_is_a_zip_archive_with_a_collection(llm, deck, tmp_path):
     """Its notes have the sides of the cards; the same deck gives the same bytes, and a name in capitals counts too."""
     package = tmp_path / "deck.apkg"
-    made = llm("quiz", "export", deck, "--anki", str(package), "--json")
+    made = llm("quiz", "export", deck, "-o", str(package), "--json")
     assert made.code == 0 and json.loads(made.out) == {"path": str(package), "cards": 3}
     names, notes = read_notes(package)
     assert Path(deck).stem in names and len(notes) == 3
     assert [fields for fields, _, _ in notes.values()] == [list(card_sides(card)) for card in CARDS]
     assert notes[next(iter(notes))][1].split() == [str(CARDS[0].kind), str(CARDS[0].level)]
-    assert llm("quiz", "export", deck, "--anki", str(tmp_path / "again.APKG")).code == 0
+    assert llm("quiz", "export", deck, "-o", str(tmp_path / "again.APKG")).code == 0
     assert (tmp_path / "again.APKG").read_bytes() == package.read_bytes()
 
 
 def test_a_second_package_updates_the_notes_of_the_first(llm, deck, tmp_path):
     """A card whose level changed has the same GUID and a later date, so that Anki takes it."""
     os.utime(deck, (1_700_000_000, 1_700_000_000))
-    llm("quiz", "export", deck, "--anki", str(tmp_path / "a.apkg"))
+    llm("quiz", "export", deck, "-o", str(tmp_path / "a.apkg"))
     Path(deck).write_text("".join(replace(card, level=Level.EASY).to_line() for card in CARDS), encoding="utf-8")
-    llm("quiz", "export", deck, "--anki", str(tmp_path / "b.apkg"))
+    llm("quiz", "export", deck, "-o", str(tmp_path / "b.apkg"))
     (_, first), (_, second) = read_notes(tmp_path / "a.apkg"), read_notes(tmp_path / "b.apkg")
     assert first.keys() == second.keys() and first != second
     assert all(second[guid][2] > first[guid][2] == 1_700_000_000 for guid in first)
@@ -298,9 +348,7 @@ def test_a_second_package_updates_the_notes_of_the_first(llm, deck, tmp_path):
 def test_a_card_with_separators_and_lone_surrogates_becomes_one_note(llm, write, tmp_path):
     """Anki separates fields by a control character."""
     card = Card(CardKind.SHORT, "What\x1fis \ud800 {{Back}} <b>?", "a\x1fb\0")
-    run = llm(
-        "quiz", "export", write("odd.jsonl", json.dumps(card.to_json()) + "\n"), "--anki", str(tmp_path / "odd.apkg")
-    )
+    run = llm("quiz", "export", write("odd.jsonl", json.dumps(card.to_json()) + "\n"), "-o", str(tmp_path / "odd.apkg"))
     assert run.code == 0
     ((fields, _, _),) = read_notes(tmp_path / "odd.apkg")[1].values()
     assert fields == ["What is ? {{Back}} &lt;b&gt;?", "<b>a b </b>"]
@@ -309,7 +357,7 @@ def test_a_card_with_separators_and_lone_surrogates_becomes_one_note(llm, write,
 def test_without_genanki_the_extra_is_named(llm, deck, tmp_path, monkeypatch):
     """No file is written."""
     monkeypatch.setitem(sys.modules, "genanki", None)
-    run = llm("quiz", "export", deck, "--anki", str(tmp_path / "a.apkg"))
+    run = llm("quiz", "export", deck, "-o", str(tmp_path / "a.apkg"))
     assert run.code == 69 and "llmcli[anki]" in run.err and not (tmp_path / "a.apkg").exists()
 
 

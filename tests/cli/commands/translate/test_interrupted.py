@@ -158,9 +158,9 @@ def test_an_interrupted_import_stores_nothing(llm, files, monkeypatch):
     run = llm("tm", "import", "--tm", "tm.sqlite", "in.tmx")
     assert (run.code, run.err) == (143, "")
     monkeypatch.setattr(TranslationMemory, "add_units", add)
-    assert llm("tm", "show", "--tm", "tm.sqlite").out == ""
+    assert llm("tm", "list", "--tm", "tm.sqlite").out == ""
     assert llm("tm", "import", "--tm", "tm.sqlite", "in.tmx").code == 0
-    assert llm("tm", "show", "--tm", "tm.sqlite").out == "en\tfr\t9\t9\n"
+    assert llm("tm", "list", "--tm", "tm.sqlite").out == "en\tfr\t9\t9\n"
 
 
 def test_a_signal_ends_the_wait_for_another_process_that_writes(llm, files, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_signal_ends_the_wait_for_another_process_that_writes(llm, files, monk
     with closing(sqlite3.connect("tm.sqlite", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(Database, "_begin_immediate", interrupted)
-        run = llm("tm", "clear", "--yes", "--tm", "tm.sqlite")
+        run = llm("tm", "rm", "--all", "--yes", "--tm", "tm.sqlite")
     assert (run.code, run.out, run.err) == (130, "", "")
 
 
@@ -184,5 +184,5 @@ def test_a_signal_ends_a_long_query(llm, files, monkeypatch):
     TranslationMemory(Path("tm.sqlite")).__exit__()
     monkeypatch.setattr("llmcli.store.database._PROGRESS_STEPS", 1)
     monkeypatch.setattr("llmcli.store.database.stop_requested", lambda: os.kill(os.getpid(), signal.SIGTERM) or True)
-    run = llm("tm", "show", "--tm", "tm.sqlite")
+    run = llm("tm", "list", "--tm", "tm.sqlite")
     assert (run.code, run.out, run.err) == (143, "", "")

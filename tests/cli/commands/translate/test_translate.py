@@ -18,6 +18,7 @@ from scripted import Reply, last_message
 
 from llmcli.engine.llama import hardware
 from llmcli.prompts.prompt_library import PromptLibrary
+from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 
 REAL = sorted((Path(__file__).parents[3] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
@@ -749,7 +750,7 @@ def test_context_from_a_file(llm, data):
     assert (nameless.code, "--context @FILE" in nameless.err) == (2, True)
 
 
-@pytest.mark.parametrize("argv", [("show", "--tm", "none.db"), ("show", "--tm", "bad"), ("import", "bad")])
+@pytest.mark.parametrize("argv", [("list", "--tm", "none.db"), ("list", "--tm", "bad"), ("import", "bad")])
 def test_errors_of_memories_have_a_next_step(llm, data, argv):
     """Two lines: what happened, and the next step."""
     write("bad", "no memory " * 200)
@@ -780,7 +781,7 @@ def test_tm_round_trip(llm, data):
     """One memory imports what another exports; human translations override a model's."""
     name = write("a.txt", ENGLISH)
     llm("translate", "--to", "el", name, answer=well)
-    assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "el", "translations": 2, "people": 0}'
+    assert llm("tm", "list", "--json").out.strip() == '{"from": "en", "to": "el", "translations": 2, "people": 0}'
     assert llm("tm", "export", "-o", "m.tmx").code == 0
     assert llm("tm", "export").out == Path("m.tmx").read_text()
     Path("m.tmx").write_text(Path("m.tmx").read_text().replace(greek("the house stands"), "La maison se trouve"))
@@ -794,23 +795,78 @@ def test_tm_round_trip(llm, data):
     assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
     assert (odd.code, "1 translations were skipped: qqq! is not a language code" in odd.err) == (0, True)
-    assert llm("tm", "clear").code == 2
-    cleared = llm("tm", "clear", "--yes", "--json")
-    assert cleared.code == 0 and json.loads(cleared.out)["removed"] > 0
-    assert llm("tm", "show").out == ""
+    removed = llm("tm", "rm", "--all", "--yes", "--json")
+    assert removed.code == 0 and json.loads(removed.out)["removed"][0]["translations"] > 0
+    assert llm("tm", "list").out == ""
 
 
-@pytest.mark.parametrize("argv", [("import", "bad.tmx"), ("show", "--tm", "bad.tmx"), ("export", "--tm", "bad.tmx")])
+def test_tm_lists_without_a_command(llm, data):
+    """As the other groups do."""
+    assert llm("tm", "import", write("m.tmx", TMX.format("a", "b"))).code == 0
+    assert llm("tm").out == llm("tm", "list").out == "en\tfr\t1\t1\n"
+    assert llm("tm", "--tm", "none.sqlite").code == 66
+
+
+def test_tm_rm_removes_a_pair_of_languages(llm, data):
+    """By codes or names, after asking; the translations into other languages stay."""
+    name = write("a.txt", "The house.\n")
+    for language in ("el", "fr"):
+        llm("translate", "--from", "en", "--to", language, name, answer=well)
+    asked = llm("tm", "rm", "English", "fr")
+    assert asked.code == 2 and "llm tm rm --yes English fr" in asked.err
+    removed = json.loads(llm("tm", "rm", "English", "fr", "--yes", "--json").out)["removed"]
+    assert removed == [{"from": "en", "to": "fr", "translations": 1, "people": 0}]
+    assert llm("tm", "list").out == "en\tel\t1\t0\n"
+    gone = llm("tm", "rm", "en", "fr", "--yes")
+    assert (gone.code, gone.err.splitlines()) == (
+        66,
+        ["llm: there are no translations from en to fr", "Try: llm tm list"],
+    )
+
+
+def test_tm_rm_forgets_what_was_written_in_the_language(llm, data):
+    """The records have texts, too; outputs in other languages can still be updated."""
+    name = write("a.txt", "The house.\n")
+    for language in ("el", "fr"):
+        assert llm("translate", "--from", "en", "--to", language, name, "-o", f"{language}.txt", answer=well).code == 0
+    assert llm("tm", "rm", "en", "fr", "--yes").code == 0
+    Path(name).write_text("The house.\n\nThe garden.\n")
+    codes = [
+        llm("translate", "--from", "en", "--to", language, name, "--update", f"{language}.txt", answer=well).code
+        for language in ("el", "fr")
+    ]
+    assert codes == [0, 73]
+
+
+@pytest.mark.parametrize("word", ["(unknown)", "unknown"])
+def test_tm_rm_takes_the_language_that_is_not_known_as_it_is_listed(llm, data, word):
+    """A text too short to tell its language has none; a shell reads parentheses unless they are quoted."""
+    with TranslationMemory(Path("tm.sqlite"), private=False) as memory:
+        memory.add_units([TranslationUnit("", "el", "abc", "def"), TranslationUnit("en", "el", "abc", "def")])
+    assert llm("tm", "rm", word, "el", "--yes", "--tm", "tm.sqlite").code == 0
+    assert llm("tm", "list", "--tm", "tm.sqlite").out == "en\tel\t1\t1\n"
+
+
+@pytest.mark.parametrize("words", [(), ("en",), ("--all", "en", "fr"), ("--all", "en")])
+def test_tm_rm_takes_a_pair_or_all(llm, data, words):
+    """A command line without either must not remove anything."""
+    assert llm("tm", "import", write("m.tmx", TMX.format("a", "b"))).code == 0
+    run = llm("tm", "rm", "--yes", *words)
+    assert run.code == 2 and "llm tm rm FROM TO, or: llm tm rm --all" in run.err
+    assert llm("tm", "list").out
+
+
+@pytest.mark.parametrize("argv", [("import", "bad.tmx"), ("list", "--tm", "bad.tmx"), ("export", "--tm", "bad.tmx")])
 def test_tm_refuses_other_files(llm, data, argv):
     """A file of another kind is refused and does not change."""
     write("bad.tmx", "no XML, no database\n" * 100)
     run = llm("tm", *argv)
     assert (run.code, Path("bad.tmx").read_text()) == (65, "no XML, no database\n" * 100)
-    assert llm("tm", "show", "--tm", "none.sqlite").code == 66
+    assert llm("tm", "list", "--tm", "none.sqlite").code == 66
     assert llm("tm", "import", "none.tmx").code == 66
     assert llm("tm", "import", "bad.tmx", "--tm", "none.sqlite").code == 65
     assert llm("tm", "import", write("good.tmx", TMX.format("a", "b")), "bad.tmx").code == 65
-    assert llm("tm", "show").out == ""
+    assert llm("tm", "list").out == ""
     assert llm("translate", "--to", "fr", "bad.tmx", "--tm", "none/none.sqlite").code == 73
     assert not Path("none.sqlite").exists()
 
