@@ -35,13 +35,13 @@ def remembered(llm, tmp_path, monkeypatch):
     other = ("--tm", "the other's.sqlite")
     for more in ((), other):
         assert llm("tm", "import", "m.tmx", *more).code == 0
-    return lambda: [len(llm("tm", "show", *more).out.splitlines()) for more in ((), other)]
+    return lambda: [len(llm("tm", "list", *more).out.splitlines()) for more in ((), other)]
 
 
 @pytest.mark.parametrize(("more", "left"), [((), [0, 1]), (("--tm", "the other's.sqlite"), [1, 0])])
-def test_tm_clear_suggests_to_clear_the_same_memory(llm, remembered, more, left):
+def test_tm_rm_suggests_to_clear_the_same_memory(llm, remembered, more, left):
     """The suggested command clears the named memory, and nothing of the user's own."""
-    run = llm("tm", "clear", *more)
+    run = llm("tm", "rm", "--all", *more)
     assert run.code == 2 and remembered() == [1, 1]
     variables, argv = suggested(run)
     assert llm(*argv, env=variables).code == 0
@@ -52,10 +52,10 @@ def test_a_variable_that_decides_is_repeated(llm, remembered, tmp_path):
     """A variable set for one command is not set for the next, which would clear the usual memory."""
     elsewhere = {"LLMCLI_DATA_DIR": str(tmp_path / "data elsewhere")}
     assert llm("tm", "import", "m.tmx", env=elsewhere).code == 0
-    variables, argv = suggested(llm("tm", "clear", env=elsewhere))
+    variables, argv = suggested(llm("tm", "rm", "--all", env=elsewhere))
     assert variables == elsewhere
     assert llm(*argv, env=variables).code == 0
-    assert (llm("tm", "show", env=elsewhere).out, remembered()) == ("", [1, 1])
+    assert (llm("tm", "list", env=elsewhere).out, remembered()) == ("", [1, 1])
 
 
 @pytest.mark.parametrize("argv", [("models", "prune"), ("sessions", "rm", "--all"), ("models", "rm", "mine one.gguf")])
